@@ -1,0 +1,2 @@
+//! Placeholder while the crates are being laid out.
+fn main() {}
