@@ -1,2 +1,135 @@
-//! Placeholder while the crates are being laid out.
-fn main() {}
+//! The binary `shufflenet`: arguments in, exit code out, no logic of its own.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+mod arguments;
+
+use std::io::{Write, stderr, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use arguments::{Arguments, Command, Eval, Train};
+use clap::Parser;
+use shufflenet_train::console::{Console, describe, thousands};
+use shufflenet_train::fit::{Options, Outcome, fit};
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, settings};
+
+/// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
+/// out again, where the system's allocator returns them to the kernel and has them zeroed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(stderr(), "error: {error:#}");
+            let usage = error
+                .downcast_ref::<TrainError>()
+                .is_some_and(TrainError::is_usage);
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Train(arguments) => train(&arguments),
+        Command::Eval(arguments) => eval(&arguments),
+        Command::Devices => devices(),
+    }
+}
+
+fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
+    let experiment = settings::load(&arguments.config, &arguments.overrides)?;
+    if arguments.print_config {
+        return print(&settings::to_toml(&experiment)?);
+    }
+    let options = Options {
+        device: arguments.device.clone(),
+        threads: use_threads(arguments.threads),
+        out: match &arguments.out {
+            Some(out) => out.clone(),
+            None => Path::new("runs").join(&experiment.name),
+        },
+        existing: match (arguments.resume, arguments.force) {
+            (true, _) => Existing::Resume,
+            (false, true) => Existing::Replace,
+            (false, false) => Existing::Refuse,
+        },
+    };
+    let interrupter = Interrupter::new();
+    stop_on_signal(&interrupter)?;
+    match fit(&experiment, &options, &interrupter, &mut Console::new())? {
+        Outcome::Finished => Ok(ExitCode::SUCCESS),
+        Outcome::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the step under way and saves; the second leaves at once.
+fn stop_on_signal(interrupter: &Interrupter) -> anyhow::Result<()> {
+    let interrupter = interrupter.clone();
+    ctrlc::set_handler(move || {
+        if interrupter.should_stop() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        interrupter.stop(None);
+        let _ = writeln!(stderr(), "stopping after this step; once more to leave at once");
+    })
+    .context("cannot listen for Ctrl-C")
+}
+
+fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let report = evaluate::evaluate(
+        &arguments.checkpoint,
+        arguments.data.as_deref(),
+        &arguments.split,
+        &arguments.device,
+    )?;
+    if arguments.json {
+        return print(&format!("{}\n", serde_json::to_string(&report)?));
+    }
+    let caveat = match report.chosen_by_this_split {
+        true => "\n(best was chosen by this split)",
+        false => "",
+    };
+    print(&format!(
+        "{}, step {}\n{}: {} on {} records, {:.0} images/s on {}{caveat}\n",
+        report.checkpoint.display(),
+        report.step,
+        report.split,
+        describe(&report.metrics),
+        thousands(report.metrics.count as usize),
+        report.img_per_s,
+        report.device,
+    ))
+}
+
+fn devices() -> anyhow::Result<ExitCode> {
+    let lines: Vec<String> = device::list()
+        .into_iter()
+        .map(|device| format!("{:<9} {}\n", device.name, device.description))
+        .collect();
+    print(&lines.concat())
+}
+
+fn use_threads(asked: Option<u16>) -> usize {
+    let threads = asked.map_or_else(machine::available_threads, usize::from);
+    machine::use_threads(threads);
+    threads
+}
+
+/// Prints to standard output; a reader that has left is no failure.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,1 +1,27 @@
-//! Placeholder while the crates are being laid out.
+//! Training and evaluation of ShuffleNetV2 classifiers: one TOML file in, one run folder out.
+//!
+//! [`settings::load`] reads an [`experiment::Experiment`], [`fit::fit`] trains it, and
+//! [`evaluate::evaluate`] measures a checkpoint anew. The `shufflenet` binary only turns arguments
+//! into calls of these.
+
+pub mod checkpoint;
+pub mod classifier;
+pub mod console;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod experiment;
+pub mod fit;
+pub mod machine;
+pub mod metrics_log;
+pub mod optimizer;
+mod pace;
+pub mod preflight;
+pub mod run_folder;
+pub mod schedule;
+pub mod settings;
+pub mod sources;
+pub mod tally;
+
+pub use burn::train::Interrupter;
+pub use error::TrainError;

@@ -1,0 +1,144 @@
+//! What can go wrong, each in one line that names the file, key or value, what was found and what
+//! is accepted.
+
+use std::path::{Path, PathBuf};
+
+use shufflenet_data::DataError;
+use shufflenet_model::{ModelError, WeightsError};
+
+/// An error of configuration, training or evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A configuration file or `--set` that cannot be understood.
+    #[error("{origin}: {message}")]
+    Config {
+        /// File (and line), or the assignment.
+        origin: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value of the right type that makes no sense.
+    #[error("{key} is {found}; accepted: {accepted}")]
+    Value {
+        /// Configuration key or flag.
+        key: String,
+        /// The value given.
+        found: String,
+        /// What would be accepted.
+        accepted: String,
+    },
+    /// The run folder holds a run already.
+    #[error(
+        "{} holds a run already: --resume continues it, --force starts it anew, --out DIR goes elsewhere",
+        .0.display()
+    )]
+    RunExists(PathBuf),
+    /// A folder that is not a run's, and so not ours to write into.
+    #[error(
+        "{} exists and is no run folder (it has no config.toml and is not empty): choose another with --out DIR",
+        .0.display()
+    )]
+    NotARun(PathBuf),
+    /// Another process trains in the folder.
+    #[error("{} is in use by another shufflenet process", .0.display())]
+    RunLocked(PathBuf),
+    /// `--resume` with a configuration that differs from the run's.
+    #[error(
+        "{}: this run was started with {key} = {old}, now it is {new}; resume with the same \
+         configuration, or start another run with --out DIR",
+        .run.display()
+    )]
+    Changed {
+        /// The run folder.
+        run: PathBuf,
+        /// The first key that differs.
+        key: String,
+        /// Its value in the run.
+        old: String,
+        /// Its value now.
+        new: String,
+    },
+    /// A checkpoint that is missing, damaged, or of a newer format.
+    #[error("{}: {message}", .path.display())]
+    Checkpoint {
+        /// The path looked at.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The loss is no longer a number.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr:e}): training has \
+         diverged; a lower optimizer.learning_rate usually helps. Checkpoints are unchanged"
+    )]
+    Diverged {
+        /// NaN or infinite.
+        loss: f64,
+        /// Optimizer steps taken before.
+        step: usize,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// The rate in force.
+        lr: f64,
+    },
+    /// The device could not do what was asked of it.
+    #[error("the device failed: {0}")]
+    Device(#[from] burn::tensor::ExecutionError),
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// Read, write, create...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Something of ours could not be written out.
+    #[error("cannot encode {what}: {message}")]
+    Encode {
+        /// What was being written.
+        what: &'static str,
+        /// The encoder's answer.
+        message: String,
+    },
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A weight file.
+    #[error("{}: {source}", .path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WeightsError,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn checkpoint(path: &Path, message: impl Into<String>) -> Self {
+        Self::Checkpoint {
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Whether the command was wrong (exit code 2) rather than its execution (exit code 1).
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config { .. } | Self::Value { .. } | Self::RunExists(_) | Self::NotARun(_)
+        ) || matches!(self, Self::Changed { .. } | Self::Model(_))
+    }
+}

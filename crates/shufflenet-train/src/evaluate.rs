@@ -1,0 +1,117 @@
+//! Loss and accuracy of a network over a set: every record once, the ragged last batch included.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn::train::{InferenceStep, Interrupter};
+use serde::Serialize;
+use shufflenet_data::Loader;
+use shufflenet_model::{ShuffleNetV2, load_safetensors};
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::classifier::{Classifier, Images};
+use crate::error::TrainError;
+use crate::tally::{Metrics, Tally};
+use crate::{device, sources};
+
+/// What `eval` reports; the fields of [`Metrics`] are its own in JSON.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// Optimizer steps that the weights have seen.
+    pub step: usize,
+    /// The part of the data.
+    pub split: String,
+    /// Loss and accuracy.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Images per second, loading included.
+    pub img_per_s: f64,
+    /// Device name.
+    pub device: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Whether `best` was chosen by this very set, which flatters it.
+    pub chosen_by_this_split: bool,
+}
+
+/// Evaluates the checkpoint at `path` (see [`checkpoint::locate`]) on a part of the data, read anew.
+///
+/// # Errors
+/// What the checkpoint, the data or the device refuses.
+pub fn evaluate(
+    path: &Path,
+    data: Option<&Path>,
+    split: &str,
+    device_name: &str,
+) -> Result<Report, TrainError> {
+    let device = device::open(device_name)?;
+    let folder = checkpoint::locate(path)?;
+    let checkpoint = checkpoint::load(&folder)?;
+    let description = &checkpoint.description;
+    let experiment = &description.experiment;
+    let loader = sources::split(description, data, split, experiment.train.batch_size)?;
+    let classifier = restore(&checkpoint, &folder, &device)?;
+    let start = Instant::now();
+    let tally = score(&classifier, &loader, &device, &Interrupter::new())?;
+    let metrics = tally.unwrap_or_default().metrics();
+    let chosen_by = match experiment.data.validation == 0.0 {
+        true => "test",
+        false => "validation",
+    };
+    Ok(Report {
+        checkpoint: folder,
+        step: checkpoint.progress.step,
+        split: split.into(),
+        img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
+        metrics,
+        device: device_name.into(),
+        parameters: classifier.num_params(),
+        chosen_by_this_split: chosen_by == split,
+    })
+}
+
+/// The network of a checkpoint, on `device`, ready to classify.
+///
+/// # Errors
+/// [`TrainError::Weights`], [`TrainError::Model`].
+pub fn restore(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    device: &Device,
+) -> Result<Classifier, TrainError> {
+    let model = &checkpoint.description.experiment.model;
+    let network = ShuffleNetV2::new(model, 0, device)?;
+    let network = load_safetensors(network, &checkpoint.weights).map_err(|source| {
+        TrainError::Weights {
+            path: folder.into(),
+            source,
+        }
+    })?;
+    Ok(Classifier { network })
+}
+
+/// Sums loss and hits of `classifier` over the loader's records. `None` where interrupted.
+///
+/// # Errors
+/// [`TrainError::Device`].
+pub fn score(
+    classifier: &Classifier,
+    loader: &Loader,
+    device: &Device,
+    interrupter: &Interrupter,
+) -> Result<Option<Tally>, TrainError> {
+    let mut tally = Tally::default();
+    for batch in loader.epoch(0, 0) {
+        if interrupter.should_stop() {
+            return Ok(None);
+        }
+        let labels = batch.labels.clone();
+        let scores = InferenceStep::step(classifier, Images::new(batch, device));
+        tally.add(&scores.to_host()?, &labels);
+    }
+    Ok(Some(tally))
+}

@@ -1,0 +1,257 @@
+//! One TOML file per experiment: what is trained, on what, and how.
+//!
+//! Every key has its default here and nowhere else, so a configuration file is a diff from this
+//! page. A run folder keeps the resolved experiment, every key written out: running that file again
+//! repeats the run. Reading a file, `--set` and the answers to misspelt keys are in [`crate::settings`].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shufflenet_data::{Augmentation, Format, Normalization};
+use shufflenet_model::ModelConfig;
+
+use crate::error::TrainError;
+
+/// A whole experiment, the content of one configuration file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the run; its folder is `runs/NAME`. Default: the configuration file's name.
+    #[serde(default)]
+    pub name: String,
+    /// The network.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// The images.
+    pub data: DataConfig,
+    /// Length, batch size and seed.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// Stochastic gradient descent.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// What is kept on disk.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+}
+
+/// Where the images are and how they reach the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// File format: `cifar10` or `idx`.
+    pub format: Format,
+    /// Folder (or official archive) that holds the set.
+    pub root: PathBuf,
+    /// Fraction of the training set held out to choose `best` by: stratified, seeded by
+    /// `train.seed`. 0: none is held out, and the test set stands in.
+    #[serde(default)]
+    pub validation: f64,
+    /// Train on the first so many records of the training part (after `validation` is taken out).
+    /// Unset: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Pixels are scaled to 0..1, then normalised per channel by these. Unset: measured on the
+    /// records trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
+    /// Random changes to training images.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+}
+
+/// How long to train, in what batches, from which seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training records.
+    pub epochs: usize,
+    /// Stop after so many steps, even within an epoch. Unset: `epochs` decides. The schedule
+    /// ends with whichever comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Images per optimizer step.
+    pub batch_size: usize,
+    /// Drop an epoch's last batch where it is smaller than `batch_size`.
+    pub drop_last: bool,
+    /// Seed of everything random: initial weights, order, augmentation, the held-out part.
+    pub seed: u64,
+    /// Write a line to `metrics.jsonl` every so many steps. 0: only at each epoch's end.
+    pub log_every: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 200,
+            max_steps: None,
+            batch_size: 256,
+            drop_last: false,
+            seed: 0,
+            log_every: 50,
+        }
+    }
+}
+
+/// SGD with momentum and weight decay, as PyTorch defines them:
+/// `g = dL/dw + decay w`, `v = momentum v + g`, `w -= rate (g + momentum v)` with Nesterov, else
+/// `w -= rate v`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// Peak learning rate; the schedule scales it.
+    pub learning_rate: f64,
+    /// Momentum, 0 to below 1.
+    pub momentum: f64,
+    /// Nesterov's form of momentum.
+    pub nesterov: bool,
+    /// L2 penalty on every parameter, batch norm and biases included (what the published CIFAR
+    /// figures use).
+    pub weight_decay: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 5e-4,
+        }
+    }
+}
+
+/// Shape of the learning rate over the run; see [`crate::schedule`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// `cosine` (to zero at the end) or `constant`.
+    pub kind: ScheduleKind,
+    /// Epochs over which the rate first rises linearly from zero; fractions are allowed.
+    pub warmup_epochs: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self {
+            kind: ScheduleKind::Cosine,
+            warmup_epochs: 0.0,
+        }
+    }
+}
+
+/// Kind of [`ScheduleConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Half a cosine from the peak to zero.
+    Cosine,
+    /// The peak throughout.
+    Constant,
+}
+
+/// Which checkpoints a run keeps. One is written at each epoch's end and on interruption.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Write one every so many steps too. 0: only at each epoch's end.
+    pub every_steps: usize,
+    /// How many of the newest to keep (at least 1); the best is kept besides.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every_steps: 0,
+            keep: 1,
+        }
+    }
+}
+
+impl Experiment {
+    /// Refuses values that are of the right type but make no sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`] with the key, what was found and what is accepted.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let name_is_one_folder = !self.name.is_empty()
+            && !self.name.starts_with('.')
+            && !self.name.contains(['/', '\\', '\0']);
+        require(
+            name_is_one_folder,
+            "name",
+            &self.name,
+            "the name of one folder",
+        )?;
+        let data = &self.data;
+        let fraction = (0.0..1.0).contains(&data.validation);
+        require(
+            fraction,
+            "data.validation",
+            data.validation,
+            "a fraction from 0 to below 1",
+        )?;
+        at_least_one("data.limit", data.limit.unwrap_or(1))?;
+        at_least_one("train.epochs", self.train.epochs)?;
+        at_least_one("train.max_steps", self.train.max_steps.unwrap_or(1))?;
+        at_least_one("train.batch_size", self.train.batch_size)?;
+        at_least_one("checkpoint.keep", self.checkpoint.keep)?;
+        let optimizer = &self.optimizer;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        require(
+            positive(optimizer.learning_rate),
+            "optimizer.learning_rate",
+            optimizer.learning_rate,
+            "a positive number",
+        )?;
+        require(
+            (0.0..1.0).contains(&optimizer.momentum),
+            "optimizer.momentum",
+            optimizer.momentum,
+            "a number from 0 to below 1",
+        )?;
+        require(
+            !optimizer.nesterov || optimizer.momentum > 0.0,
+            "optimizer.nesterov",
+            optimizer.nesterov,
+            "false where optimizer.momentum is 0",
+        )?;
+        require(
+            optimizer.weight_decay >= 0.0 && optimizer.weight_decay.is_finite(),
+            "optimizer.weight_decay",
+            optimizer.weight_decay,
+            "a number from 0",
+        )?;
+        let warmup = self.schedule.warmup_epochs;
+        require(
+            warmup.is_finite() && warmup >= 0.0,
+            "schedule.warmup_epochs",
+            warmup,
+            "a number from 0",
+        )
+    }
+}
+
+fn at_least_one(key: &'static str, value: usize) -> Result<(), TrainError> {
+    require(value >= 1, key, value, "a whole number from 1")
+}
+
+fn require(
+    holds: bool,
+    key: &'static str,
+    found: impl std::fmt::Display,
+    accepted: &str,
+) -> Result<(), TrainError> {
+    if holds {
+        return Ok(());
+    }
+    Err(TrainError::Value {
+        key: key.into(),
+        found: found.to_string(),
+        accepted: accepted.into(),
+    })
+}

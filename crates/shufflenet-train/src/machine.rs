@@ -1,0 +1,79 @@
+//! What a run was made on: recorded in `environment.json`, printed by `devices`.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Where and how a run was started.
+#[derive(Serialize)]
+pub struct Environment {
+    version: &'static str,
+    /// Commit that the binary was built from; `-dirty` behind it where files differed.
+    commit: &'static str,
+    command: Vec<String>,
+    device: String,
+    threads: usize,
+    cpu: String,
+    /// Widest vector instructions that the CPU kernels may choose at run time.
+    dispatch: &'static str,
+}
+
+impl Environment {
+    /// This process, training on `device` with `threads` threads.
+    pub fn here(device: &str, threads: usize) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("SHUFFLENET_COMMIT"),
+            command: std::env::args().collect(),
+            device: device.into(),
+            threads,
+            cpu: cpu(),
+            dispatch: dispatch(),
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} threads, {}", self.device, self.threads, self.cpu)
+    }
+}
+
+/// Lets the CPU kernels of this process use `threads` threads. To be called once, before the first
+/// tensor.
+pub fn use_threads(threads: usize) {
+    // A pool that is there already keeps its size: then a library user decided.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+}
+
+/// The processor's name as Linux gives it, or the architecture.
+pub fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    match name {
+        Some((_, name)) => format!("{name}, {}", dispatch()),
+        None => format!("{}, {}", std::env::consts::ARCH, dispatch()),
+    }
+}
+
+/// Threads that this process may run at once: affinity and container quota are respected.
+pub fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn dispatch() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return "AVX2";
+        }
+    }
+    "portable"
+}

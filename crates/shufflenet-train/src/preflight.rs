@@ -1,0 +1,98 @@
+//! Before the first step: what cannot work is refused, what may surprise is said, and what is about to
+//! be trained on what is written out.
+
+use shufflenet_model::check_training_batch;
+
+use crate::console::thousands;
+use crate::error::TrainError;
+use crate::experiment::{Experiment, ScheduleKind};
+use crate::machine::Environment;
+use crate::sources::Sources;
+
+/// Refuses an experiment that cannot train on its data; returns notes on one that can.
+///
+/// # Errors
+/// [`TrainError::Model`]: the images are too small for the network, or some batch would leave batch
+/// norm one value per channel. [`TrainError::Value`]: not one whole batch.
+pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, TrainError> {
+    let (height, width) = (sources.shape.height, sources.shape.width);
+    let model = &experiment.model;
+    let map = model.feature_map(height, width)?;
+    let size = experiment.train.batch_size;
+    if sources.train.batches() == 0 {
+        return Err(TrainError::Value {
+            key: "train.batch_size".into(),
+            found: size.to_string(),
+            accepted: format!(
+                "at most {}, the number of training records (with train.drop_last)",
+                sources.train.records()
+            ),
+        });
+    }
+    let ragged = sources.train.records() % size;
+    check_training_batch(model, size.min(sources.train.records()), height, width)?;
+    if ragged > 0 && !experiment.train.drop_last {
+        check_training_batch(model, ragged, height, width)?;
+    }
+    let mut notes = Vec::new();
+    if map == [1, 1] {
+        notes.push(format!(
+            "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
+             model.stem = \"cifar\" is the one that published CIFAR figures use",
+            model.stem()
+        ));
+    }
+    if sources.test.is_none() {
+        notes.push(
+            "note       no data.validation: the test set stands in, so `best` will have seen it"
+                .into(),
+        );
+    }
+    Ok(notes)
+}
+
+/// What will be trained, on what, how.
+pub fn introduce(
+    experiment: &Experiment,
+    sources: &Sources,
+    environment: &Environment,
+    total_steps: usize,
+    parameters: usize,
+) -> Vec<String> {
+    let (model, train) = (&experiment.model, &experiment.train);
+    let optimizer = &experiment.optimizer;
+    let nesterov = if optimizer.nesterov { ", Nesterov" } else { "" };
+    let schedule = match experiment.schedule.kind {
+        ScheduleKind::Cosine => "cosine to 0",
+        ScheduleKind::Constant => "constant",
+    };
+    vec![
+        format!(
+            "network    {} x{}, {} stem, {} in, {} classes: {} parameters",
+            model.layout,
+            model.scale,
+            model.stem(),
+            sources.shape,
+            model.classes,
+            thousands(parameters)
+        ),
+        format!(
+            "data       {}: {} training records, {} {} records",
+            sources.name,
+            thousands(sources.train.records()),
+            thousands(sources.evaluation.records()),
+            sources.evaluation_split()
+        ),
+        format!(
+            "training   {} steps of {} images (at most {} epochs), SGD {} {schedule}, momentum {}{nesterov}, \
+             decay {}",
+            thousands(total_steps),
+            train.batch_size,
+            train.epochs,
+            optimizer.learning_rate,
+            optimizer.momentum,
+            optimizer.weight_decay
+        ),
+        format!("device     {environment}"),
+    ]
+}

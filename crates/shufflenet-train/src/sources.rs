@@ -1,0 +1,179 @@
+//! Which records train, which choose the best epoch, which test.
+//!
+//! `data.validation = fraction` holds out a stratified, seeded part of the training set and `best`
+//! means best on it; the test set is then seen once, at the end. Without it the test set stands in,
+//! and every report says so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use shufflenet_data::{Dataset, ImageShape, Loader, Normalization, Split, holdout};
+
+use crate::checkpoint::Description;
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+
+/// The data of a training run.
+pub struct Sources {
+    /// Records trained on: shuffled, augmented.
+    pub train: Loader,
+    /// Records that choose the best epoch: all of them, in order.
+    pub evaluation: Loader,
+    /// The test set, where it is not what `evaluation` reads.
+    pub test: Option<Loader>,
+    /// Name of the set.
+    pub name: String,
+    /// Size of an image.
+    pub shape: ImageShape,
+    /// Names of the classes.
+    pub class_names: Vec<String>,
+    /// How pixels are scaled.
+    pub normalization: Normalization,
+}
+
+impl Sources {
+    /// `validation` where a part is held out, else `test`.
+    pub fn evaluation_split(&self) -> &'static str {
+        match self.test {
+            Some(_) => "validation",
+            None => "test",
+        }
+    }
+}
+
+/// Opens the data of `experiment` and checks that the network fits it.
+///
+/// # Errors
+/// What the data refuses; [`TrainError::Value`] where the network's channels or classes are not the
+/// data's.
+pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
+    let data = &experiment.data;
+    let train = Arc::new(shufflenet_data::open(data.format, &data.root, Split::Train)?);
+    let test = Arc::new(shufflenet_data::open(data.format, &data.root, Split::Test)?);
+    check_fit(experiment, &train)?;
+    check_fit(experiment, &test)?;
+
+    let (mut records, validation) = parts(experiment, &train)?;
+    if let Some(limit) = data.limit {
+        records.truncate(limit);
+    }
+    let normalization = match &data.normalization {
+        Some(given) => given.clone(),
+        None => Normalization::of(&train, &records),
+    };
+    normalization.check(train.shape.channels)?;
+
+    let batch = experiment.train.batch_size;
+    let loader = |dataset: &Arc<Dataset>, records: Vec<u32>| {
+        Loader::new(dataset.clone(), records, batch, normalization.clone())
+    };
+    let whole_test = || loader(&test, all(&test));
+    let (evaluation, test_loader) = match validation {
+        Some(held_out) => (loader(&train, held_out), Some(whole_test())),
+        None => (whole_test(), None),
+    };
+    Ok(Sources {
+        train: loader(&train, records)
+            .shuffled(experiment.train.seed)
+            .augmented(data.augmentation.clone())
+            .drop_last(experiment.train.drop_last),
+        evaluation,
+        test: test_loader,
+        name: train.name.clone(),
+        shape: train.shape,
+        class_names: train.class_names.clone(),
+        normalization,
+    })
+}
+
+/// A part of the data for evaluating a checkpoint: `test`, `validation` or `train`, from `root` or
+/// where the checkpoint's run had it.
+///
+/// # Errors
+/// What the data refuses; [`TrainError::Value`]: an unknown split, a validation part where none was
+/// held out, data that the network does not fit.
+pub fn split(
+    description: &Description,
+    root: Option<&Path>,
+    split: &str,
+    batch_size: usize,
+) -> Result<Loader, TrainError> {
+    let experiment = &description.experiment;
+    let refuse = |accepted: &str| TrainError::Value {
+        key: "--split".into(),
+        found: split.into(),
+        accepted: accepted.into(),
+    };
+    let part = match split {
+        "test" => Split::Test,
+        "train" | "validation" => Split::Train,
+        _ => return Err(refuse("test, validation, train")),
+    };
+    let data = &experiment.data;
+    let root = root.unwrap_or(&data.root);
+    let dataset = shufflenet_data::open(data.format, root, part)?;
+    check_fit(experiment, &dataset)?;
+    let found = dataset.shape;
+    if [found.channels, found.height, found.width] != description.input {
+        let [channels, height, width] = description.input;
+        return Err(TrainError::Value {
+            key: "the size of the images".into(),
+            found: found.to_string(),
+            accepted: format!("{channels}x{height}x{width}, what the checkpoint was trained on"),
+        });
+    }
+    let records = match split {
+        "test" => all(&dataset),
+        "train" => parts(experiment, &dataset)?.0,
+        _ => parts(experiment, &dataset)?
+            .1
+            .ok_or_else(|| refuse("test, train (this run held no validation part out)"))?,
+    };
+    let normalization = description.normalization.clone();
+    Ok(Loader::new(
+        Arc::new(dataset),
+        records,
+        batch_size,
+        normalization,
+    ))
+}
+
+/// The training set's records for training, and those held out, if any.
+fn parts(
+    experiment: &Experiment,
+    dataset: &Dataset,
+) -> Result<(Vec<u32>, Option<Vec<u32>>), TrainError> {
+    let fraction = experiment.data.validation;
+    if fraction == 0.0 {
+        return Ok((all(dataset), None));
+    }
+    let parts = holdout(
+        dataset.labels(),
+        dataset.classes(),
+        fraction,
+        experiment.train.seed,
+    )?;
+    Ok((parts.train, Some(parts.validation)))
+}
+
+fn all(dataset: &Dataset) -> Vec<u32> {
+    (0..dataset.len() as u32).collect()
+}
+
+fn check_fit(experiment: &Experiment, dataset: &Dataset) -> Result<(), TrainError> {
+    let model = &experiment.model;
+    let fits = |key: &str, found: usize, accepted: usize| match found == accepted {
+        true => Ok(()),
+        false => Err(TrainError::Value {
+            key: key.into(),
+            found: found.to_string(),
+            accepted: format!("{accepted}, what {} has", dataset.name),
+        }),
+    };
+    fits("model.classes", model.classes, dataset.classes())?;
+    fits(
+        "model.input_channels",
+        model.input_channels,
+        dataset.shape.channels,
+    )
+}
