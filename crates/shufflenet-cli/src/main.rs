@@ -24,6 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    keep_defaults_on_the_cpu();
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -34,6 +35,15 @@ fn main() -> ExitCode {
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
+}
+
+/// Burn loads optimizer state onto its default device before moving it to its parameters', and its
+/// default is a GPU wherever one is built in, or whatever `BURN_DEVICE` says: a CPU run would start
+/// the GPU, or die where there is none. Our own devices are always chosen by `--device`.
+#[expect(unsafe_code, reason = "Burn takes its default device from the environment alone")]
+fn keep_defaults_on_the_cpu() {
+    // SAFETY: called before anything else in `main`: there is no other thread to race with.
+    unsafe { std::env::set_var("BURN_DEVICE", device::DEFAULT) };
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

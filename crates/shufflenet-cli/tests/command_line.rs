@@ -1,0 +1,157 @@
+//! The binary as its user meets it: what wrong input is answered with, and a run from start to
+//! evaluation.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn fixture() -> PathBuf {
+    repository().join("crates/shufflenet-data/tests/fixtures/cifar10-format")
+}
+
+/// A folder with a copy of the CIFAR-format fixture and an experiment on it.
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("cifar");
+    std::fs::create_dir(&data).unwrap();
+    for entry in std::fs::read_dir(fixture()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), data.join(entry.file_name())).unwrap();
+    }
+    let text = "[model]\nscale = 0.5\n[data]\nformat = \"cifar10\"\nroot = \"cifar\"\n\
+                [train]\nepochs = 1\nbatch_size = 20\n";
+    std::fs::write(folder.path().join("trial.toml"), text).unwrap();
+    folder
+}
+
+fn shufflenet(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("shufflenet").unwrap();
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+/// The one line that `arguments` are refused with.
+fn refusal(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let assert = shufflenet(folder, arguments).assert().code(code);
+    let output = assert.get_output();
+    let line = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(line.trim_end().lines().count(), 1, "more than one line: {line}");
+    assert!(output.stdout.is_empty());
+    line
+}
+
+fn refused_training(folder: &Path, assignment: &str, code: i32) -> String {
+    let arguments = ["train", "--config", "trial.toml", "--set", assignment];
+    refusal(folder, &arguments, code)
+}
+
+#[test]
+fn wrong_configuration_is_answered_with_key_and_accepted_values() {
+    let folder = workplace();
+    let line = refused_training(folder.path(), "train.epoch=3", 2);
+    assert!(line.contains("did you mean `train.epochs`?"), "{line}");
+    let line = refused_training(folder.path(), "train.epochs=\"many\"", 2);
+    assert!(line.contains("train.epochs") && line.contains("many"), "{line}");
+    let line = refused_training(folder.path(), "model.scale=0.7", 2);
+    assert!(line.contains("0.7") && line.contains("0.5, 1.0, 1.5, 2.0"), "{line}");
+    let line = refused_training(folder.path(), "model.classes=7", 2);
+    assert!(line.contains("model.classes is 7; accepted: 10"), "{line}");
+    let line = refusal(folder.path(), &["train", "--config", "none.toml"], 1);
+    assert!(line.contains("none.toml"), "{line}");
+}
+
+#[test]
+fn damaged_data_is_answered_with_the_file_and_both_sizes() {
+    let folder = workplace();
+    let file = folder.path().join("cifar/data_batch_3.bin");
+    let intact = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &intact[..intact.len() - 100]).unwrap();
+    let line = refused_training(folder.path(), "train.epochs=1", 1);
+    assert!(line.contains("data_batch_3.bin"), "{line}");
+    assert!(line.contains(&(intact.len() - 100).to_string()), "{line}");
+
+    let mut foreign = intact;
+    foreign[3073] = 17;
+    std::fs::write(&file, foreign).unwrap();
+    let line = refused_training(folder.path(), "train.epochs=1", 1);
+    assert!(line.contains("data_batch_3.bin") && line.contains("17"), "{line}");
+
+    let line = refused_training(folder.path(), "data.root=nowhere", 1);
+    assert!(line.contains("nowhere") && line.contains("scripts/fetch_cifar10.py"), "{line}");
+}
+
+#[test]
+fn an_idx_file_with_a_wrong_magic_is_named() {
+    let folder = workplace();
+    let data = folder.path().join("idx");
+    std::fs::create_dir(&data).unwrap();
+    for part in ["train", "t10k"] {
+        for (what, magic) in [("images-idx3", 2052u32), ("labels-idx1", 2049)] {
+            let file = data.join(format!("{part}-{what}-ubyte"));
+            std::fs::write(file, [magic.to_be_bytes(), [0; 4], [0; 4], [0; 4]].concat()).unwrap();
+        }
+    }
+    let arguments = ["train", "--config", "trial.toml", "--set", "data.format=idx"];
+    let arguments = [&arguments[..], &["--set", "data.root=idx"]].concat();
+    let line = refusal(folder.path(), &arguments, 1);
+    assert!(line.contains("2052") && line.contains("2051"), "{line}");
+}
+
+#[test]
+fn devices_and_checkpoints_that_are_none_are_refused() {
+    let folder = workplace();
+    let device = |name| ["train", "--config", "trial.toml", "--device", name];
+    let line = refusal(folder.path(), &device("tpu"), 2);
+    assert!(line.contains("tpu") && line.contains("flex"), "{line}");
+    let line = refusal(folder.path(), &["eval", "--checkpoint", "trial.toml"], 1);
+    assert!(line.contains("trial.toml") && line.contains("is no checkpoint"), "{line}");
+    let line = refusal(folder.path(), &["eval", "--checkpoint", "cifar"], 1);
+    assert!(line.contains("neither a checkpoint nor a run folder"), "{line}");
+    assert!(!folder.path().join("runs").exists(), "a refused run left a folder");
+}
+
+#[test]
+fn a_run_trains_refuses_to_be_overwritten_and_evaluates_to_what_it_reported() {
+    let folder = workplace();
+    let train = ["train", "--config", "trial.toml"];
+    let assert = shufflenet(folder.path(), &train).assert().success();
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    for part in ["epoch 1/1", "train: loss", "test: loss", "top-5", "img/s", "lr "] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "control codes off a terminal");
+
+    let line = refusal(folder.path(), &train, 2);
+    assert!(line.contains("--resume") && line.contains("--force"), "{line}");
+
+    let metrics = std::fs::read_to_string(folder.path().join("runs/trial/metrics.jsonl")).unwrap();
+    let reported: serde_json::Value = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .find(|line| line["event"] == "epoch" && line["split"] == "test")
+        .unwrap();
+    std::fs::remove_file(folder.path().join("runs/trial/metrics.jsonl")).unwrap();
+    let eval = ["eval", "--checkpoint", "runs/trial", "--json"];
+    let assert = shufflenet(folder.path(), &eval).assert().success();
+    let report: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    for key in ["loss", "top1", "top5", "count"] {
+        assert_eq!(report[key], reported[key], "{key}");
+    }
+    assert_eq!(report["parameters"], 352_042);
+}
+
+#[test]
+fn the_resolved_experiment_can_be_printed_and_read_again() {
+    let folder = workplace();
+    let arguments = ["train", "--config", "trial.toml", "--print-config"];
+    let assert = shufflenet(folder.path(), &arguments).assert().success();
+    std::fs::write(folder.path().join("again.toml"), &assert.get_output().stdout).unwrap();
+    let again = ["train", "--config", "again.toml", "--print-config"];
+    let assert_again = shufflenet(folder.path(), &again).assert().success();
+    assert_eq!(assert.get_output().stdout, assert_again.get_output().stdout);
+}

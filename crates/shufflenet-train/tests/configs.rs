@@ -1,0 +1,22 @@
+//! Every configuration in `configs/` reads, and is for data that a README tells how to get.
+
+use std::path::Path;
+
+use shufflenet_train::settings;
+
+#[test]
+fn every_shipped_configuration_reads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        let experiment = settings::load(&file, &[]).unwrap();
+        let root = experiment.data.root;
+        let known = ["data/fashion-mnist-small", "data/cifar-10-batches-bin"];
+        assert!(known.iter().any(|known| root == Path::new(known)), "{root:?}");
+        seen.push(experiment.name);
+    }
+    seen.sort();
+    let expected = ["quickstart", "scale0_5", "scale1", "scale1_5", "scale2", "seed-scale1"];
+    assert_eq!(seen, expected);
+}

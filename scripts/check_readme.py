@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Keeps the README's commands honest.
+
+  check_readme.py --test-command   print the README's one test command
+  check_readme.py --run            run its other commands in a fresh clone, in order
+
+A block marked ```sh runs; one marked ```sh no-ci is for a person alone (it takes hours, or needs a
+download or a GPU), and of its `train` commands the configuration is resolved all the same, so that no
+flag, file or key in it can rot. The clone builds into this checkout's target folder, where the
+dependencies are built already.
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```sh( no-ci)?\n(.*?)^```", re.S | re.M)
+TEST = "cargo test"
+# What the README promises of its first run.
+LEAST_TOP1 = 0.85
+
+
+def commands():
+    """(runs, command) of every line of every block."""
+    for match in BLOCK.finditer((ROOT / "README.md").read_text()):
+        for line in match.group(2).splitlines():
+            command = line.split(" #")[0].strip()
+            if command:
+                yield match.group(1) is None, command
+
+
+def run(command, clone, target):
+    print(f"$ {command}", flush=True)
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    done = subprocess.run(command, shell=True, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True)
+    print(done.stdout, flush=True)
+    if done.returncode != 0:
+        sys.exit(f"README.md: exit code {done.returncode} of: {command}")
+    return done.stdout
+
+
+def main():
+    if sys.argv[1:] == ["--test-command"]:
+        tests = [command for runs, command in commands() if runs and command.startswith(TEST)]
+        if len(tests) != 1:
+            sys.exit(f"README.md: expected one test command, found {tests}")
+        print(tests[0])
+        return
+    if sys.argv[1:] != ["--run"]:
+        sys.exit(__doc__)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        clone = pathlib.Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        for runs, command in commands():
+            if command.startswith(TEST) or command.startswith("git clone"):
+                continue
+            if runs:
+                output = run(command, clone, target)
+                if "--json" in command:
+                    top1 = json.loads(output)["top1"]
+                    if top1 < LEAST_TOP1:
+                        sys.exit(f"README.md promises top-1 of {LEAST_TOP1}, found {top1}: {command}")
+            elif " train " in f" {command} " and "--config" in command:
+                words = [word for word in shlex.split(command) if word != "--resume"]
+                run(shlex.join([*words, "--print-config"]), clone, target)
+
+
+if __name__ == "__main__":
+    main()
