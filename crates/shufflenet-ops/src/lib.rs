@@ -1,1 +1,11 @@
-//! Placeholder while the crates are being laid out.
+//! Tensor operations that ShuffleNetV2 is made of, without the network.
+//!
+//! Each operation is written once, in plain Burn, so that it runs and differentiates on every
+//! backend; this is also where a backend may get a kernel of its own. What an operation computes
+//! is fixed by its equation and its tests, not by how it is computed.
+
+pub mod batch_norm;
+pub mod shuffle;
+
+pub use batch_norm::{BatchNormTraining, batch_norm_train};
+pub use shuffle::channel_shuffle;
