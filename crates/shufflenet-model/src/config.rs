@@ -1,0 +1,280 @@
+//! Which network: layout, width, stem, input channels and classes.
+//!
+//! ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
+//! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, three
+//! stages that each halve the map, a last 1x1 convolution, global average pooling, a linear
+//! classifier. [`ModelConfig`] picks the row of the table and the variant of the plan; everything
+//! that it implies (widths, repeats, map sizes) is computed here, and nowhere else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+
+/// Channels: of the stem, of the three stages, of the last convolution.
+pub type Widths = [usize; 5];
+
+/// More input channels or classes than these are a slip of the keyboard, and would only exhaust
+/// memory: ImageNet-21k has 21,841 classes.
+const MOST_CHANNELS: usize = 4_096;
+const MOST_CLASSES: usize = 1_000_000;
+
+/// The published variants of the network, which differ in their stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// The paper's (table 5) and torchvision's: a stage is one downsampling unit that also widens,
+    /// then 3, 7 and 3 units without a residual sum.
+    #[default]
+    Standard,
+    /// The seed listing's: the downsampling unit doubles its input's channels, the first of the 3, 7
+    /// and 3 units after it widens, and units of equal widths add their right half's input.
+    Seed,
+}
+
+/// Width multiplier, a row of the paper's table 5. In configuration files a number: `0.5`, `1.0`,
+/// `1.5` or `2.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub enum Scale {
+    /// 0.5x
+    Half,
+    /// 1x
+    #[default]
+    One,
+    /// 1.5x
+    OneAndHalf,
+    /// 2x
+    Two,
+}
+
+/// What turns the image into the first stage's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// 3x3 convolution of stride 2, 3x3 max pooling of stride 2 padded by 1: 224 to 56.
+    Imagenet,
+    /// The same with the pooling unpadded: 224 to 55.
+    Seed,
+    /// 3x3 convolution of stride 1 and no pooling: 32 stays 32. What published CIFAR figures use.
+    Cifar,
+}
+
+/// A ShuffleNetV2. `Default` is where every default is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The variant of the stages.
+    pub layout: Layout,
+    /// The width.
+    pub scale: Scale,
+    /// The stem; without one, the layout's own ([`ModelConfig::stem`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
+    /// Channels of the images.
+    pub input_channels: usize,
+    /// Classes to tell apart.
+    pub classes: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Standard,
+            scale: Scale::One,
+            stem: None,
+            input_channels: 3,
+            classes: 10,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The configured stem, or the layout's: `imagenet` for the standard layout, `seed` for the seed.
+    pub fn stem(&self) -> Stem {
+        self.stem.unwrap_or(match self.layout {
+            Layout::Standard => Stem::Imagenet,
+            Layout::Seed => Stem::Seed,
+        })
+    }
+
+    /// The stride-1 units after each stage's downsampling unit (the paper's table 5).
+    pub fn repeats(&self) -> [usize; 3] {
+        [3, 7, 3]
+    }
+
+    /// Refuses a network that cannot be built for images of this size.
+    ///
+    /// # Errors
+    /// [`ModelError::Count`] and [`ModelError::InputSize`].
+    pub fn validate(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        self.check_counts()?;
+        self.feature_map(height, width).map(drop)
+    }
+
+    pub(crate) fn check_counts(&self) -> Result<(), ModelError> {
+        let within = |key, found, most| match found {
+            found if (1..=most).contains(&found) => Ok(()),
+            found => Err(ModelError::Count { key, found, most }),
+        };
+        within("input_channels", self.input_channels, MOST_CHANNELS)?;
+        within("classes", self.classes, MOST_CLASSES)
+    }
+
+    /// `[height, width]` of the map that the global average pooling sees. Where that is 1x1 (32x32
+    /// images on the stems `imagenet` and `seed`), there is little left to pool.
+    ///
+    /// # Errors
+    /// [`ModelError::InputSize`] when the images vanish in the stem.
+    pub fn feature_map(&self, height: usize, width: usize) -> Result<[usize; 2], ModelError> {
+        let stem = self.stem();
+        let least = stem.smallest_input();
+        if height < least || width < least {
+            return Err(ModelError::InputSize {
+                height,
+                width,
+                stem,
+                least,
+            });
+        }
+        let stages = self.repeats().len();
+        Ok([height, width].map(|size| (0..stages).fold(stem.output(size), |size, _| halved(size))))
+    }
+
+    /// Refuses a training batch that leaves some batch norm a single value per channel, whose
+    /// variance does not exist. To be asked for every batch size that occurs, a ragged last batch
+    /// included; inference has no such limit.
+    ///
+    /// # Errors
+    /// [`ModelError::TrainingBatch`], and [`ModelError::InputSize`] as [`Self::feature_map`].
+    pub fn check_training_batch(
+        &self,
+        batch: usize,
+        height: usize,
+        width: usize,
+    ) -> Result<(), ModelError> {
+        // Maps only shrink: the last convolution's batch norm sees the fewest values.
+        let [map_height, map_width] = self.feature_map(height, width)?;
+        let values = batch.saturating_mul(map_height).saturating_mul(map_width);
+        if values > 1 {
+            return Ok(());
+        }
+        Err(ModelError::TrainingBatch {
+            batch,
+            height,
+            width,
+            map_height,
+            map_width,
+            values,
+        })
+    }
+}
+
+impl Scale {
+    /// Every width, ascending.
+    pub const ALL: [Self; 4] = [Self::Half, Self::One, Self::OneAndHalf, Self::Two];
+
+    /// Channels of each part: the paper's table 5.
+    pub const fn widths(self) -> Widths {
+        match self {
+            Self::Half => [24, 48, 96, 192, 1024],
+            Self::One => [24, 116, 232, 464, 1024],
+            Self::OneAndHalf => [24, 176, 352, 704, 1024],
+            Self::Two => [24, 244, 488, 976, 2048],
+        }
+    }
+
+    /// The multiplier as a number.
+    pub const fn factor(self) -> f64 {
+        match self {
+            Self::Half => 0.5,
+            Self::One => 1.0,
+            Self::OneAndHalf => 1.5,
+            Self::Two => 2.0,
+        }
+    }
+}
+
+impl TryFrom<f64> for Scale {
+    type Error = ModelError;
+
+    fn try_from(factor: f64) -> Result<Self, ModelError> {
+        Self::ALL
+            .into_iter()
+            .find(|scale| scale.factor() == factor)
+            .ok_or(ModelError::Scale(factor))
+    }
+}
+
+impl From<Scale> for f64 {
+    fn from(scale: Scale) -> Self {
+        scale.factor()
+    }
+}
+
+impl Stem {
+    /// Stride of the convolution, which is 3x3 and padded by 1.
+    pub(crate) const fn stride(self) -> usize {
+        match self {
+            Self::Imagenet | Self::Seed => 2,
+            Self::Cifar => 1,
+        }
+    }
+
+    /// Padding of the 3x3 max pooling of stride 2, where there is one.
+    pub(crate) const fn pool_padding(self) -> Option<usize> {
+        match self {
+            Self::Imagenet => Some(1),
+            Self::Seed => Some(0),
+            Self::Cifar => None,
+        }
+    }
+
+    const fn smallest_input(self) -> usize {
+        match self {
+            // The unpadded 3x3 pooling needs a map of 3, which takes an image of 5.
+            Self::Seed => 5,
+            Self::Imagenet | Self::Cifar => 1,
+        }
+    }
+
+    /// The map's size after the stem. Only for sizes of at least `smallest_input`.
+    const fn output(self, size: usize) -> usize {
+        match self {
+            Self::Cifar => size,
+            Self::Imagenet => halved(halved(size)),
+            Self::Seed => (halved(size) - 3) / 2 + 1,
+        }
+    }
+}
+
+/// The size after a 3x3 window of stride 2, padded by 1: `(size + 2 - 3) / 2 + 1`.
+const fn halved(size: usize) -> usize {
+    size.div_ceil(2)
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Standard => "standard",
+            Self::Seed => "seed",
+        })
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}", self.factor())
+    }
+}
+
+impl fmt::Display for Stem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Imagenet => "imagenet",
+            Self::Seed => "seed",
+            Self::Cifar => "cifar",
+        })
+    }
+}

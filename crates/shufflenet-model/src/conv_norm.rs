@@ -1,0 +1,77 @@
+//! Convolution, batch norm and, mostly, ReLU: the brick of every unit.
+//!
+//! No convolution of the network has a bias, which the batch norm after it would cancel. A
+//! *pointwise* convolution is 1x1 and mixes channels; a *depthwise* one is 3x3 and gives each
+//! channel a kernel of its own (as many groups as channels). In ShuffleNetV2 no ReLU follows a
+//! depthwise convolution.
+
+use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Tensor, activation};
+
+use crate::batch_norm::BatchNorm;
+use crate::initialise::Initialiser;
+
+/// `relu(norm(conv(x)))`, or without the ReLU.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    /// The convolution, without bias; its padding keeps the map's size at stride 1.
+    pub conv: Conv2d,
+    /// The normalisation of its output.
+    pub norm: BatchNorm,
+    /// Whether a ReLU follows.
+    #[module(skip)]
+    pub relu: bool,
+}
+
+impl ConvNorm {
+    /// 1x1 convolution, batch norm, ReLU.
+    pub(crate) fn pointwise(channels: [usize; 2], init: &mut Initialiser) -> Self {
+        Self::new(channels, 1, 1, 1, true, init)
+    }
+
+    /// Depthwise 3x3 convolution and batch norm.
+    pub(crate) fn depthwise(channels: usize, stride: usize, init: &mut Initialiser) -> Self {
+        Self::new([channels, channels], 3, stride, channels, false, init)
+    }
+
+    /// Dense 3x3 convolution, batch norm, ReLU.
+    pub(crate) fn dense(channels: [usize; 2], stride: usize, init: &mut Initialiser) -> Self {
+        Self::new(channels, 3, stride, 1, true, init)
+    }
+
+    fn new(
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+        relu: bool,
+        init: &mut Initialiser,
+    ) -> Self {
+        let inputs_per_group = inputs / groups;
+        let fan_in = inputs_per_group * kernel * kernel;
+        let padding = kernel / 2;
+        Self {
+            conv: Conv2d {
+                weight: init.uniform([outputs, inputs_per_group, kernel, kernel], fan_in),
+                bias: None,
+                stride: [stride, stride],
+                kernel_size: [kernel, kernel],
+                dilation: [1, 1],
+                groups,
+                padding: PaddingConfig2d::Explicit(padding, padding, padding, padding),
+            },
+            norm: BatchNorm::new(outputs, init.device),
+            relu,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, inputs, height, width]`
+    /// - output: `[batch, outputs, ceil(height / stride), ceil(width / stride)]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let y = self.norm.forward(self.conv.forward(x));
+        if self.relu { activation::relu(y) } else { y }
+    }
+}

@@ -1,0 +1,121 @@
+//! What weight files call the parameters.
+//!
+//! Fields here are named for the reader of the Rust; files are named for exchange. The standard
+//! layout's names are torchvision's (`stage2.0.branch1.0.weight`), the seed layout's those of its
+//! PyTorch listing (`shuffles.ShuffleConvs_0.DownsampleUnit.conv1r.weight`). [`names`] is the one
+//! place where the two meet: a bijection between the paths of the module tree
+//! (`stages.0.downsample.right.pointwise1.conv.weight`) and the names in files.
+
+use crate::config::{Layout, ModelConfig};
+
+/// A parameter or running statistic under its two names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Its path in the module tree.
+    pub path: String,
+    /// Its name in weight files.
+    pub file: String,
+}
+
+/// The names of one convolution and its batch norm: our field, the file's convolution, its norm.
+type Triple = (&'static str, &'static str, &'static str);
+
+/// One layout's names, of modules.
+struct Table {
+    stem: Triple,
+    downsample: [Triple; 5],
+    basic: [Triple; 3],
+    last: Triple,
+    /// The prefix of a stage's unit; unit 0 is the downsampling one.
+    unit: fn(stage: usize, unit: usize) -> String,
+}
+
+/// Numbers in a branch count the `Sequential`'s entries, ReLUs included.
+const TORCHVISION: Table = Table {
+    stem: ("stem", "conv1.0", "conv1.1"),
+    downsample: [
+        ("left_depthwise", "branch1.0", "branch1.1"),
+        ("left_pointwise", "branch1.2", "branch1.3"),
+        ("right.pointwise1", "branch2.0", "branch2.1"),
+        ("right.depthwise", "branch2.3", "branch2.4"),
+        ("right.pointwise2", "branch2.5", "branch2.6"),
+    ],
+    basic: [
+        ("right.pointwise1", "branch2.0", "branch2.1"),
+        ("right.depthwise", "branch2.3", "branch2.4"),
+        ("right.pointwise2", "branch2.5", "branch2.6"),
+    ],
+    last: ("last", "conv5.0", "conv5.1"),
+    // The paper counts the stem as stage 1.
+    unit: |stage, unit| format!("stage{}.{unit}", stage + 2),
+};
+
+const LISTING: Table = Table {
+    stem: ("stem", "conv1", "bn1"),
+    downsample: [
+        ("left_depthwise", "conv1l", "bn1l"),
+        ("left_pointwise", "conv2l", "bn2l"),
+        ("right.pointwise1", "conv1r", "bn1r"),
+        ("right.depthwise", "conv2r", "bn2r"),
+        ("right.pointwise2", "conv3r", "bn3r"),
+    ],
+    basic: [
+        ("right.pointwise1", "conv1", "bn1"),
+        ("right.depthwise", "conv2", "bn2"),
+        ("right.pointwise2", "conv3", "bn3"),
+    ],
+    last: ("last", "conv_last", "bn_last"),
+    unit: |stage, unit| match unit.checked_sub(1) {
+        None => format!("shuffles.ShuffleConvs_{stage}.DownsampleUnit"),
+        Some(basic) => format!("shuffles.ShuffleConvs_{stage}.ShuffleUnit{stage}_{basic}"),
+    },
+};
+
+/// The fields of a batch norm here, and what PyTorch calls them.
+const NORM: [(&str, &str); 4] = [
+    ("gamma", "weight"),
+    ("beta", "bias"),
+    ("running_mean", "running_mean"),
+    ("running_var", "running_var"),
+];
+
+/// Every parameter and running statistic of a network, from the stem to the classifier.
+pub fn names(config: &ModelConfig) -> Vec<Name> {
+    let table = match config.layout {
+        Layout::Standard => &TORCHVISION,
+        Layout::Seed => &LISTING,
+    };
+    let mut names = conv_norm("", "", &table.stem);
+    for (stage, repeats) in config.repeats().into_iter().enumerate() {
+        let file = (table.unit)(stage, 0) + ".";
+        let path = format!("stages.{stage}.downsample.");
+        names.extend(
+            table
+                .downsample
+                .iter()
+                .flat_map(|t| conv_norm(&path, &file, t)),
+        );
+        for unit in 0..repeats {
+            let file = (table.unit)(stage, unit + 1) + ".";
+            let path = format!("stages.{stage}.units.{unit}.");
+            names.extend(table.basic.iter().flat_map(|t| conv_norm(&path, &file, t)));
+        }
+    }
+    names.extend(conv_norm("", "", &table.last));
+    names.extend(["weight", "bias"].map(|leaf| Name {
+        path: format!("classifier.{leaf}"),
+        file: format!("fc.{leaf}"),
+    }));
+    names
+}
+
+/// The names below one convolution and its batch norm.
+fn conv_norm(path: &str, file: &str, (ours, conv, norm): &Triple) -> Vec<Name> {
+    let name = |our_leaf: &str, module: &str, leaf: &str| Name {
+        path: format!("{path}{ours}.{our_leaf}"),
+        file: format!("{file}{module}.{leaf}"),
+    };
+    let mut names = vec![name("conv.weight", conv, "weight")];
+    names.extend(NORM.map(|(our_leaf, leaf)| name(&format!("norm.{our_leaf}"), norm, leaf)));
+    names
+}

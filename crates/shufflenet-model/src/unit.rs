@@ -1,0 +1,148 @@
+//! The two units that the stages repeat: figure 3 (c) and (d) of the paper.
+//!
+//! ```text
+//!        BasicUnit                            DownsampleUnit
+//!
+//!      channel split                     +-------- x --------+
+//!     left         right                 |                   |
+//!      |        1x1, norm, ReLU          |           1x1, norm, ReLU
+//!      |        3x3 depthwise, norm   3x3 depthwise  3x3 depthwise of stride 2, norm
+//!      |        1x1, norm, ReLU       of stride 2,   1x1, norm, ReLU
+//!      |       (+ right, if residual) norm, 1x1,             |
+//!      |           |                  norm, ReLU             |
+//!      +- concat --+                     +----- concat ------+
+//!           |                                     |
+//!     channel shuffle                      channel shuffle
+//! ```
+//!
+//! The basic unit leaves part of its channels alone and lets the shuffle hand them to the next
+//! unit's right branch; the downsampling unit works on all its channels twice, and so can halve the
+//! map and double the channels. The layouts differ in numbers only: how wide a branch is, which
+//! comes first in the concatenation, and whether the right branch's input is added to its output.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use shufflenet_ops::channel_shuffle;
+
+use crate::conv_norm::ConvNorm;
+use crate::initialise::Initialiser;
+
+/// Groups of every channel shuffle: the two branches.
+const BRANCHES: usize = 2;
+
+/// The right branch of both units: 1x1, depthwise 3x3, 1x1.
+#[derive(Module, Debug)]
+pub struct Branch {
+    /// To the branch's width.
+    pub pointwise1: ConvNorm,
+    /// The only convolution that looks at neighbours; carries the stride.
+    pub depthwise: ConvNorm,
+    /// Mixes what the depthwise convolution kept apart.
+    pub pointwise2: ConvNorm,
+}
+
+impl Branch {
+    fn new([inputs, outputs]: [usize; 2], stride: usize, init: &mut Initialiser) -> Self {
+        Self {
+            pointwise1: ConvNorm::pointwise([inputs, outputs], init),
+            depthwise: ConvNorm::depthwise(outputs, stride, init),
+            pointwise2: ConvNorm::pointwise([outputs, outputs], init),
+        }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.pointwise1.forward(x);
+        let x = self.depthwise.forward(x);
+        self.pointwise2.forward(x)
+    }
+}
+
+/// The stride-1 unit, figure 3 (c): splits the channels and transforms the right part.
+#[derive(Module, Debug)]
+pub struct BasicUnit {
+    /// What the right part goes through.
+    pub right: Branch,
+    /// Channels of the left part, which pass unchanged.
+    #[module(skip)]
+    pub left_channels: usize,
+    /// Whether the right part is added to what became of it, after the last ReLU.
+    #[module(skip)]
+    pub residual: bool,
+}
+
+impl BasicUnit {
+    /// From `inputs` to `outputs` channels, of which `left_channels` pass unchanged.
+    pub(crate) fn new(
+        [inputs, outputs]: [usize; 2],
+        left_channels: usize,
+        residual: bool,
+        init: &mut Initialiser,
+    ) -> Self {
+        let right = [inputs - left_channels, outputs - left_channels];
+        Self {
+            right: Branch::new(right, 1, init),
+            left_channels,
+            residual,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, inputs, height, width]`
+    /// - output: `[batch, outputs, height, width]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let right_channels = x.dims()[1] - self.left_channels;
+        let left = x.clone().narrow(1, 0, self.left_channels);
+        let right = x.narrow(1, self.left_channels, right_channels);
+        let mut transformed = self.right.forward(right.clone());
+        if self.residual {
+            transformed = transformed + right;
+        }
+        channel_shuffle(Tensor::cat(vec![left, transformed], 1), BRANCHES)
+    }
+}
+
+/// The stride-2 unit, figure 3 (d): both branches see all channels and halve the map.
+#[derive(Module, Debug)]
+pub struct DownsampleUnit {
+    /// 1x1, depthwise 3x3 of stride 2, 1x1.
+    pub right: Branch,
+    /// The left branch's depthwise 3x3 of stride 2.
+    pub left_depthwise: ConvNorm,
+    /// The left branch's 1x1.
+    pub left_pointwise: ConvNorm,
+    /// Whether the right branch comes first in the concatenation.
+    #[module(skip)]
+    pub right_first: bool,
+}
+
+impl DownsampleUnit {
+    /// From `inputs` channels to `branch` from each of the two branches.
+    pub(crate) fn new(
+        inputs: usize,
+        branch: usize,
+        right_first: bool,
+        init: &mut Initialiser,
+    ) -> Self {
+        Self {
+            right: Branch::new([inputs, branch], 2, init),
+            left_depthwise: ConvNorm::depthwise(inputs, 2, init),
+            left_pointwise: ConvNorm::pointwise([inputs, branch], init),
+            right_first,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[batch, inputs, height, width]`
+    /// - output: `[batch, 2 * branch, ceil(height / 2), ceil(width / 2)]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let left = self.left_depthwise.forward(x.clone());
+        let left = self.left_pointwise.forward(left);
+        let right = self.right.forward(x);
+        let branches = if self.right_first {
+            vec![right, left]
+        } else {
+            vec![left, right]
+        };
+        channel_shuffle(Tensor::cat(branches, 1), BRANCHES)
+    }
+}

@@ -1,0 +1,303 @@
+//! Weights to and from safetensors files that PyTorch reads and writes.
+//!
+//! A file holds float32 tensors under the names of [`crate::names`], in PyTorch's shapes: a linear
+//! weight is `[outputs, inputs]` there and `[inputs, outputs]` in Burn. Tensors are sorted by name,
+//! so that the same weights give the same bytes. Loading wants exactly the network's tensors: what
+//! is missing, left over, of another shape or of another type is refused by name, and nothing in a
+//! damaged or hostile file panics. Only PyTorch's `num_batches_tracked` counters, which nothing
+//! here uses, are passed over, and never written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+
+use crate::names::names;
+use crate::network::ShuffleNetV2;
+
+/// Weights that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// Bytes that are no safetensors file, or a truncated one.
+    #[error("no valid safetensors file: {0}")]
+    Format(#[from] SafeTensorError),
+    /// A tensor of the network that the file lacks.
+    #[error(
+        "tensor `{name}` of this {network} is missing from the file, which has {found} tensors"
+    )]
+    Missing {
+        /// The tensor's name in files.
+        name: String,
+        /// The network, in words.
+        network: String,
+        /// How many tensors the file has.
+        found: usize,
+    },
+    /// A tensor of the file that the network lacks.
+    #[error("tensor `{name}` in the file has no place in this {network}")]
+    Unused {
+        /// The tensor's name in the file.
+        name: String,
+        /// The network, in words.
+        network: String,
+    },
+    /// A tensor of another shape.
+    #[error("tensor `{name}` is {found:?} in the file and {expected:?} in this {network}")]
+    Shape {
+        /// The tensor's name in files.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// Its shape in the network, as PyTorch has it.
+        expected: Vec<usize>,
+        /// The network, in words.
+        network: String,
+    },
+    /// A tensor of another element type.
+    #[error("tensor `{name}` is of type {found} in the file: float32 (F32) is accepted")]
+    Type {
+        /// The tensor's name in files.
+        name: String,
+        /// The type in the file.
+        found: Dtype,
+    },
+    /// The device did not give a tensor back.
+    #[error("tensor `{name}` cannot be read from the device: {message}")]
+    Device {
+        /// The tensor's name in files.
+        name: String,
+        /// What the device said.
+        message: String,
+    },
+}
+
+/// The trainable parameters, ids and names in files, in the order of the network's fields.
+///
+/// Ids are drawn anew in every process, so whatever is stored about a parameter (an optimizer's
+/// state) is to be stored under its name.
+pub fn parameters(network: &ShuffleNetV2) -> Vec<(ParamId, String)> {
+    let trainable = entries(network).into_iter().filter(Entry::is_trainable);
+    trainable.map(|entry| (entry.id, entry.file)).collect()
+}
+
+/// How many numbers training adjusts. Burn's own count includes the running statistics.
+pub fn num_parameters(network: &ShuffleNetV2) -> usize {
+    let entries = entries(network);
+    let trainable = entries.iter().filter(|entry| entry.is_trainable());
+    trainable
+        .map(|entry| entry.shape.iter().product::<usize>())
+        .sum()
+}
+
+/// The network's weights and running statistics as a safetensors file.
+///
+/// # Errors
+/// [`WeightsError::Device`] when the device does not give a tensor back.
+pub fn to_safetensors(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
+    let mut tensors = BTreeMap::new();
+    for entry in entries(network) {
+        let data = entry
+            .values
+            .try_into_data()
+            .map_err(|error| WeightsError::Device {
+                name: entry.file.clone(),
+                message: format!("{error:?}"),
+            })?;
+        let mut values: Vec<f32> = data.iter::<f32>().collect();
+        if let [inputs, outputs] = entry.shape[..] {
+            values = transposed(&values, inputs, outputs);
+        }
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        tensors.insert(entry.file, (pytorch_shape(&entry.shape), bytes));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, (shape, bytes))| {
+            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>, SafeTensorError>>()?;
+    // Some readers ask which framework's shapes these are. One entry only: more would be written in
+    // the random order of a hash map.
+    let header = HashMap::from([("format".to_string(), "pt".to_string())]);
+    Ok(safetensors::serialize(views, Some(header))?)
+}
+
+/// `network` with the weights and running statistics of a safetensors file, on the device and with
+/// the parameter ids that it had.
+///
+/// # Errors
+/// [`WeightsError`], unless the file holds exactly this network's tensors.
+pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNetV2, WeightsError> {
+    let file = SafeTensors::deserialize(bytes)?;
+    let mut stored: BTreeMap<&str, TensorView> = file
+        .iter()
+        .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+        .collect();
+    let found = stored.len();
+    let config = network.config();
+    let in_words = format!(
+        "{} network of scale {} with {} classes",
+        config.layout, config.scale, config.classes
+    );
+    let mut tensors = HashMap::new();
+    for Entry {
+        path,
+        file: name,
+        shape,
+        ..
+    } in entries(&network)
+    {
+        let Some(view) = stored.remove(name.as_str()) else {
+            let network = in_words;
+            return Err(WeightsError::Missing {
+                name,
+                network,
+                found,
+            });
+        };
+        tensors.insert(path, read(name, &view, &shape, &in_words)?);
+    }
+    if let Some(name) = stored.keys().next() {
+        return Err(WeightsError::Unused {
+            name: (*name).into(),
+            network: in_words,
+        });
+    }
+    // Unshared, lest a clone that the caller keeps get these running statistics, too.
+    Ok(network.unshare().map(&mut Loader {
+        path: Vec::new(),
+        tensors,
+    }))
+}
+
+/// The values of a stored tensor, as Burn shapes them.
+fn read(
+    name: String,
+    view: &TensorView,
+    shape: &[usize],
+    network: &str,
+) -> Result<TensorData, WeightsError> {
+    if view.dtype() != Dtype::F32 {
+        return Err(WeightsError::Type {
+            name,
+            found: view.dtype(),
+        });
+    }
+    let expected = pytorch_shape(shape);
+    if view.shape() != expected {
+        let (found, network) = (view.shape().to_vec(), network.to_string());
+        return Err(WeightsError::Shape {
+            name,
+            found,
+            expected,
+            network,
+        });
+    }
+    let (chunks, _) = view.data().as_chunks::<4>();
+    let mut values: Vec<f32> = chunks
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    if let [inputs, outputs] = shape[..] {
+        values = transposed(&values, outputs, inputs);
+    }
+    Ok(TensorData::new(values, shape.to_vec()))
+}
+
+/// PyTorch stores the weight of a linear layer, the only one of rank 2, transposed.
+fn pytorch_shape(shape: &[usize]) -> Vec<usize> {
+    match *shape {
+        [inputs, outputs] => vec![outputs, inputs],
+        _ => shape.to_vec(),
+    }
+}
+
+/// The transpose of a `rows x columns` matrix, row after row.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let column = |c| values.iter().skip(c).step_by(columns).take(rows);
+    (0..columns).flat_map(column).copied().collect()
+}
+
+/// A float tensor of the network.
+struct Entry {
+    id: ParamId,
+    path: String,
+    file: String,
+    /// As in Burn.
+    shape: Vec<usize>,
+    values: Tensor<1>,
+}
+
+impl Entry {
+    fn is_trainable(&self) -> bool {
+        !self.path.ends_with(".running_mean") && !self.path.ends_with(".running_var")
+    }
+}
+
+/// Every float tensor of the network under its names.
+fn entries(network: &ShuffleNetV2) -> Vec<Entry> {
+    let names = names(network.config()).into_iter();
+    let mut collector = Collector {
+        path: Vec::new(),
+        names: names.map(|name| (name.path, name.file)).collect(),
+        entries: Vec::new(),
+    };
+    // Visiting a training network shows the running statistics before the last step's update; the
+    // inference one has it, and keeps the ids.
+    network.valid().visit(&mut collector);
+    collector.entries
+}
+
+struct Collector {
+    path: Vec<String>,
+    names: HashMap<String, String>,
+    entries: Vec<Entry>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let values = param.val();
+        self.entries.push(Entry {
+            id: param.id,
+            // The table has every path (a test says so); one it lacked would keep its own name.
+            file: self.names.get(&path).unwrap_or(&path).clone(),
+            path,
+            shape: values.dims().to_vec(),
+            values: values.reshape([-1]),
+        });
+    }
+}
+
+/// Puts tensors where their paths say.
+struct Loader {
+    path: Vec<String>,
+    tensors: HashMap<String, TensorData>,
+}
+
+impl ModuleMapper for Loader {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(data) = self.tensors.remove(&self.path.join(".")) else {
+            return param;
+        };
+        let (id, device) = (param.id, param.lazy_device());
+        param.transform_for_load(Tensor::from_data(data, &device), id)
+    }
+}
