@@ -95,7 +95,10 @@ pub(crate) fn render(
                 out.fill(black);
                 continue;
             };
-            let from = inside.start.saturating_add_signed(placement.left);
+            let from = inside
+                .start
+                .saturating_add_signed(placement.left)
+                .min(width);
             let pixels = &plane[row * width + from..][..inside.len()];
             let (before, rest) = out.split_at_mut(inside.start);
             let (middle, after) = rest.split_at_mut(inside.len());

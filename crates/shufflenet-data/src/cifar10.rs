@@ -1,29 +1,32 @@
-//! CIFAR-10's official binary files (Krizhevsky 2009), in a folder or in the official archive.
+//! CIFAR-10's official binary files (Krizhevsky 2009).
 //!
-//! A record is 1 label byte, then 1,024 red, 1,024 green and 1,024 blue bytes, row after row. Five
-//! training files and a test file, of 10,000 records each; smaller ones are read too, as long as the
-//! training files agree in size, which is what shows one cut off between two records.
+//! A record is one byte of label and 3 x 1024 bytes of pixels: the red plane, the green, the blue,
+//! each row by row. Five files hold the training records, one the test records, 10,000 in each of the
+//! official set; `batches.meta.txt` names the classes. They are read from their folder or straight
+//! from the official `.tar.gz`. Smaller sets in the same files are fine, but the five must be equally
+//! long: that is how a file cut between two records is found.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
-use crate::dataset::{Dataset, ImageShape};
-use crate::error::DataError;
-use crate::{Split, files};
+use crate::dataset::{class_names, first_foreign_label, name_of};
+use crate::{DataError, Dataset, ImageShape, Split};
 
 const SHAPE: ImageShape = ImageShape {
     channels: 3,
     height: 32,
     width: 32,
 };
+const CLASSES: usize = 10;
 const RECORD: usize = 1 + 3 * 32 * 32;
-const OFFICIAL_RECORDS: usize = 10_000;
-/// A file larger than this is not CIFAR-10, and is not read to its end.
-const MOST_BYTES: u64 = 100 * (OFFICIAL_RECORDS * RECORD) as u64;
+/// Size of an official file, and the most that is read.
+const OFFICIAL: u64 = 10_000 * RECORD as u64;
+/// The most that an archive may unpack to; the official one is 184 MB.
+const UNPACKED: u64 = 1 << 30;
+
 const TRAIN: [&str; 5] = [
     "data_batch_1.bin",
     "data_batch_2.bin",
@@ -33,180 +36,182 @@ const TRAIN: [&str; 5] = [
 ];
 const TEST: [&str; 1] = ["test_batch.bin"];
 const NAMES: &str = "batches.meta.txt";
-const CLASSES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
 const FOLDER: &str = "cifar-10-batches-bin";
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";
+const ADVICE: &str =
+    "`python3 scripts/fetch_cifar10.py` gets the complete CIFAR-10 into data/cifar-10-batches-bin";
 
-/// Reads a part of CIFAR-10 from a folder of its files, a folder around that, or the archive.
-pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
-    let wanted: &[&str] = match split {
-        Split::Train => &TRAIN,
-        Split::Test => &TEST,
-    };
-    let parts = match place(root)? {
-        Place::Folder(folder) => read_folder(&folder, wanted)?,
-        Place::Archive(archive) => read_archive(&archive, wanted)?,
-    };
-    check_sizes(&parts)?;
-    let class_names = match parts.iter().find(|part| part.name == NAMES) {
-        Some(part) => class_names(part)?,
-        None => CLASSES.map(String::from).to_vec(),
-    };
-    let mut pixels = Vec::new();
-    let mut labels = Vec::new();
-    for part in parts.iter().filter(|part| part.name != NAMES) {
-        for (index, record) in part.bytes.chunks_exact(RECORD).enumerate() {
-            let Some((&label, image)) = record.split_first() else {
-                continue;
-            };
-            if usize::from(label) >= class_names.len() {
-                let found = format!("label {label} in record {index}");
-                let expected = format!("0 to {}", class_names.len() - 1);
-                return Err(DataError::malformed(&part.path, found, expected));
-            }
-            labels.push(u16::from(label));
-            pixels.extend_from_slice(image);
-        }
-    }
-    Dataset::new("CIFAR-10".into(), SHAPE, class_names, pixels, labels, root)
-}
-
-enum Place {
-    Folder(PathBuf),
-    Archive(PathBuf),
-}
-
-/// One of the set's files: where it is, what it holds.
-struct Part {
-    name: &'static str,
+/// One of the files, in memory.
+struct Loaded {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-fn place(root: &Path) -> Result<Place, DataError> {
+/// Reads `split` of the set at `root`: its folder, the folder's parent, the archive, or the
+/// archive's folder.
+pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
+    let batches: &[&str] = match split {
+        Split::Train => &TRAIN,
+        Split::Test => &TEST,
+    };
+    let mut wanted = vec![NAMES];
+    wanted.extend(batches);
+
+    let place = locate(root)?;
+    let files = match place.is_dir() {
+        true => read_folder(&place, &wanted)?,
+        false => read_archive(&place, &wanted)?,
+    };
+    let mut files = files.into_iter();
+    let names = match files.next() {
+        Some(file) => read_names(&file)?,
+        None => Vec::new(),
+    };
+    let batches: Vec<Loaded> = files.collect();
+    check_equal_lengths(&batches)?;
+
+    let mut pixels = Vec::with_capacity(batches.iter().map(|file| file.bytes.len()).sum());
+    let mut labels = Vec::new();
+    for Loaded { path, bytes } in batches {
+        let records = || bytes.chunks_exact(RECORD).filter_map(<[u8]>::split_first);
+        let of_file: Vec<u16> = records().map(|(&label, _)| label.into()).collect();
+        if let Some((record, label)) = first_foreign_label(&of_file, CLASSES) {
+            let found = format!("label {label} in record {record}");
+            return Err(DataError::content(&path, found, "0 to 9"));
+        }
+        labels.extend(of_file);
+        records().for_each(|(_, image)| pixels.extend_from_slice(image));
+    }
+    Dataset::new(name_of(&place), SHAPE, names, pixels, labels)
+}
+
+/// The folder of the files, or the archive.
+fn locate(root: &Path) -> Result<PathBuf, DataError> {
     if root.is_file() {
-        return Ok(Place::Archive(root.into()));
+        return Ok(root.to_path_buf());
     }
     for folder in [root.to_path_buf(), root.join(FOLDER)] {
         if TRAIN
             .iter()
             .chain(&TEST)
-            .any(|name| folder.join(name).exists())
+            .any(|name| folder.join(name).is_file())
         {
-            return Ok(Place::Folder(folder));
+            return Ok(folder);
         }
     }
     let archive = root.join(ARCHIVE);
     if archive.is_file() {
-        return Ok(Place::Archive(archive));
+        return Ok(archive);
     }
+    let there = if root.is_dir() {
+        "holds no CIFAR-10 files"
+    } else {
+        "is not there"
+    };
     Err(DataError::Missing {
-        what: "CIFAR-10 (data_batch_1.bin ... or cifar-10-binary.tar.gz)".into(),
-        root: root.into(),
-        help: "`python3 scripts/fetch_cifar10.py` gets it into data/cifar-10-batches-bin",
+        path: root.to_path_buf(),
+        there,
+        advice: ADVICE.into(),
     })
 }
 
-fn read_folder(folder: &Path, wanted: &[&'static str]) -> Result<Vec<Part>, DataError> {
-    let read = |name: &'static str| {
-        let path = folder.join(name);
-        let bytes = files::read(&path, MOST_BYTES)?;
-        Ok(Part { name, path, bytes })
-    };
-    let mut parts = wanted
-        .iter()
-        .map(|name| read(name))
-        .collect::<Result<Vec<_>, _>>()?;
-    if folder.join(NAMES).is_file() {
-        parts.push(read(NAMES)?);
+fn missing(path: PathBuf) -> DataError {
+    DataError::Missing {
+        path,
+        there: "is not there",
+        advice: ADVICE.into(),
     }
-    Ok(parts)
 }
 
-/// Reads the archive once and keeps what is wanted, whatever folder it lies in within.
-fn read_archive(archive: &Path, wanted: &[&'static str]) -> Result<Vec<Part>, DataError> {
+fn read_folder(folder: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
+    let mut files = Vec::new();
+    for name in wanted {
+        let path = folder.join(name);
+        if !path.exists() {
+            return Err(missing(path));
+        }
+        let size = fs::metadata(&path)
+            .map_err(|error| DataError::io(&path, error))?
+            .len();
+        check_size(&path, size)?;
+        let bytes = fs::read(&path).map_err(|error| DataError::io(&path, error))?;
+        files.push(Loaded { path, bytes });
+    }
+    Ok(files)
+}
+
+/// Unpacks the `wanted` files, in that order, wherever in the archive they are.
+fn read_archive(archive: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
     let damaged = |error: std::io::Error| {
-        DataError::malformed(
-            archive,
-            format!("a damaged archive ({error})"),
-            "the official cifar-10-binary.tar.gz (MD5 c32a1d4ab5d03f1284b67883e8d87530)",
-        )
+        let found = format!("a damaged or truncated archive ({error})");
+        DataError::content(archive, found, format!("the official {ARCHIVE}; {ADVICE}"))
     };
-    let file = File::open(archive).map_err(|source| DataError::Io {
-        file: archive.into(),
-        source,
-    })?;
-    let mut found: HashMap<&'static str, Part> = HashMap::new();
-    let mut tar = tar::Archive::new(GzDecoder::new(file));
-    for entry in tar.entries().map_err(damaged)? {
-        let entry = entry.map_err(damaged)?;
-        let inner = entry.path().map_err(damaged)?.into_owned();
-        let file_name = inner.file_name().unwrap_or_default();
-        let Some(&name) = wanted
+    let file = File::open(archive).map_err(|error| DataError::io(archive, error))?;
+    let unpacked = MultiGzDecoder::new(std::io::BufReader::new(file)).take(UNPACKED);
+    let mut contents = Vec::new();
+    contents.resize_with(wanted.len(), || None);
+    for entry in tar::Archive::new(unpacked).entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let path = archive.join(entry.path().map_err(damaged)?);
+        let content = wanted
             .iter()
-            .chain([&NAMES])
-            .find(|name| file_name == **name)
-        else {
+            .zip(&mut contents)
+            .find(|(name, _)| path.ends_with(name) && entry.header().entry_type().is_file());
+        let Some((_, content)) = content else {
             continue;
         };
+        check_size(&path, entry.size())?;
         let mut bytes = Vec::new();
-        entry
-            .take(MOST_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(damaged)?;
-        let path = archive.join(&inner);
-        found.insert(name, Part { name, path, bytes });
+        entry.read_to_end(&mut bytes).map_err(damaged)?;
+        *content = Some(Loaded { path, bytes });
     }
-    if let Some(missing) = wanted.iter().find(|name| !found.contains_key(*name)) {
-        let found = format!("no {missing} in it");
-        return Err(DataError::malformed(archive, found, "the official archive"));
-    }
-    let order = wanted.iter().chain([&NAMES]);
-    Ok(order.filter_map(|name| found.remove(name)).collect())
+    let contents = contents.into_iter().zip(wanted);
+    contents
+        .map(|(content, name)| content.ok_or_else(|| missing(archive.join(name))))
+        .collect()
 }
 
-/// Whole records in each file, and equally many in each.
-fn check_sizes(parts: &[Part]) -> Result<(), DataError> {
-    let mut records = None;
-    for part in parts.iter().filter(|part| part.name != NAMES) {
-        let size = part.bytes.len();
-        if size == 0 || !size.is_multiple_of(RECORD) {
-            let found = format!("{size} bytes ({:.2} records)", size as f64 / RECORD as f64);
-            let expected = format!(
-                "whole records of {RECORD} bytes ({} for the official file)",
-                OFFICIAL_RECORDS * RECORD
-            );
-            return Err(DataError::malformed(&part.path, found, expected));
-        }
-        let count = size / RECORD;
-        let first = *records.get_or_insert(count);
-        if count != first {
-            let found = format!("{count} records ({size} bytes)");
-            let expected = format!("{first} as in the first file");
-            return Err(DataError::malformed(&part.path, found, expected));
-        }
+/// Whether a file of `size` bytes can be what its name says, before it is read.
+fn check_size(path: &Path, size: u64) -> Result<(), DataError> {
+    let (fits, expected) = if path.ends_with(NAMES) {
+        (size <= 4096, "the names of the 10 classes".to_string())
+    } else {
+        let whole = size > 0 && size.is_multiple_of(RECORD as u64) && size <= OFFICIAL;
+        (
+            whole,
+            format!("{OFFICIAL} as in the official file, or fewer whole records of {RECORD}"),
+        )
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(DataError::content(path, format!("{size} bytes"), expected)),
     }
-    Ok(())
 }
 
-fn class_names(part: &Part) -> Result<Vec<String>, DataError> {
-    let names = files::names(&part.bytes);
-    if names.len() == CLASSES.len() {
-        return Ok(names);
+fn read_names(file: &Loaded) -> Result<Vec<String>, DataError> {
+    let names = class_names(&String::from_utf8_lossy(&file.bytes));
+    match names.len() {
+        CLASSES => Ok(names),
+        count => Err(DataError::content(
+            &file.path,
+            format!("{count} class names"),
+            format!("{CLASSES}, one a line"),
+        )),
     }
-    let found = format!("{} class names", names.len());
-    Err(DataError::malformed(&part.path, found, "10, one a line"))
+}
+
+fn check_equal_lengths(files: &[Loaded]) -> Result<(), DataError> {
+    let records = |file: &Loaded| file.bytes.len() / RECORD;
+    let longest = files.iter().max_by_key(|file| records(file));
+    let shortest = files.iter().min_by_key(|file| records(file));
+    match (shortest, longest) {
+        (Some(short), Some(long)) if records(short) != records(long) => Err(DataError::content(
+            &short.path,
+            format!("{} records", records(short)),
+            format!("{}, as many as in {}", records(long), long.path.display()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +228,8 @@ mod tests {
             }
             std::fs::write(folder.join(name), bytes).unwrap();
         }
-        std::fs::write(folder.join(NAMES), CLASSES.join("\n")).unwrap();
+        let names: Vec<String> = (0..CLASSES).map(|class| format!("class {class}")).collect();
+        std::fs::write(folder.join(NAMES), names.join("\n")).unwrap();
     }
 
     fn refusal(folder: &Path) -> String {
@@ -238,7 +244,7 @@ mod tests {
         assert_eq!((train.len(), train.shape), (15, SHAPE));
         assert_eq!(train.labels()[..4], [0, 1, 2, 0]);
         assert_eq!(train.image(4)[..3], [2, 3, 4]);
-        assert_eq!(train.class_names[9], "truck");
+        assert_eq!(train.class_names[9], "class 9");
         assert_eq!(open(folder.path(), Split::Test).unwrap().len(), 3);
     }
 

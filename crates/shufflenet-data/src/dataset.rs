@@ -135,6 +135,12 @@ pub(crate) fn first_foreign_label(labels: &[u16], classes: usize) -> Option<(usi
     numbered.find(|&(_, label)| usize::from(label) >= classes)
 }
 
+/// Names of classes from a file of one a line.
+pub(crate) fn class_names(text: &str) -> Vec<String> {
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    names.map(String::from).collect()
+}
+
 /// The name that a set at `path` is shown under: its last part, without an archive's extensions.
 pub(crate) fn name_of(path: &Path) -> String {
     let resolved = path.canonicalize();

@@ -16,10 +16,12 @@ pub enum DataError {
         error: io::Error,
     },
     /// A set, or a file of it, is not where it was looked for.
-    #[error("{}: not found; {advice}", path.display())]
+    #[error("{}: {there}; {advice}", path.display())]
     Missing {
         /// The file or folder.
         path: PathBuf,
+        /// What is wrong with it.
+        there: &'static str,
         /// How to get it.
         advice: String,
     },

@@ -1,118 +1,174 @@
-//! IDX files, the format of MNIST (LeCun) and Fashion-MNIST (Xiao et al. 2017), plain or gzipped.
+//! IDX, the files of MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017), plain or gzipped.
 //!
-//! A big-endian magic number (2051 for images, 2049 for labels), the count, for images their height
-//! and width, then one byte a pixel or label. `classes.txt` beside them, one name a line, names the
-//! classes; without it there are ten, named by their digits.
+//! A file is a big-endian 32-bit magic number, one 32-bit size per dimension, and a byte per value:
+//! images have magic 2051 and three dimensions (count, rows, columns), labels 2049 and one. The
+//! format has no class names: `classes.txt` beside the files gives one a line, without it the classes
+//! are 0 to 9.
 
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, ImageShape};
-use crate::error::DataError;
-use crate::{Split, files};
+use flate2::bufread::MultiGzDecoder;
+
+use crate::dataset::{class_names, first_foreign_label, name_of};
+use crate::{DataError, Dataset, ImageShape, Split};
 
 const IMAGES: u32 = 2051;
 const LABELS: u32 = 2049;
-/// More than any set of this format has, and what a file may make us hold in memory.
-const MOST_BYTES: u64 = 4 << 30;
-const MOST_SIDE: usize = 4096;
+const CLASSES: &str = "classes.txt";
+const ADVICE: &str = "a set is the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, \
+    t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or .gz; one is bundled in \
+    data/fashion-mnist-small";
 
-/// Reads a part of the set in the folder `root`.
+/// Reads `split` of the set in the folder `root`.
 pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
     let part = match split {
         Split::Train => "train",
         Split::Test => "t10k",
     };
-    let (images, pixels) = body::<3>(root, &format!("{part}-images-idx3-ubyte"), IMAGES)?;
-    let [count, height, width] = images.sizes;
-    let expected = format!("1 to {MOST_SIDE} rows and columns");
-    let sensible = (1..=MOST_SIDE).contains(&height) && (1..=MOST_SIDE).contains(&width);
-    if !sensible {
-        let found = format!("images of {height}x{width}");
-        return Err(DataError::malformed(&images.path, found, expected));
+    let image_file = locate(root, &format!("{part}-images-idx3-ubyte"))?;
+    let label_file = locate(root, &format!("{part}-labels-idx1-ubyte"))?;
+
+    let ([images, height, width], pixels) = read(&image_file, IMAGES)?;
+    let ([count], labels) = read(&label_file, LABELS)?;
+    if count != images {
+        return Err(DataError::content(
+            &label_file,
+            format!("{count} labels"),
+            format!("{images}, one for each image of {}", image_file.display()),
+        ));
     }
-    let (labels, classes) = body::<1>(root, &format!("{part}-labels-idx1-ubyte"), LABELS)?;
-    let [label_count] = labels.sizes;
-    if label_count != count {
-        let found = format!("{label_count} labels");
-        let expected = format!("{count}, one for each image of {}", images.path.display());
-        return Err(DataError::malformed(&labels.path, found, expected));
+    let names = read_names(root)?;
+    let labels: Vec<u16> = labels.into_iter().map(u16::from).collect();
+    if let Some((record, label)) = first_foreign_label(&labels, names.len()) {
+        let found = format!("label {label} in record {record}");
+        let last = names.len() - 1;
+        let expected = format!("0 to {last} ({CLASSES} names the classes)");
+        return Err(DataError::content(&label_file, found, expected));
     }
     let shape = ImageShape {
         channels: 1,
         height,
         width,
     };
-    let names = class_names(root)?;
-    let name = root.file_name().unwrap_or(root.as_os_str());
-    let name = name.to_string_lossy().into_owned();
-    let classes = classes.into_iter().map(u16::from).collect();
-    Dataset::new(name, shape, names, pixels, classes, &labels.path)
+    Dataset::new(name_of(root), shape, names, pixels, labels)
 }
 
-struct Header<const N: usize> {
-    path: PathBuf,
-    sizes: [usize; N],
-}
-
-/// The header of the file `name` (or `name.gz`) and the bytes behind it, exactly as many as the
-/// header announces.
-fn body<const N: usize>(
-    root: &Path,
-    name: &str,
-    magic: u32,
-) -> Result<(Header<N>, Vec<u8>), DataError> {
-    let candidates = [root.join(name), root.join(format!("{name}.gz"))];
-    let Some(path) = candidates.into_iter().find(|path| path.exists()) else {
+/// The file `name` in `root`, or its gzipped form.
+fn locate(root: &Path, name: &str) -> Result<PathBuf, DataError> {
+    if !root.is_dir() {
+        let there = "is not a folder";
         return Err(DataError::Missing {
-            what: format!("{name} or {name}.gz"),
-            root: root.into(),
-            help: "data/README.md says how to get each set; data/fashion-mnist-small is bundled",
+            path: root.to_path_buf(),
+            there,
+            advice: ADVICE.into(),
         });
-    };
-    let mut bytes = files::read(&path, MOST_BYTES)?;
-    let header_size = 4 + 4 * N;
-    if bytes.len() < header_size {
-        let found = format!("{} bytes", bytes.len());
-        let expected = format!("an IDX header of {header_size}");
-        return Err(DataError::malformed(&path, found, expected));
     }
-    let data = bytes.split_off(header_size);
-    let mut words = bytes
-        .chunks_exact(4)
-        .map(|word| word.iter().fold(0u32, |n, &byte| n << 8 | u32::from(byte)));
-    let found = words.next().unwrap_or_default();
-    if found != magic {
-        let found = format!("magic number {found}");
-        return Err(DataError::malformed(&path, found, magic.to_string()));
-    }
-    let mut sizes = [0; N];
-    for (size, word) in sizes.iter_mut().zip(words) {
-        *size = word as usize;
-    }
-    let announced = sizes
-        .iter()
-        .try_fold(1usize, |n, &size| n.checked_mul(size));
-    if announced != Some(data.len()) {
-        let found = format!("{} bytes behind its header", data.len());
-        let expected = match announced {
-            Some(announced) => format!("{announced}, as the header announces"),
-            None => "what fits into memory".into(),
-        };
-        return Err(DataError::malformed(&path, found, expected));
-    }
-    Ok((Header { path, sizes }, data))
+    let candidates = [root.join(name), root.join(format!("{name}.gz"))];
+    candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| DataError::Missing {
+            path: root.join(name),
+            there: "is not there, nor with .gz",
+            advice: ADVICE.into(),
+        })
 }
 
-fn class_names(root: &Path) -> Result<Vec<String>, DataError> {
-    let path = root.join("classes.txt");
-    if !path.is_file() {
-        return Ok((0..10).map(|digit| digit.to_string()).collect());
-    }
-    let names = files::names(&files::read(&path, 1 << 20)?);
+fn read_names(root: &Path) -> Result<Vec<String>, DataError> {
+    let path = root.join(CLASSES);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((0..10).map(|digit| digit.to_string()).collect());
+        }
+        Err(error) => return Err(DataError::io(&path, error)),
+    };
+    let names = class_names(&text);
     match names.is_empty() {
-        true => Err(DataError::malformed(&path, "no name", "one class a line")),
+        true => Err(DataError::content(&path, "no names", "one a line")),
         false => Ok(names),
     }
+}
+
+/// Sizes and values of an IDX file of bytes in `N` dimensions.
+///
+/// Nothing is allocated on the header's word: values are collected as they come, one beyond what the
+/// header announces at the most.
+fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), DataError> {
+    let file = BufReader::new(File::open(path).map_err(|error| DataError::io(path, error))?);
+    let gzipped = path.extension().is_some_and(|extension| extension == "gz");
+    let mut reader: Box<dyn Read> = match gzipped {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    let mut take = |count: u64| {
+        let mut bytes = Vec::new();
+        match (&mut reader).take(count).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) if gzipped => Err(DataError::content(
+                path,
+                format!("a damaged or truncated gzip file ({error})"),
+                "a whole one",
+            )),
+            Err(error) => Err(DataError::io(path, error)),
+        }
+    };
+
+    let header = take(4 * (1 + N as u64))?;
+    let mut words = header
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&word| u32::from_be_bytes(word));
+    let found = words.next();
+    if found != Some(magic) {
+        let found = match found {
+            Some(word) => format!("magic number {word}"),
+            None => format!("{} bytes", header.len()),
+        };
+        let what = if N == 1 { "labels" } else { "images" };
+        return Err(DataError::content(
+            path,
+            found,
+            format!("{magic}, that of IDX {what}"),
+        ));
+    }
+    let mut sizes = [0; N];
+    for size in &mut sizes {
+        let Some(word) = words.next() else {
+            let found = format!("{} bytes", header.len());
+            let expected = format!("a header of {}", 4 * (1 + N));
+            return Err(DataError::content(path, found, expected));
+        };
+        *size = word as usize;
+    }
+
+    let text = sizes.map(|size| size.to_string()).join("x");
+    let announced = sizes
+        .iter()
+        .try_fold(1u64, |product, &size| product.checked_mul(size as u64));
+    let Some(announced) = announced.filter(|&values| values > 0 && values < u64::MAX) else {
+        return Err(DataError::content(
+            path,
+            format!("sizes {text}"),
+            "no size of 0, and less than 2^64 bytes",
+        ));
+    };
+    let values = take(announced + 1)?;
+    if values.len() as u64 != announced {
+        let found = match values.len() as u64 > announced {
+            true => format!("more than {announced} bytes after the header"),
+            false => format!("{} bytes after the header", values.len()),
+        };
+        return Err(DataError::content(
+            path,
+            found,
+            format!("{announced}, {text}"),
+        ));
+    }
+    Ok((sizes, values))
 }
 
 #[cfg(test)]
@@ -172,28 +228,64 @@ mod tests {
     fn damaged_files_are_named_with_found_and_expected() {
         let images = idx(IMAGES, &[2, 2, 3], &[0; 12]);
         let labels = idx(LABELS, &[2], &[0, 1]);
-        let line = refusal(&idx(2052, &[2, 2, 3], &[0; 12]), &labels);
-        assert!(line.contains("magic number 2052, expected 2051"), "{line}");
-        let line = refusal(&images[..20], &labels);
+        let refused = |images: &[u8], labels: &[u8], end: &str| {
+            let line = refusal(images, labels);
+            assert!(line.ends_with(end), "{line}");
+        };
+        let wrong_magic = idx(2052, &[2, 2, 3], &[0; 12]);
+        refused(
+            &wrong_magic,
+            &labels,
+            "magic number 2052, expected 2051, that of IDX images",
+        );
+        refused(
+            &images[..3],
+            &labels,
+            "found 3 bytes, expected 2051, that of IDX images",
+        );
+        refused(
+            &images[..7],
+            &labels,
+            "found 7 bytes, expected a header of 16",
+        );
+        let missing = "found 4 bytes after the header, expected 12, 2x2x3";
+        refused(&images[..20], &labels, missing);
+        let trailing = idx(IMAGES, &[2, 2, 3], &[0; 13]);
+        refused(
+            &trailing,
+            &labels,
+            "more than 12 bytes after the header, expected 12, 2x2x3",
+        );
+        let huge = idx(IMAGES, &[u32::MAX; 3], &[0; 9]);
+        refused(
+            &huge,
+            &labels,
+            "sizes 4294967295x4294967295x4294967295, expected no size of 0, and less than 2^64 bytes",
+        );
+        let large = idx(IMAGES, &[u32::MAX, 1 << 16, 1 << 15], &[0; 9]);
+        refused(
+            &large,
+            &labels,
+            "9223372034707292160, 4294967295x65536x32768",
+        );
+        let none = idx(IMAGES, &[0, 2, 3], &[]);
+        refused(
+            &none,
+            &labels,
+            "sizes 0x2x3, expected no size of 0, and less than 2^64 bytes",
+        );
+
+        let three = idx(LABELS, &[3], &[0, 1, 2]);
+        let line = refusal(&images, &three);
         assert!(
-            line.contains("4 bytes behind its header, expected 12"),
+            line.contains("found 3 labels, expected 2, one for each image of"),
             "{line}"
         );
-        let line = refusal(&images, &idx(LABELS, &[3], &[0, 1, 2]));
-        assert!(line.contains("3 labels, expected 2"), "{line}");
-        let line = refusal(&images, &idx(LABELS, &[2], &[0, 10]));
-        assert!(
-            line.contains("label 10 in record 1, expected 0 to 9"),
-            "{line}"
+        let foreign = idx(LABELS, &[2], &[0, 10]);
+        refused(
+            &images,
+            &foreign,
+            "found label 10 in record 1, expected 0 to 9 (classes.txt names the classes)",
         );
-        let line = refusal(&images[..7], &labels);
-        assert!(
-            line.contains("7 bytes, expected an IDX header of 16"),
-            "{line}"
-        );
-        let line = refusal(&idx(IMAGES, &[u32::MAX; 3], &[0; 9]), &labels);
-        assert!(line.contains("9 bytes behind its header"), "{line}");
-        let line = refusal(&idx(IMAGES, &[u32::MAX, 0, 0], &[]), &labels);
-        assert!(line.contains("images of 0x0"), "{line}");
     }
 }

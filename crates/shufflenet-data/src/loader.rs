@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::augmentation::{Placement, render};
+use crate::augmentation::render;
 use crate::random::epoch_order;
 use crate::{Augmentation, Dataset, ImageShape, Normalization};
 
@@ -153,5 +153,109 @@ impl Loader {
             labels,
             shape,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random_dataset;
+    use proptest::prelude::*;
+
+    const RECORDS: usize = 23;
+
+    fn loader(batch_size: usize) -> Loader {
+        let normalization = Normalization {
+            mean: vec![0.4, 0.5, 0.6],
+            std: vec![0.2, 0.3, 0.4],
+        };
+        let indices = (0..RECORDS as u32).collect();
+        Loader::new(
+            Arc::new(random_dataset(RECORDS, 9)),
+            indices,
+            batch_size,
+            normalization,
+        )
+    }
+
+    fn training(batch_size: usize) -> Loader {
+        loader(batch_size).shuffled(3).augmented(Augmentation {
+            crop_padding: 2,
+            flip: true,
+        })
+    }
+
+    /// Images of an epoch with their labels, out of their batches.
+    fn images(batches: impl Iterator<Item = Batch>) -> Vec<(Vec<f32>, u16)> {
+        let images = |batch: Batch| {
+            let pixels: Vec<_> = batch
+                .pixels
+                .chunks_exact(batch.shape.values())
+                .map(Vec::from)
+                .collect();
+            pixels.into_iter().zip(batch.labels).collect::<Vec<_>>()
+        };
+        batches.flat_map(images).collect()
+    }
+
+    #[test]
+    fn an_evaluation_sees_every_record_once_in_order_and_normalised() {
+        let loader = loader(5);
+        assert_eq!((loader.records(), loader.batches()), (23, 5));
+        let sizes: Vec<_> = loader.epoch(0, 0).map(|batch| batch.len()).collect();
+        assert_eq!(sizes, [5, 5, 5, 5, 3]);
+        let dataset = loader.dataset();
+        for (record, (values, label)) in images(loader.epoch(0, 0)).iter().enumerate() {
+            assert_eq!(*label, dataset.labels()[record]);
+            let first = f32::from(dataset.image(record)[0]) / 255.0;
+            assert!((values[0] - (first - 0.4) / 0.2).abs() < 1e-6);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_looks_the_same_whatever_the_batches(batch_size in 1usize..30, epoch: u64) {
+            let of_one = images(training(1).epoch(epoch, 0));
+            prop_assert_eq!(of_one.len(), RECORDS);
+            prop_assert_eq!(&of_one, &images(training(batch_size).epoch(epoch, 0)));
+
+            // Likewise in another order.
+            let order = epoch_order(&training(1).indices, 3, epoch);
+            let mut reversed = training(batch_size);
+            reversed.indices.reverse();
+            let reversed_order = epoch_order(&reversed.indices, 3, epoch);
+            for (record, image) in reversed_order.iter().zip(images(reversed.epoch(epoch, 0))) {
+                let place = order.iter().position(|other| other == record).unwrap();
+                prop_assert_eq!(&of_one[place], &image);
+            }
+        }
+
+        #[test]
+        fn an_epoch_can_be_entered_at_any_batch(first in 0usize..9, epoch: u64) {
+            let whole: Vec<_> = training(4).epoch(epoch, 0).skip(first).collect();
+            let entered: Vec<_> = training(4).epoch(epoch, first).collect();
+            prop_assert_eq!(whole, entered);
+        }
+    }
+
+    #[test]
+    fn epochs_differ_in_order_and_in_augmentation() {
+        let loader = training(RECORDS);
+        let [first, second] = [0, 1].map(|epoch| images(loader.epoch(epoch, 0)));
+        assert_ne!(first, second);
+        let same = first.iter().filter(|image| second.contains(image)).count();
+        assert!(
+            same < RECORDS / 2,
+            "{same} images look the same in both epochs"
+        );
+    }
+
+    #[test]
+    fn a_small_last_batch_can_be_left_out() {
+        let large = loader(24);
+        let loader = loader(5).drop_last(true);
+        assert_eq!(loader.batches(), 4);
+        assert!(loader.epoch(0, 0).all(|batch| batch.len() == 5));
+        assert_eq!(large.drop_last(true).epoch(0, 0).len(), 0);
     }
 }

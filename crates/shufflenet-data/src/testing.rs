@@ -1,7 +1,5 @@
 //! What several modules' tests share.
 
-use std::path::PathBuf;
-
 use rand_chacha::rand_core::Rng;
 
 use crate::random::{Purpose, stream};
@@ -19,14 +17,4 @@ pub fn random_dataset(count: usize, seed: u64) -> Dataset {
     let labels = (0..count).map(|record| (record % 4) as u16).collect();
     let names = ["a", "b", "c", "d"].map(String::from).to_vec();
     Dataset::new("noise".into(), shape, names, pixels, labels).unwrap()
-}
-
-/// The images that come with the repository.
-pub fn bundled() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-small")
-}
-
-/// Bundled images in the files of CIFAR-10.
-pub fn cifar10_fixture() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar10-format")
 }

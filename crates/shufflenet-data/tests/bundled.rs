@@ -1,5 +1,8 @@
 //! The sets that come with the repository: what they hold, and that no test image was trained on.
 
+// Helpers of tests, outside a `#[test]` function.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
