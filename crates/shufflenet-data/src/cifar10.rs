@@ -6,8 +6,9 @@
 //! from the official `.tar.gz`. Smaller sets in the same files are fine, but the five must be equally
 //! long: that is how a file cut between two records is found.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -62,13 +63,15 @@ pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
         true => read_folder(&place, &wanted)?,
         false => read_archive(&place, &wanted)?,
     };
-    let mut files = files.into_iter();
-    let names = match files.next() {
-        Some(file) => read_names(&file)?,
-        None => Vec::new(),
+    let [names, batches @ ..] = files.as_slice() else {
+        return Err(DataError::missing(
+            &place,
+            "holds no CIFAR-10 files",
+            ADVICE,
+        ));
     };
-    let batches: Vec<Loaded> = files.collect();
-    check_equal_lengths(&batches)?;
+    let names = read_names(names)?;
+    check_equal_lengths(batches)?;
 
     let mut pixels = Vec::with_capacity(batches.iter().map(|file| file.bytes.len()).sum());
     let mut labels = Vec::new();
@@ -77,7 +80,7 @@ pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
         let of_file: Vec<u16> = records().map(|(&label, _)| label.into()).collect();
         if let Some((record, label)) = first_foreign_label(&of_file, CLASSES) {
             let found = format!("label {label} in record {record}");
-            return Err(DataError::content(&path, found, "0 to 9"));
+            return Err(DataError::content(path, found, "0 to 9"));
         }
         labels.extend(of_file);
         records().for_each(|(_, image)| pixels.extend_from_slice(image));
@@ -103,72 +106,60 @@ fn locate(root: &Path) -> Result<PathBuf, DataError> {
     if archive.is_file() {
         return Ok(archive);
     }
-    let there = if root.is_dir() {
-        "holds no CIFAR-10 files"
-    } else {
-        "is not there"
+    let problem = match root.is_dir() {
+        true => "holds no CIFAR-10 files",
+        false => "is not there",
     };
-    Err(DataError::Missing {
-        path: root.to_path_buf(),
-        there,
-        advice: ADVICE.into(),
-    })
-}
-
-fn missing(path: PathBuf) -> DataError {
-    DataError::Missing {
-        path,
-        there: "is not there",
-        advice: ADVICE.into(),
-    }
+    Err(DataError::missing(root, problem, ADVICE))
 }
 
 fn read_folder(folder: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
-    let mut files = Vec::new();
-    for name in wanted {
+    let read = |name: &&str| {
         let path = folder.join(name);
-        if !path.exists() {
-            return Err(missing(path));
-        }
-        let size = fs::metadata(&path)
-            .map_err(|error| DataError::io(&path, error))?
-            .len();
+        let size = match fs::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DataError::missing(&path, "is not there", ADVICE));
+            }
+            Err(error) => return Err(DataError::io(&path, error)),
+        };
         check_size(&path, size)?;
         let bytes = fs::read(&path).map_err(|error| DataError::io(&path, error))?;
-        files.push(Loaded { path, bytes });
-    }
-    Ok(files)
+        Ok(Loaded { path, bytes })
+    };
+    wanted.iter().map(read).collect()
 }
 
 /// Unpacks the `wanted` files, in that order, wherever in the archive they are.
 fn read_archive(archive: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
-    let damaged = |error: std::io::Error| {
+    let damaged = |error: io::Error| {
         let found = format!("a damaged or truncated archive ({error})");
         DataError::content(archive, found, format!("the official {ARCHIVE}; {ADVICE}"))
     };
     let file = File::open(archive).map_err(|error| DataError::io(archive, error))?;
-    let unpacked = MultiGzDecoder::new(std::io::BufReader::new(file)).take(UNPACKED);
-    let mut contents = Vec::new();
-    contents.resize_with(wanted.len(), || None);
+    let unpacked = MultiGzDecoder::new(BufReader::new(file)).take(UNPACKED);
+    let mut found = BTreeMap::new();
     for entry in tar::Archive::new(unpacked).entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let path = archive.join(entry.path().map_err(damaged)?);
-        let content = wanted
-            .iter()
-            .zip(&mut contents)
-            .find(|(name, _)| path.ends_with(name) && entry.header().entry_type().is_file());
-        let Some((_, content)) = content else {
+        let Some(position) = wanted.iter().position(|name| path.ends_with(name)) else {
             continue;
         };
         check_size(&path, entry.size())?;
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).map_err(damaged)?;
-        *content = Some(Loaded { path, bytes });
+        found.insert(position, Loaded { path, bytes });
     }
-    let contents = contents.into_iter().zip(wanted);
-    contents
-        .map(|(content, name)| content.ok_or_else(|| missing(archive.join(name))))
-        .collect()
+    for (position, name) in wanted.iter().enumerate() {
+        if !found.contains_key(&position) {
+            return Err(DataError::missing(
+                &archive.join(name),
+                "is not there",
+                ADVICE,
+            ));
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Whether a file of `size` bytes can be what its name says, before it is read.
@@ -306,6 +297,47 @@ mod tests {
         let line = refusal(folder.path());
         assert!(
             line.contains("label 17 in record 1, expected 0 to 9"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn foreign_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 2);
+        let file = folder.path().join(TRAIN[0]);
+        let large = File::create(&file).unwrap();
+        large.set_len(OFFICIAL + RECORD as u64).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("data_batch_1.bin: found 30733073 bytes, expected 30730000"),
+            "{line}"
+        );
+        std::fs::write(&file, []).unwrap();
+        assert!(refusal(folder.path()).contains("found 0 bytes"));
+        std::fs::remove_file(&file).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("data_batch_1.bin: is not there; `python3 scripts/"),
+            "{line}"
+        );
+
+        std::fs::write(folder.path().join(NAMES), "cat\ndog\n").unwrap();
+        let line = open(folder.path(), Split::Test).unwrap_err().to_string();
+        assert!(
+            line.ends_with("batches.meta.txt: found 2 class names, expected 10, one a line"),
+            "{line}"
+        );
+
+        let text = folder.path().join("notes.txt");
+        std::fs::write(&text, "no archive").unwrap();
+        let line = open(&text, Split::Test).unwrap_err().to_string();
+        assert!(
+            line.contains("notes.txt: found a damaged or truncated archive"),
+            "{line}"
+        );
+        assert!(
+            line.contains("expected the official cifar-10-binary.tar.gz"),
             "{line}"
         );
     }

@@ -16,14 +16,14 @@ pub enum DataError {
         error: io::Error,
     },
     /// A set, or a file of it, is not where it was looked for.
-    #[error("{}: {there}; {advice}", path.display())]
+    #[error("{}: {problem}; {advice}", path.display())]
     Missing {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
-        there: &'static str,
+        problem: &'static str,
         /// How to get it.
-        advice: String,
+        advice: &'static str,
     },
     /// A file does not hold what its format promises.
     #[error("{}: found {found}, expected {expected}", path.display())]
@@ -51,6 +51,15 @@ impl DataError {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_path_buf();
         Self::Io { path, error }
+    }
+
+    pub(crate) fn missing(path: &Path, problem: &'static str, advice: &'static str) -> Self {
+        let path = path.to_path_buf();
+        Self::Missing {
+            path,
+            problem,
+            advice,
+        }
     }
 
     pub(crate) fn content(

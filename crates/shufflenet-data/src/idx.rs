@@ -58,22 +58,19 @@ pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
 /// The file `name` in `root`, or its gzipped form.
 fn locate(root: &Path, name: &str) -> Result<PathBuf, DataError> {
     if !root.is_dir() {
-        let there = "is not a folder";
-        return Err(DataError::Missing {
-            path: root.to_path_buf(),
-            there,
-            advice: ADVICE.into(),
-        });
+        return Err(DataError::missing(root, "is not a folder", ADVICE));
     }
-    let candidates = [root.join(name), root.join(format!("{name}.gz"))];
-    candidates
-        .into_iter()
-        .find(|path| path.exists())
-        .ok_or_else(|| DataError::Missing {
-            path: root.join(name),
-            there: "is not there, nor with .gz",
-            advice: ADVICE.into(),
-        })
+    let plain = root.join(name);
+    let gzipped = root.join(format!("{name}.gz"));
+    match (plain.exists(), gzipped.exists()) {
+        (true, _) => Ok(plain),
+        (false, true) => Ok(gzipped),
+        (false, false) => Err(DataError::missing(
+            &plain,
+            "is not there, nor with .gz",
+            ADVICE,
+        )),
+    }
 }
 
 fn read_names(root: &Path) -> Result<Vec<String>, DataError> {
@@ -222,6 +219,65 @@ mod tests {
             line.contains("t10k-images-idx3-ubyte.gz") && line.contains("gzip"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_missing_set_says_what_was_looked_for_and_which_is_bundled() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("nowhere");
+        let line = open(&nowhere, Split::Train).unwrap_err().to_string();
+        assert!(
+            line.contains("nowhere: is not a folder; a set is the four files"),
+            "{line}"
+        );
+        let line = open(folder.path(), Split::Test).unwrap_err().to_string();
+        assert!(
+            line.contains("t10k-images-idx3-ubyte: is not there, nor with .gz"),
+            "{line}"
+        );
+        assert!(line.ends_with("data/fashion-mnist-small"), "{line}");
+    }
+
+    #[test]
+    fn classes_are_named_by_a_file_or_are_ten() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let images = idx(IMAGES, &[2, 1, 1], &[0; 2]);
+        std::fs::write(root.join("train-images-idx3-ubyte"), images).unwrap();
+        let labels = idx(LABELS, &[2], &[0, 1]);
+        std::fs::write(root.join("train-labels-idx1-ubyte"), labels).unwrap();
+        assert_eq!(open(root, Split::Train).unwrap().class_names[9], "9");
+        std::fs::write(root.join(CLASSES), "cat\r\ndog\r\n\n").unwrap();
+        assert_eq!(
+            open(root, Split::Train).unwrap().class_names,
+            ["cat", "dog"]
+        );
+        std::fs::write(root.join(CLASSES), "cat\n").unwrap();
+        let line = open(root, Split::Train).unwrap_err().to_string();
+        assert!(
+            line.contains("label 1 in record 1, expected 0 to 0"),
+            "{line}"
+        );
+        std::fs::write(root.join(CLASSES), "\n").unwrap();
+        let line = open(root, Split::Train).unwrap_err().to_string();
+        assert!(
+            line.contains("classes.txt: found no names, expected one a line"),
+            "{line}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damage_is_answered_never_panicked_on(at in 0usize..24, byte: u8, cut in 0usize..28) {
+            let mut images = idx(IMAGES, &[2, 2, 3], &[7; 12]);
+            let intact = images.clone();
+            images[at] = byte;
+            images.truncate(cut);
+            if images != intact {
+                let line = refusal(&images, &idx(LABELS, &[2], &[0, 1]));
+                proptest::prop_assert!(line.contains("train-"), "{}", line);
+            }
+        }
     }
 
     #[test]

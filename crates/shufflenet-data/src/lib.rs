@@ -5,6 +5,24 @@
 //! normalised f32, shuffled and augmented where that is asked for. Every random choice is a function
 //! of (seed, epoch, sample), see [`random`].
 //!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//! use shufflenet_data::{Augmentation, Format, Loader, Normalization, Split, holdout, open};
+//!
+//! # fn main() -> Result<(), shufflenet_data::DataError> {
+//! let set = open(Format::Cifar10, Path::new("data/cifar-10-batches-bin"), Split::Train)?;
+//! let parts = holdout(set.labels(), set.classes(), 0.1, 0)?;
+//! let normalization = Normalization::of(&set, &parts.train);
+//! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
+//!     .shuffled(0)
+//!     .augmented(Augmentation { crop_padding: 4, flip: true });
+//! for batch in loader.epoch(0, 0) {
+//!     println!("{} images of {}", batch.len(), batch.shape);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Nothing here knows a network or a tensor library: pixels are plain vectors, in N x C x H x W.
 
 mod augmentation;
