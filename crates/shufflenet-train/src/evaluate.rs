@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::{InferenceStep, Interrupter};
 use serde::Serialize;
 use shufflenet_data::Loader;
-use shufflenet_model::{ShuffleNetV2, load_safetensors};
+use shufflenet_model::{ShuffleNetV2, load_safetensors, num_parameters};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::classifier::{Classifier, Images};
@@ -69,7 +68,7 @@ pub fn evaluate(
         img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
         metrics,
         device: device_name.into(),
-        parameters: classifier.num_params(),
+        parameters: num_parameters(&classifier.network),
         chosen_by_this_split: chosen_by == split,
     })
 }

@@ -14,7 +14,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use burn::train::{Interrupter, TrainStep};
 use shufflenet_data::Batch;
-use shufflenet_model::{ShuffleNetV2, load_safetensors, parameters, to_safetensors};
+use shufflenet_model::{ShuffleNetV2, load_safetensors, num_parameters, parameters, to_safetensors};
 
 use crate::checkpoint::{self, Best, Checkpoint, Description, Progress};
 use crate::classifier::{Classifier, Images};
@@ -114,7 +114,7 @@ pub fn fit(
         interrupter,
     };
     let state = run.start(options.existing, console)?;
-    let parameters = state.classifier.num_params();
+    let parameters = num_parameters(&state.classifier.network);
     for line in preflight::introduce(experiment, &run.sources, &environment, total_steps, parameters) {
         console.line(&line);
     }

@@ -1,8 +1,6 @@
 //! Before the first step: what cannot work is refused, what may surprise is said, and what is about to
 //! be trained on what is written out.
 
-use shufflenet_model::check_training_batch;
-
 use crate::console::thousands;
 use crate::error::TrainError;
 use crate::experiment::{Experiment, ScheduleKind};
@@ -17,6 +15,7 @@ use crate::sources::Sources;
 pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, TrainError> {
     let (height, width) = (sources.shape.height, sources.shape.width);
     let model = &experiment.model;
+    model.validate(height, width)?;
     let map = model.feature_map(height, width)?;
     let size = experiment.train.batch_size;
     if sources.train.batches() == 0 {
@@ -30,9 +29,9 @@ pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, 
         });
     }
     let ragged = sources.train.records() % size;
-    check_training_batch(model, size.min(sources.train.records()), height, width)?;
+    model.check_training_batch(size.min(sources.train.records()), height, width)?;
     if ragged > 0 && !experiment.train.drop_last {
-        check_training_batch(model, ragged, height, width)?;
+        model.check_training_batch(ragged, height, width)?;
     }
     let mut notes = Vec::new();
     if map == [1, 1] {

@@ -1,0 +1,315 @@
+//! The networks from outside: sizes, shapes, modes, gradients, refusals.
+
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use shufflenet_model::{
+    Layout, ModelConfig, ModelError, Scale, ShuffleNetV2, Stem, num_parameters, parameters,
+};
+
+fn config(layout: Layout, scale: Scale, stem: Stem) -> ModelConfig {
+    ModelConfig {
+        layout,
+        scale,
+        stem: Some(stem),
+        ..ModelConfig::default()
+    }
+}
+
+/// The narrowest network, 10 classes.
+fn smallest(device: &Device) -> ShuffleNetV2 {
+    let config = config(Layout::Standard, Scale::Half, Stem::Cifar);
+    ShuffleNetV2::new(&config, 1, device).unwrap()
+}
+
+fn noise(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    device.seed(3);
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+#[test]
+fn parameter_totals_equal_pytorchs() {
+    // torchvision's, and the seed listing's, counted in PyTorch.
+    let totals = [
+        (
+            Layout::Standard,
+            10,
+            [352_042, 1_263_854, 2_488_874, 5_365_486],
+        ),
+        (Layout::Seed, 10, [352_042, 1_263_310, 2_489_770, 5_370_190]),
+        (
+            Layout::Standard,
+            1000,
+            [1_366_792, 2_278_604, 3_503_624, 7_393_996],
+        ),
+        (
+            Layout::Seed,
+            1000,
+            [1_366_792, 2_278_060, 3_504_520, 7_398_700],
+        ),
+    ];
+    for (layout, classes, expected) in totals {
+        for (scale, expected) in Scale::ALL.into_iter().zip(expected) {
+            let config = ModelConfig {
+                layout,
+                scale,
+                classes,
+                ..ModelConfig::default()
+            };
+            let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
+            assert_eq!(
+                num_parameters(&network),
+                expected,
+                "{layout} {scale} {classes}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_map_is_as_large_as_promised() {
+    for layout in [Layout::Standard, Layout::Seed] {
+        for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
+            let config = config(layout, Scale::Half, stem);
+            let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
+            for [height, width] in [[32, 32], [33, 47], [5, 64]] {
+                let mut x = network
+                    .stem
+                    .forward(noise([1, 3, height, width], &Device::flex()));
+                if let Some(pool) = &network.pool {
+                    x = pool.forward(x);
+                }
+                let map = network
+                    .stages
+                    .iter()
+                    .fold(x, |x, stage| stage.forward(x))
+                    .dims();
+                let promised = config.feature_map(height, width).unwrap();
+                assert_eq!([map[2], map[3]], promised, "{stem} {height}x{width}");
+            }
+        }
+    }
+}
+
+#[test]
+fn map_sizes_of_the_published_inputs() {
+    let of = |stem, size| {
+        let config = config(Layout::Standard, Scale::Half, stem);
+        config.feature_map(size, size).unwrap()
+    };
+    assert_eq!(of(Stem::Imagenet, 224), [7, 7]);
+    assert_eq!(of(Stem::Seed, 224), [7, 7]);
+    assert_eq!(of(Stem::Cifar, 32), [4, 4]);
+    assert_eq!(of(Stem::Imagenet, 32), [1, 1]);
+    assert_eq!(of(Stem::Seed, 32), [1, 1]);
+}
+
+#[test]
+fn any_channels_and_classes() {
+    for (input_channels, classes) in [(1, 2), (4, 37), (5, 1)] {
+        let config = ModelConfig {
+            input_channels,
+            classes,
+            ..config(Layout::Seed, Scale::Half, Stem::Cifar)
+        };
+        let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
+        let logits = network.forward(noise([2, input_channels, 9, 9], &Device::flex()));
+        assert_eq!(logits.dims(), [2, classes]);
+    }
+}
+
+#[test]
+fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_widths() {
+    let network = |layout| {
+        let config = config(layout, Scale::One, Stem::Cifar);
+        ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap()
+    };
+    let residuals = |network: &ShuffleNetV2| -> Vec<Vec<bool>> {
+        let of_stage = |units: &Vec<_>| {
+            let units: &Vec<shufflenet_model::unit::BasicUnit> = units;
+            units.iter().map(|unit| unit.residual).collect()
+        };
+        network
+            .stages
+            .iter()
+            .map(|stage| of_stage(&stage.units))
+            .collect()
+    };
+    let [standard, seed] = [Layout::Standard, Layout::Seed].map(network);
+    assert!(
+        residuals(&standard)
+            .concat()
+            .iter()
+            .all(|residual| !residual)
+    );
+    assert_eq!(
+        residuals(&seed)[0],
+        [false, true, true],
+        "48 to 116, then 116 to 116"
+    );
+    assert!(
+        residuals(&seed)[1..]
+            .concat()
+            .iter()
+            .all(|residual| *residual)
+    );
+    let first = &seed.stages[0].units[0];
+    assert_eq!(first.left_channels, 24);
+    assert_eq!(first.right.pointwise1.conv.weight.dims(), [92, 24, 1, 1]);
+}
+
+#[test]
+fn the_seed_decides_the_weights_on_every_device() {
+    let weights = |seed, device: &Device| {
+        let config = config(Layout::Seed, Scale::Half, Stem::Cifar);
+        let network = ShuffleNetV2::new(&config, seed, device).unwrap();
+        shufflenet_model::to_safetensors(&network).unwrap()
+    };
+    let first = weights(5, &Device::flex());
+    assert!(first == weights(5, &Device::flex().autodiff()));
+    assert!(first == weights(5, &Device::ndarray()));
+    assert!(first != weights(6, &Device::flex()));
+}
+
+#[test]
+fn initial_weights_keep_to_their_bounds() {
+    let network = smallest(&Device::flex());
+    let within = |weights: Vec<f32>, fan_in: f32| {
+        let bound = 1.0 / fan_in.sqrt();
+        let most = weights.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        assert!(most <= bound && most > 0.8 * bound, "{most} of {bound}");
+        let variance = weights.iter().map(|x| x * x).sum::<f32>() / weights.len() as f32;
+        assert!((variance * 3.0 * fan_in - 1.0).abs() < 0.25, "{variance}");
+    };
+    let unit = &network.stages[1].units[0].right;
+    within(values(network.stem.conv.weight.val()), 27.0);
+    within(values(unit.pointwise1.conv.weight.val()), 48.0);
+    within(values(unit.depthwise.conv.weight.val()), 9.0);
+    within(values(network.classifier.weight.val()), 1024.0);
+    let bias = values(network.classifier.bias.as_ref().unwrap().val());
+    assert!(bias.iter().all(|x| x.abs() <= 1.0 / 32.0) && bias.iter().any(|x| *x != 0.0));
+    assert!(
+        values(unit.depthwise.norm.gamma.val())
+            .iter()
+            .all(|x| *x == 1.0)
+    );
+    assert!(
+        values(unit.depthwise.norm.beta.val())
+            .iter()
+            .all(|x| *x == 0.0)
+    );
+}
+
+#[test]
+fn inference_treats_images_singly_and_training_does_not() {
+    let device = Device::flex();
+    let network = smallest(&device.clone().autodiff());
+    let images = noise([3, 3, 16, 16], &device);
+    let training = images.clone().into_data();
+    let training = |count| {
+        let images = Tensor::<4>::from_data(training.clone(), &device.clone().autodiff());
+        values(network.forward(images.narrow(0, 0, count)).narrow(0, 0, 1))
+    };
+    assert_ne!(training(3), training(2));
+    let inference = network.valid();
+    let together = values(inference.forward(images.clone()).narrow(0, 0, 1));
+    let alone = values(inference.forward(images.narrow(0, 0, 1)));
+    for (a, b) in together.iter().zip(alone) {
+        assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0));
+    }
+}
+
+#[test]
+fn the_gradient_reaches_every_parameter() {
+    let device = Device::flex().autodiff();
+    for layout in [Layout::Standard, Layout::Seed] {
+        let config = config(layout, Scale::Half, Stem::Cifar);
+        let network = ShuffleNetV2::new(&config, 2, &device).unwrap();
+        let logits = network.forward(noise([2, 3, 16, 16], &device));
+        let gradients = (logits.clone() * logits).sum().backward();
+        let gradients = burn::optim::GradientsParams::from_grads(gradients, &network);
+        assert_eq!(gradients.len(), parameters(&network).len());
+    }
+}
+
+#[test]
+fn ndarray_computes_what_flex_does() {
+    let logits = |device: &Device| {
+        let images = noise([2, 3, 16, 16], &Device::flex()).into_data();
+        values(smallest(device).forward(Tensor::from_data(images, device)))
+    };
+    let (flex, ndarray) = (logits(&Device::flex()), logits(&Device::ndarray()));
+    for (a, b) in flex.iter().zip(&ndarray) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_in_words() {
+    let refusal = |edit: fn(&mut ModelConfig), size: usize| {
+        let mut config = ModelConfig::default();
+        edit(&mut config);
+        config.validate(size, size).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(|config| config.classes = 0, 32),
+        "classes = 0: 1 to 1000000 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.input_channels = 0, 32),
+        "input_channels = 0: 1 to 4096 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.layout = Layout::Seed, 4),
+        "images of 4x4 are too small for the stem \"seed\", which takes 5x5 and larger"
+    );
+    assert_eq!(
+        refusal(|_| (), 0),
+        "images of 0x0 are too small for the stem \"imagenet\", which takes 1x1 and larger"
+    );
+    let config = ModelConfig {
+        classes: usize::MAX,
+        ..ModelConfig::default()
+    };
+    let error = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap_err();
+    assert!(matches!(error, ModelError::Count { key: "classes", .. }));
+}
+
+#[test]
+fn a_training_batch_needs_two_values_per_channel() {
+    let seed = config(Layout::Seed, Scale::Half, Stem::Seed);
+    assert!(seed.check_training_batch(2, 32, 32).is_ok());
+    assert!(seed.check_training_batch(1, 64, 64).is_ok());
+    assert!(seed.check_training_batch(0, 64, 64).is_err());
+    assert_eq!(
+        seed.check_training_batch(1, 32, 32)
+            .unwrap_err()
+            .to_string(),
+        "a training batch of 1 at 32x32 leaves batch norm 1 value per channel (1 x 1x1) and it \
+         needs 2 or more: take a larger batch, larger images or the stem \"cifar\", or drop the \
+         ragged last batch"
+    );
+}
+
+#[test]
+fn configurations_read_and_write_as_documented() {
+    let read = |text: &str| serde_json::from_str::<ModelConfig>(text);
+    assert_eq!(read("{}").unwrap(), ModelConfig::default());
+    assert_eq!(read(r#"{"scale": 2}"#).unwrap().scale, Scale::Two);
+    assert_eq!(read(r#"{"scale": 0.5}"#).unwrap().scale, Scale::Half);
+    assert_eq!(read(r#"{"layout": "seed"}"#).unwrap().stem(), Stem::Seed);
+    assert_eq!(read(r#"{"stem": "cifar"}"#).unwrap().stem(), Stem::Cifar);
+    let refusal = |text: &str| read(text).unwrap_err().to_string();
+    assert!(
+        refusal(r#"{"scale": 1.25}"#)
+            .starts_with("scale 1.25 is not in the table: 0.5, 1.0, 1.5, 2.0")
+    );
+    assert!(refusal(r#"{"width": 1}"#).starts_with("unknown field `width`, expected one of"));
+    assert!(refusal(r#"{"stem": "big"}"#).contains("`imagenet`, `seed`, `cifar`"));
+    let written = config(Layout::Seed, Scale::OneAndHalf, Stem::Cifar);
+    let text = serde_json::to_string(&written).unwrap();
+    assert_eq!(read(&text).unwrap(), written);
+}
