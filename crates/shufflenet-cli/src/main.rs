@@ -40,7 +40,10 @@ fn main() -> ExitCode {
 /// Burn loads optimizer state onto its default device before moving it to its parameters', and its
 /// default is a GPU wherever one is built in, or whatever `BURN_DEVICE` says: a CPU run would start
 /// the GPU, or die where there is none. Our own devices are always chosen by `--device`.
-#[expect(unsafe_code, reason = "Burn takes its default device from the environment alone")]
+#[expect(
+    unsafe_code,
+    reason = "Burn takes its default device from the environment alone"
+)]
 fn keep_defaults_on_the_cpu() {
     // SAFETY: called before anything else in `main`: there is no other thread to race with.
     unsafe { std::env::set_var("BURN_DEVICE", device::DEFAULT) };
@@ -88,7 +91,10 @@ fn stop_on_signal(interrupter: &Interrupter) -> anyhow::Result<()> {
             std::process::exit(i32::from(INTERRUPTED));
         }
         interrupter.stop(None);
-        let _ = writeln!(stderr(), "stopping after this step; once more to leave at once");
+        let _ = writeln!(
+            stderr(),
+            "stopping after this step; once more to leave at once"
+        );
     })
     .context("cannot listen for Ctrl-C")
 }

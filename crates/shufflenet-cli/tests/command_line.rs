@@ -40,7 +40,11 @@ fn refusal(folder: &Path, arguments: &[&str], code: i32) -> String {
     let assert = shufflenet(folder, arguments).assert().code(code);
     let output = assert.get_output();
     let line = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(line.trim_end().lines().count(), 1, "more than one line: {line}");
+    assert_eq!(
+        line.trim_end().lines().count(),
+        1,
+        "more than one line: {line}"
+    );
     assert!(output.stdout.is_empty());
     line
 }
@@ -56,9 +60,15 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
     let line = refused_training(folder.path(), "train.epoch=3", 2);
     assert!(line.contains("did you mean `train.epochs`?"), "{line}");
     let line = refused_training(folder.path(), "train.epochs=\"many\"", 2);
-    assert!(line.contains("train.epochs") && line.contains("many"), "{line}");
+    assert!(
+        line.contains("train.epochs") && line.contains("many"),
+        "{line}"
+    );
     let line = refused_training(folder.path(), "model.scale=0.7", 2);
-    assert!(line.contains("0.7") && line.contains("0.5, 1.0, 1.5, 2.0"), "{line}");
+    assert!(
+        line.contains("0.7") && line.contains("0.5, 1.0, 1.5, 2.0"),
+        "{line}"
+    );
     let line = refused_training(folder.path(), "model.classes=7", 2);
     assert!(line.contains("model.classes is 7; accepted: 10"), "{line}");
     let line = refusal(folder.path(), &["train", "--config", "none.toml"], 1);
@@ -79,10 +89,16 @@ fn damaged_data_is_answered_with_the_file_and_both_sizes() {
     foreign[3073] = 17;
     std::fs::write(&file, foreign).unwrap();
     let line = refused_training(folder.path(), "train.epochs=1", 1);
-    assert!(line.contains("data_batch_3.bin") && line.contains("17"), "{line}");
+    assert!(
+        line.contains("data_batch_3.bin") && line.contains("17"),
+        "{line}"
+    );
 
     let line = refused_training(folder.path(), "data.root=nowhere", 1);
-    assert!(line.contains("nowhere") && line.contains("scripts/fetch_cifar10.py"), "{line}");
+    assert!(
+        line.contains("nowhere") && line.contains("scripts/fetch_cifar10.py"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -96,7 +112,13 @@ fn an_idx_file_with_a_wrong_magic_is_named() {
             std::fs::write(file, [magic.to_be_bytes(), [0; 4], [0; 4], [0; 4]].concat()).unwrap();
         }
     }
-    let arguments = ["train", "--config", "trial.toml", "--set", "data.format=idx"];
+    let arguments = [
+        "train",
+        "--config",
+        "trial.toml",
+        "--set",
+        "data.format=idx",
+    ];
     let arguments = [&arguments[..], &["--set", "data.root=idx"]].concat();
     let line = refusal(folder.path(), &arguments, 1);
     assert!(line.contains("2052") && line.contains("2051"), "{line}");
@@ -109,10 +131,19 @@ fn devices_and_checkpoints_that_are_none_are_refused() {
     let line = refusal(folder.path(), &device("tpu"), 2);
     assert!(line.contains("tpu") && line.contains("flex"), "{line}");
     let line = refusal(folder.path(), &["eval", "--checkpoint", "trial.toml"], 1);
-    assert!(line.contains("trial.toml") && line.contains("is no checkpoint"), "{line}");
+    assert!(
+        line.contains("trial.toml") && line.contains("is no checkpoint"),
+        "{line}"
+    );
     let line = refusal(folder.path(), &["eval", "--checkpoint", "cifar"], 1);
-    assert!(line.contains("neither a checkpoint nor a run folder"), "{line}");
-    assert!(!folder.path().join("runs").exists(), "a refused run left a folder");
+    assert!(
+        line.contains("neither a checkpoint nor a run folder"),
+        "{line}"
+    );
+    assert!(
+        !folder.path().join("runs").exists(),
+        "a refused run left a folder"
+    );
 }
 
 #[test]
@@ -121,13 +152,23 @@ fn a_run_trains_refuses_to_be_overwritten_and_evaluates_to_what_it_reported() {
     let train = ["train", "--config", "trial.toml"];
     let assert = shufflenet(folder.path(), &train).assert().success();
     let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
-    for part in ["epoch 1/1", "train: loss", "test: loss", "top-5", "img/s", "lr "] {
+    for part in [
+        "epoch 1/1",
+        "train: loss",
+        "test: loss",
+        "top-5",
+        "img/s",
+        "lr ",
+    ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "control codes off a terminal");
 
     let line = refusal(folder.path(), &train, 2);
-    assert!(line.contains("--resume") && line.contains("--force"), "{line}");
+    assert!(
+        line.contains("--resume") && line.contains("--force"),
+        "{line}"
+    );
 
     let metrics = std::fs::read_to_string(folder.path().join("runs/trial/metrics.jsonl")).unwrap();
     let reported: serde_json::Value = metrics
@@ -150,7 +191,11 @@ fn the_resolved_experiment_can_be_printed_and_read_again() {
     let folder = workplace();
     let arguments = ["train", "--config", "trial.toml", "--print-config"];
     let assert = shufflenet(folder.path(), &arguments).assert().success();
-    std::fs::write(folder.path().join("again.toml"), &assert.get_output().stdout).unwrap();
+    std::fs::write(
+        folder.path().join("again.toml"),
+        &assert.get_output().stdout,
+    )
+    .unwrap();
     let again = ["train", "--config", "again.toml", "--print-config"];
     let assert_again = shufflenet(folder.path(), &again).assert().success();
     assert_eq!(assert.get_output().stdout, assert_again.get_output().stdout);

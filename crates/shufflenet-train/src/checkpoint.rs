@@ -240,9 +240,8 @@ pub fn locate(path: &Path) -> Result<PathBuf, TrainError> {
     if is_weights && folder.join(MANIFEST).is_file() {
         return Ok(folder.into());
     }
-    let message = format!(
-        "is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}"
-    );
+    let message =
+        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
     Err(TrainError::checkpoint(path, message))
 }
 
@@ -283,7 +282,11 @@ pub fn prune(root: &Path, keep: usize) {
     let names = folders(root);
     let old = names.len().saturating_sub(keep);
     for name in names.iter().take(old) {
-        if !linked.iter().flatten().any(|target| target == Path::new(name)) {
+        if !linked
+            .iter()
+            .flatten()
+            .any(|target| target == Path::new(name))
+        {
             // A failure leaves a folder too many, which the next call takes.
             let _ = fs::remove_dir_all(root.join(name));
         }
@@ -300,7 +303,9 @@ fn folders(root: &Path) -> Vec<String> {
     // `step-000100-2` lies behind `step-000100`, both before `step-1000000`.
     names.sort_by_key(|name| {
         let numbers = name.split('-').skip(1);
-        numbers.map(|n| n.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>()
+        numbers
+            .map(|n| n.parse::<u64>().unwrap_or(0))
+            .collect::<Vec<_>>()
     });
     names
 }

@@ -45,8 +45,8 @@ impl Console {
     /// Starts a bar of `length` steps, `done` of them behind us.
     pub fn start(&mut self, title: &str, length: usize, done: usize) {
         let template = "{prefix} {bar:30} {pos}/{len}  {msg}  {eta} left";
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         self.bar = ProgressBar::new(length as u64)
             .with_style(style)
             .with_prefix(title.to_string())
@@ -116,7 +116,12 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        for (number, text) in [(7, "7"), (999, "999"), (1000, "1,000"), (1_263_854, "1,263,854")] {
+        for (number, text) in [
+            (7, "7"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_263_854, "1,263,854"),
+        ] {
             assert_eq!(thousands(number), text);
         }
     }

@@ -45,10 +45,7 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
 const NAMES: [&str; 3] = ["flex", "ndarray", "wgpu"];
 
 fn not_built_in(feature: &str) -> String {
-    let built_in: Vec<&str> = NAMES
-        .into_iter()
-        .filter(|name| *name != feature)
-        .collect();
+    let built_in: Vec<&str> = NAMES.into_iter().filter(|name| *name != feature).collect();
     format!(
         "{} (this binary was built without {feature}: add --features {feature} to cargo)",
         built_in.join(", ")
@@ -141,7 +138,10 @@ mod tests {
     fn unknown_names_are_answered_with_the_known() {
         for name in ["gpu", "flex:1", "wgpu:x", ""] {
             let line = open(name).unwrap_err().to_string();
-            assert!(line.contains("--device") && line.contains("accepted"), "{line}");
+            assert!(
+                line.contains("--device") && line.contains("accepted"),
+                "{line}"
+            );
         }
     }
 

@@ -84,12 +84,11 @@ pub fn restore(
 ) -> Result<Classifier, TrainError> {
     let model = &checkpoint.description.experiment.model;
     let network = ShuffleNetV2::new(model, 0, device)?;
-    let network = load_safetensors(network, &checkpoint.weights).map_err(|source| {
-        TrainError::Weights {
+    let network =
+        load_safetensors(network, &checkpoint.weights).map_err(|source| TrainError::Weights {
             path: folder.into(),
             source,
-        }
-    })?;
+        })?;
     Ok(Classifier { network })
 }
 

@@ -14,7 +14,9 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use burn::train::{Interrupter, TrainStep};
 use shufflenet_data::Batch;
-use shufflenet_model::{ShuffleNetV2, load_safetensors, num_parameters, parameters, to_safetensors};
+use shufflenet_model::{
+    ShuffleNetV2, load_safetensors, num_parameters, parameters, to_safetensors,
+};
 
 use crate::checkpoint::{self, Best, Checkpoint, Description, Progress};
 use crate::classifier::{Classifier, Images};
@@ -115,7 +117,13 @@ pub fn fit(
     };
     let state = run.start(options.existing, console)?;
     let parameters = num_parameters(&state.classifier.network);
-    for line in preflight::introduce(experiment, &run.sources, &environment, total_steps, parameters) {
+    for line in preflight::introduce(
+        experiment,
+        &run.sources,
+        &environment,
+        total_steps,
+        parameters,
+    ) {
         console.line(&line);
     }
     notes.iter().for_each(|note| console.line(note));
@@ -149,8 +157,8 @@ impl Run<'_> {
             console.line(&format!("resume     passing over {error}"));
         }
         let refuse = |message: String| TrainError::checkpoint(&root, message);
-        let network = load_safetensors(network, &saved.weights)
-            .map_err(|error| refuse(error.to_string()))?;
+        let network =
+            load_safetensors(network, &saved.weights).map_err(|error| refuse(error.to_string()))?;
         let names = parameters(&network);
         let optimizer = optimizer::load_safetensors(optimizer, &saved.optimizer, &names)
             .map_err(|error| refuse(format!("optimizer state: {error}")))?;
@@ -377,7 +385,9 @@ impl Run<'_> {
         };
         let split = self.sources.evaluation_split();
         let caveat = match split {
-            "test" => " (chosen by the test set itself: set data.validation for an unbiased figure)",
+            "test" => {
+                " (chosen by the test set itself: set data.validation for an unbiased figure)"
+            }
             _ => "",
         };
         console.line(&format!(

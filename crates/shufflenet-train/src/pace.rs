@@ -45,8 +45,8 @@ impl Pace {
 
     /// The speed, once, when enough steps were taken to trust it.
     pub fn first_estimate(&mut self) -> Option<f64> {
-        let enough = self.steps >= WARM_UP + STEPS
-            || (self.steps > WARM_UP && self.since.elapsed() >= TIME);
+        let enough =
+            self.steps >= WARM_UP + STEPS || (self.steps > WARM_UP && self.since.elapsed() >= TIME);
         if self.told || !enough {
             return None;
         }

@@ -18,9 +18,12 @@ use crate::experiment::Experiment;
 /// One line that names the file and the key: unreadable file, TOML syntax, unknown key, wrong
 /// type, or a value that makes no sense.
 pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
-    let text = std::fs::read_to_string(file).map_err(|source| TrainError::io("read", file, source))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|source| TrainError::io("read", file, source))?;
     let origin = file.display().to_string();
-    let mut table: Table = text.parse().map_err(|error| syntax(&origin, &text, &error))?;
+    let mut table: Table = text
+        .parse()
+        .map_err(|error| syntax(&origin, &text, &error))?;
     for assignment in overrides {
         assign(&mut table, assignment)?;
     }
@@ -172,9 +175,15 @@ mod tests {
     #[test]
     fn unknown_keys_are_answered_with_the_nearest() {
         let line = refusal(MINIMAL, &["train.epoch=3"]);
-        assert!(line.contains("unknown key `train.epoch`; did you mean `train.epochs`?"), "{line}");
+        assert!(
+            line.contains("unknown key `train.epoch`; did you mean `train.epochs`?"),
+            "{line}"
+        );
         let line = refusal("[trian]\n", &[]);
-        assert!(line.contains("unknown key `trian`; did you mean `train`?"), "{line}");
+        assert!(
+            line.contains("unknown key `trian`; did you mean `train`?"),
+            "{line}"
+        );
     }
 
     #[test]

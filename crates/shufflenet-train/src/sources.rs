@@ -48,7 +48,11 @@ impl Sources {
 /// data's.
 pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let data = &experiment.data;
-    let train = Arc::new(shufflenet_data::open(data.format, &data.root, Split::Train)?);
+    let train = Arc::new(shufflenet_data::open(
+        data.format,
+        &data.root,
+        Split::Train,
+    )?);
     let test = Arc::new(shufflenet_data::open(data.format, &data.root, Split::Test)?);
     check_fit(experiment, &train)?;
     check_fit(experiment, &test)?;

@@ -13,10 +13,20 @@ fn every_shipped_configuration_reads() {
         let experiment = settings::load(&file, &[]).unwrap();
         let root = experiment.data.root;
         let known = ["data/fashion-mnist-small", "data/cifar-10-batches-bin"];
-        assert!(known.iter().any(|known| root == Path::new(known)), "{root:?}");
+        assert!(
+            known.iter().any(|known| root == Path::new(known)),
+            "{root:?}"
+        );
         seen.push(experiment.name);
     }
     seen.sort();
-    let expected = ["quickstart", "scale0_5", "scale1", "scale1_5", "scale2", "seed-scale1"];
+    let expected = [
+        "quickstart",
+        "scale0_5",
+        "scale1",
+        "scale1_5",
+        "scale2",
+        "seed-scale1",
+    ];
     assert_eq!(seen, expected);
 }

@@ -86,7 +86,10 @@ fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
     let outcome = train(&experiment, &parts, Existing::Refuse, 3);
     assert!(matches!(outcome, Outcome::Interrupted));
     let stopped = last(&parts).progress;
-    assert!(stopped.batch >= 3 && stopped.step < 16, "stopped at {stopped:?}");
+    assert!(
+        stopped.batch >= 3 && stopped.step < 16,
+        "stopped at {stopped:?}"
+    );
     let outcome = train(&experiment, &parts, Existing::Resume, 11);
     assert!(matches!(outcome, Outcome::Interrupted));
     let outcome = train(&experiment, &parts, Existing::Resume, usize::MAX);
@@ -94,7 +97,10 @@ fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
 
     let (whole_end, parts_end) = (last(&whole), last(&parts));
     assert!(whole_end.weights == parts_end.weights, "weights differ");
-    assert!(whole_end.optimizer == parts_end.optimizer, "optimizer differs");
+    assert!(
+        whole_end.optimizer == parts_end.optimizer,
+        "optimizer differs"
+    );
     assert_eq!(whole_end.progress.tally, parts_end.progress.tally);
     assert_eq!(whole_end.progress.best, parts_end.progress.best);
     assert_eq!(metrics(&whole), metrics(&parts));
@@ -134,7 +140,10 @@ fn resuming_with_another_experiment_is_refused_with_both_values() {
     };
     let refusal = fit(&other, &options, &Interrupter::new(), &mut Console::new());
     let line = refusal.err().unwrap().to_string();
-    assert!(line.contains("optimizer.momentum = 0.9, now it is 0.5"), "{line}");
+    assert!(
+        line.contains("optimizer.momentum = 0.9, now it is 0.5"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -148,8 +157,13 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&weights, bytes).unwrap();
-    let (found, damaged) = checkpoint::newest(&run.join("checkpoints")).unwrap().unwrap();
+    let (found, damaged) = checkpoint::newest(&run.join("checkpoints"))
+        .unwrap()
+        .unwrap();
     assert_eq!(found.progress.epochs, 1);
     let line = damaged[0].to_string();
-    assert!(line.contains("model.safetensors") && line.contains("SHA-256"), "{line}");
+    assert!(
+        line.contains("model.safetensors") && line.contains("SHA-256"),
+        "{line}"
+    );
 }
