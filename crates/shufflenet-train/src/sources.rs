@@ -66,6 +66,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
         None => Normalization::of(&train, &records),
     };
     normalization.check(train.shape.channels)?;
+    data.augmentation.check(train.shape)?;
 
     let batch = experiment.train.batch_size;
     let loader = |dataset: &Arc<Dataset>, records: Vec<u32>| {
