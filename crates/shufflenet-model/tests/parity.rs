@@ -200,6 +200,14 @@ fn the_smallest_of_each_on_ndarray() {
         include_str!("fixtures/standard-0.5-cifar.json"),
         include_str!("fixtures/seed-0.5-cifar.json"),
     ] {
-        Fixture::read(json).check_evaluation(&Device::ndarray());
+        Fixture::read(json).check_evaluation(&ndarray());
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "supported, for comparison, as long as Burn has it"
+)]
+fn ndarray() -> Device {
+    Device::ndarray()
 }
