@@ -20,6 +20,8 @@ pub enum Command {
     Train(Train),
     /// Evaluate a checkpoint, everything computed anew from its weights and the data
     Eval(Eval),
+    /// Time training, inference or data loading on this machine
+    Bench(Bench),
     /// List what this build can run on, and what it finds on this machine
     Devices,
 }
@@ -74,4 +76,52 @@ pub struct Eval {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shufflenet bench`
+#[derive(Args)]
+pub struct Bench {
+    /// What to time
+    pub work: Work,
+    /// Take network, batch size and data from an experiment
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layout", "scale", "stem"])]
+    pub config: Option<PathBuf>,
+    /// Layout: standard or seed [default: standard]
+    #[arg(long)]
+    pub layout: Option<String>,
+    /// Width: 0.5, 1.0, 1.5 or 2.0 [default: 1.0]
+    #[arg(long)]
+    pub scale: Option<String>,
+    /// Stem: imagenet, seed or cifar [default: the layout's]
+    #[arg(long)]
+    pub stem: Option<String>,
+    /// Images in a batch [default: the experiment's, or 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+    /// Height and width of the images
+    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub size: u16,
+    /// Steps to time
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub steps: u16,
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
+    pub device: String,
+    /// CPU threads [default: what this machine or container allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `shufflenet bench` times.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// Training steps
+    Train,
+    /// Inference
+    Infer,
+    /// Loading of training batches (needs --config)
+    Data,
 }

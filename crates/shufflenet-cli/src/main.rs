@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Command, Eval, Train};
+use arguments::{Arguments, Bench, Command, Eval, Train, Work};
 use clap::Parser;
+use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::console::{Console, describe, thousands};
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
@@ -21,9 +22,20 @@ use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, setti
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// mimalloc would give memory back after ten milliseconds of rest, a tenth of a step, and have the
+/// kernel zero it again at the next.
+#[expect(unsafe_code, reason = "an option of a C library")]
+fn keep_memory() {
+    /// `mi_option_purge_delay` of mimalloc.h, which the binding leaves out.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: mimalloc takes any value of this option; a negative one means never.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+}
+
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    keep_memory();
     keep_defaults_on_the_cpu();
     match run(Arguments::parse()) {
         Ok(code) => code,
@@ -53,6 +65,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
         Command::Eval(arguments) => eval(&arguments),
+        Command::Bench(arguments) => bench(&arguments),
         Command::Devices => devices(),
     }
 }
@@ -124,6 +137,46 @@ fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
         report.img_per_s,
         report.device,
     ))
+}
+
+fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let experiment = match &arguments.config {
+        Some(file) => Some(settings::load(file, &[])?),
+        None => None,
+    };
+    let model = match &experiment {
+        Some(experiment) => experiment.model.clone(),
+        None => settings::model(&[
+            ("layout", &arguments.layout),
+            ("scale", &arguments.scale),
+            ("stem", &arguments.stem),
+        ])?,
+    };
+    let batch = experiment
+        .as_ref()
+        .map_or(128, |experiment| experiment.train.batch_size);
+    let workload = Workload {
+        model,
+        batch: arguments.batch.map_or(batch, usize::from),
+        size: [usize::from(arguments.size); 2],
+        device: arguments.device.clone(),
+        steps: usize::from(arguments.steps),
+        warm_up: 3,
+    };
+    let report = match (arguments.work, experiment) {
+        (Work::Train, _) => bench::train(&workload)?,
+        (Work::Infer, _) => bench::infer(&workload)?,
+        (Work::Data, Some(mut experiment)) => {
+            experiment.train.batch_size = workload.batch;
+            bench::data(&experiment, workload.steps)?
+        }
+        (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
+    };
+    match arguments.json {
+        true => print(&format!("{}\n", serde_json::to_string(&report)?)),
+        false => print(&report.to_string()),
+    }
 }
 
 fn devices() -> anyhow::Result<ExitCode> {

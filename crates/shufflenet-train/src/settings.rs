@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+use shufflenet_model::ModelConfig;
 use toml::{Table, Value};
 
 use crate::error::TrainError;
@@ -27,7 +29,7 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError>
     for assignment in overrides {
         assign(&mut table, assignment)?;
     }
-    let mut experiment = parse(table, &origin)?;
+    let mut experiment: Experiment = parse(table, &origin)?;
     if experiment.name.is_empty() {
         let stem = file.file_stem().unwrap_or_default();
         experiment.name = stem.to_string_lossy().into_owned();
@@ -47,6 +49,20 @@ pub fn to_toml(experiment: &Experiment) -> Result<String, TrainError> {
     })
 }
 
+/// A network from flags of the command line, `(key of [model], value)`, the rest by default.
+///
+/// # Errors
+/// [`TrainError::Config`], as for a configuration file.
+pub fn model(flags: &[(&str, &Option<String>)]) -> Result<ModelConfig, TrainError> {
+    let mut table = Table::new();
+    for (key, value) in flags {
+        if let Some(value) = value {
+            table.insert((*key).into(), literal(value));
+        }
+    }
+    parse(table, "the command line")
+}
+
 fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -56,7 +72,7 @@ fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
     }
 }
 
-fn parse(table: Table, origin: &str) -> Result<Experiment, TrainError> {
+fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T, TrainError> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().message().to_string();
@@ -110,11 +126,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| malformed("expected key.path=value".into()))?;
-    let value = match format!("value = {text}").parse::<Table>() {
-        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
-        _ => None,
-    };
-    let value = value.unwrap_or_else(|| Value::String(text.into()));
+    let value = literal(text);
     let keys: Vec<&str> = path.trim().split('.').collect();
     let (last, sections) = keys
         .split_last()
@@ -130,6 +142,15 @@ fn assign(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     }
     section.insert((*last).into(), value);
     Ok(())
+}
+
+/// A value as TOML has it; what is none is a string.
+fn literal(text: &str) -> Value {
+    let value = match format!("value = {text}").parse::<Table>() {
+        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
+        _ => None,
+    };
+    value.unwrap_or_else(|| Value::String(text.into()))
 }
 
 #[cfg(test)]

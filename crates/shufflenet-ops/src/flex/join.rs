@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::norm::GradientMoments;
 use super::pointwise::Normed;
 use super::pool::Buffer;
-use super::rows::{Deinterleave, Interleave, NormRelu, ReluGradient, Rows};
+use super::rows::{Copy, Deinterleave, Interleave, NormRelu, ReluGradient, Rows};
 
 /// One side of the concatenation.
 pub(crate) enum Side<'a> {
@@ -75,11 +75,21 @@ impl Side<'_> {
     /// Writes rows `first..first + rows` of this side.
     fn write(&self, at: Geometry, first: usize, rows: usize, out: &mut [f32], stride: usize) {
         match *self {
-            Self::Passed { x, channels } => {
-                for (row, out) in out.chunks_mut(stride).take(rows).enumerate() {
-                    let from = (first + row) * x.stride;
-                    out[..channels].copy_from_slice(&x.data[from..from + channels]);
-                }
+            Self::Passed {
+                x,
+                channels: columns,
+            } => {
+                let x = Rows {
+                    data: &x.data[first * x.stride..],
+                    ..x
+                };
+                at.isa.run(Copy {
+                    rows,
+                    columns,
+                    x,
+                    out,
+                    out_stride: stride,
+                });
             }
             Self::Transformed { last, residual } => {
                 let columns = last.norm.columns();
@@ -184,7 +194,13 @@ pub(crate) fn backward(
                         .get_mut(start * dx_stride + dx_column..)
                         .unwrap_or_default();
                     match side {
-                        Side::Passed { channels, .. } => copy(from, *channels, to, dx_stride, rows),
+                        Side::Passed { channels, .. } => isa.run(Copy {
+                            rows,
+                            columns: *channels,
+                            x: from,
+                            out: to,
+                            out_stride: dx_stride,
+                        }),
                         Side::Transformed { last, residual } => {
                             let n = last.norm.columns();
                             let y = Rows {
@@ -216,7 +232,13 @@ pub(crate) fn backward(
                                 );
                             }
                             if residual.is_some() {
-                                copy(from, n, to, dx_stride, rows);
+                                isa.run(Copy {
+                                    rows,
+                                    columns: n,
+                                    x: from,
+                                    out: to,
+                                    out_stride: dx_stride,
+                                });
                             }
                         }
                     }
@@ -234,11 +256,4 @@ pub(crate) fn backward(
     let [g_first, g_second] = g;
     [(g_first, first), (g_second, second)]
         .map(|(g, moments)| (!moments.is_empty()).then(|| (g, GradientMoments::merge(&moments))))
-}
-
-fn copy(from: Rows, channels: usize, to: &mut [f32], stride: usize, rows: usize) {
-    for (row, to) in to.chunks_mut(stride).take(rows).enumerate() {
-        let at = row * from.stride;
-        to[..channels].copy_from_slice(&from.data[at..at + channels]);
-    }
 }

@@ -34,10 +34,11 @@ pub(crate) struct Matmul<'a> {
     pub accumulate: bool,
 }
 
-/// Rows that a block should have for `inner` by `columns` weights: the block's two sides then share
-/// half of a 2 MiB second-level cache with the weights.
+/// Rows that a block should have for `inner` by `columns` weights: where those are narrow, the block's
+/// two sides fit a first-level cache of 48 KiB; where they are wide, adding to the weights' gradient
+/// once a block stays a small part of computing it.
 pub(crate) fn block_rows(inner: usize, columns: usize) -> usize {
-    (32_768 / inner.max(columns) / 24 * 24).clamp(96, 480)
+    (8_192 / inner.max(columns) / 24 * 24).clamp(96, 240)
 }
 
 /// Where a tile is, and how long its sums are.

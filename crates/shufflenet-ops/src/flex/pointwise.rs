@@ -10,7 +10,7 @@ use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
 use super::norm::{Moments, Norm, NormBackward};
 use super::pool::Buffer;
-use super::rows::{NormGradient, Rows};
+use super::rows::{NormGradient, Prefetch, Rows};
 use super::weights::ConvNorm;
 
 /// What a convolution gave, and the batch norm behind it.
@@ -123,6 +123,15 @@ pub(crate) fn backward(
                     ..g
                 };
                 let (mean, factors) = (&saved.norm.mean[..], [&a[..], b, c]);
+                let block_of_x = Rows {
+                    data: &x.data[from(x)..],
+                    ..x
+                };
+                isa.run(Prefetch {
+                    rows,
+                    columns: inputs,
+                    x: block_of_x,
+                });
                 isa.run(NormGradient {
                     rows,
                     columns: outputs,
@@ -149,7 +158,7 @@ pub(crate) fn backward(
                     rows: inputs,
                     inner: rows,
                     columns: outputs,
-                    left: &x.data[from(x)..],
+                    left: block_of_x.data,
                     left_strides: [1, x.stride],
                     right: &dy,
                     right_row: padded,

@@ -5,7 +5,7 @@
 //! pool, by size, and the next one of that size is taken from there. What a tensor holds is a buffer
 //! too ([`Buffer::into_bytes`]): it returns when Burn drops the tensor.
 //!
-//! The pool keeps at most what was in use at once, and [`clear`] empties it.
+//! The pool keeps, of each size, at most what was in use at once.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -66,11 +66,6 @@ impl Buffer {
     fn as_bytes(&self) -> (*const MaybeUninit<u8>, usize) {
         (self.storage.as_ptr().cast(), size_of_val(&self.storage[..]))
     }
-}
-
-/// Gives the memory at rest back to the system.
-pub fn clear() {
-    *POOL.lock().unwrap_or_else(|broken| broken.into_inner()) = None;
 }
 
 impl Drop for Buffer {

@@ -20,6 +20,62 @@ impl Rows<'_> {
     }
 }
 
+/// Asks for a block before its time: a product that reads it column by column would wait for each row.
+pub(crate) struct Prefetch<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub x: Rows<'a>,
+}
+
+impl Kernel for Prefetch<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for row in 0..self.rows {
+            for column in (0..self.columns).step_by(16) {
+                s.prefetch(
+                    self.x
+                        .data
+                        .as_ptr()
+                        .wrapping_add(row * self.x.stride + column),
+                );
+            }
+        }
+    }
+}
+
+/// Copies rows.
+pub(crate) struct Copy<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub x: Rows<'a>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for Copy<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            columns,
+            out_stride,
+            ..
+        } = self;
+        self.x.check(rows, columns);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + columns);
+        for row in 0..rows {
+            for column in (0..columns).step_by(S::LANES) {
+                let n = columns - column;
+                // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+                unsafe {
+                    let x = s.load_first(self.x.data.as_ptr().add(row * self.x.stride + column), n);
+                    s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, x);
+                }
+            }
+        }
+    }
+}
+
 /// Independent sums for each column, which hide the latency of an addition.
 const CHAINS: usize = 4;
 

@@ -63,14 +63,23 @@ pub(crate) fn taps(isa: Isa, weight: &[f32]) -> Buffer {
 /// The sum of the parts' `[k][n]`, rows padded, in their order, as Burn has it: `[n][k]`. Column `k`
 /// times `scale[k]`, where given.
 pub(crate) fn summed(parts: &[Buffer], k: usize, n: usize, scale: Option<&[f32]>) -> Buffer {
-    let row = parts.first().map_or(0, |part| part.len() / k);
+    let Some((first, rest)) = parts.split_first() else {
+        return Buffer::zeros(n * k);
+    };
+    let row = first.len() / k;
+    let mut total = Buffer::any(first.len());
+    total.copy_from_slice(first);
+    for part in rest {
+        total
+            .iter_mut()
+            .zip(part.iter())
+            .for_each(|(total, x)| *total += x);
+    }
     let mut sum = Buffer::any(n * k);
-    for i in 0..k {
+    for (i, total) in total.chunks_exact(row).enumerate() {
         let factor = scale.map_or(1.0, |scale| scale[i]);
-        for j in 0..n {
-            let at = i * row + j;
-            let total: f32 = parts.iter().map(|part| part[at]).sum();
-            sum[j * k + i] = factor * total;
+        for (j, x) in total[..n].iter().enumerate() {
+            sum[j * k + i] = factor * x;
         }
     }
     sum
