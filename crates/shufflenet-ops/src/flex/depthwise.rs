@@ -106,42 +106,76 @@ impl Kernel for FillMap<'_> {
                 assert!(holds(g) && whole(mean) && factors.iter().all(|vector| whole(vector)));
             }
         }
-        let zero = s.splat(0.0);
         for row in 0..shape.height {
-            for x in 0..shape.width {
-                let pixel = row * shape.width + x;
-                // SAFETY: the pixel and its channels lie within what was asserted, on both sides;
-                // what is read is cut to the channels that there are.
+            for column in (0..columns).step_by(S::LANES) {
+                // SAFETY: the row's pixels and the channels from `column` on lie within what was
+                // asserted, on both sides; what is read is cut to the channels that there are.
                 unsafe {
-                    let from = y.data.as_ptr().add(pixel * y.stride);
-                    let to = self.map.as_mut_ptr().add(shape.at(row, x));
-                    for column in (0..columns).step_by(S::LANES) {
-                        let n = columns - column;
-                        let mut z = s.load_first(from.add(column), n);
-                        match self.fill {
-                            Fill::Plain => {}
-                            Fill::NormRelu { scale, shift } => {
-                                let scale = s.load(scale.as_ptr().add(column));
-                                let shift = s.load(shift.as_ptr().add(column));
-                                z = s.max(s.mul_add(z, scale, shift), zero);
-                            }
-                            Fill::NormGradient {
-                                g,
-                                mean,
-                                factors: [a, b, c],
-                            } => {
-                                let at = g.data.as_ptr().add(pixel * g.stride + column);
-                                let g = s.load_first(at, n);
-                                let mean = s.load(mean.as_ptr().add(column));
-                                let [a, b, c] = [
-                                    s.load(a.as_ptr().add(column)),
-                                    s.load(b.as_ptr().add(column)),
-                                    s.load(c.as_ptr().add(column)),
-                                ];
-                                z = s.mul_add(g, a, s.mul_add(s.sub(z, mean), b, c));
-                            }
-                        }
-                        s.store(to.add(column), z);
+                    let line = Line {
+                        first: row * shape.width,
+                        pixels: shape.width,
+                        column,
+                        n: columns - column,
+                        to: self.map.as_mut_ptr().add(shape.at(row, 0) + column),
+                        step: shape.channels,
+                    };
+                    line.fill(s, y, self.fill);
+                }
+            }
+        }
+    }
+}
+
+/// One vector of each pixel in a row of an image.
+struct Line {
+    first: usize,
+    pixels: usize,
+    column: usize,
+    n: usize,
+    to: *mut f32,
+    step: usize,
+}
+
+impl Line {
+    /// # Safety
+    /// The line's pixels, from its column on, are readable in `y` and writable at `to`, and what the
+    /// fill holds has a whole vector there.
+    #[inline(always)]
+    unsafe fn fill<S: Simd>(&self, s: S, y: Rows, fill: Fill) {
+        let n = self.n;
+        let pixels = 0..self.pixels;
+        // SAFETY of all accesses: the caller's promise.
+        unsafe {
+            let vector = |values: &[f32]| s.load(values.as_ptr().add(self.column));
+            let from = |rows: Rows, pixel: usize| {
+                rows.data
+                    .as_ptr()
+                    .add((self.first + pixel) * rows.stride + self.column)
+            };
+            match fill {
+                Fill::Plain => {
+                    for x in pixels {
+                        s.store(self.to.add(x * self.step), s.load_first(from(y, x), n));
+                    }
+                }
+                Fill::NormRelu { scale, shift } => {
+                    let (scale, shift, zero) = (vector(scale), vector(shift), s.splat(0.0));
+                    for x in pixels {
+                        let z = s.mul_add(s.load_first(from(y, x), n), scale, shift);
+                        s.store(self.to.add(x * self.step), s.max(z, zero));
+                    }
+                }
+                Fill::NormGradient {
+                    g,
+                    mean,
+                    factors: [a, b, c],
+                } => {
+                    let mean = vector(mean);
+                    let [a, b, c] = [vector(a), vector(b), vector(c)];
+                    for x in pixels {
+                        let dy = s.mul_add(s.sub(s.load_first(from(y, x), n), mean), b, c);
+                        let dy = s.mul_add(s.load_first(from(g, x), n), a, dy);
+                        s.store(self.to.add(x * self.step), dy);
                     }
                 }
             }

@@ -76,6 +76,9 @@ impl Kernel for Copy<'_> {
     }
 }
 
+/// Rows taken together, so that what belongs to a column is loaded once for all of them.
+const GROUP: usize = 16;
+
 /// Independent sums for each column, which hide the latency of an addition.
 const CHAINS: usize = 4;
 
@@ -218,20 +221,22 @@ impl Kernel for NormRelu<'_> {
             residual.check(rows, columns);
         }
         let zero = s.splat(0.0);
-        for row in 0..rows {
+        for first in (0..rows).step_by(GROUP) {
             for column in (0..columns).step_by(S::LANES) {
                 let n = columns - column;
                 // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
                 unsafe {
                     let scale = s.load(self.scale.as_ptr().add(column));
                     let shift = s.load(self.shift.as_ptr().add(column));
-                    let y = s.load_first(self.y.data.as_ptr().add(row * self.y.stride + column), n);
-                    let mut z = s.max(s.mul_add(y, scale, shift), zero);
-                    if let Some(residual) = self.residual {
-                        let at = residual.data.as_ptr().add(row * residual.stride + column);
-                        z = s.add(z, s.load_first(at, n));
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let mut z = s.max(s.mul_add(s.load_first(y, n), scale, shift), zero);
+                        if let Some(residual) = self.residual {
+                            let at = residual.data.as_ptr().add(row * residual.stride + column);
+                            z = s.add(z, s.load_first(at, n));
+                        }
+                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, z);
                     }
-                    s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, z);
                 }
             }
         }
@@ -301,17 +306,20 @@ impl Kernel for ReluGradient<'_> {
         let padded = columns.next_multiple_of(S::LANES);
         assert!(self.scale.len() >= padded && self.shift.len() >= padded);
         assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + columns);
-        for row in 0..rows {
+        for first in (0..rows).step_by(GROUP) {
             for column in (0..columns).step_by(S::LANES) {
                 let n = columns - column;
                 // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
                 unsafe {
                     let scale = s.load(self.scale.as_ptr().add(column));
                     let shift = s.load(self.shift.as_ptr().add(column));
-                    let y = s.load_first(self.y.data.as_ptr().add(row * self.y.stride + column), n);
-                    let g = s.load_first(self.g.data.as_ptr().add(row * self.g.stride + column), n);
-                    let g = s.where_positive(s.mul_add(y, scale, shift), g);
-                    s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, g);
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let g = self.g.data.as_ptr().add(row * self.g.stride + column);
+                        let z = s.mul_add(s.load_first(y, n), scale, shift);
+                        let g = s.where_positive(z, s.load_first(g, n));
+                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, g);
+                    }
                 }
             }
         }
@@ -350,17 +358,22 @@ impl Kernel for NormGradient<'_> {
                 .all(|vector| vector.len() >= padded)
         );
         assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + padded);
-        for row in 0..rows {
+        for first in (0..rows).step_by(GROUP) {
             for column in (0..columns).step_by(S::LANES) {
                 let n = columns - column;
                 // SAFETY: rows and columns within what was asserted; only `out` has whole vectors.
                 unsafe {
-                    let vector = |values: &[f32]| s.load(values.as_ptr().add(column));
-                    let y = s.load_first(self.y.data.as_ptr().add(row * self.y.stride + column), n);
-                    let g = s.load_first(self.g.data.as_ptr().add(row * self.g.stride + column), n);
-                    let y = s.mul_add(s.sub(y, vector(self.mean)), vector(b), vector(c));
-                    let dy = s.mul_add(g, vector(a), y);
-                    s.store(self.out.as_mut_ptr().add(row * out_stride + column), dy);
+                    let mean = s.load(self.mean.as_ptr().add(column));
+                    let a = s.load(a.as_ptr().add(column));
+                    let b = s.load(b.as_ptr().add(column));
+                    let c = s.load(c.as_ptr().add(column));
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let g = self.g.data.as_ptr().add(row * self.g.stride + column);
+                        let dy = s.mul_add(s.sub(s.load_first(y, n), mean), b, c);
+                        let dy = s.mul_add(s.load_first(g, n), a, dy);
+                        s.store(self.out.as_mut_ptr().add(row * out_stride + column), dy);
+                    }
                 }
             }
         }
