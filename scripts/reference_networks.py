@@ -23,6 +23,8 @@ WIDTHS = {
     1.5: [24, 176, 352, 704, 1024],
     2.0: [24, 244, 488, 976, 2048],
 }
+# What torchvision's unit does.
+TORCHVISIONS = {"split_ratio": 0.5, "residual": False, "squeeze_excitation": False}
 
 
 class SqueezeExcitation(nn.Module):
@@ -68,12 +70,12 @@ class Unit(shufflenetv2.InvertedResidual):
 
 
 def standard(model):
-    settings = {"split_ratio": 0.5, "residual": False, "squeeze_excitation": False}
-    settings |= {key: model[key] for key in settings if key in model}
-    is_original = settings == {"split_ratio": 0.5, "residual": False, "squeeze_excitation": False}
+    settings = {key: model.get(key, default) for key, default in TORCHVISIONS.items()}
+    unit = shufflenetv2.InvertedResidual
+    if settings != TORCHVISIONS:
+        unit = functools.partial(Unit, **settings)
     repeats = model.get("repeats", [3, 7, 3])
     widths = model.get("widths") or WIDTHS[model["scale"]]
-    unit = shufflenetv2.InvertedResidual if is_original else functools.partial(Unit, **settings)
     # torchvision counts the stride-2 unit among the repeats.
     network = shufflenetv2.ShuffleNetV2(
         [repeat + 1 for repeat in repeats], widths, model["classes"], unit

@@ -20,6 +20,8 @@ pub enum Command {
     Train(Train),
     /// Evaluate a checkpoint, everything computed anew from its weights and the data
     Eval(Eval),
+    /// Print a network layer by layer: output shapes, parameters, multiply-adds
+    Summary(Summary),
     /// List what this build can run on, and what it finds on this machine
     Devices,
 }
@@ -74,4 +76,58 @@ pub struct Eval {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shufflenet summary`
+#[derive(Args)]
+pub struct Summary {
+    /// The experiment whose network it is [default: a network of the flags below alone]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Width: 0.5, 1.0, 1.5 or 2.0
+    #[arg(long, value_name = "NUMBER")]
+    scale: Option<String>,
+    /// standard or seed
+    #[arg(long, value_name = "NAME")]
+    layout: Option<String>,
+    /// imagenet, seed or cifar
+    #[arg(long, value_name = "NAME")]
+    stem: Option<String>,
+    /// Classes to tell apart
+    #[arg(long, value_name = "N")]
+    classes: Option<String>,
+    /// Any other key, as in --set model.split_ratio=0.25; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Channels, height and width of an image, as in 3x32x32 [default: 32x32 for the cifar stem, else
+    /// 224x224]
+    #[arg(long, value_name = "CxHxW", value_parser = image_size)]
+    pub input: Option<[usize; 3]>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Summary {
+    /// The flags that stand for keys, as overrides.
+    pub fn overrides(&self) -> Vec<String> {
+        let flags = [
+            ("scale", &self.scale),
+            ("layout", &self.layout),
+            ("stem", &self.stem),
+            ("classes", &self.classes),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, value)| {
+            let value = value.as_ref()?;
+            Some(format!("model.{key}={value}"))
+        });
+        flags.chain(self.overrides.iter().cloned()).collect()
+    }
+}
+
+/// Reads `3x32x32`.
+fn image_size(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    let sizes = sizes.ok().and_then(|sizes| sizes.try_into().ok());
+    sizes.ok_or_else(|| "channels, height and width are accepted, as in 3x32x32".into())
 }

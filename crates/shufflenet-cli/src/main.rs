@@ -9,11 +9,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Command, Eval, Train};
+use arguments::{Arguments, Command, Eval, Summary, Train};
 use clap::Parser;
 use shufflenet_train::console::{Console, describe, thousands};
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
+use shufflenet_train::summarise::summarise;
 use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, settings};
 
 /// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
         Command::Eval(arguments) => eval(&arguments),
+        Command::Summary(arguments) => summary(&arguments),
         Command::Devices => devices(),
     }
 }
@@ -124,6 +126,15 @@ fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
         report.img_per_s,
         report.device,
     ))
+}
+
+fn summary(arguments: &Summary) -> anyhow::Result<ExitCode> {
+    let config = arguments.config.as_deref();
+    let summary = summarise(config, &arguments.overrides(), arguments.input)?;
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&summary)?),
+        false => format!("{summary}\n"),
+    })
 }
 
 fn devices() -> anyhow::Result<ExitCode> {

@@ -14,6 +14,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use burn::train::{Interrupter, TrainStep};
 use shufflenet_data::Batch;
+use shufflenet_data::random::step_seed;
 use shufflenet_model::{
     ShuffleNetV2, load_safetensors, num_parameters, parameters, to_safetensors,
 };
@@ -273,6 +274,10 @@ impl Run<'_> {
         let rate = self.schedule.rate(progress.step);
         let labels = batch.labels.clone();
         let images = Images::new(batch, &self.device.clone().autodiff());
+        if self.experiment.model.dropout > 0.0 {
+            let seed = step_seed(self.experiment.train.seed, progress.step as u64);
+            self.device.seed(seed);
+        }
         let output = TrainStep::step(&state.classifier, images);
         let mut batch = Tally::default();
         batch.add(&output.item.to_host()?, &labels);

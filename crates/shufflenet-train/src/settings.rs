@@ -6,6 +6,9 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use shufflenet_model::ModelConfig;
 use toml::{Table, Value};
 
 use crate::error::TrainError;
@@ -27,13 +30,36 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError>
     for assignment in overrides {
         assign(&mut table, assignment)?;
     }
-    let mut experiment = parse(table, &origin)?;
+    let mut experiment: Experiment = parse(table, &origin)?;
     if experiment.name.is_empty() {
         let stem = file.file_stem().unwrap_or_default();
         experiment.name = stem.to_string_lossy().into_owned();
     }
     experiment.check()?;
     Ok(experiment)
+}
+
+/// Only the network of the experiment in `file` or, without one, of the overrides alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_model(file: Option<&Path>, overrides: &[String]) -> Result<ModelConfig, TrainError> {
+    /// An experiment without data.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Network {
+        #[serde(default)]
+        model: ModelConfig,
+    }
+    if let Some(file) = file {
+        return Ok(load(file, overrides)?.model);
+    }
+    let mut table = Table::new();
+    for assignment in overrides {
+        assign(&mut table, assignment)?;
+    }
+    let network: Network = parse(table, "the command line")?;
+    Ok(network.model)
 }
 
 /// The experiment as TOML with every key written out.
@@ -56,7 +82,7 @@ fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
     }
 }
 
-fn parse(table: Table, origin: &str) -> Result<Experiment, TrainError> {
+fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T, TrainError> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().message().to_string();
