@@ -1,26 +1,27 @@
 #!/usr/bin/env python3
-"""Measures this project's binary against PyTorch and ONNX Runtime, and prints the README's kind of table.
+"""Measures this project's binary against PyTorch and ONNX Runtime, and prints the figures as a markdown table.
 
-    python scripts/compare_with_pytorch.py                                     every workload but the seed's
     python scripts/compare_with_pytorch.py --listing LISTING.md --json all.json     every workload
+    python scripts/compare_with_pytorch.py                                          all but the seed layout's
     python scripts/compare_with_pytorch.py --only infer-1,train-x0.5 --rounds 1     some, quickly
 
-Figures of a shared machine drift by the hour, so only those of one run may be compared: each round measures
-the binary and then its peers, one after the other, each in a process of its own. A measurement is the median
-of --steps steps after 3 that are not timed; the table holds the median of the rounds, their least and
-greatest, and the speed as a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6
-bytes, the median of the rounds.
+A machine's speed drifts, so only figures of one run may be compared: each round measures the binary and then
+its peers, one after the other, each in a process of its own. A measurement is the median of --steps steps
+after 3 that are not timed; the table holds the median of the rounds, their least and greatest, and the speed
+as a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6 bytes, the median of the
+rounds. Other work on the machine slows PyTorch's threads, which wait for each other, several times more than
+the binary's: how many cores it took is measured and printed, and a table made beside it is worth nothing.
 
 A training step is forward, cross-entropy, backward and a step of SGD (Nesterov momentum 0.9, weight decay
 5e-4); all is float32, on random data, with 10 classes. The binary's times include copying the batch in and the
 logits out, which the peers are spared. The standard layout's peer is torchvision's network; the seed layout's
 is the listing in the markdown file of --listing, executed from memory, its one in-place addition (which
-autograd refuses on the output of a ReLU) made out of place. ONNX models are exported by a process of their
-own, so that ONNX Runtime is not charged PyTorch's memory. torch.compile compiles for a minute before its
-first step, and once more only when its cache on disk is gone; this is not timed.
+autograd refuses on the output of a ReLU) made out of place. A process of its own exports the ONNX models, so
+that ONNX Runtime is not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a minute,
+or less where its cache on disk has the network.
 
-Needs torch, torchvision, onnx and onnxruntime in the Python that runs it, and a release build of the binary.
-A contender that fails has its reason in the table, and the exit status is 1.
+Needs Linux, a release build, and torch, torchvision, onnx and onnxruntime in the Python that runs it. A
+contender that fails has its reason in the table, and the exit status is 1.
 """
 
 import argparse
@@ -28,7 +29,6 @@ import datetime
 import importlib.metadata
 import json
 import os
-import platform
 import re
 import shlex
 import statistics
@@ -47,8 +47,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime"]
 CLASSES = 10
 WARM_UP = 3
+# Cores that other work may take before a warning: an idle system takes some.
+DISTURBED = 0.1
 
-OURS = "**shufflenet**"
+OURS = "shufflenet"
 ORT = "ONNX Runtime"
 EAGER, EAGER_LAST = "PyTorch eager", "PyTorch eager, channels-last"
 COMPILED, COMPILED_LAST = "torch.compile", "torch.compile, channels-last"
@@ -111,13 +113,9 @@ def median_ms(step, steps):
 
 
 def peak_memory_mb():
-    """Of this process, as the binary reports its own; None where the system does not say."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.M)
-    return int(found.group(1)) * 1024 / 1e6 if found else None
+    """Of this process, as the binary reports its own."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.M).group(1)) * 1024 / 1e6
 
 
 def torch_step(workload, peer, options):
@@ -206,8 +204,19 @@ def measure(workload, contender, options, model):
     return in_own_process(time_peer, workload, contender, options, model)
 
 
-def one_line(error):
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+def cpu_seconds_of_others():
+    """CPU time that the machine has spent on anything but this process and its finished children."""
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def watched(function, *arguments):
+    """What `function` measures, and how many cores other work took meanwhile."""
+    start, before = time.monotonic(), cpu_seconds_of_others()
+    result = function(*arguments)
+    others = (cpu_seconds_of_others() - before) / (time.monotonic() - start)
+    return {**result, "cores_taken_by_others": max(0.0, others)}
 
 
 def compare(workload, options):
@@ -218,15 +227,13 @@ def compare(workload, options):
             for name, result in contenders.items():
                 if result["error"]:
                     continue
-                where = f"{workload.name}, round {number} of {options.rounds}, {name.strip('*')}"
                 try:
-                    measured = measure(workload, name, options, Path(folder) / "model.onnx")
-                except Exception as error:  # Whatever ails one contender, the others are measured.
-                    result["error"] = one_line(error)
-                    print(f"{where}: {result['error']}", file=sys.stderr, flush=True)
-                else:
+                    measured = watched(measure, workload, name, options, Path(folder) / "model.onnx")
                     result["rounds"].append(measured)
-                    print(f"{where}: {measured['ms']:.2f} ms", file=sys.stderr, flush=True)
+                    news = f"{measured['ms']:.2f} ms, others took {measured['cores_taken_by_others']:.2f} cores"
+                except Exception as error:  # Whatever ails one contender, the others are measured.
+                    news = result["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                print(f"{workload.name}, round {number}, {name}: {news}", file=sys.stderr, flush=True)
     return contenders
 
 
@@ -235,33 +242,23 @@ def summarise(workload, contenders):
     good = {name: result for name, result in contenders.items() if not result["error"]}
     for result in good.values():
         times = [measured["ms"] for measured in result["rounds"]]
-        memory = [measured["peak_memory_mb"] for measured in result["rounds"]]
         result.update(median_ms=statistics.median(times), min_ms=min(times), max_ms=max(times))
         result["img_per_s"] = workload.batch * 1e3 / result["median_ms"]
-        result["peak_memory_mb"] = None if None in memory else statistics.median(memory)
-    best = min((good[peer]["median_ms"] for peer in workload.peers if peer in good), default=None)
+        result["peak_memory_mb"] = statistics.median(measured["peak_memory_mb"] for measured in result["rounds"])
+    best = min((good[peer]["median_ms"] for peer in workload.peers if peer in good), default=float("nan"))
     for result in good.values():
-        result["speed_to_best_peer"] = best / result["median_ms"] if best else None
+        result["speed_to_best_peer"] = best / result["median_ms"]
 
 
 def row(workload, name, result):
+    shown = f"**{name}**" if name == OURS else name
     if result["error"]:
         reason = result["error"].replace("|", "\\|")
-        return f"| {workload.name} | {name} | failed: {reason} | | | | |"
-    digits = 1 if result["median_ms"] >= 100 else 2
-    median, least, greatest = (f"{result[key]:.{digits}f}" for key in ("median_ms", "min_ms", "max_ms"))
-    speed, memory = result["speed_to_best_peer"], result["peak_memory_mb"]
-    cells = [workload.name, name, median, f"{least} to {greatest}", f"{result['img_per_s']:.0f}"]
-    cells += ["" if speed is None else f"{speed:.2f}", "" if memory is None else f"{memory:.0f}"]
-    return f"| {' | '.join(cells)} |"
-
-
-def cpu():
-    try:
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), flags=re.M)
-    except OSError:
-        found = None
-    return found.group(1) if found else platform.machine()
+        return f"| {workload['name']} | {shown} | failed: {reason} | | | | |"
+    return (
+        f"| {workload['name']} | {shown} | {result['median_ms']:.1f} | {result['min_ms']:.1f} to {result['max_ms']:.1f} "
+        f"| {result['img_per_s']:.0f} | {result['speed_to_best_peer']:.2f} | {result['peak_memory_mb']:.0f} |"
+    )
 
 
 def surroundings(options):
@@ -274,25 +271,37 @@ def surroundings(options):
         asked = subprocess.run([options.binary, "--version"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"no binary to measure ({error}): `cargo build --release`, or --binary FILE")
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), flags=re.M)
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "command": shlex.join(["python", *sys.argv]),
         "binary": asked.stdout.strip(),
-        "cpu": cpu(),
+        "versions": versions,
+        "cpu": cpu.group(1) if cpu else os.uname().machine,
         "cores": os.cpu_count(),
         "threads": options.threads,
-        "load_average_before": round(os.getloadavg()[0], 1),
-        "versions": versions,
+        "rounds": options.rounds,
+        "steps": options.steps,
+        "warm_up": WARM_UP,
     }
 
 
-def legend(here, options):
+def report(here, results):
+    """The table, and below it where it comes from."""
+    print("| Workload | | ms a step | least to greatest | images/s | speed, best peer = 1 | peak MB |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    every = [(workload, *item) for workload in results for item in workload["contenders"].items()]
+    for workload, name, result in every:
+        print(row(workload, name, result))
+    taken = max((each["cores_taken_by_others"] for *_, result in every for each in result["rounds"]), default=0.0)
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
-    return (
-        f"{here['cpu']}, {here['cores']} cores, {here['threads']} threads; load average before: "
-        f"{here['load_average_before']}. {here['binary']}; {versions}. Medians of {options.rounds} rounds of "
-        f"{options.steps} steps, {here['date']}: `{here['command']}`"
+    print(
+        f"\n{here['cpu']}, {here['cores']} cores, {here['threads']} threads; other work took {taken:.2f} cores at "
+        f"most. {here['binary']}; {versions}. Medians of {here['rounds']} rounds of {here['steps']} steps, "
+        f"{here['date']}: `{here['command']}`"
     )
+    if taken > DISTURBED:
+        print(f"warning: other work took {taken:.2f} cores: measure again on an idle machine", file=sys.stderr)
 
 
 def positive(text):
@@ -331,26 +340,19 @@ def parse():
 def main():
     options = parse()
     here = surroundings(options)
-    rows, saved = [], []
+    results = []
     for workload in options.only:
         if workload.layout == "seed" and not options.listing:
             print(f"{workload.name}: skipped, for want of --listing FILE", file=sys.stderr)
             continue
         contenders = compare(workload, options)
         summarise(workload, contenders)
-        rows += [row(workload, name, result) for name, result in contenders.items()]
-        named = {name.strip("*"): result for name, result in contenders.items()}
-        saved.append({**workload._asdict(), "contenders": named})
-    if not rows:
-        return
-    print("| Workload | | ms a step | least to greatest | images/s | speed, best peer = 1 | peak MB |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    print("\n".join(rows))
-    print(f"\n{legend(here, options)}")
+        results.append({**workload._asdict(), "contenders": contenders})
+    if results:
+        report(here, results)
     if options.json:
-        settings = {"rounds": options.rounds, "steps": options.steps, "warm_up": WARM_UP}
-        options.json.write_text(json.dumps({**here, **settings, "workloads": saved}, indent=1) + "\n", encoding="utf-8")
-    if any(result["error"] for workload in saved for result in workload["contenders"].values()):
+        options.json.write_text(json.dumps({**here, "workloads": results}, indent=1) + "\n", encoding="utf-8")
+    if any(result["error"] for workload in results for result in workload["contenders"].values()):
         sys.exit(1)
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the fixtures that hold the Rust networks to PyTorch's: `tests/parity.rs` reads them.
+"""Writes the fixtures that hold the Rust networks to PyTorch's.
 
-    python scripts/parity_fixtures.py --listing LISTING.md --out crates/shufflenet-model/tests/fixtures
+    python scripts/parity_fixtures.py --listing LISTING.md [CASE...]
 
-Needs torch and torchvision (the standard layout's reference), and for the seed layout the markdown
-file that lists the network in PyTorch. That listing is executed from memory, its one in-place
-addition (which autograd refuses on the output of a ReLU) made out of place; nothing of it is copied,
-but its SHA-256 is recorded.
+Needs torch and torchvision. `reference_networks.py` builds the networks; LISTING.md is the markdown
+file that lists the seed layout in PyTorch, whose SHA-256 is recorded. For each case two files go to
+`crates/shufflenet-train/tests/fixtures`: CASE.json with the configuration, the scalars and the norms,
+CASE.safetensors with whole tensors. The parameters' names go to `crates/shufflenet-model/tests/fixtures`.
 
-Weights, images and labels come from a formula that both sides compute to the last bit, so the
-fixtures hold results only. With 32-bit wrapping arithmetic,
+Weights, images, labels and dropout masks come from a formula that both sides compute to the last bit,
+so the fixtures hold results only. With 32-bit wrapping arithmetic,
 
     key    = fnv1a(name) ^ salt                            FNV-1a of the tensor's name in UTF-8
     h(i)   = murmur3_finalizer(key + i * 0x9e3779b9)       i: row-major index in PyTorch's shape
@@ -19,25 +19,27 @@ and a value is, computed in float64 and rounded once to float32,
 
     convolution and linear weights     s * sqrt(3 / fan_in)  fan_in: product of all dimensions but the first
     gamma, running variance            1 + s / 4
-    beta                               1 + s / 2
+    beta                               1.5 + s / 2
     running mean, the linear bias      s / 10
     images (name "images")             2 s
     labels (name "labels")             h mod classes
+    mask (name "dropout")              1 / (1 - p) where (s + 1) / 2 >= p, else 0
 
 Beta is that large so that a ReLU passes most of its input: with half of it cut off, a random network
-of this depth amplifies rounding a hundredfold in training mode, and no salt would do.
+of this depth amplifies rounding a hundredfold in training mode.
 
-The reference is PyTorch in float64 on those float32 values. PyTorch's own float32 error against it is
-recorded, and the salt is the first for which that error is below a tenth of the test's tolerance: a
-test must not fail for the reference's rounding.
+The reference is PyTorch in float64 on those float32 values. A test must not fail for the rounding of
+float32 as such, so the salt is the first for which
+- PyTorch's own float32 is within a tenth of every tolerance of its float64 (recorded), and
+- no input of a ReLU is so close to zero that twice the rounding error seen there flips its sign:
+  one flip alone moves a gradient by more than its tolerance.
 """
 
 import argparse
 import hashlib
 import json
 import math
-import re
-from collections import OrderedDict
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -45,21 +47,53 @@ import torch
 import torchvision
 from torch import nn
 
-TOLERANCE = 1e-5
-CLASSES = 10
-BATCH = 4
-# Channels recorded of each running statistic.
-CHANNELS = 24
+from reference_networks import build, is_counter, totals
 
-# layout, scale, stem, image size. Every layout's narrowest two on the CIFAR stem; each pooled stem once.
-CASES = [
-    ("standard", 0.5, "cifar", 32),
-    ("standard", 1.0, "cifar", 32),
-    ("standard", 0.5, "imagenet", 64),
-    ("seed", 0.5, "cifar", 32),
-    ("seed", 1.0, "cifar", 32),
-    ("seed", 0.5, "seed", 64),
-]
+REPOSITORY = Path(__file__).resolve().parent.parent
+FIXTURES = REPOSITORY / "crates/shufflenet-train/tests/fixtures"
+NAMES = REPOSITORY / "crates/shufflenet-model/tests/fixtures/names.json"
+
+TOLERANCES = {
+    "evaluation_logits": 1e-5,
+    "training_logits": 1e-5,
+    "training_loss": 1e-5,
+    "gradient_norms": 1e-4,
+    "gradients": 1e-4,
+    "running_statistics": 1e-5,
+    "losses": 1e-4,
+}
+# The rate keeps the losses in a sane range; the decay is so strong that it shows in them.
+RATE, MOMENTUM, DECAY, STEPS = 0.001, 0.9, 0.05, 5
+
+CUSTOM = {"widths": [16, 40, 72, 136, 200], "repeats": [2, 3, 1]}
+SWITCHES = {
+    # 0.25 of 48, 96, 192; and 0.21875 of 48 is 10.5, which goes to the even 10.
+    "split": {"split_ratio": 0.25},
+    "split-tie": {"split_ratio": 0.21875},
+    "se": {"squeeze_excitation": True, "repeats": [1, 2, 1]},
+    "dropout": {"dropout": 0.3},
+    "custom": CUSTOM,
+    "all": CUSTOM
+    | {"split_ratio": 0.375, "residual": True, "squeeze_excitation": True, "input_channels": 5},
+}
+
+
+def cases():
+    """Name, [model] table, image size, batch. Neither square nor a power of two: a transposed or
+    misrounded map shows."""
+    for layout in ("standard", "seed"):
+        own_stem = {"standard": "imagenet", "seed": "seed"}[layout]
+        base = {"layout": layout, "scale": 0.5, "stem": "cifar", "classes": 10}
+        for scale in (0.5, 1.0, 1.5, 2.0):
+            yield f"{layout}-{scale}", base | {"scale": scale}, (16, 12), 4
+        yield f"{layout}-{own_stem}-stem", base | {"stem": own_stem}, (64, 44), 4
+        residual = {"residual": layout == "standard"}
+        channels = {"input_channels": {"standard": 1, "seed": 4}[layout]}
+        for name, edit in (SWITCHES | {"residual": residual, "channels": channels}).items():
+            # Squeeze-and-excitation normalises over the batch alone: a small one magnifies rounding.
+            squeezing = "squeeze_excitation" in edit
+            size, batch = ((12, 8), 16) if squeezing else ((16, 12), 4)
+            yield f"{layout}-{name}", base | {"classes": 3} | edit, size, batch
 
 
 def hashed(name, count, salt):
@@ -79,10 +113,12 @@ def signed(name, count, salt):
     return (hashed(name, count, salt) >> np.uint32(8)).astype(np.float64) / 2**23 - 1
 
 
-def filled(name, shape, salt):
+def filled(name, shape, salt, dropout=0.0):
     s = signed(name, math.prod(shape), salt)
     if name == "images":
         values = 2 * s
+    elif name == "dropout":
+        values = np.where((s + 1) / 2 >= dropout, 1 / (1 - dropout), 0)
     elif len(shape) > 1:
         values = s * math.sqrt(3 / math.prod(shape[1:]))
     elif name.endswith(("running_var", "weight")):
@@ -90,117 +126,205 @@ def filled(name, shape, salt):
     elif name.endswith("running_mean") or name == "fc.bias":
         values = s / 10
     else:
-        values = 1 + s / 2
+        values = 1.5 + s / 2
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
-def standard(scale):
-    build = {
-        0.5: torchvision.models.shufflenet_v2_x0_5,
-        1.0: torchvision.models.shufflenet_v2_x1_0,
-    }[scale]
-    network = build(num_classes=CLASSES)
-    return network, network.conv1[0]
+def recorded_whole(names):
+    """The gradients kept whole: the stem's, a depthwise, a widening 1x1, a gamma per stage, fc's and,
+    where there is squeeze-and-excitation, the first one's."""
+    if "conv1.0.weight" in names:
+        wanted = ["conv1.0.weight", "stage3.1.branch2.3.weight", "stage2.0.branch1.2.weight"]
+        wanted += [f"stage{stage}.0.branch2.6.weight" for stage in (2, 3, 4)]
+    else:
+        stage = "shuffles.ShuffleConvs_{0}.".format
+        wanted = ["conv1.weight", stage(1) + "ShuffleUnit1_0.conv2.weight"]
+        wanted += [stage(0) + "ShuffleUnit0_0.conv1.weight"]
+        wanted += [stage(i) + "DownsampleUnit.bn3r.weight" for i in range(3)]
+    wanted += ["fc.weight", "fc.bias"]
+    squeezing = [name for name in names if "SE_opr" in name]
+    return wanted + squeezing[:4]
 
 
-def seed(scale, listing):
-    blocks = re.findall(r"```python\n(.*?)```", listing.read_text(), flags=re.S)
-    code, patched = re.subn(r"\bout \+= right\b", "out = out + right", "\n".join(blocks))
-    if patched != 1:
-        raise SystemExit(f"{listing}: {patched} in-place additions where 1 was expected")
-    scope = {"torch": torch, "nn": nn, "OrderedDict": OrderedDict}
-    exec(compile(code, str(listing), "exec"), scope)  # pylint: disable=exec-used
-    network = scope["ShuffleNetV2"](scale=scale, num_classes=CLASSES)
-    return network, network.conv1
-
-
-def build(layout, scale, stem, listing):
-    network, first = standard(scale) if layout == "standard" else seed(scale, listing)
-    if stem == "cifar":
-        first.stride = (1, 1)
-        network.maxpool = nn.Identity()
-    return network
-
-
-def is_counter(name):
-    return name.endswith("num_batches_tracked")
-
-
-def run(network, salt, size, dtype):
-    """Everything the fixture compares, computed in `dtype`."""
+def run(model, size, batch, salt, dtype, listing):
+    """Everything that is compared, in `dtype`, and the inputs of every ReLU of the first step."""
+    network = build(model, listing)
     state = {
         name: value if is_counter(name) else filled(name, tuple(value.shape), salt)
         for name, value in network.state_dict().items()
     }
     network.load_state_dict(state)
     network.to(dtype)
-    images = filled("images", (BATCH, 3, size, size), salt).to(dtype)
-    labels = torch.from_numpy((hashed("labels", BATCH, salt) % CLASSES).astype(np.int64))
+    shape = (batch, model.get("input_channels", 3), *size)
+    images = filled("images", shape, salt).to(dtype)
+    labels = hashed("labels", batch, salt) % model["classes"]
+    labels = torch.from_numpy(labels.astype(np.int64))
+    network.eval()
     with torch.no_grad():
-        network.eval()
         result = {"evaluation_logits": network(images)}
-        network.train()
-        result["training_logits"] = network(images)
-        result["training_loss"] = nn.functional.cross_entropy(result["training_logits"], labels)
-    after = network.state_dict()
-    means = [name for name in after if name.endswith("running_mean")]
-    for name in (means[0], means[-1]):
-        for statistic in (name, name.replace("running_mean", "running_var")):
-            result[statistic] = after[statistic][:CHANNELS]
-    return {name: value.to(torch.float64).flatten() for name, value in result.items()}
+    network.train()
+    if model.get("dropout"):
+        mask = filled("dropout", (batch, network.fc.in_features), salt, model["dropout"]).to(dtype)
+        network.fc.register_forward_pre_hook(lambda _fc, inputs: inputs[0] * mask)
+    optimizer = torch.optim.SGD(
+        network.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
+    )
+    relu_inputs, losses = [], []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _relu, inputs: relu_inputs.append(inputs[0].double().clone()))
+        for layer in network.modules()
+        if isinstance(layer, nn.ReLU)
+    ]
+    for step in range(STEPS):
+        logits = network(images)
+        loss = nn.functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            for hook in hooks:
+                hook.remove()
+            result |= {"training_logits": logits.detach(), "training_loss": loss.detach()}
+            result["gradients"] = {
+                name: parameter.grad.double().clone()
+                for name, parameter in network.named_parameters()
+            }
+            result["running_statistics"] = {
+                name: value.double().clone()
+                for name, value in network.state_dict().items()
+                if "running_" in name
+            }
+        losses.append(loss.detach())
+        optimizer.step()
+    result["losses"] = torch.stack(losses)
+    return result, [x.detach() for x in relu_inputs]
 
 
-def fixture(layout, scale, stem, size, listing):
-    for salt in range(1000):
-        exact = run(build(layout, scale, stem, listing), salt, size, torch.float64)
-        rounded = run(build(layout, scale, stem, listing), salt, size, torch.float32)
-        errors = {
-            name: float((rounded[name] - value).norm() / value.norm())
-            for name, value in exact.items()
-        }
-        if max(errors.values()) < TOLERANCE / 10:
-            break
-    else:
-        raise SystemExit(f"{layout} {scale}: no salt keeps PyTorch's float32 error small enough")
-    return {
-        "layout": layout,
-        "scale": scale,
-        "stem": stem,
-        "height": size,
-        "width": size,
-        "batch": BATCH,
-        "classes": CLASSES,
-        "salt": salt,
-        "reference": {
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__ if layout == "standard" else None,
-            "listing_sha256": hashlib.sha256(listing.read_bytes()).hexdigest()
-            if layout == "seed"
-            else None,
-        },
-        "pytorch_float32_error": errors,
-        "expected": {name: value.tolist() for name, value in exact.items()},
+def relative(actual, expected):
+    return float((actual.double() - expected).norm() / expected.norm())
+
+
+def zero_by_construction(name, gradients):
+    """The beta of a depthwise convolution's norm: the norm after the next 1x1 takes off again what it
+    adds, so that its gradient is rounding alone, and is measured by its gamma's."""
+    return float(gradients[name].norm()) < 1e-10
+
+
+def errors(rounded, exact):
+    """PyTorch's float32 against its float64, the worst of each quantity."""
+    worst = {
+        key: relative(rounded[key], exact[key])
+        for key in ("evaluation_logits", "training_logits", "training_loss")
     }
+    gradients = exact["gradients"]
+
+    def norm_error(name):
+        scale = name.replace(".bias", ".weight") if zero_by_construction(name, gradients) else name
+        difference = rounded["gradients"][name].norm() - gradients[name].norm()
+        return abs(float(difference / gradients[scale].norm()))
+
+    worst["gradient_norms"] = max(map(norm_error, gradients))
+    worst["gradients"] = max(
+        relative(rounded["gradients"][name], gradients[name]) for name in recorded_whole(gradients)
+    )
+    worst["running_statistics"] = max(
+        relative(rounded["running_statistics"][name], value)
+        for name, value in exact["running_statistics"].items()
+    )
+    worst["losses"] = float(((rounded["losses"].double() - exact["losses"]) / exact["losses"]).abs().max())
+    return worst
+
+
+def flips(rounded, exact):
+    """ReLU inputs that twice the rounding error seen in their tensor could bring across zero."""
+    count = 0
+    for a, b in zip(rounded, exact, strict=True):
+        reach = 2 * (a - b).abs().max()
+        count += int(((b.abs() < reach) & (b != 0)).sum())
+    return count
+
+
+def find(name, model, size, batch, listing):
+    for salt in range(300):
+        exact, exact_inputs = run(model, size, batch, salt, torch.float64, listing)
+        rounded, inputs = run(model, size, batch, salt, torch.float32, listing)
+        found, flipped = errors(rounded, exact), flips(inputs, exact_inputs)
+        if flipped == 0 and all(found[key] < tolerance / 10 for key, tolerance in TOLERANCES.items()):
+            return salt, exact, found
+    raise SystemExit(f"{name}: no salt does; the last had {flipped} flips and {found}")
+
+
+def write_safetensors(path, tensors):
+    header, offset, blobs = {}, 0, []
+    for name, tensor in sorted(tensors.items()):
+        blob = tensor.detach().numpy().astype("<f4").tobytes()
+        span = [offset, offset + len(blob)]
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": span}
+        offset += len(blob)
+        blobs.append(blob)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def write(name, model, size, batch, listing):
+    salt, exact, found = find(name, model, size, batch, listing)
+    network = build(model, listing)
+    parameters, multiply_adds = totals(network, (model.get("input_channels", 3), *size))
+    gradients = exact["gradients"]
+    is_seed = model["layout"] == "seed"
+    sha256 = hashlib.sha256(listing.read_bytes()).hexdigest()
+    fixture = {
+        "model": model,
+        "height": size[0],
+        "width": size[1],
+        "batch": batch,
+        "salt": salt,
+        "reference": {"torch": torch.__version__}
+        | ({"listing_sha256": sha256} if is_seed else {"torchvision": torchvision.__version__}),
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        "optimizer": {"learning_rate": RATE, "momentum": MOMENTUM, "weight_decay": DECAY},
+        "pytorch_float32_error": {key: float(f"{value:.2g}") for key, value in found.items()},
+        "training_loss": float(exact["training_loss"]),
+        "losses": exact["losses"].tolist(),
+        "gradient_norms": {
+            key: 0.0 if zero_by_construction(key, gradients) else float(f"{float(value.norm()):.9g}")
+            for key, value in gradients.items()
+        },
+    }
+    whole = {f"gradient/{key}": gradients[key] for key in recorded_whole(gradients)}
+    whole |= {f"running/{key}": value for key, value in exact["running_statistics"].items()}
+    whole |= {key: exact[key] for key in ("evaluation_logits", "training_logits")}
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    (FIXTURES / f"{name}.json").write_text(json.dumps(fixture, indent=1) + "\n")
+    write_safetensors(FIXTURES / f"{name}.safetensors", whole)
+    worst = max(found[key] / tolerance for key, tolerance in TOLERANCES.items())
+    print(f"{name}: salt {salt}, PyTorch's float32 error at most {worst:.3f} of the tolerance", flush=True)
+
+
+def write_names(listing):
+    """The names of weight files by layout, and how they change with repeats and squeezing."""
+    entries = []
+    for layout in ("standard", "seed"):
+        for edit in ({}, CUSTOM, {"squeeze_excitation": True}):
+            model = {"layout": layout, "scale": 0.5, "stem": "cifar", "classes": 10} | edit
+            names = [name for name in build(model, listing).state_dict() if not is_counter(name)]
+            entries.append({"model": model, "names": names})
+    NAMES.write_text(json.dumps(entries, indent=0) + "\n")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--listing", type=Path, required=True, help="markdown file with the seed network")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the fixtures to")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="write these alone")
     arguments = parser.parse_args()
-    torch.manual_seed(0)
     torch.set_num_threads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    names = {}
-    for layout, scale, stem, size in CASES:
-        result = fixture(layout, scale, stem, size, arguments.listing)
-        path = arguments.out / f"{layout}-{scale}-{stem}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
-        worst = max(result["pytorch_float32_error"].values())
-        print(f"{path}: salt {result['salt']}, PyTorch's float32 error {worst:.1e} at most")
-        network = build(layout, scale, stem, arguments.listing)
-        names[layout] = [name for name in network.state_dict() if not is_counter(name)]
-    (arguments.out / "names.json").write_text(json.dumps(names, indent=0) + "\n")
+    for name, model, size, batch in cases():
+        if not arguments.cases or name in arguments.cases:
+            write(name, model, size, batch, arguments.listing)
+    write_names(arguments.listing)
 
 
 if __name__ == "__main__":

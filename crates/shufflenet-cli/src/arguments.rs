@@ -20,6 +20,8 @@ pub enum Command {
     Train(Train),
     /// Evaluate a checkpoint, everything computed anew from its weights and the data
     Eval(Eval),
+    /// Print a network layer by layer: output shapes, parameters, multiply-adds
+    Summary(Summary),
     /// Time training, inference or data loading on this machine
     Bench(Bench),
     /// List what this build can run on, and what it finds on this machine
@@ -78,29 +80,80 @@ pub struct Eval {
     pub json: bool,
 }
 
+/// Which network: an experiment's, or one of flags.
+#[derive(Args)]
+pub struct Network {
+    /// The experiment whose network it is [default: a network of the flags below alone]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Width: 0.5, 1.0, 1.5 or 2.0
+    #[arg(long, value_name = "NUMBER")]
+    scale: Option<String>,
+    /// standard or seed
+    #[arg(long, value_name = "NAME")]
+    layout: Option<String>,
+    /// imagenet, seed or cifar
+    #[arg(long, value_name = "NAME")]
+    stem: Option<String>,
+    /// Classes to tell apart
+    #[arg(long, value_name = "N")]
+    classes: Option<String>,
+    /// Any other key, as in --set model.split_ratio=0.25; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl Network {
+    /// The flags that stand for keys, as overrides.
+    pub fn overrides(&self) -> Vec<String> {
+        let flags = [
+            ("scale", &self.scale),
+            ("layout", &self.layout),
+            ("stem", &self.stem),
+            ("classes", &self.classes),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, value)| {
+            let value = value.as_ref()?;
+            Some(format!("model.{key}={value}"))
+        });
+        flags.chain(self.overrides.iter().cloned()).collect()
+    }
+}
+
+/// `shufflenet summary`
+#[derive(Args)]
+pub struct Summary {
+    #[command(flatten)]
+    pub network: Network,
+    /// Channels, height and width of an image, as in 3x32x32 [default: 32x32 for the cifar stem, else
+    /// 224x224]
+    #[arg(long, value_name = "CxHxW", value_parser = image_size)]
+    pub input: Option<[usize; 3]>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads `3x32x32`.
+fn image_size(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    let sizes = sizes.ok().and_then(|sizes| sizes.try_into().ok());
+    sizes.ok_or_else(|| "channels, height and width are accepted, as in 3x32x32".into())
+}
+
 /// `shufflenet bench`
 #[derive(Args)]
 pub struct Bench {
     /// What to time
     pub work: Work,
-    /// Take network, batch size and data from an experiment
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["layout", "scale", "stem"])]
-    pub config: Option<PathBuf>,
-    /// Layout: standard or seed [default: standard]
-    #[arg(long)]
-    pub layout: Option<String>,
-    /// Width: 0.5, 1.0, 1.5 or 2.0 [default: 1.0]
-    #[arg(long)]
-    pub scale: Option<String>,
-    /// Stem: imagenet, seed or cifar [default: the layout's]
-    #[arg(long)]
-    pub stem: Option<String>,
+    #[command(flatten)]
+    pub network: Network,
     /// Images in a batch [default: the experiment's, or 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
-    /// Height and width of the images
-    #[arg(long, value_name = "PIXELS", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    pub size: u16,
+    /// Height and width of the images [default: 32 for the cifar stem, else 224]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub size: Option<u16>,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
@@ -118,10 +171,10 @@ pub struct Bench {
 /// What `shufflenet bench` times.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Work {
-    /// Training steps
+    /// Training steps on noise
     Train,
-    /// Inference
+    /// Inference on noise
     Infer,
-    /// Loading of training batches (needs --config)
+    /// Loading of an experiment's training batches (needs --config)
     Data,
 }

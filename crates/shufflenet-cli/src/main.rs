@@ -9,12 +9,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Bench, Command, Eval, Train, Work};
+use arguments::{Arguments, Bench, Command, Eval, Summary, Train, Work};
 use clap::Parser;
 use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::console::{Console, describe, thousands};
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
+use shufflenet_train::summarise::summarise;
 use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, settings};
 
 /// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
@@ -65,6 +66,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
         Command::Eval(arguments) => eval(&arguments),
+        Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
         Command::Devices => devices(),
     }
@@ -141,42 +143,37 @@ fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
 
 fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {
     use_threads(arguments.threads);
-    let experiment = match &arguments.config {
-        Some(file) => Some(settings::load(file, &[])?),
-        None => None,
-    };
-    let model = match &experiment {
-        Some(experiment) => experiment.model.clone(),
-        None => settings::model(&[
-            ("layout", &arguments.layout),
-            ("scale", &arguments.scale),
-            ("stem", &arguments.stem),
-        ])?,
-    };
-    let batch = experiment
-        .as_ref()
-        .map_or(128, |experiment| experiment.train.batch_size);
-    let workload = Workload {
-        model,
-        batch: arguments.batch.map_or(batch, usize::from),
-        size: [usize::from(arguments.size); 2],
-        device: arguments.device.clone(),
-        steps: usize::from(arguments.steps),
-        warm_up: 3,
-    };
-    let report = match (arguments.work, experiment) {
+    let (config, overrides) = (
+        arguments.network.config.as_deref(),
+        arguments.network.overrides(),
+    );
+    let mut workload = Workload::new(settings::load_model(config, &overrides)?, &arguments.device);
+    workload.steps = usize::from(arguments.steps);
+    if let Some(size) = arguments.size {
+        workload.size = [usize::from(size); 2];
+    }
+    if let Some(batch) = arguments.batch {
+        workload.batch = usize::from(batch);
+    }
+    let report = match (arguments.work, config) {
         (Work::Train, _) => bench::train(&workload)?,
         (Work::Infer, _) => bench::infer(&workload)?,
-        (Work::Data, Some(mut experiment)) => {
-            experiment.train.batch_size = workload.batch;
-            bench::data(&experiment, workload.steps)?
-        }
+        (Work::Data, Some(config)) => bench::data(&settings::load(config, &overrides)?, &workload)?,
         (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
     };
     match arguments.json {
         true => print(&format!("{}\n", serde_json::to_string(&report)?)),
         false => print(&report.to_string()),
     }
+}
+
+fn summary(arguments: &Summary) -> anyhow::Result<ExitCode> {
+    let config = arguments.network.config.as_deref();
+    let summary = summarise(config, &arguments.network.overrides(), arguments.input)?;
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&summary)?),
+        false => format!("{summary}\n"),
+    })
 }
 
 fn devices() -> anyhow::Result<ExitCode> {

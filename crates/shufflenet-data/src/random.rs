@@ -19,6 +19,8 @@ pub enum Purpose {
     Order = 2,
     /// Crop and flip; index = record.
     Augmentation = 3,
+    /// The seed of a device's own generator; epoch = 0, index = optimizer step.
+    Step = 4,
 }
 
 /// The stream of random words for one choice.
@@ -29,6 +31,12 @@ pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng
         bytes.copy_from_slice(&word.to_le_bytes());
     }
     ChaCha8Rng::from_seed(key)
+}
+
+/// What to seed a device's own generator with before an optimizer step: its state can be neither read
+/// nor stored, so that only a seed per step makes a resumed run draw what an uninterrupted one does.
+pub fn step_seed(seed: u64, step: u64) -> u64 {
+    stream(seed, Purpose::Step, 0, step).next_u64()
 }
 
 /// A uniform integer in `0..bound`; 0 where `bound` is 0.

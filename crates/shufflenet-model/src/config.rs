@@ -1,10 +1,10 @@
-//! Which network: layout, width, stem, input channels and classes.
+//! Which network: layout, width, stem, input channels, classes, and the switches.
 //!
 //! ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
 //! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, three
 //! stages that each halve the map, a last 1x1 convolution, global average pooling, a linear
-//! classifier. [`ModelConfig`] picks the row of the table and the variant of the plan; everything
-//! that it implies (widths, repeats, map sizes) is computed here, and nowhere else.
+//! classifier. [`ModelConfig`] picks the row of the table ([`Scale::widths`]) and the variant of the
+//! plan; what that implies for each unit, and what is refused, is in [`crate::plan`].
 
 use std::fmt;
 
@@ -14,11 +14,6 @@ use crate::error::ModelError;
 
 /// Channels: of the stem, of the three stages, of the last convolution.
 pub type Widths = [usize; 5];
-
-/// More input channels or classes than these are a slip of the keyboard, and would only exhaust
-/// memory: ImageNet-21k has 21,841 classes.
-const MOST_CHANNELS: usize = 4_096;
-const MOST_CLASSES: usize = 1_000_000;
 
 /// The published variants of the network, which differ in their stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +57,19 @@ pub enum Stem {
 }
 
 /// A ShuffleNetV2. `Default` is where every default is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// The variant of the stages.
     pub layout: Layout,
     /// The width.
     pub scale: Scale,
+    /// Widths of one's own, instead of the row of `scale`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub widths: Option<Widths>,
+    /// Stride-1 units of each stage, behind its downsampling unit (the paper's table 5 counts that
+    /// one too: 4, 8, 4).
+    pub repeats: [usize; 3],
     /// The stem; without one, the layout's own ([`ModelConfig::stem`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
@@ -76,6 +77,18 @@ pub struct ModelConfig {
     pub input_channels: usize,
     /// Classes to tell apart.
     pub classes: usize,
+    /// The share of a stride-1 unit's input channels that its left branch passes on unchanged, above
+    /// 0 and below 1; rounded to whole channels, ties to even. The paper's c'/c, the listing's
+    /// `c_tag`.
+    pub split_ratio: f64,
+    /// Whether stride-1 units of equal widths add the right branch's input to its output; without a
+    /// value, the layout's way ([`ModelConfig::residual`]). The paper draws it in its appendix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<bool>,
+    /// Squeeze-and-excitation at the end of every right branch ([`crate::squeeze_excitation`]).
+    pub squeeze_excitation: bool,
+    /// The share of pooled features that training drops before the classifier, 0 to below 1.
+    pub dropout: f64,
 }
 
 impl Default for ModelConfig {
@@ -83,9 +96,15 @@ impl Default for ModelConfig {
         Self {
             layout: Layout::Standard,
             scale: Scale::One,
+            widths: None,
+            repeats: [3, 7, 3],
             stem: None,
             input_channels: 3,
             classes: 10,
+            split_ratio: 0.5,
+            residual: None,
+            squeeze_excitation: false,
+            dropout: 0.0,
         }
     }
 }
@@ -99,75 +118,25 @@ impl ModelConfig {
         })
     }
 
-    /// The stride-1 units after each stage's downsampling unit (the paper's table 5).
-    pub fn repeats(&self) -> [usize; 3] {
-        [3, 7, 3]
+    /// The widths of one's own, or the row of the table.
+    pub fn widths(&self) -> Widths {
+        self.widths.unwrap_or(self.scale.widths())
     }
 
-    /// Refuses a network that cannot be built for images of this size.
-    ///
-    /// # Errors
-    /// [`ModelError::Count`] and [`ModelError::InputSize`].
-    pub fn validate(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        self.check_counts()?;
-        self.feature_map(height, width).map(drop)
-    }
-
-    pub(crate) fn check_counts(&self) -> Result<(), ModelError> {
-        let within = |key, found, most| match found {
-            found if (1..=most).contains(&found) => Ok(()),
-            found => Err(ModelError::Count { key, found, most }),
-        };
-        within("input_channels", self.input_channels, MOST_CHANNELS)?;
-        within("classes", self.classes, MOST_CLASSES)
-    }
-
-    /// `[height, width]` of the map that the global average pooling sees. Where that is 1x1 (32x32
-    /// images on the stems `imagenet` and `seed`), there is little left to pool.
-    ///
-    /// # Errors
-    /// [`ModelError::InputSize`] when the images vanish in the stem.
-    pub fn feature_map(&self, height: usize, width: usize) -> Result<[usize; 2], ModelError> {
-        let stem = self.stem();
-        let least = stem.smallest_input();
-        if height < least || width < least {
-            return Err(ModelError::InputSize {
-                height,
-                width,
-                stem,
-                least,
-            });
-        }
-        let stages = self.repeats().len();
-        Ok([height, width].map(|size| (0..stages).fold(stem.output(size), |size, _| halved(size))))
-    }
-
-    /// Refuses a training batch that leaves some batch norm a single value per channel, whose
-    /// variance does not exist. To be asked for every batch size that occurs, a ragged last batch
-    /// included; inference has no such limit.
-    ///
-    /// # Errors
-    /// [`ModelError::TrainingBatch`], and [`ModelError::InputSize`] as [`Self::feature_map`].
-    pub fn check_training_batch(
-        &self,
-        batch: usize,
-        height: usize,
-        width: usize,
-    ) -> Result<(), ModelError> {
-        // Maps only shrink: the last convolution's batch norm sees the fewest values.
-        let [map_height, map_width] = self.feature_map(height, width)?;
-        let values = batch.saturating_mul(map_height).saturating_mul(map_width);
-        if values > 1 {
-            return Ok(());
-        }
-        Err(ModelError::TrainingBatch {
-            batch,
-            height,
-            width,
-            map_height,
-            map_width,
-            values,
+    /// Whether units of equal widths add their right half's input: as configured, or the layout's way.
+    pub fn residual(&self) -> bool {
+        self.residual.unwrap_or(match self.layout {
+            Layout::Standard => false,
+            Layout::Seed => true,
         })
+    }
+
+    /// The width in words: `scale 0.5`, or `widths [24, 48, 96, 192, 1024]` of one's own.
+    pub fn size(&self) -> String {
+        match &self.widths {
+            None => format!("scale {}", self.scale),
+            Some(widths) => format!("widths {widths:?}"),
+        }
     }
 }
 
@@ -214,6 +183,14 @@ impl From<Scale> for f64 {
 }
 
 impl Stem {
+    /// Height and width of the images that it was made for.
+    pub const fn customary_size(self) -> usize {
+        match self {
+            Self::Imagenet | Self::Seed => 224,
+            Self::Cifar => 32,
+        }
+    }
+
     /// Stride of the convolution, which is 3x3 and padded by 1.
     pub(crate) const fn stride(self) -> usize {
         match self {
@@ -231,7 +208,7 @@ impl Stem {
         }
     }
 
-    const fn smallest_input(self) -> usize {
+    pub(crate) const fn smallest_input(self) -> usize {
         match self {
             // The unpadded 3x3 pooling needs a map of 3, which takes an image of 5.
             Self::Seed => 5,
@@ -240,7 +217,7 @@ impl Stem {
     }
 
     /// The map's size after the stem. Only for sizes of at least `smallest_input`.
-    const fn output(self, size: usize) -> usize {
+    pub(crate) const fn output(self, size: usize) -> usize {
         match self {
             Self::Cifar => size,
             Self::Imagenet => halved(halved(size)),
@@ -250,7 +227,7 @@ impl Stem {
 }
 
 /// The size after a 3x3 window of stride 2, padded by 1: `(size + 2 - 3) / 2 + 1`.
-const fn halved(size: usize) -> usize {
+pub(crate) const fn halved(size: usize) -> usize {
     size.div_ceil(2)
 }
 
@@ -266,6 +243,14 @@ impl fmt::Display for Layout {
 impl fmt::Display for Scale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1}", self.factor())
+    }
+}
+
+/// As in "standard network of scale 0.5 with 10 classes".
+impl fmt::Display for ModelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (layout, size, classes) = (self.layout, self.size(), self.classes);
+        write!(f, "{layout} network of {size} with {classes} classes")
     }
 }
 

@@ -50,19 +50,8 @@ impl ConvNorm {
         relu: bool,
         init: &mut Initialiser,
     ) -> Self {
-        let inputs_per_group = inputs / groups;
-        let fan_in = inputs_per_group * kernel * kernel;
-        let padding = kernel / 2;
         Self {
-            conv: Conv2d {
-                weight: init.uniform([outputs, inputs_per_group, kernel, kernel], fan_in),
-                bias: None,
-                stride: [stride, stride],
-                kernel_size: [kernel, kernel],
-                dilation: [1, 1],
-                groups,
-                padding: PaddingConfig2d::Explicit(padding, padding, padding, padding),
-            },
+            conv: convolution([inputs, outputs], kernel, stride, groups, init),
             norm: BatchNorm::new(outputs, init.device),
             relu,
         }
@@ -106,4 +95,26 @@ pub(crate) fn settle<'a, const D: usize>(
         conv.norm.follow(statistics);
     }
     kernel.output
+}
+
+/// A convolution without bias whose padding keeps the map's size at stride 1.
+pub(crate) fn convolution(
+    [inputs, outputs]: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+    init: &mut Initialiser,
+) -> Conv2d {
+    let inputs_per_group = inputs / groups;
+    let fan_in = inputs_per_group * kernel * kernel;
+    let padding = kernel / 2;
+    Conv2d {
+        weight: init.uniform([outputs, inputs_per_group, kernel, kernel], fan_in),
+        bias: None,
+        stride: [stride, stride],
+        kernel_size: [kernel, kernel],
+        dilation: [1, 1],
+        groups,
+        padding: PaddingConfig2d::Explicit(padding, padding, padding, padding),
+    }
 }

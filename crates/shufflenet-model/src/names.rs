@@ -18,14 +18,17 @@ pub struct Name {
 }
 
 /// The names of one convolution and its batch norm: our field, the file's convolution, its norm.
-type Triple = (&'static str, &'static str, &'static str);
+type Triple<'a> = (&'a str, &'a str, &'a str);
 
 /// One layout's names, of modules.
 struct Table {
-    stem: Triple,
-    downsample: [Triple; 5],
-    basic: [Triple; 3],
-    last: Triple,
+    stem: Triple<'static>,
+    downsample: [Triple<'static>; 5],
+    basic: [Triple<'static>; 3],
+    /// What squeeze-and-excitation is called in a unit. Neither torchvision nor the listing has it:
+    /// the paper's authors append their `SELayer`, which names `SE_opr`, to the branch.
+    squeeze_excitation: &'static str,
+    last: Triple<'static>,
     /// The prefix of a stage's unit; unit 0 is the downsampling one.
     unit: fn(stage: usize, unit: usize) -> String,
 }
@@ -45,6 +48,7 @@ const TORCHVISION: Table = Table {
         ("right.depthwise", "branch2.3", "branch2.4"),
         ("right.pointwise2", "branch2.5", "branch2.6"),
     ],
+    squeeze_excitation: "branch2.8.SE_opr",
     last: ("last", "conv5.0", "conv5.1"),
     // The paper counts the stem as stage 1.
     unit: |stage, unit| format!("stage{}.{unit}", stage + 2),
@@ -64,6 +68,7 @@ const LISTING: Table = Table {
         ("right.depthwise", "conv2", "bn2"),
         ("right.pointwise2", "conv3", "bn3"),
     ],
+    squeeze_excitation: "se.SE_opr",
     last: ("last", "conv_last", "bn_last"),
     unit: |stage, unit| match unit.checked_sub(1) {
         None => format!("shuffles.ShuffleConvs_{stage}.DownsampleUnit"),
@@ -86,19 +91,17 @@ pub fn names(config: &ModelConfig) -> Vec<Name> {
         Layout::Seed => &LISTING,
     };
     let mut names = conv_norm("", "", &table.stem);
-    for (stage, repeats) in config.repeats().into_iter().enumerate() {
-        let file = (table.unit)(stage, 0) + ".";
-        let path = format!("stages.{stage}.downsample.");
-        names.extend(
-            table
-                .downsample
-                .iter()
-                .flat_map(|t| conv_norm(&path, &file, t)),
-        );
-        for unit in 0..repeats {
-            let file = (table.unit)(stage, unit + 1) + ".";
-            let path = format!("stages.{stage}.units.{unit}.");
-            names.extend(table.basic.iter().flat_map(|t| conv_norm(&path, &file, t)));
+    for (stage, repeats) in config.repeats.into_iter().enumerate() {
+        for unit in 0..=repeats {
+            let (path, modules) = match unit.checked_sub(1) {
+                None => (format!("stages.{stage}.downsample."), &table.downsample[..]),
+                Some(basic) => (format!("stages.{stage}.units.{basic}."), &table.basic[..]),
+            };
+            let file = (table.unit)(stage, unit) + ".";
+            names.extend(modules.iter().flat_map(|t| conv_norm(&path, &file, t)));
+            if config.squeeze_excitation {
+                names.extend(squeeze_excitation(&path, &file, table.squeeze_excitation));
+            }
         }
     }
     names.extend(conv_norm("", "", &table.last));
@@ -109,8 +112,21 @@ pub fn names(config: &ModelConfig) -> Vec<Name> {
     names
 }
 
+/// The names of a unit's squeeze-and-excitation; numbers count the `Sequential`'s entries, of which the
+/// pooling is 0 and the ReLU 3.
+fn squeeze_excitation(path: &str, file: &str, module: &str) -> Vec<Name> {
+    let ours = "right.squeeze_excitation";
+    let (conv, norm) = (format!("{module}.1"), format!("{module}.2"));
+    let mut names = conv_norm(path, file, &(&format!("{ours}.squeeze"), &conv, &norm));
+    names.push(Name {
+        path: format!("{path}{ours}.excite.weight"),
+        file: format!("{file}{module}.4.weight"),
+    });
+    names
+}
+
 /// The names below one convolution and its batch norm.
-fn conv_norm(path: &str, file: &str, (ours, conv, norm): &Triple) -> Vec<Name> {
+fn conv_norm(path: &str, file: &str, (ours, conv, norm): &Triple<'_>) -> Vec<Name> {
     let name = |our_leaf: &str, module: &str, leaf: &str| Name {
         path: format!("{path}{ours}.{our_leaf}"),
         file: format!("{file}{module}.{leaf}"),

@@ -1,19 +1,24 @@
 //! ShuffleNetV2 itself (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
 //! Design](https://arxiv.org/abs/1807.11164), table 5): stem, three stages, last 1x1 convolution,
 //! global average pooling, linear classifier.
+//!
+//! The rows of that table are the fields below, from top to bottom; its widths are in
+//! [`Scale::widths`](crate::Scale::widths), the stems (its rows `Conv1` and `MaxPool`) in
+//! [`Stem`](crate::Stem), the units that a [`Stage`] repeats in [`crate::unit`].
 
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Linear, PaddingConfig2d};
+use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use shufflenet_ops::training;
 
-use crate::batch_norm::EPSILON;
+use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::config::{Layout, ModelConfig};
 use crate::conv_norm::{ConvNorm, has_kernel, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
-use crate::unit::{BasicUnit, DownsampleUnit};
+use crate::plan::StagePlan;
+use crate::unit::{BasicUnit, Branch, DownsampleUnit};
 
 /// The network: images in, one logit per class out.
 #[derive(Module, Debug)]
@@ -26,6 +31,8 @@ pub struct ShuffleNetV2 {
     pub stages: Vec<Stage>,
     /// The last 1x1 convolution.
     pub last: ConvNorm,
+    /// Drops pooled features in training, where configured.
+    pub dropout: Dropout,
     /// The classifier on the pooled features.
     pub classifier: Linear,
     #[module(skip)]
@@ -46,26 +53,21 @@ impl ShuffleNetV2 {
     /// same numbers on every device. For training, give an autodiff device.
     ///
     /// # Errors
-    /// [`ModelError::Count`] for channels or classes that are zero or absurd.
+    /// What [`ModelConfig::validate`] says, but for the images' size.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
-        config.check_counts()?;
+        let plans = config.plan()?;
         let init = &mut Initialiser::new(seed, device);
-        let [stem, stage2, stage3, stage4, last] = config.scale.widths();
+        let [stem, .., before_last, last] = config.widths();
         let kind = config.stem();
-        let mut inputs = stem;
         Ok(Self {
             stem: ConvNorm::dense([config.input_channels, stem], kind.stride(), init),
             pool: kind.pool_padding().map(max_pool),
-            stages: [stage2, stage3, stage4]
-                .into_iter()
-                .zip(config.repeats())
-                .map(|(width, repeats)| {
-                    let stage = Stage::new(config.layout, [inputs, width], repeats, init);
-                    inputs = width;
-                    stage
-                })
+            stages: plans
+                .iter()
+                .map(|plan| Stage::new(config, plan, init))
                 .collect(),
-            last: ConvNorm::pointwise([stage4, last], init),
+            last: ConvNorm::pointwise([before_last, last], init),
+            dropout: DropoutConfig::new(config.dropout).init(),
             classifier: Linear {
                 weight: init.uniform([last, config.classes], last),
                 bias: Some(init.uniform([config.classes], last)),
@@ -81,8 +83,8 @@ impl ShuffleNetV2 {
 
     /// The logits of a batch.
     ///
-    /// On an autodiff device, batch norm uses and follows the batch's own statistics; otherwise
-    /// (after [`Module::valid`]) the running ones.
+    /// On an autodiff device, batch norm uses and follows the batch's own statistics, and dropout
+    /// drops; otherwise (after [`Module::valid`]) batch norm uses the running ones.
     ///
     /// # Shapes
     /// - `images`: `[batch, input_channels, height, width]`
@@ -93,9 +95,22 @@ impl ShuffleNetV2 {
     /// ([`ModelConfig::validate`] says so first), or leave batch norm one value to train on
     /// ([`ModelConfig::check_training_batch`]).
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let features = self.dropout.forward(self.features(images));
+        self.classifier.forward(features)
+    }
+
+    /// What the classifier looks at: the mean of each channel of the last map, nothing dropped.
+    ///
+    /// # Shapes
+    /// - `images`: `[batch, input_channels, height, width]`
+    /// - output: `[batch, channels]`, the last of [`ModelConfig::widths`]
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.forward_stem(images);
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
-        self.classifier.forward(self.forward_head(x))
+        self.forward_head(x)
     }
 
     /// Convolution and pooling, one kernel where there is one.
@@ -130,7 +145,7 @@ impl ShuffleNetV2 {
     pub fn unshare(mut self) -> Self {
         self.stem.norm.unshare();
         for stage in &mut self.stages {
-            stage.convolutions().for_each(|conv| conv.norm.unshare());
+            stage.norms().for_each(BatchNorm::unshare);
         }
         self.last.norm.unshare();
         self
@@ -138,29 +153,15 @@ impl ShuffleNetV2 {
 }
 
 impl Stage {
-    /// From `inputs` channels to `outputs`.
-    fn new(
-        layout: Layout,
-        [inputs, outputs]: [usize; 2],
-        repeats: usize,
-        init: &mut Initialiser,
-    ) -> Self {
-        // What the downsampling unit's two branches give together: the stage's width, or only
-        // twice the input's, which then leaves the widening to the first basic unit.
-        let (branch, seed) = match layout {
-            Layout::Standard => (outputs / 2, false),
-            Layout::Seed => (inputs, true),
-        };
-        let downsample = DownsampleUnit::new(inputs, branch, seed, init);
-        let mut width = 2 * branch;
-        let units = (0..repeats).map(|_| {
-            let residual = seed && width == outputs;
-            let unit = BasicUnit::new([width, outputs], width / 2, residual, init);
-            width = outputs;
-            unit
-        });
+    fn new(config: &ModelConfig, plan: &StagePlan, init: &mut Initialiser) -> Self {
+        let squeeze = config.squeeze_excitation;
+        let right_first = config.layout == Layout::Seed;
+        let downsample = DownsampleUnit::new(plan, right_first, squeeze, init);
+        let units = plan.units.iter();
         Self {
-            units: units.collect(),
+            units: units
+                .map(|unit| BasicUnit::new(unit, squeeze, init))
+                .collect(),
             downsample,
         }
     }
@@ -173,22 +174,15 @@ impl Stage {
         self.units.iter().fold(x, |x, unit| unit.forward(x))
     }
 
-    fn convolutions(&mut self) -> impl Iterator<Item = &mut ConvNorm> {
+    fn norms(&mut self) -> impl Iterator<Item = &mut BatchNorm> {
         let Self { downsample, units } = self;
         let left = [
-            &mut downsample.left_depthwise,
-            &mut downsample.left_pointwise,
+            &mut downsample.left_depthwise.norm,
+            &mut downsample.left_pointwise.norm,
         ];
         let rights = units.iter_mut().map(|unit| &mut unit.right);
         let rights = std::iter::once(&mut downsample.right).chain(rights);
-        let rights = rights.flat_map(|branch| {
-            [
-                &mut branch.pointwise1,
-                &mut branch.depthwise,
-                &mut branch.pointwise2,
-            ]
-        });
-        left.into_iter().chain(rights)
+        left.into_iter().chain(rights.flat_map(Branch::norms))
     }
 }
 
@@ -203,6 +197,6 @@ fn max_pool(padding: usize) -> MaxPool2d {
 }
 
 /// The mean of each channel's map: `[batch, channels, height, width]` to `[batch, channels]`.
-fn global_average(x: Tensor<4>) -> Tensor<2> {
+pub(crate) fn global_average(x: Tensor<4>) -> Tensor<2> {
     x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
 }

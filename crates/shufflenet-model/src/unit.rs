@@ -8,8 +8,9 @@
 //!      |        1x1, norm, ReLU          |           1x1, norm, ReLU
 //!      |        3x3 depthwise, norm   3x3 depthwise  3x3 depthwise of stride 2, norm
 //!      |        1x1, norm, ReLU       of stride 2,   1x1, norm, ReLU
-//!      |       (+ right, if residual) norm, 1x1,             |
-//!      |           |                  norm, ReLU             |
+//!      |       (squeeze-excitation)   norm, 1x1,    (squeeze-excitation)
+//!      |       (+ right, if residual) norm, ReLU             |
+//!      |           |                     |                   |
 //!      +- concat --+                     +----- concat ------+
 //!           |                                     |
 //!     channel shuffle                      channel shuffle
@@ -19,6 +20,7 @@
 //! unit's right branch; the downsampling unit works on all its channels twice, and so can halve the
 //! map and double the channels. The layouts differ in numbers only: how wide a branch is, which
 //! comes first in the concatenation, and whether the right branch's input is added to its output.
+//! What is in parentheses are switches, drawn where the paper's appendix has them.
 //!
 //! Each unit is here in plain Burn operations (`plain`), which is what it *means*. Where
 //! [`shufflenet_ops`] has a kernel for the whole unit, training takes that: the same function, held
@@ -29,14 +31,16 @@ use burn::tensor::Tensor;
 use shufflenet_ops::channel_shuffle;
 use shufflenet_ops::training::{self, BranchWeights};
 
-use crate::batch_norm::EPSILON;
+use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::conv_norm::{ConvNorm, has_kernel, settle};
 use crate::initialise::Initialiser;
+use crate::plan::{StagePlan, UnitPlan};
+use crate::squeeze_excitation::SqueezeExcitation;
 
 /// Groups of every channel shuffle: the two branches.
 const BRANCHES: usize = 2;
 
-/// The right branch of both units: 1x1, depthwise 3x3, 1x1.
+/// The right branch of both units: 1x1, depthwise 3x3, 1x1, and squeeze-and-excitation if configured.
 #[derive(Module, Debug)]
 pub struct Branch {
     /// To the branch's width.
@@ -45,21 +49,45 @@ pub struct Branch {
     pub depthwise: ConvNorm,
     /// Mixes what the depthwise convolution kept apart.
     pub pointwise2: ConvNorm,
+    /// Scales the branch's channels.
+    pub squeeze_excitation: Option<SqueezeExcitation>,
 }
 
 impl Branch {
-    fn new([inputs, outputs]: [usize; 2], stride: usize, init: &mut Initialiser) -> Self {
+    fn new(
+        [inputs, outputs]: [usize; 2],
+        stride: usize,
+        squeeze: bool,
+        init: &mut Initialiser,
+    ) -> Self {
         Self {
             pointwise1: ConvNorm::pointwise([inputs, outputs], init),
             depthwise: ConvNorm::depthwise(outputs, stride, init),
             pointwise2: ConvNorm::pointwise([outputs, outputs], init),
+            squeeze_excitation: squeeze.then(|| SqueezeExcitation::new(outputs, init)),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.pointwise1.forward(x);
         let x = self.depthwise.forward(x);
-        self.pointwise2.forward(x)
+        let x = self.pointwise2.forward(x);
+        match &self.squeeze_excitation {
+            Some(squeeze_excitation) => squeeze_excitation.forward(x),
+            None => x,
+        }
+    }
+
+    pub(crate) fn norms(&mut self) -> impl Iterator<Item = &mut BatchNorm> {
+        let convolutions = [
+            &mut self.pointwise1,
+            &mut self.depthwise,
+            &mut self.pointwise2,
+        ];
+        let squeezing = self.squeeze_excitation.as_mut();
+        let squeezing = squeezing.map(|squeezing| &mut squeezing.squeeze);
+        let all = convolutions.into_iter().chain(squeezing);
+        all.map(|convolution| &mut convolution.norm)
     }
 
     fn convolutions(&self) -> [&ConvNorm; 3] {
@@ -89,18 +117,12 @@ pub struct BasicUnit {
 }
 
 impl BasicUnit {
-    /// From `inputs` to `outputs` channels, of which `left_channels` pass unchanged.
-    pub(crate) fn new(
-        [inputs, outputs]: [usize; 2],
-        left_channels: usize,
-        residual: bool,
-        init: &mut Initialiser,
-    ) -> Self {
-        let right = [inputs - left_channels, outputs - left_channels];
+    pub(crate) fn new(plan: &UnitPlan, squeeze: bool, init: &mut Initialiser) -> Self {
+        let right = [plan.inputs - plan.left, plan.outputs - plan.left];
         Self {
-            right: Branch::new(right, 1, init),
-            left_channels,
-            residual,
+            right: Branch::new(right, 1, squeeze, init),
+            left_channels: plan.left,
+            residual: plan.residual,
         }
     }
 
@@ -109,7 +131,7 @@ impl BasicUnit {
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolutions = || self.right.convolutions().into_iter();
-        if !has_kernel(convolutions(), &x) {
+        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
             return self.plain(x);
         }
         let right = self.right.weights();
@@ -145,15 +167,15 @@ pub struct DownsampleUnit {
 }
 
 impl DownsampleUnit {
-    /// From `inputs` channels to `branch` from each of the two branches.
     pub(crate) fn new(
-        inputs: usize,
-        branch: usize,
+        plan: &StagePlan,
         right_first: bool,
+        squeeze: bool,
         init: &mut Initialiser,
     ) -> Self {
+        let (inputs, branch) = (plan.inputs, plan.branch);
         Self {
-            right: Branch::new([inputs, branch], 2, init),
+            right: Branch::new([inputs, branch], 2, squeeze, init),
             left_depthwise: ConvNorm::depthwise(inputs, 2, init),
             left_pointwise: ConvNorm::pointwise([inputs, branch], init),
             right_first,
@@ -166,7 +188,7 @@ impl DownsampleUnit {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let left = [&self.left_depthwise, &self.left_pointwise];
         let convolutions = || self.right.convolutions().into_iter().chain(left);
-        if !has_kernel(convolutions(), &x) {
+        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
             return self.plain(x);
         }
         let (right, left) = (self.right.weights(), left.map(ConvNorm::weights));

@@ -135,11 +135,7 @@ pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNe
         .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
         .collect();
     let found = stored.len();
-    let config = network.config();
-    let in_words = format!(
-        "{} network of scale {} with {} classes",
-        config.layout, config.scale, config.classes
-    );
+    let in_words = network.config().to_string();
     let mut tensors = HashMap::new();
     for Entry {
         path,

@@ -1,10 +1,8 @@
-//! The networks from outside: sizes, shapes, modes, gradients, refusals.
+//! The networks from outside: shapes, modes, gradients, initial weights, configurations.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-use shufflenet_model::{
-    Layout, ModelConfig, ModelError, Scale, ShuffleNetV2, Stem, num_parameters, parameters,
-};
+use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Stem, parameters};
 
 fn config(layout: Layout, scale: Scale, stem: Stem) -> ModelConfig {
     ModelConfig {
@@ -28,45 +26,6 @@ fn noise(shape: [usize; 4], device: &Device) -> Tensor<4> {
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
-}
-
-#[test]
-fn parameter_totals_equal_pytorchs() {
-    // torchvision's, and the seed listing's, counted in PyTorch.
-    let totals = [
-        (
-            Layout::Standard,
-            10,
-            [352_042, 1_263_854, 2_488_874, 5_365_486],
-        ),
-        (Layout::Seed, 10, [352_042, 1_263_310, 2_489_770, 5_370_190]),
-        (
-            Layout::Standard,
-            1000,
-            [1_366_792, 2_278_604, 3_503_624, 7_393_996],
-        ),
-        (
-            Layout::Seed,
-            1000,
-            [1_366_792, 2_278_060, 3_504_520, 7_398_700],
-        ),
-    ];
-    for (layout, classes, expected) in totals {
-        for (scale, expected) in Scale::ALL.into_iter().zip(expected) {
-            let config = ModelConfig {
-                layout,
-                scale,
-                classes,
-                ..ModelConfig::default()
-            };
-            let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
-            assert_eq!(
-                num_parameters(&network),
-                expected,
-                "{layout} {scale} {classes}"
-            );
-        }
-    }
 }
 
 #[test]
@@ -235,6 +194,48 @@ fn the_gradient_reaches_every_parameter() {
     }
 }
 
+/// A classifier that shows the features: the identity.
+fn transparent(device: &Device) -> ShuffleNetV2 {
+    let config = ModelConfig {
+        widths: Some([8, 16, 16, 16, 500]),
+        repeats: [1, 1, 1],
+        classes: 500,
+        dropout: 0.3,
+        ..config(Layout::Standard, Scale::Half, Stem::Cifar)
+    };
+    let mut network = ShuffleNetV2::new(&config, 0, device).unwrap();
+    network.classifier.weight = Param::from_tensor(Tensor::eye(500, device));
+    network.classifier.bias = None;
+    network
+}
+
+#[test]
+fn dropout_drops_its_share_in_training_alone() {
+    let device = Device::flex().autodiff();
+    let network = transparent(&device);
+    let images = noise([20, 3, 8, 8], &Device::flex()).into_data();
+    let training = Tensor::from_data(images.clone(), &device);
+    let features = values(network.features(training.clone()));
+    let logits = values(network.forward(training));
+    let alive = features.iter().zip(&logits).filter(|(x, _)| **x > 0.0);
+    let (dropped, kept): (Vec<_>, Vec<_>) = alive.partition(|(_, y)| **y == 0.0);
+    let count = (dropped.len() + kept.len()) as f64;
+    assert!(count > 5_000.0);
+    // Five standard deviations of a binomial share.
+    let share = dropped.len() as f64 / count;
+    assert!((share - 0.3).abs() < 5.0 * (0.21 / count).sqrt(), "{share}");
+    for (x, y) in kept {
+        assert!((y - x / 0.7).abs() <= 1e-4 * y.abs(), "{x} {y}");
+    }
+    let inference = network.valid();
+    let images = Tensor::from_data(images, &Device::flex());
+    let (features, logits) = (
+        inference.features(images.clone()),
+        inference.forward(images),
+    );
+    assert_eq!(features.into_data(), logits.into_data());
+}
+
 #[test]
 fn ndarray_computes_what_flex_does() {
     let logits = |device: &Device| {
@@ -245,53 +246,6 @@ fn ndarray_computes_what_flex_does() {
     for (a, b) in flex.iter().zip(&ndarray) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
-}
-
-#[test]
-fn what_cannot_work_is_refused_in_words() {
-    let refusal = |edit: fn(&mut ModelConfig), size: usize| {
-        let mut config = ModelConfig::default();
-        edit(&mut config);
-        config.validate(size, size).unwrap_err().to_string()
-    };
-    assert_eq!(
-        refusal(|config| config.classes = 0, 32),
-        "classes = 0: 1 to 1000000 is accepted"
-    );
-    assert_eq!(
-        refusal(|config| config.input_channels = 0, 32),
-        "input_channels = 0: 1 to 4096 is accepted"
-    );
-    assert_eq!(
-        refusal(|config| config.layout = Layout::Seed, 4),
-        "images of 4x4 are too small for the stem \"seed\", which takes 5x5 and larger"
-    );
-    assert_eq!(
-        refusal(|_| (), 0),
-        "images of 0x0 are too small for the stem \"imagenet\", which takes 1x1 and larger"
-    );
-    let config = ModelConfig {
-        classes: usize::MAX,
-        ..ModelConfig::default()
-    };
-    let error = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap_err();
-    assert!(matches!(error, ModelError::Count { key: "classes", .. }));
-}
-
-#[test]
-fn a_training_batch_needs_two_values_per_channel() {
-    let seed = config(Layout::Seed, Scale::Half, Stem::Seed);
-    assert!(seed.check_training_batch(2, 32, 32).is_ok());
-    assert!(seed.check_training_batch(1, 64, 64).is_ok());
-    assert!(seed.check_training_batch(0, 64, 64).is_err());
-    assert_eq!(
-        seed.check_training_batch(1, 32, 32)
-            .unwrap_err()
-            .to_string(),
-        "a training batch of 1 at 32x32 leaves batch norm 1 value per channel (1 x 1x1) and it \
-         needs 2 or more: take a larger batch, larger images or the stem \"cifar\", or drop the \
-         ragged last batch"
-    );
 }
 
 #[test]
@@ -309,9 +263,28 @@ fn configurations_read_and_write_as_documented() {
     );
     assert!(refusal(r#"{"width": 1}"#).starts_with("unknown field `width`, expected one of"));
     assert!(refusal(r#"{"stem": "big"}"#).contains("`imagenet`, `seed`, `cifar`"));
-    let written = config(Layout::Seed, Scale::OneAndHalf, Stem::Cifar);
-    let text = serde_json::to_string(&written).unwrap();
-    assert_eq!(read(&text).unwrap(), written);
+    assert!(!read(r#"{"layout": "standard"}"#).unwrap().residual());
+    assert!(read(r#"{"layout": "seed"}"#).unwrap().residual());
+    assert!(
+        !read(r#"{"layout": "seed", "residual": false}"#)
+            .unwrap()
+            .residual()
+    );
+    let custom = read(r#"{"widths": [8, 16, 32, 64, 99]}"#).unwrap();
+    assert_eq!(custom.widths(), [8, 16, 32, 64, 99]);
+    let written = ModelConfig {
+        split_ratio: 0.25,
+        residual: Some(true),
+        squeeze_excitation: true,
+        dropout: 0.1,
+        widths: Some([8, 16, 32, 64, 99]),
+        repeats: [1, 0, 2],
+        ..config(Layout::Seed, Scale::OneAndHalf, Stem::Cifar)
+    };
+    for written in [written, ModelConfig::default()] {
+        let text = serde_json::to_string(&written).unwrap();
+        assert_eq!(read(&text).unwrap(), written);
+    }
 }
 
 #[expect(

@@ -1,11 +1,12 @@
 //! Weight files: names, round trip, refusals.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Deserialize;
 use shufflenet_model::names::names;
 use shufflenet_model::{
     Layout, ModelConfig, Scale, ShuffleNetV2, Stem, load_safetensors, parameters, to_safetensors,
@@ -56,17 +57,32 @@ fn refusal(tamper: impl FnOnce(&mut Tensors)) -> String {
     error.to_string()
 }
 
+/// A network and what PyTorch calls its tensors, counters left out.
+#[derive(Deserialize)]
+struct Listing {
+    model: ModelConfig,
+    names: BTreeSet<String>,
+}
+
+/// Both layouts, each as published, with other repeats, and with squeeze-and-excitation.
+fn listings() -> Vec<Listing> {
+    serde_json::from_str(include_str!("fixtures/names.json")).unwrap()
+}
+
 #[test]
-fn names_are_pytorchs() {
-    let fixture = include_str!("fixtures/names.json");
-    let expected: HashMap<String, BTreeSet<String>> = serde_json::from_str(fixture).unwrap();
-    for layout in LAYOUTS {
-        let names = names(network(layout, 0).config());
-        let files: BTreeSet<String> = names.iter().map(|name| name.file.clone()).collect();
+fn names_are_pytorchs_one_to_one() {
+    let listings = listings();
+    assert_eq!(listings.len(), 6);
+    for Listing {
+        model,
+        names: files,
+    } in listings
+    {
+        let names = names(&model);
+        let found: BTreeSet<String> = names.iter().map(|name| name.file.clone()).collect();
+        assert_eq!(found, files, "{model}");
         let paths: BTreeSet<&String> = names.iter().map(|name| &name.path).collect();
-        assert_eq!(files, expected[&layout.to_string()]);
-        // One to one, in both directions.
-        assert_eq!((files.len(), paths.len()), (names.len(), names.len()));
+        assert_eq!((found.len(), paths.len()), (names.len(), names.len()));
     }
 }
 
@@ -88,12 +104,28 @@ fn paths_are_the_module_trees() {
             self.found.insert(self.stack.join("."));
         }
     }
-    for layout in LAYOUTS {
-        let network = network(layout, 0);
+    for Listing { model, .. } in listings() {
+        let network = ShuffleNetV2::new(&model, 0, &Device::flex()).unwrap();
         let mut paths = Paths::default();
         network.visit(&mut paths);
-        let table = names(network.config()).into_iter().map(|name| name.path);
-        assert_eq!(paths.found, table.collect());
+        let table = names(&model).into_iter().map(|name| name.path);
+        assert_eq!(paths.found, table.collect(), "{model}");
+    }
+}
+
+#[test]
+fn squeezing_networks_survive_bit_for_bit_and_unshared() {
+    let device = Device::flex().autodiff();
+    for Listing { model, .. } in listings() {
+        let trained = ShuffleNetV2::new(&model, 1, &device).unwrap();
+        trained.forward(Tensor::ones([2, 3, 16, 16], &device));
+        let bytes = to_safetensors(&trained).unwrap();
+        let other = ShuffleNetV2::new(&model, 2, &device).unwrap();
+        let kept = other.clone();
+        let before = to_safetensors(&kept).unwrap();
+        let loaded = load_safetensors(other, &bytes).unwrap();
+        assert!(to_safetensors(&loaded).unwrap() == bytes, "{model}");
+        assert!(to_safetensors(&kept).unwrap() == before, "{model}");
     }
 }
 

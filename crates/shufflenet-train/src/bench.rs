@@ -34,6 +34,21 @@ pub struct Workload {
     pub warm_up: usize,
 }
 
+impl Workload {
+    /// A network at the image size that its stem was made for, 128 images at a time.
+    pub fn new(model: ModelConfig, device: &str) -> Self {
+        let size = model.stem().customary_size();
+        Self {
+            model,
+            batch: 128,
+            size: [size; 2],
+            device: device.into(),
+            steps: 20,
+            warm_up: 3,
+        }
+    }
+}
+
 /// What was measured. Times are of one step (of one batch, where data is loaded).
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -109,42 +124,34 @@ pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
     ))
 }
 
-/// Times the training batches of an experiment: shuffled, augmented, normalised.
+/// Times an experiment's training batches, shuffled, augmented, normalised: `workload.batch` images
+/// each, `workload.steps` of them; its size and network do not matter here.
 ///
 /// # Errors
 /// What the data refuses.
-pub fn data(experiment: &Experiment, steps: usize) -> Result<Report, TrainError> {
-    let sources = sources::open(experiment)?;
-    let mut times = Vec::new();
+pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, TrainError> {
+    let mut experiment = experiment.clone();
+    experiment.train.batch_size = workload.batch;
+    experiment.train.drop_last = true;
+    let sources = sources::open(&experiment)?;
     let mut batches = (0..).flat_map(|epoch| sources.train.epoch(epoch, 0));
-    while times.len() < steps {
-        let start = Instant::now();
-        let Some(batch) = batches.next() else { break };
-        // A ragged last batch is less work.
-        if batch.len() == experiment.train.batch_size {
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-        }
+    if sources.train.batches() == 0 {
+        return Err(TrainError::Value {
+            key: "--batch".into(),
+            found: workload.batch.to_string(),
+            accepted: format!("at most {}, the training records", sources.train.records()),
+        });
     }
-    let ImageShape {
-        channels,
-        height,
-        width,
-    } = sources.shape;
-    let workload = Workload {
-        model: ModelConfig {
-            input_channels: channels,
-            ..experiment.model.clone()
-        },
-        batch: experiment.train.batch_size,
-        size: [height, width],
-        device: device::DEFAULT.into(),
-        steps,
-        warm_up: 0,
-    };
-    let report = report("data", &workload, 0, times);
+    let times = time(workload, || {
+        std::hint::black_box(batches.next());
+        Ok(())
+    })?;
+    let shape = sources.shape;
+    let report = report("data", workload, 0, times);
     Ok(Report {
         subject: sources.name,
         parameters: None,
+        input: [shape.channels, shape.height, shape.width],
         ..report
     })
 }
@@ -209,9 +216,9 @@ fn report(
     Report {
         work,
         subject: format!(
-            "{} x{}, {} stem, {} classes",
+            "{}, {}, {} stem, {} classes",
             model.layout,
-            model.scale,
+            model.size(),
             model.stem(),
             model.classes
         ),

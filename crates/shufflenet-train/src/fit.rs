@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::Interrupter;
 use shufflenet_data::Batch;
+use shufflenet_data::random::step_seed;
 use shufflenet_model::{load_safetensors, num_parameters, parameters, to_safetensors};
 
 use crate::checkpoint::{self, Best, Checkpoint, Description, Progress};
@@ -262,6 +263,10 @@ impl Run<'_> {
     fn step(&self, state: &mut State, batch: Batch) -> Result<usize, TrainError> {
         let progress = &mut state.progress;
         let rate = self.schedule.rate(progress.step);
+        if self.experiment.model.dropout > 0.0 {
+            let seed = step_seed(self.experiment.train.seed, progress.step as u64);
+            self.device.seed(seed);
+        }
         let images = batch.len();
         let batch = state.learner.step(batch, rate)?;
         if !batch.loss.is_finite() {

@@ -1,7 +1,7 @@
 //! Training and evaluation of ShuffleNetV2 classifiers: one TOML file in, one run folder out.
 //!
 //! [`settings::load`] reads an [`experiment::Experiment`], [`fit::fit`] trains it, and
-//! [`evaluate::evaluate`] measures a checkpoint anew. The `shufflenet` binary only turns arguments
+//! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network. The `shufflenet` binary only turns arguments
 //! into calls of these.
 
 pub mod bench;
@@ -23,6 +23,7 @@ pub mod run_folder;
 pub mod schedule;
 pub mod settings;
 pub mod sources;
+pub mod summarise;
 pub mod tally;
 
 pub use burn::train::Interrupter;

@@ -10,8 +10,8 @@ use crate::sources::Sources;
 /// Refuses an experiment that cannot train on its data; returns notes on one that can.
 ///
 /// # Errors
-/// [`TrainError::Model`]: the images are too small for the network, or some batch would leave batch
-/// norm one value per channel. [`TrainError::Value`]: not one whole batch.
+/// [`TrainError::Model`]: a network that cannot work, images that are too small for it, or a batch that
+/// would leave batch norm one value per channel. [`TrainError::Value`]: not one whole batch.
 pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, TrainError> {
     let (height, width) = (sources.shape.height, sources.shape.width);
     let model = &experiment.model;
@@ -67,9 +67,9 @@ pub fn introduce(
     };
     vec![
         format!(
-            "network    {} x{}, {} stem, {} in, {} classes: {} parameters",
+            "network    {}, {}, {} stem, {} in, {} classes: {} parameters",
             model.layout,
-            model.scale,
+            model.size(),
             model.stem(),
             sources.shape,
             model.classes,

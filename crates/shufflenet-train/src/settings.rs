@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shufflenet_model::ModelConfig;
 use toml::{Table, Value};
@@ -36,6 +37,29 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError>
     }
     experiment.check()?;
     Ok(experiment)
+}
+
+/// Only the network of the experiment in `file` or, without one, of the overrides alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_model(file: Option<&Path>, overrides: &[String]) -> Result<ModelConfig, TrainError> {
+    /// An experiment without data.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Network {
+        #[serde(default)]
+        model: ModelConfig,
+    }
+    if let Some(file) = file {
+        return Ok(load(file, overrides)?.model);
+    }
+    let mut table = Table::new();
+    for assignment in overrides {
+        assign(&mut table, assignment)?;
+    }
+    let network: Network = parse(table, "the command line")?;
+    Ok(network.model)
 }
 
 /// The experiment as TOML with every key written out.

@@ -75,8 +75,19 @@ fn metrics(run: &Path) -> Vec<Value> {
 
 #[test]
 fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
+    check_interruption(&[]);
+}
+
+/// Dropout draws from the device's own generator, the only test here that does: it is one for the whole
+/// process.
+#[test]
+fn so_it_does_with_dropout() {
+    check_interruption(&["model.dropout=0.3", "model.squeeze_excitation=true"]);
+}
+
+fn check_interruption(overrides: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = experiment(folder.path(), &[]);
+    let experiment = experiment(folder.path(), overrides);
     let whole: PathBuf = folder.path().join("whole");
     let parts: PathBuf = folder.path().join("parts");
 

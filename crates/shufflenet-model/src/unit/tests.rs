@@ -137,12 +137,19 @@ fn the_stride_1_kernel_is_the_plain_unit() {
     ];
     for (inputs, outputs, left, residual, batch, height, width) in cases {
         let init = &mut Initialiser::new(5, &device);
-        let mut unit = BasicUnit::new([inputs, outputs], left, residual, init);
+        let plan = UnitPlan {
+            inputs,
+            outputs,
+            left,
+            residual,
+        };
+        let mut unit = BasicUnit::new(&plan, false, init);
         device.seed(7);
         let Branch {
             pointwise1,
             depthwise,
             pointwise2,
+            ..
         } = &mut unit.right;
         perturbed([pointwise1, depthwise, pointwise2].into_iter());
         let x = noise([batch, inputs, height, width], &device);
@@ -175,12 +182,18 @@ fn the_stride_2_kernel_is_the_plain_unit() {
     ];
     for (inputs, branch, right_first, batch, height, width) in cases {
         let init = &mut Initialiser::new(5, &device);
-        let mut unit = DownsampleUnit::new(inputs, branch, right_first, init);
+        let plan = StagePlan {
+            inputs,
+            branch,
+            units: Vec::new(),
+        };
+        let mut unit = DownsampleUnit::new(&plan, right_first, false, init);
         device.seed(7);
         let Branch {
             pointwise1,
             depthwise,
             pointwise2,
+            ..
         } = &mut unit.right;
         let left = [&mut unit.left_depthwise, &mut unit.left_pointwise];
         perturbed([pointwise1, depthwise, pointwise2].into_iter().chain(left));
@@ -202,12 +215,19 @@ fn the_stride_2_kernel_is_the_plain_unit() {
 #[test]
 fn views_are_read_as_what_they_mean() {
     let device = Device::flex().autodiff();
-    let mut unit = BasicUnit::new([12, 12], 6, true, &mut Initialiser::new(5, &device));
+    let plan = UnitPlan {
+        inputs: 12,
+        outputs: 12,
+        left: 6,
+        residual: true,
+    };
+    let mut unit = BasicUnit::new(&plan, false, &mut Initialiser::new(5, &device));
     device.seed(7);
     let Branch {
         pointwise1,
         depthwise,
         pointwise2,
+        ..
     } = &mut unit.right;
     perturbed([pointwise1, depthwise, pointwise2].into_iter());
     let views = [

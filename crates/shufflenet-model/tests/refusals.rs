@@ -1,0 +1,173 @@
+//! What cannot work is refused in words: the setting, what was found, what is accepted.
+
+use burn::tensor::Device;
+use shufflenet_model::{Layout, ModelConfig, ShuffleNetV2, Stem};
+
+fn edited(edit: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
+    let mut config = ModelConfig::default();
+    edit(&mut config);
+    config
+}
+
+/// What the configuration is answered with, both when it is checked and when it is built.
+fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
+    let config = edited(edit);
+    let checked = config.validate(224, 224).unwrap_err();
+    let built = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap_err();
+    assert_eq!(checked, built);
+    println!("{built}");
+    built.to_string()
+}
+
+#[test]
+fn counts_and_shares_out_of_range() {
+    assert_eq!(
+        refusal(|config| config.classes = 0),
+        "classes = 0: 1 to 1000000 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.classes = usize::MAX),
+        format!("classes = {}: 1 to 1000000 is accepted", usize::MAX)
+    );
+    assert_eq!(
+        refusal(|config| config.input_channels = 0),
+        "input_channels = 0: 1 to 4096 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.widths = Some([24, 48, 0, 192, 1024])),
+        "widths[2] = 0: 1 to 8192 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.widths = Some([24, 48, 96, 192, 1_024_000])),
+        "widths[4] = 1024000: 1 to 8192 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.repeats = [3, 700, 3]),
+        "repeats[1] = 700: 0 to 64 is accepted"
+    );
+    for (found, words) in [(0.0, "0"), (1.0, "1"), (-0.5, "-0.5"), (f64::NAN, "NaN")] {
+        let config = edited(|config| config.split_ratio = found);
+        let answer = config.validate(224, 224).unwrap_err().to_string();
+        let expected = format!("split_ratio = {words}: above 0 and below 1 is accepted");
+        assert_eq!(answer, expected);
+    }
+    assert_eq!(
+        refusal(|config| config.dropout = 1.0),
+        "dropout = 1: 0 to below 1 is accepted"
+    );
+}
+
+#[test]
+fn widths_that_two_groups_cannot_share() {
+    for layout in [Layout::Standard, Layout::Seed] {
+        let answer = refusal(|config| {
+            config.layout = layout;
+            config.widths = Some([24, 48, 97, 192, 1024]);
+        });
+        assert_eq!(
+            answer,
+            "widths = [24, 48, 97, 192, 1024]: two groups cannot share the 97 channels of a stage, \
+             and the shuffle deals them to two; an even width is accepted"
+        );
+    }
+    // Stem and last convolution are not shuffled.
+    let config = edited(|config| config.widths = Some([25, 48, 96, 192, 1023]));
+    assert!(config.validate(224, 224).is_ok());
+}
+
+#[test]
+fn a_branch_left_empty() {
+    assert_eq!(
+        refusal(|config| config.split_ratio = 0.004),
+        "split_ratio = 0.004: 0 of the 116 channels of a stage 2 unit in its left branch, and 116 out \
+         of both, leaves a branch empty; 1 to 115 on the left is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.split_ratio = 0.999),
+        "split_ratio = 0.999: 116 of the 116 channels of a stage 2 unit in its left branch, and 116 \
+         out of both, leaves a branch empty; 1 to 115 on the left is accepted"
+    );
+    // The seed layout's first unit may narrow: what passes on the left must leave the right some.
+    assert_eq!(
+        refusal(|config| {
+            config.layout = Layout::Seed;
+            config.widths = Some([48, 40, 80, 160, 200]);
+        }),
+        "split_ratio = 0.5: 48 of the 96 channels of a stage 2 unit in its left branch, and 40 out of \
+         both, leaves a branch empty; 1 to 39 on the left is accepted"
+    );
+}
+
+#[test]
+fn a_stage_that_nothing_widens() {
+    assert_eq!(
+        refusal(|config| {
+            config.layout = Layout::Seed;
+            config.repeats = [0, 7, 3];
+        }),
+        "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
+         and without a unit behind it nothing brings them to 116; 1 or more is accepted there"
+    );
+    // Where twice the inputs are the stage's width, nothing needs to.
+    let config = edited(|config| {
+        config.layout = Layout::Seed;
+        config.repeats = [3, 0, 0];
+    });
+    assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
+    let config = edited(|config| config.repeats = [0, 0, 0]);
+    assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
+}
+
+#[test]
+fn a_branch_too_narrow_to_squeeze() {
+    assert_eq!(
+        refusal(|config| {
+            config.squeeze_excitation = true;
+            config.widths = Some([24, 6, 96, 192, 1024]);
+        }),
+        "squeeze_excitation = true: a right branch of stage 2 has 3 channels, of which the reduction \
+         by 4 leaves none; 4 or more is accepted"
+    );
+}
+
+#[test]
+fn images_that_vanish() {
+    let answer = |stem, size| {
+        let config = edited(|config| config.stem = Some(stem));
+        config.validate(size, 64).unwrap_err().to_string()
+    };
+    assert_eq!(
+        answer(Stem::Seed, 4),
+        "images of 4x64 are too small for the stem \"seed\", which takes 5x5 and larger"
+    );
+    assert_eq!(
+        answer(Stem::Imagenet, 0),
+        "images of 0x64 are too small for the stem \"imagenet\", which takes 1x1 and larger"
+    );
+}
+
+#[test]
+fn a_training_batch_needs_two_values_per_channel() {
+    let seed = edited(|config| config.stem = Some(Stem::Seed));
+    assert!(seed.check_training_batch(2, 32, 32).is_ok());
+    assert!(seed.check_training_batch(1, 64, 64).is_ok());
+    assert!(seed.check_training_batch(0, 64, 64).is_err());
+    assert_eq!(
+        seed.check_training_batch(1, 32, 32)
+            .unwrap_err()
+            .to_string(),
+        "a training batch of 1 at 32x32 leaves batch norm 1 value per channel (1 x 1x1) and it \
+         needs 2 or more: take a larger batch, larger images or the stem \"cifar\", or drop the \
+         ragged last batch"
+    );
+    let squeezing = edited(|config| config.squeeze_excitation = true);
+    assert!(squeezing.check_training_batch(2, 64, 64).is_ok());
+    assert_eq!(
+        squeezing
+            .check_training_batch(1, 64, 64)
+            .unwrap_err()
+            .to_string(),
+        "a training batch of 1 leaves the batch norm of squeeze-and-excitation 1 value per channel \
+         and it needs 2 or more: take a larger batch, or drop the ragged last batch"
+    );
+}

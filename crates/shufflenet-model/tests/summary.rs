@@ -1,0 +1,149 @@
+//! What networks cost, to the unit.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use shufflenet_model::{
+    Layout, ModelConfig, Scale, ShuffleNetV2, Stem, Summary, num_parameters, to_safetensors,
+};
+
+fn network(config: &ModelConfig) -> ShuffleNetV2 {
+    ShuffleNetV2::new(config, 0, &Device::flex()).unwrap()
+}
+
+/// Layout, stem, image size, classes; parameters and multiply-adds in millions for each width. From
+/// torchvision and the seed listing, counted in PyTorch.
+type Row = (Layout, Stem, usize, usize, [(usize, &'static str); 4]);
+
+const PUBLISHED: [Row; 5] = [
+    (
+        Layout::Standard,
+        Stem::Cifar,
+        32,
+        10,
+        [
+            (352_042, "10.90"),
+            (1_263_854, "45.00"),
+            (2_488_874, "94.26"),
+            (5_365_486, "187.81"),
+        ],
+    ),
+    (
+        Layout::Seed,
+        Stem::Cifar,
+        32,
+        10,
+        [
+            (352_042, "10.90"),
+            (1_263_310, "44.25"),
+            (2_489_770, "93.34"),
+            (5_370_190, "187.26"),
+        ],
+    ),
+    (
+        Layout::Seed,
+        Stem::Seed,
+        224,
+        10,
+        [
+            (352_042, "39.40"),
+            (1_263_310, "141.54"),
+            (2_489_770, "291.87"),
+            (5_370_190, "579.47"),
+        ],
+    ),
+    (
+        Layout::Standard,
+        Stem::Imagenet,
+        224,
+        1000,
+        [
+            (1_366_792, "40.48"),
+            (2_278_604, "144.91"),
+            (3_503_624, "295.76"),
+            (7_393_996, "583.25"),
+        ],
+    ),
+    (
+        Layout::Seed,
+        Stem::Seed,
+        224,
+        1000,
+        [
+            (1_366_792, "40.41"),
+            (2_278_060, "142.55"),
+            (3_504_520, "292.89"),
+            (7_398_700, "581.50"),
+        ],
+    ),
+];
+
+#[test]
+fn totals_of_the_published_networks() {
+    for (layout, stem, size, classes, expected) in PUBLISHED {
+        for (scale, (parameters, multiply_adds)) in Scale::ALL.into_iter().zip(expected) {
+            let network = network(&ModelConfig {
+                layout,
+                scale,
+                classes,
+                stem: Some(stem),
+                ..ModelConfig::default()
+            });
+            let summary = Summary::of(&network, size, size).unwrap();
+            let millions = format!("{:.2}", summary.multiply_adds as f64 / 1e6);
+            println!(
+                "{:<62} {size:>3}  {:>9}  {millions:>6} M",
+                summary.network, summary.parameters
+            );
+            assert_eq!(summary.parameters, parameters, "{}", summary.network);
+            assert_eq!(millions, multiply_adds, "{}", summary.network);
+            assert_eq!(num_parameters(&network), parameters);
+        }
+    }
+}
+
+#[test]
+fn rows_have_the_shapes_of_the_papers_table() {
+    let summary = Summary::of(&network(&ModelConfig::default()), 224, 224).unwrap();
+    let output = |name: &str| {
+        let layer = summary.layers.iter().find(|layer| layer.name == name);
+        layer.unwrap().output.clone()
+    };
+    // Table 5: Conv1, MaxPool, Stage2 to Stage4, Conv5, GlobalPool, FC.
+    assert_eq!(output("stem"), [24, 112, 112]);
+    assert_eq!(output("pool"), [24, 56, 56]);
+    assert_eq!(output("stages.0.units.2"), [116, 28, 28]);
+    assert_eq!(output("stages.1.units.6"), [232, 14, 14]);
+    assert_eq!(output("stages.2.units.2"), [464, 7, 7]);
+    assert_eq!(output("last"), [1024, 7, 7]);
+    assert_eq!(output("features"), [1024]);
+    assert_eq!(output("classifier"), [10]);
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let config = ModelConfig {
+        widths: Some([4, 8, 16, 16, 32]),
+        repeats: [0, 0, 1],
+        stem: Some(Stem::Cifar),
+        ..ModelConfig::default()
+    };
+    let text = Summary::of(&network(&config), 16, 12).unwrap().to_string();
+    println!("{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines, TABLE);
+}
+
+const TABLE: [&str; 0] = [];
+
+#[test]
+fn a_training_network_is_left_as_it_was() {
+    let config = ModelConfig {
+        squeeze_excitation: true,
+        ..ModelConfig::default()
+    };
+    let training = ShuffleNetV2::new(&config, 0, &Device::flex().autodiff()).unwrap();
+    let before = to_safetensors(&training).unwrap();
+    let summary = Summary::of(&training, 32, 32).unwrap();
+    assert!(to_safetensors(&training).unwrap() == before);
+    assert_eq!(summary, Summary::of(&training.valid(), 32, 32).unwrap());
+}
