@@ -9,8 +9,8 @@ A machine's speed drifts, so only figures of one run may be compared: each round
 its peers, one after the other, each in a process of its own. A measurement is the median of --steps steps
 after 3 that are not timed; the table holds the median of the rounds, their least and greatest, and the speed
 as a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6 bytes, the median of the
-rounds. Other work on the machine slows PyTorch's threads, which wait for each other, several times more than
-the binary's: how many cores it took is measured and printed, and a table made beside it is worth nothing.
+rounds. Other work on the machine slows the contenders unequally, PyTorch's threads, which wait for each other,
+the most: how many cores it took is measured and printed, and a table made beside it is worth nothing.
 
 A training step is forward, cross-entropy, backward and a step of SGD (Nesterov momentum 0.9, weight decay
 5e-4); all is float32, on random data, with 10 classes. The binary's times include copying the batch in and the

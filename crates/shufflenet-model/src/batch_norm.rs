@@ -16,7 +16,7 @@
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, module};
 use shufflenet_ops::batch_norm_train;
-use shufflenet_ops::training::BatchStatistics;
+use shufflenet_ops::fused::BatchStatistics;
 
 /// Added to the variance under the root: PyTorch's `eps`.
 pub const EPSILON: f64 = 1e-5;
@@ -62,8 +62,7 @@ impl BatchNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         if !self.is_training(&x) {
-            let mean = self.running_mean.value_sync().to_device(&x.device());
-            let variance = self.running_var.value_sync().to_device(&x.device());
+            let BatchStatistics { mean, variance } = self.running(&x);
             return module::batch_norm(x, gamma, beta, mean, variance, EPSILON);
         }
         let batch = batch_norm_train(x, gamma, beta, EPSILON);
@@ -75,6 +74,15 @@ impl BatchNorm {
     /// Whether `x` is normalised by its own statistics, not by the running ones.
     pub fn is_training(&self, x: &Tensor<4>) -> bool {
         x.device().is_autodiff() && self.training.is_enabled()
+    }
+
+    /// The running statistics, where `x` is.
+    pub fn running(&self, x: &Tensor<4>) -> BatchStatistics {
+        let device = x.device();
+        BatchStatistics {
+            mean: self.running_mean.value_sync().to_device(&device),
+            variance: self.running_var.value_sync().to_device(&device),
+        }
     }
 
     /// Moves the running statistics towards a batch's.

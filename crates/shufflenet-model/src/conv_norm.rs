@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation};
-use shufflenet_ops::training::{self, ConvNormWeights, Output};
+use shufflenet_ops::fused::{self, ConvNormWeights, Output, Statistics};
 
 use crate::batch_norm::BatchNorm;
 use crate::initialise::Initialiser;
@@ -75,23 +75,29 @@ impl ConvNorm {
     }
 }
 
-/// Whether a kernel can do what these do to `x`: all of them train, on a device that has one.
-pub(crate) fn has_kernel<'a>(
-    convolutions: impl IntoIterator<Item = &'a ConvNorm>,
+/// What a kernel for all of these is to normalise `x` by, where there is one: on a device that has
+/// kernels, where all of them train, or where none does and nothing is differentiated.
+pub(crate) fn kernel_statistics<'a>(
+    convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,
-) -> bool {
-    training::serves(x)
-        && convolutions
-            .into_iter()
-            .all(|conv| conv.norm.is_training(x))
+) -> Option<Statistics> {
+    if !fused::serves(x) {
+        return None;
+    }
+    let norms: Vec<_> = convolutions.map(|conv| &conv.norm).collect();
+    if norms.iter().all(|norm| norm.is_training(x)) {
+        return Some(Statistics::Batch);
+    }
+    let running = || norms.iter().map(|norm| norm.running(x)).collect();
+    (!x.device().is_autodiff()).then(|| Statistics::Running(running()))
 }
 
-/// A kernel's output, after the running statistics have followed the batch's.
+/// A kernel's output, after the running statistics have followed the batch's, where those were used.
 pub(crate) fn settle<'a, const D: usize>(
     kernel: Output<D>,
-    convolutions: impl IntoIterator<Item = &'a ConvNorm>,
+    convolutions: impl Iterator<Item = &'a ConvNorm>,
 ) -> Tensor<D> {
-    for (conv, statistics) in convolutions.into_iter().zip(kernel.statistics) {
+    for (conv, statistics) in convolutions.zip(kernel.statistics) {
         conv.norm.follow(statistics);
     }
     kernel.output

@@ -10,11 +10,11 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
-use shufflenet_ops::training;
+use shufflenet_ops::fused;
 
 use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::config::{Layout, ModelConfig};
-use crate::conv_norm::{ConvNorm, has_kernel, settle};
+use crate::conv_norm::{ConvNorm, kernel_statistics, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
@@ -115,11 +115,12 @@ impl ShuffleNetV2 {
 
     /// Convolution and pooling, one kernel where there is one.
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
-        if has_kernel([&self.stem], &images) {
+        let convolution = || std::iter::once(&self.stem);
+        if let Some(statistics) = kernel_statistics(convolution(), &images) {
             let (weights, kind) = (self.stem.weights(), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
-            let stem = training::stem(images, weights, stride, pool, EPSILON);
-            return settle(stem, [&self.stem]);
+            let stem = fused::stem(images, weights, stride, pool, statistics, EPSILON);
+            return settle(stem, convolution());
         }
         let x = self.stem.forward(images);
         match &self.pool {
@@ -130,9 +131,10 @@ impl ShuffleNetV2 {
 
     /// The last convolution, averaged over the map; one kernel where there is one.
     fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
-        if has_kernel([&self.last], &x) {
-            let head = training::head(x, self.last.weights(), EPSILON);
-            return settle(head, [&self.last]);
+        let convolution = || std::iter::once(&self.last);
+        if let Some(statistics) = kernel_statistics(convolution(), &x) {
+            let head = fused::head(x, self.last.weights(), statistics, EPSILON);
+            return settle(head, convolution());
         }
         global_average(self.last.forward(x))
     }

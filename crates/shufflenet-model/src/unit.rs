@@ -23,16 +23,16 @@
 //! What is in parentheses are switches, drawn where the paper's appendix has them.
 //!
 //! Each unit is here in plain Burn operations (`plain`), which is what it *means*. Where
-//! [`shufflenet_ops`] has a kernel for the whole unit, training takes that: the same function, held
+//! [`shufflenet_ops`] has a kernel for the whole unit, `forward` takes that: the same function, held
 //! to the plain one by tests, several times as fast.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use shufflenet_ops::channel_shuffle;
-use shufflenet_ops::training::{self, BranchWeights};
+use shufflenet_ops::fused::{self, BranchWeights, Statistics};
 
 use crate::batch_norm::{BatchNorm, EPSILON};
-use crate::conv_norm::{ConvNorm, has_kernel, settle};
+use crate::conv_norm::{ConvNorm, kernel_statistics, settle};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
 use crate::squeeze_excitation::SqueezeExcitation;
@@ -94,6 +94,18 @@ impl Branch {
         [&self.pointwise1, &self.depthwise, &self.pointwise2]
     }
 
+    /// As [`kernel_statistics`]; no kernel squeezes.
+    fn kernel_statistics<'a>(
+        &self,
+        convolutions: impl Iterator<Item = &'a ConvNorm>,
+        x: &Tensor<4>,
+    ) -> Option<Statistics> {
+        match self.squeeze_excitation {
+            Some(_) => None,
+            None => kernel_statistics(convolutions, x),
+        }
+    }
+
     fn weights(&self) -> BranchWeights {
         BranchWeights {
             pointwise1: self.pointwise1.weights(),
@@ -131,11 +143,12 @@ impl BasicUnit {
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolutions = || self.right.convolutions().into_iter();
-        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
+        let Some(statistics) = self.right.kernel_statistics(convolutions(), &x) else {
             return self.plain(x);
-        }
+        };
+        let (left, residual) = (self.left_channels, self.residual);
         let right = self.right.weights();
-        let unit = training::basic_unit(x, right, self.left_channels, self.residual, EPSILON);
+        let unit = fused::basic_unit(x, right, left, residual, statistics, EPSILON);
         settle(unit, convolutions())
     }
 
@@ -188,11 +201,11 @@ impl DownsampleUnit {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let left = [&self.left_depthwise, &self.left_pointwise];
         let convolutions = || self.right.convolutions().into_iter().chain(left);
-        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
+        let Some(statistics) = self.right.kernel_statistics(convolutions(), &x) else {
             return self.plain(x);
-        }
+        };
         let (right, left) = (self.right.weights(), left.map(ConvNorm::weights));
-        let unit = training::downsample_unit(x, right, left, self.right_first, EPSILON);
+        let unit = fused::downsample_unit(x, right, left, self.right_first, statistics, EPSILON);
         settle(unit, convolutions())
     }
 

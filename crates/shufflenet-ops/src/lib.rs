@@ -10,8 +10,8 @@ pub mod batch_norm;
     reason = "vector instructions; every block says why it is sound"
 )]
 mod flex;
+pub mod fused;
 pub mod shuffle;
-pub mod training;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};
 pub use flex::simd::Isa;

@@ -28,8 +28,8 @@ use rayon::prelude::*;
 
 use super::depthwise::{Fill, FillMap, Forward, InputGradient, MapShape, WeightGradient};
 use super::geometry::Geometry;
-use super::norm::{GradientMoments, Moments, Norm, NormBackward};
-use super::pointwise::{self, ConvNormGradient, InputGradientOf, Normed};
+use super::norm::{GradientMoments, Moments, Norm, NormBackward, Statistics};
+use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
 use super::weights::{self, ConvNorm};
@@ -55,13 +55,13 @@ pub(crate) type Gradients = Vec<ConvNormGradient>;
 
 impl<'a> Branch<'a> {
     /// The forward pass, see the [module](self). `x` starts at the branch's first input channel.
-    pub fn forward(&self, at: Geometry, x: Rows, epsilon: f64) -> Saved {
+    pub fn forward(&self, at: Geometry, x: Rows, statistics: &mut Statistics) -> Saved {
         let isa = at.isa;
         let pointwise1 = self.pointwise1.map(|conv| {
             let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
-            pointwise::forward(at, at.pixels_in(), x, conv, &weight, epsilon)
+            pointwise::forward(at, at.pixels_in(), x, conv, &weight, statistics, None)
         });
-        let depthwise = self.depthwise_forward(at, x, pointwise1.as_ref(), epsilon);
+        let depthwise = self.depthwise_forward(at, x, pointwise1.as_ref(), statistics);
         let conv = self.pointwise2;
         let input = Rows {
             data: &depthwise.y,
@@ -69,7 +69,17 @@ impl<'a> Branch<'a> {
         };
         let scale = &depthwise.norm.scale;
         let weight = weights::transposed(isa, conv.weight, conv.inputs(), Some(scale));
-        let pointwise2 = pointwise::forward(at, at.pixels_out(), input, conv, &weight, epsilon);
+        let left_out = self.left_out(&depthwise.norm);
+        let pixels = at.pixels_out();
+        let pointwise2 = pointwise::forward(
+            at,
+            pixels,
+            input,
+            conv,
+            &weight,
+            statistics,
+            Some(&left_out),
+        );
         Saved {
             pointwise1,
             depthwise,
@@ -82,9 +92,10 @@ impl<'a> Branch<'a> {
         at: Geometry,
         x: Rows,
         first: Option<&Normed>,
-        epsilon: f64,
+        statistics: &mut Statistics,
     ) -> Normed {
         let (isa, columns) = (at.isa, self.depthwise.outputs());
+        let of_batch = statistics.of_batch();
         let weight = weights::taps(isa, self.depthwise.weight);
         let shape = at.map(columns);
         let image = at.pixels_out() * columns;
@@ -108,46 +119,55 @@ impl<'a> Branch<'a> {
                         weight,
                         out,
                     });
-                    moments.add(
-                        isa,
-                        at.pixels_out(),
-                        Rows {
+                    if of_batch {
+                        let out = Rows {
                             data: out,
                             stride: columns,
-                        },
-                    );
+                        };
+                        moments.add(isa, at.pixels_out(), out);
+                    }
                 }
                 moments
             })
             .collect();
-        let norm = Norm::new(
-            isa,
-            &moments,
-            self.depthwise.gamma,
-            self.depthwise.beta,
-            epsilon,
-        );
+        let norm = statistics.next(isa, self.depthwise, &moments, None);
         Normed { y, norm }
     }
 
-    /// Mean of `pointwise2`'s output with the shift that the forward left out:
-    /// `mean(y3) + W3 shift2`.
-    pub fn true_mean(&self, saved: &Saved) -> Vec<f32> {
-        let shift = &saved.depthwise.norm.shift;
+    /// What `pointwise2`'s output lacks because `norm2`'s shift was left out: `W3 shift2`.
+    fn left_out(&self, norm2: &Norm) -> Vec<f64> {
         let rows = self
             .pointwise2
             .weight
             .chunks_exact(self.pointwise2.inputs());
-        let left_out = rows.map(|row| {
-            row.iter()
-                .zip(shift)
-                .map(|(w, b)| f64::from(w * b))
-                .sum::<f64>()
-        });
-        let mean = saved.pointwise2.norm.batch_mean.iter();
-        mean.zip(left_out)
-            .map(|(mean, rest)| (mean + rest) as f32)
-            .collect()
+        let product = |row: &[f32]| {
+            let terms = row
+                .iter()
+                .zip(&norm2.shift)
+                .map(|(w, shift)| f64::from(w * shift));
+            terms.sum::<f64>()
+        };
+        rows.map(product).collect()
+    }
+
+    /// Mean and unbiased variance of each batch norm, one after the other.
+    pub fn statistics(&self, saved: &Saved) -> Vec<f32> {
+        let first = saved
+            .pointwise1
+            .as_ref()
+            .map(|first| first.norm.statistics());
+        let mut statistics = first.unwrap_or_default();
+        statistics.extend(saved.depthwise.norm.statistics());
+        let last = &saved.pointwise2.norm;
+        let left_out = self.left_out(&saved.depthwise.norm);
+        let mean = last
+            .batch_mean
+            .iter()
+            .zip(left_out)
+            .map(|(mean, rest)| (mean + rest) as f32);
+        statistics.extend(mean);
+        statistics.extend(last.unbiased_variance());
+        statistics
     }
 
     /// The backward pass, see the [module](self), from the gradient `g3` behind the last batch norm
@@ -180,17 +200,17 @@ impl<'a> Branch<'a> {
                 data: &g3.0,
                 stride: last.outputs(),
             };
-            pointwise::backward(
-                at,
-                at.pixels_out(),
-                inputs,
-                last,
-                &weight,
-                &saved.pointwise2,
-                &norm3,
-                g3,
-                &mut into,
-            )
+            {
+                let saved = &saved.pointwise2;
+                let from = Backward {
+                    conv: last,
+                    weight: &weight,
+                    saved,
+                    norm: &norm3,
+                    g: g3,
+                };
+                pointwise::backward(at, at.pixels_out(), inputs, from, &mut into)
+            }
         };
         drop(g3.0);
         let product = weights::summed(&products, last.inputs(), last.outputs(), None);
@@ -218,8 +238,16 @@ impl<'a> Branch<'a> {
             data: &g1,
             stride: conv.outputs(),
         };
-        let products =
-            pointwise::backward(at, at.pixels_in(), x, conv, &weight, first, &norm1, g1, dx);
+        let products = {
+            let from = Backward {
+                conv,
+                weight: &weight,
+                saved: first,
+                norm: &norm1,
+                g: g1,
+            };
+            pointwise::backward(at, at.pixels_in(), x, from, dx)
+        };
         let weight = weights::summed(&products, conv.inputs(), conv.outputs(), None);
         let gradient1 = ConvNormGradient {
             weight,

@@ -2,7 +2,7 @@
 //!
 //! They are Flex's alone: [`Kernels`] is implemented for Flex and for autodiff on Flex. Every other
 //! backend takes the caller's plain path (`Tensor` operations, differentiated by Burn): who calls an
-//! operation asks [`serves`](crate::training::serves) first.
+//! operation asks [`serves`](crate::fused::serves) first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +35,15 @@ pub struct BranchTensors<B: Backend> {
     pub pointwise2: ConvNormTensors<B>,
 }
 
+/// What batch norms normalise by.
+#[derive(ExtensionType)]
+pub enum StatisticsTensors<B: Backend> {
+    /// The batch's own statistics.
+    Batch,
+    /// Mean and variance of each, one after the other.
+    Running(FloatTensor<B>),
+}
+
 /// What an operation gives.
 #[derive(ExtensionType)]
 pub struct OutputTensors<B: Backend> {
@@ -43,7 +52,7 @@ pub struct OutputTensors<B: Backend> {
     pub statistics: FloatTensor<B>,
 }
 
-/// The operations that Flex has kernels for; [`crate::training`] says what they compute.
+/// The operations that Flex has kernels for; [`crate::fused`] says what they compute.
 #[backend_extension(Flex, Autodiff)]
 pub trait Kernels: Backend {
     fn stem(
@@ -52,6 +61,7 @@ pub trait Kernels: Backend {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
+        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn basic_unit(
@@ -60,6 +70,7 @@ pub trait Kernels: Backend {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
+        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn downsample_unit(
@@ -69,12 +80,14 @@ pub trait Kernels: Backend {
         #[extension_type] left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
+        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn head(
         x: FloatTensor<Self>,
         #[extension_type] conv: ConvNormTensors<Self>,
         epsilon: f64,
+        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 }
 
@@ -85,8 +98,14 @@ impl Kernels for Flex {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        compute(Kind::Stem { stride, pool }, images, [conv], epsilon)
+        compute(
+            Kind::Stem { stride, pool },
+            images,
+            [conv],
+            (epsilon, statistics),
+        )
     }
 
     fn basic_unit(
@@ -95,12 +114,13 @@ impl Kernels for Flex {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let kind = Kind::Basic {
             left_channels,
             residual,
         };
-        compute(kind, x, convolutions(right), epsilon)
+        compute(kind, x, convolutions(right), (epsilon, statistics))
     }
 
     fn downsample_unit(
@@ -110,15 +130,26 @@ impl Kernels for Flex {
         left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let convolutions = convolutions(right)
             .into_iter()
             .chain([left_depthwise, left_pointwise]);
-        compute(Kind::Downsample { right_first }, x, convolutions, epsilon)
+        compute(
+            Kind::Downsample { right_first },
+            x,
+            convolutions,
+            (epsilon, statistics),
+        )
     }
 
-    fn head(x: FlexTensor, conv: ConvNormTensors<Self>, epsilon: f64) -> OutputTensors<Self> {
-        compute(Kind::Head, x, [conv], epsilon)
+    fn head(
+        x: FlexTensor,
+        conv: ConvNormTensors<Self>,
+        epsilon: f64,
+        statistics: StatisticsTensors<Self>,
+    ) -> OutputTensors<Self> {
+        compute(Kind::Head, x, [conv], (epsilon, statistics))
     }
 }
 
@@ -129,8 +160,14 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        record::<C, 4>(Kind::Stem { stride, pool }, images, [conv], epsilon)
+        record::<C, 4>(
+            Kind::Stem { stride, pool },
+            images,
+            [conv],
+            (epsilon, statistics),
+        )
     }
 
     fn basic_unit(
@@ -139,12 +176,13 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let kind = Kind::Basic {
             left_channels,
             residual,
         };
-        record::<C, 10>(kind, x, convolutions(right), epsilon)
+        record::<C, 10>(kind, x, convolutions(right), (epsilon, statistics))
     }
 
     fn downsample_unit(
@@ -154,19 +192,26 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let convolutions = convolutions(right)
             .into_iter()
             .chain([left_depthwise, left_pointwise]);
-        record::<C, 16>(Kind::Downsample { right_first }, x, convolutions, epsilon)
+        record::<C, 16>(
+            Kind::Downsample { right_first },
+            x,
+            convolutions,
+            (epsilon, statistics),
+        )
     }
 
     fn head(
         x: FloatTensor<Self>,
         conv: ConvNormTensors<Self>,
         epsilon: f64,
+        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        record::<C, 4>(Kind::Head, x, [conv], epsilon)
+        record::<C, 4>(Kind::Head, x, [conv], (epsilon, statistics))
     }
 }
 
@@ -189,9 +234,14 @@ fn compute(
     kind: Kind,
     x: FlexTensor,
     convolutions: impl IntoIterator<Item = ConvNormTensors<Flex>>,
-    epsilon: f64,
+    (epsilon, statistics): (f64, StatisticsTensors<Flex>),
 ) -> OutputTensors<Flex> {
-    let forward = Operation::new(kind, tensors::<Flex>(x, convolutions)).forward(epsilon);
+    let operation = Operation::new(kind, tensors::<Flex>(x, convolutions));
+    let running = match statistics {
+        StatisticsTensors::Batch => None,
+        StatisticsTensors::Running(running) => Some(running),
+    };
+    let forward = operation.forward(epsilon, running);
     OutputTensors {
         output: forward.output,
         statistics: forward.statistics,
@@ -203,15 +253,17 @@ fn record<C: CheckpointStrategy, const N: usize>(
     kind: Kind,
     x: FloatTensor<Autodiff<Flex, C>>,
     convolutions: impl IntoIterator<Item = ConvNormTensors<Autodiff<Flex, C>>>,
-    epsilon: f64,
+    (epsilon, statistics): (f64, StatisticsTensors<Autodiff<Flex, C>>),
 ) -> OutputTensors<Autodiff<Flex, C>> {
+    let in_training = matches!(statistics, StatisticsTensors::Batch);
+    assert!(in_training, "only a batch's own statistics have a backward");
     let tensors = tensors::<Autodiff<Flex, C>>(x, convolutions);
     let (primitives, nodes): (Vec<_>, Vec<_>) = tensors.map(|tensor| tensor.into_parts()).unzip();
     let Ok(nodes) = nodes.try_into() else {
         unreachable!("an operation of this kind has {N} tensors")
     };
     let operation = Operation::new(kind, primitives);
-    let forward = operation.forward(epsilon);
+    let forward = operation.forward(epsilon, None);
     let statistics = <Autodiff<Flex, C>>::from_inner(forward.statistics);
     let output = match Node::<N>.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {

@@ -19,6 +19,7 @@
 
 use super::rows::{CenteredSums, GradientSums, Rows};
 use super::simd::Isa;
+use super::weights::ConvNorm;
 
 /// Rows summed in float32 before the sum goes into float64.
 const BLOCK: usize = 256;
@@ -137,7 +138,50 @@ impl GradientMoments {
     }
 }
 
-/// A batch norm with the statistics of one batch.
+/// Where the batch norms of an operation take their statistics from, in the order in which they are
+/// met: the batch at hand, or the running ones of all batches before.
+pub(crate) struct Statistics<'a> {
+    epsilon: f64,
+    /// Mean and variance of each norm that is still to come, one after the other.
+    running: Option<&'a [f32]>,
+}
+
+impl<'a> Statistics<'a> {
+    pub fn new(epsilon: f64, running: Option<&'a [f32]>) -> Self {
+        Self { epsilon, running }
+    }
+
+    /// Whether a convolution has to sum up what it gives.
+    pub fn of_batch(&self) -> bool {
+        self.running.is_none()
+    }
+
+    /// The next norm: behind `conv`, whose output has these moments, and lacks `left_out` in each
+    /// channel, where that is given.
+    pub fn next(
+        &mut self,
+        isa: Isa,
+        conv: ConvNorm,
+        moments: &[Moments],
+        left_out: Option<&[f64]>,
+    ) -> Norm {
+        let Some(running) = &mut self.running else {
+            return Norm::of_batch(isa, moments, conv, self.epsilon);
+        };
+        let columns = conv.outputs();
+        let (own, rest) = running.split_at(2 * columns);
+        *running = rest;
+        let (mean, variance) = own.split_at(columns);
+        let mut norm = Norm::empty(isa, columns, 0.0);
+        for c in 0..columns {
+            let mean = f64::from(mean[c]) - left_out.map_or(0.0, |left_out| left_out[c]);
+            norm.set(c, [mean, f64::from(variance[c])], conv, self.epsilon);
+        }
+        norm
+    }
+}
+
+/// A batch norm with its statistics.
 pub(crate) struct Norm {
     count: f64,
     /// Of the batch.
@@ -164,17 +208,10 @@ pub(crate) struct NormBackward {
 
 impl Norm {
     /// Merges the parts' moments, in their order (Chan, Golub & LeVeque, 1979, equation 2.1).
-    pub fn new(isa: Isa, parts: &[Moments], gamma: &[f32], beta: &[f32], epsilon: f64) -> Self {
-        let columns = gamma.len();
-        let mut norm = Self {
-            count: parts.iter().map(|part| part.rows as f64).sum(),
-            batch_mean: vec![0.0; columns],
-            batch_variance: vec![0.0; columns],
-            inverse: vec![0.0; columns],
-            mean: vec![0.0; isa.padded(columns)],
-            scale: vec![0.0; isa.padded(columns)],
-            shift: vec![0.0; isa.padded(columns)],
-        };
+    fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
+        let columns = conv.outputs();
+        let count = parts.iter().map(|part| part.rows as f64).sum();
+        let mut norm = Self::empty(isa, columns, count);
         for c in 0..columns {
             let (mut count, mut mean, mut deviation) = (0.0, 0.0, 0.0);
             for part in parts.iter().filter(|part| part.rows > 0) {
@@ -187,17 +224,33 @@ impl Norm {
                 mean += delta * n / (count + n);
                 count += n;
             }
-            let variance = deviation / count;
-            let inverse = 1.0 / (variance + epsilon).sqrt();
-            let scale = f64::from(gamma[c]) * inverse;
-            norm.batch_mean[c] = mean;
-            norm.batch_variance[c] = variance;
-            norm.inverse[c] = inverse;
-            norm.mean[c] = mean as f32;
-            norm.scale[c] = scale as f32;
-            norm.shift[c] = (f64::from(beta[c]) - mean * scale) as f32;
+            norm.set(c, [mean, deviation / count], conv, epsilon);
         }
         norm
+    }
+
+    fn empty(isa: Isa, columns: usize, count: f64) -> Self {
+        Self {
+            count,
+            batch_mean: vec![0.0; columns],
+            batch_variance: vec![0.0; columns],
+            inverse: vec![0.0; columns],
+            mean: vec![0.0; isa.padded(columns)],
+            scale: vec![0.0; isa.padded(columns)],
+            shift: vec![0.0; isa.padded(columns)],
+        }
+    }
+
+    /// Sets channel `c` up for this mean and biased variance.
+    fn set(&mut self, c: usize, [mean, variance]: [f64; 2], conv: ConvNorm, epsilon: f64) {
+        let inverse = 1.0 / (variance + epsilon).sqrt();
+        let scale = f64::from(conv.gamma[c]) * inverse;
+        self.batch_mean[c] = mean;
+        self.batch_variance[c] = variance;
+        self.inverse[c] = inverse;
+        self.mean[c] = mean as f32;
+        self.scale[c] = scale as f32;
+        self.shift[c] = (f64::from(conv.beta[c]) - mean * scale) as f32;
     }
 
     /// Channels.
@@ -263,7 +316,12 @@ mod tests {
                     stride,
                 },
             );
-            let norm = Norm::new(isa, &parts, &[1.0; 3], &[0.0; 3], 0.0);
+            let conv = ConvNorm {
+                weight: &[],
+                gamma: &[1.0; 3],
+                beta: &[0.0; 3],
+            };
+            let norm = Norm::of_batch(isa, &parts, conv, 0.0);
             for c in 0..columns {
                 assert!((norm.batch_mean[c] - 1000.0).abs() < 1e-6);
                 assert!((norm.batch_variance[c] - 0.0625).abs() < 1e-6);

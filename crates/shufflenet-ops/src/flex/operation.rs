@@ -11,6 +11,7 @@ use burn_flex::{FlexTensor, Layout};
 use super::branch::Branch;
 use super::geometry::Geometry;
 use super::head;
+use super::norm::Statistics;
 use super::pointwise::{ConvNormGradient, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -54,7 +55,8 @@ pub(super) enum Saved {
 /// What the forward gives.
 pub(super) struct Forward {
     pub output: FlexTensor,
-    /// Mean and unbiased variance of each batch norm, one after the other.
+    /// Mean and unbiased variance of each batch norm, one after the other; the running ones, where
+    /// those were used.
     pub statistics: FlexTensor,
     pub saved: Saved,
 }
@@ -143,40 +145,31 @@ impl Operation {
     /// Runs on a thread of the pool: from any other, each parallel loop of an operation would wake
     /// the pool up and wait for it. The caller stays where it is, because Burn keeps running
     /// statistics by thread.
-    pub fn forward(&self, epsilon: f64) -> Forward {
-        rayon::scope(|_| self.forward_here(epsilon))
+    pub fn forward(&self, epsilon: f64, running: Option<FlexTensor>) -> Forward {
+        rayon::scope(|_| self.forward_here(epsilon, running.as_ref().map(whole)))
     }
 
-    fn forward_here(&self, epsilon: f64) -> Forward {
+    fn forward_here(&self, epsilon: f64, running: Option<FlexTensor>) -> Forward {
         let (x, [images, channels, ..]) = self.input();
         let at = self.geometry();
-        let (output, size, statistics, saved) = match self.kind {
+        let norms = &mut Statistics::new(epsilon, running.as_ref().map(FlexTensor::storage));
+        let (output, size, saved) = match self.kind {
             Kind::Stem { pool, .. } => {
                 let stem = self.stem(pool);
-                let (out, saved) = stem.forward(x, epsilon);
-                (
-                    out,
-                    stem.output(),
-                    saved.normed.norm.statistics(),
-                    Saved::Stem(saved),
-                )
+                let (out, saved) = stem.forward(x, norms);
+                (out, stem.output(), Saved::Stem(saved))
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let unit = self.unit().forward(at, x, channels, epsilon);
-                (
-                    unit.out,
-                    at.output(),
-                    unit.statistics,
-                    Saved::Unit(unit.saved),
-                )
+                let (out, saved) = self.unit().forward(at, x, channels, norms);
+                (out, at.output(), Saved::Unit(saved))
             }
             Kind::Head => {
                 let rows = Rows {
                     data: x,
                     stride: channels,
                 };
-                let (out, saved) = head::forward(at, rows, self.conv(0), epsilon);
-                (out, [1, 1], saved.norm.statistics(), Saved::Head(saved))
+                let (out, saved) = head::forward(at, rows, self.conv(0), norms);
+                (out, [1, 1], Saved::Head(saved))
             }
         };
         let [height, width] = size;
@@ -185,12 +178,26 @@ impl Operation {
             Kind::Head => tensor(output.into_bytes(), &[images, channels]),
             _ => from_rows(output, [images, channels, height, width]),
         };
-        let count = statistics.len();
-        let statistics = tensor(Bytes::from_elems(statistics), &[count]);
+        let statistics = match running {
+            Some(running) => running,
+            None => {
+                let statistics = self.statistics(&saved);
+                let count = statistics.len();
+                tensor(Bytes::from_elems(statistics), &[count])
+            }
+        };
         Forward {
             output,
             statistics,
             saved,
+        }
+    }
+
+    fn statistics(&self, saved: &Saved) -> Vec<f32> {
+        match saved {
+            Saved::Stem(saved) => saved.normed.norm.statistics(),
+            Saved::Unit(saved) => self.unit().statistics(saved),
+            Saved::Head(saved) => saved.norm.statistics(),
         }
     }
 

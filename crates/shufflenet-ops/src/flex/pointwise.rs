@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
-use super::norm::{Moments, Norm, NormBackward};
+use super::norm::{Moments, Norm, NormBackward, Statistics};
 use super::pool::Buffer;
 use super::rows::{NormGradient, Prefetch, Rows};
 use super::weights::ConvNorm;
@@ -35,17 +35,18 @@ pub(crate) struct InputGradientOf<'a> {
 }
 
 /// A 1x1 convolution with the statistics of its output. `weight` is packed as
-/// [`weights::transposed`] does.
+/// [`weights::transposed`] does; `left_out` is what its input lacks, as seen in its output.
 pub(crate) fn forward(
     at: Geometry,
     pixels: usize,
     x: Rows,
     conv: ConvNorm,
     weight: &[f32],
-    epsilon: f64,
+    statistics: &mut Statistics,
+    left_out: Option<&[f64]>,
 ) -> Normed {
     let (isa, inner, columns) = (at.isa, conv.inputs(), conv.outputs());
-    let block = block_rows(inner, columns);
+    let (block, of_batch) = (block_rows(inner, columns), statistics.of_batch());
     let mut y = Buffer::any(at.images * pixels * columns);
     let moments: Vec<Moments> = y
         .par_chunks_mut(at.part * pixels * columns)
@@ -68,36 +69,54 @@ pub(crate) fn forward(
                     out_row: columns,
                     accumulate: false,
                 });
-                moments.add(
-                    isa,
-                    rows,
-                    Rows {
-                        data: out,
-                        stride: columns,
-                    },
-                );
+                if of_batch {
+                    moments.add(
+                        isa,
+                        rows,
+                        Rows {
+                            data: out,
+                            stride: columns,
+                        },
+                    );
+                }
             }
             moments
         })
         .collect();
-    let norm = Norm::new(isa, &moments, conv.gamma, conv.beta, epsilon);
+    let norm = statistics.next(isa, conv, &moments, left_out);
     Normed { y, norm }
 }
 
-/// The backward of [`forward`] from the gradient `g` behind its batch norm: the input's goes into
-/// `dx`, the weight's comes back as one `[inputs][outputs]` for each part. `weight` is packed as
-/// [`weights::padded`] does.
+/// What the backward of [`forward`] starts from.
+#[derive(Clone, Copy)]
+pub(crate) struct Backward<'a> {
+    pub conv: ConvNorm<'a>,
+    /// Packed as [`padded`](super::weights::padded) does.
+    pub weight: &'a [f32],
+    /// What the forward gave.
+    pub saved: &'a Normed,
+    /// The backward of its batch norm.
+    pub norm: &'a NormBackward,
+    /// The gradient behind that.
+    pub g: Rows<'a>,
+}
+
+/// The backward of [`forward`]: the input's gradient goes into `dx`, the weight's comes back as one
+/// `[inputs][outputs]`, rows padded, for each part.
 pub(crate) fn backward(
     at: Geometry,
     pixels: usize,
     x: Rows,
-    conv: ConvNorm,
-    weight: &[f32],
-    saved: &Normed,
-    norm: &NormBackward,
-    g: Rows,
+    from: Backward,
     dx: &mut InputGradientOf,
 ) -> Vec<Buffer> {
+    let Backward {
+        conv,
+        weight,
+        saved,
+        norm,
+        g,
+    } = from;
     let (isa, inputs, outputs) = (at.isa, conv.inputs(), conv.outputs());
     let block = block_rows(inputs, outputs);
     let (padded, stride, accumulate) = (isa.padded(outputs), dx.stride, dx.accumulate);

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::depthwise::{Fill, FillMap, MapShape};
 use super::geometry::Geometry;
 use super::matmul::Matmul;
-use super::norm::{GradientMoments, Moments, Norm};
+use super::norm::{GradientMoments, Moments, Statistics};
 use super::pointwise::{ConvNormGradient, Normed};
 use super::pool::Buffer;
 use super::pooling::{MaxPool, MaxPoolGradient, pooled};
@@ -50,8 +50,8 @@ impl Stem<'_> {
     }
 
     /// Rows of the output from images, `[batch][channels][height][width]`.
-    pub fn forward(&self, images: &[f32], epsilon: f64) -> (Buffer, Saved) {
-        let normed = self.convolve(images, epsilon);
+    pub fn forward(&self, images: &[f32], statistics: &mut Statistics) -> (Buffer, Saved) {
+        let normed = self.convolve(images, statistics);
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
         let Normed { y, norm } = &normed;
@@ -222,10 +222,11 @@ impl Stem<'_> {
         }
     }
 
-    fn convolve(&self, images: &[f32], epsilon: f64) -> Normed {
+    fn convolve(&self, images: &[f32], statistics: &mut Statistics) -> Normed {
         let (at, columns, inner) = (self.at, self.conv.outputs(), 9 * self.channels);
         let isa = at.isa;
         let weight = weights::transposed(isa, &self.from_burn(), inner, None);
+        let of_batch = statistics.of_batch();
         let image = at.pixels_out() * columns;
         let mut y = Buffer::any(at.images * image);
         let moments: Vec<Moments> = y
@@ -249,19 +250,21 @@ impl Stem<'_> {
                         out_row: columns,
                         accumulate: false,
                     });
-                    moments.add(
-                        isa,
-                        rows,
-                        Rows {
-                            data: out,
-                            stride: columns,
-                        },
-                    );
+                    if of_batch {
+                        moments.add(
+                            isa,
+                            rows,
+                            Rows {
+                                data: out,
+                                stride: columns,
+                            },
+                        );
+                    }
                 });
                 moments
             })
             .collect();
-        let norm = Norm::new(isa, &moments, self.conv.gamma, self.conv.beta, epsilon);
+        let norm = statistics.next(isa, self.conv, &moments, None);
         Normed { y, norm }
     }
 

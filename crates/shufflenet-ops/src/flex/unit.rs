@@ -8,6 +8,7 @@
 use super::branch::{Branch, Gradients, Saved};
 use super::geometry::Geometry;
 use super::join::{self, Side};
+use super::norm::Statistics;
 use super::pointwise::InputGradientOf;
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -31,16 +32,6 @@ pub(crate) enum Unit<'a> {
     },
 }
 
-/// What the forward pass gives.
-pub(crate) struct Forward {
-    /// Rows of the output.
-    pub out: Buffer,
-    /// Mean and unbiased variance of each batch norm, one after the other: of the right branch's
-    /// three, then of the left branch's two, where there is one.
-    pub statistics: Vec<f32>,
-    pub saved: UnitSaved,
-}
-
 /// What the backward needs: of the right branch, and of the left where there is one.
 pub(crate) struct UnitSaved {
     right: Saved,
@@ -48,40 +39,45 @@ pub(crate) struct UnitSaved {
 }
 
 impl Unit<'_> {
-    /// `x` holds `channels` values a row.
-    pub fn forward(&self, at: Geometry, x: &[f32], channels: usize, epsilon: f64) -> Forward {
+    /// Rows of the output, and what the backward needs. `x` holds `channels` values a row.
+    pub fn forward(
+        &self,
+        at: Geometry,
+        x: &[f32],
+        channels: usize,
+        statistics: &mut Statistics,
+    ) -> (Buffer, UnitSaved) {
         let x = Rows {
             data: x,
             stride: channels,
         };
-        let mut statistics = Vec::new();
         let saved = match self {
             Self::Basic { left, right, .. } => UnitSaved {
-                right: right.forward(at, behind(x, *left), epsilon),
+                right: right.forward(at, behind(x, *left), statistics),
                 left: None,
             },
             Self::Downsample { left, right, .. } => UnitSaved {
-                right: right.forward(at, x, epsilon),
-                left: Some(left.forward(at, x, epsilon)),
+                right: right.forward(at, x, statistics),
+                left: Some(left.forward(at, x, statistics)),
             },
         };
-        let branches = match self {
-            Self::Basic { right, .. } => [Some((right, &saved.right)), None],
-            Self::Downsample { left, right, .. } => [
-                Some((right, &saved.right)),
-                saved.left.as_ref().map(|saved| (left, saved)),
-            ],
-        };
-        for (branch, saved) in branches.into_iter().flatten() {
-            collect_statistics(branch, saved, &mut statistics);
-        }
         let (sides, _) = self.sides(x, &saved);
         let out = join::forward(at, &sides);
-        Forward {
-            out,
-            statistics,
-            saved,
-        }
+        (out, saved)
+    }
+
+    /// Mean and unbiased variance of each batch norm, one after the other: of the right branch's
+    /// three, then of the left branch's two, where there is one.
+    pub fn statistics(&self, saved: &UnitSaved) -> Vec<f32> {
+        let branches = match self {
+            Self::Basic { right, .. } => [Some((right, &saved.right)), None],
+            Self::Downsample { left, right, .. } => {
+                let left = saved.left.as_ref().map(|saved| (left, saved));
+                [Some((right, &saved.right)), left]
+            }
+        };
+        let of_branch = |(branch, saved): (&Branch, &Saved)| branch.statistics(saved);
+        branches.into_iter().flatten().flat_map(of_branch).collect()
     }
 
     /// The two sides in the order of their concatenation, and the input's column that each side
@@ -184,13 +180,4 @@ fn behind(x: Rows, column: usize) -> Rows {
         data: &x.data[column..],
         stride: x.stride,
     }
-}
-
-fn collect_statistics(branch: &Branch, saved: &Saved, into: &mut Vec<f32>) {
-    if let Some(first) = &saved.pointwise1 {
-        into.extend(first.norm.statistics());
-    }
-    into.extend(saved.depthwise.norm.statistics());
-    into.extend(branch.true_mean(saved));
-    into.extend(saved.pointwise2.norm.unbiased_variance());
 }
