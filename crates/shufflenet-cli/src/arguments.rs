@@ -22,6 +22,8 @@ pub enum Command {
     Eval(Eval),
     /// Print a network layer by layer: output shapes, parameters, multiply-adds
     Summary(Summary),
+    /// Time training, inference or data loading on this machine
+    Bench(Bench),
     /// List what this build can run on, and what it finds on this machine
     Devices,
 }
@@ -78,9 +80,9 @@ pub struct Eval {
     pub json: bool,
 }
 
-/// `shufflenet summary`
+/// Which network: an experiment's, or one of flags.
 #[derive(Args)]
-pub struct Summary {
+pub struct Network {
     /// The experiment whose network it is [default: a network of the flags below alone]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -99,16 +101,9 @@ pub struct Summary {
     /// Any other key, as in --set model.split_ratio=0.25; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     overrides: Vec<String>,
-    /// Channels, height and width of an image, as in 3x32x32 [default: 32x32 for the cifar stem, else
-    /// 224x224]
-    #[arg(long, value_name = "CxHxW", value_parser = image_size)]
-    pub input: Option<[usize; 3]>,
-    /// Print one JSON object on standard output and nothing else
-    #[arg(long)]
-    pub json: bool,
 }
 
-impl Summary {
+impl Network {
     /// The flags that stand for keys, as overrides.
     pub fn overrides(&self) -> Vec<String> {
         let flags = [
@@ -125,9 +120,61 @@ impl Summary {
     }
 }
 
+/// `shufflenet summary`
+#[derive(Args)]
+pub struct Summary {
+    #[command(flatten)]
+    pub network: Network,
+    /// Channels, height and width of an image, as in 3x32x32 [default: 32x32 for the cifar stem, else
+    /// 224x224]
+    #[arg(long, value_name = "CxHxW", value_parser = image_size)]
+    pub input: Option<[usize; 3]>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Reads `3x32x32`.
 fn image_size(text: &str) -> Result<[usize; 3], String> {
     let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
     let sizes = sizes.ok().and_then(|sizes| sizes.try_into().ok());
     sizes.ok_or_else(|| "channels, height and width are accepted, as in 3x32x32".into())
+}
+
+/// `shufflenet bench`
+#[derive(Args)]
+pub struct Bench {
+    /// What to time
+    pub work: Work,
+    #[command(flatten)]
+    pub network: Network,
+    /// Images in a batch [default: the experiment's, or 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+    /// Height and width of the images [default: 32 for the cifar stem, else 224]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub size: Option<u16>,
+    /// Steps to time
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub steps: u16,
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
+    pub device: String,
+    /// CPU threads [default: what this machine or container allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `shufflenet bench` times.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// Training steps on noise
+    Train,
+    /// Inference on noise
+    Infer,
+    /// Loading of an experiment's training batches (needs --config)
+    Data,
 }

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Command, Eval, Summary, Train};
+use arguments::{Arguments, Bench, Command, Eval, Summary, Train, Work};
 use clap::Parser;
+use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::console::{Console, describe, thousands};
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
@@ -22,9 +23,20 @@ use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, setti
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// mimalloc would give memory back after ten milliseconds of rest, a tenth of a step, and have the
+/// kernel zero it again at the next.
+#[expect(unsafe_code, reason = "an option of a C library")]
+fn keep_memory() {
+    /// `mi_option_purge_delay` of mimalloc.h, which the binding leaves out.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: mimalloc takes any value of this option; a negative one means never.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+}
+
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    keep_memory();
     keep_defaults_on_the_cpu();
     match run(Arguments::parse()) {
         Ok(code) => code,
@@ -55,6 +67,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Train(arguments) => train(&arguments),
         Command::Eval(arguments) => eval(&arguments),
         Command::Summary(arguments) => summary(&arguments),
+        Command::Bench(arguments) => bench(&arguments),
         Command::Devices => devices(),
     }
 }
@@ -128,9 +141,35 @@ fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
     ))
 }
 
+fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let (config, overrides) = (
+        arguments.network.config.as_deref(),
+        arguments.network.overrides(),
+    );
+    let mut workload = Workload::new(settings::load_model(config, &overrides)?, &arguments.device);
+    workload.steps = usize::from(arguments.steps);
+    if let Some(size) = arguments.size {
+        workload.size = [usize::from(size); 2];
+    }
+    if let Some(batch) = arguments.batch {
+        workload.batch = usize::from(batch);
+    }
+    let report = match (arguments.work, config) {
+        (Work::Train, _) => bench::train(&workload)?,
+        (Work::Infer, _) => bench::infer(&workload)?,
+        (Work::Data, Some(config)) => bench::data(&settings::load(config, &overrides)?, &workload)?,
+        (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
+    };
+    match arguments.json {
+        true => print(&format!("{}\n", serde_json::to_string(&report)?)),
+        false => print(&report.to_string()),
+    }
+}
+
 fn summary(arguments: &Summary) -> anyhow::Result<ExitCode> {
-    let config = arguments.config.as_deref();
-    let summary = summarise(config, &arguments.overrides(), arguments.input)?;
+    let config = arguments.network.config.as_deref();
+    let summary = summarise(config, &arguments.network.overrides(), arguments.input)?;
     print(&match arguments.json {
         true => format!("{}\n", serde_json::to_string(&summary)?),
         false => format!("{summary}\n"),

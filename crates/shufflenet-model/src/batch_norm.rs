@@ -16,6 +16,7 @@
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, module};
 use shufflenet_ops::batch_norm_train;
+use shufflenet_ops::training::BatchStatistics;
 
 /// Added to the variance under the root: PyTorch's `eps`.
 pub const EPSILON: f64 = 1e-5;
@@ -60,15 +61,26 @@ impl BatchNorm {
     /// [`ModelConfig::check_training_batch`](crate::ModelConfig::check_training_batch) first.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
-        if !(x.device().is_autodiff() && self.training.is_enabled()) {
+        if !self.is_training(&x) {
             let mean = self.running_mean.value_sync().to_device(&x.device());
             let variance = self.running_var.value_sync().to_device(&x.device());
             return module::batch_norm(x, gamma, beta, mean, variance, EPSILON);
         }
         let batch = batch_norm_train(x, gamma, beta, EPSILON);
+        let (mean, variance) = (batch.mean, batch.variance);
+        self.follow(BatchStatistics { mean, variance });
+        batch.output
+    }
+
+    /// Whether `x` is normalised by its own statistics, not by the running ones.
+    pub fn is_training(&self, x: &Tensor<4>) -> bool {
+        x.device().is_autodiff() && self.training.is_enabled()
+    }
+
+    /// Moves the running statistics towards a batch's.
+    pub fn follow(&self, batch: BatchStatistics) {
         follow(&self.running_mean, batch.mean);
         follow(&self.running_var, batch.variance);
-        batch.output
     }
 
     /// Gives this module running statistics of its own.

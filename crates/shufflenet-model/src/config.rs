@@ -183,6 +183,14 @@ impl From<Scale> for f64 {
 }
 
 impl Stem {
+    /// Height and width of the images that it was made for.
+    pub const fn customary_size(self) -> usize {
+        match self {
+            Self::Imagenet | Self::Seed => 224,
+            Self::Cifar => 32,
+        }
+    }
+
     /// Stride of the convolution, which is 3x3 and padded by 1.
     pub(crate) const fn stride(self) -> usize {
         match self {

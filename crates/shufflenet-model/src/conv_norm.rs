@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation};
+use shufflenet_ops::training::{self, ConvNormWeights, Output};
 
 use crate::batch_norm::BatchNorm;
 use crate::initialise::Initialiser;
@@ -63,6 +64,37 @@ impl ConvNorm {
         let y = self.norm.forward(self.conv.forward(x));
         if self.relu { activation::relu(y) } else { y }
     }
+
+    /// What an operation that fuses this with its neighbours takes.
+    pub(crate) fn weights(&self) -> ConvNormWeights {
+        ConvNormWeights {
+            weight: self.conv.weight.val(),
+            gamma: self.norm.gamma.val(),
+            beta: self.norm.beta.val(),
+        }
+    }
+}
+
+/// Whether a kernel can do what these do to `x`: all of them train, on a device that has one.
+pub(crate) fn has_kernel<'a>(
+    convolutions: impl IntoIterator<Item = &'a ConvNorm>,
+    x: &Tensor<4>,
+) -> bool {
+    training::serves(x)
+        && convolutions
+            .into_iter()
+            .all(|conv| conv.norm.is_training(x))
+}
+
+/// A kernel's output, after the running statistics have followed the batch's.
+pub(crate) fn settle<'a, const D: usize>(
+    kernel: Output<D>,
+    convolutions: impl IntoIterator<Item = &'a ConvNorm>,
+) -> Tensor<D> {
+    for (conv, statistics) in convolutions.into_iter().zip(kernel.statistics) {
+        conv.norm.follow(statistics);
+    }
+    kernel.output
 }
 
 /// A convolution without bias whose padding keeps the map's size at stride 1.

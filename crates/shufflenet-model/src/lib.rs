@@ -78,5 +78,6 @@ pub mod weights;
 pub use config::{Layout, ModelConfig, Scale, Stem};
 pub use error::ModelError;
 pub use network::ShuffleNetV2;
+pub use shufflenet_ops::Isa;
 pub use summary::Summary;
 pub use weights::{WeightsError, load_safetensors, num_parameters, parameters, to_safetensors};

@@ -10,10 +10,11 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use shufflenet_ops::training;
 
-use crate::batch_norm::BatchNorm;
+use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::config::{Layout, ModelConfig};
-use crate::conv_norm::ConvNorm;
+use crate::conv_norm::{ConvNorm, has_kernel, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
@@ -107,12 +108,31 @@ impl ShuffleNetV2 {
     /// # Panics
     /// As [`Self::forward`].
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        let mut x = self.stem.forward(images);
-        if let Some(pool) = &self.pool {
-            x = pool.forward(x);
+        let x = self.forward_stem(images);
+        let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
+        self.forward_head(x)
+    }
+
+    /// Convolution and pooling, one kernel where there is one.
+    fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
+        if has_kernel([&self.stem], &images) {
+            let (weights, kind) = (self.stem.weights(), self.config.stem());
+            let (stride, pool) = (kind.stride(), kind.pool_padding());
+            let stem = training::stem(images, weights, stride, pool, EPSILON);
+            return settle(stem, [&self.stem]);
         }
-        for stage in &self.stages {
-            x = stage.forward(x);
+        let x = self.stem.forward(images);
+        match &self.pool {
+            Some(pool) => pool.forward(x),
+            None => x,
+        }
+    }
+
+    /// The last convolution, averaged over the map; one kernel where there is one.
+    fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
+        if has_kernel([&self.last], &x) {
+            let head = training::head(x, self.last.weights(), EPSILON);
+            return settle(head, [&self.last]);
         }
         global_average(self.last.forward(x))
     }

@@ -21,13 +21,18 @@
 //! map and double the channels. The layouts differ in numbers only: how wide a branch is, which
 //! comes first in the concatenation, and whether the right branch's input is added to its output.
 //! What is in parentheses are switches, drawn where the paper's appendix has them.
+//!
+//! Each unit is here in plain Burn operations (`plain`), which is what it *means*. Where
+//! [`shufflenet_ops`] has a kernel for the whole unit, training takes that: the same function, held
+//! to the plain one by tests, several times as fast.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use shufflenet_ops::channel_shuffle;
+use shufflenet_ops::training::{self, BranchWeights};
 
-use crate::batch_norm::BatchNorm;
-use crate::conv_norm::ConvNorm;
+use crate::batch_norm::{BatchNorm, EPSILON};
+use crate::conv_norm::{ConvNorm, has_kernel, settle};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
 use crate::squeeze_excitation::SqueezeExcitation;
@@ -84,6 +89,18 @@ impl Branch {
         let all = convolutions.into_iter().chain(squeezing);
         all.map(|convolution| &mut convolution.norm)
     }
+
+    fn convolutions(&self) -> [&ConvNorm; 3] {
+        [&self.pointwise1, &self.depthwise, &self.pointwise2]
+    }
+
+    fn weights(&self) -> BranchWeights {
+        BranchWeights {
+            pointwise1: self.pointwise1.weights(),
+            depthwise: self.depthwise.weights(),
+            pointwise2: self.pointwise2.weights(),
+        }
+    }
 }
 
 /// The stride-1 unit, figure 3 (c): splits the channels and transforms the right part.
@@ -113,6 +130,17 @@ impl BasicUnit {
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let convolutions = || self.right.convolutions().into_iter();
+        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
+            return self.plain(x);
+        }
+        let right = self.right.weights();
+        let unit = training::basic_unit(x, right, self.left_channels, self.residual, EPSILON);
+        settle(unit, convolutions())
+    }
+
+    /// The unit in plain Burn operations.
+    fn plain(&self, x: Tensor<4>) -> Tensor<4> {
         let right_channels = x.dims()[1] - self.left_channels;
         let left = x.clone().narrow(1, 0, self.left_channels);
         let right = x.narrow(1, self.left_channels, right_channels);
@@ -158,6 +186,18 @@ impl DownsampleUnit {
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, 2 * branch, ceil(height / 2), ceil(width / 2)]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let left = [&self.left_depthwise, &self.left_pointwise];
+        let convolutions = || self.right.convolutions().into_iter().chain(left);
+        if self.right.squeeze_excitation.is_some() || !has_kernel(convolutions(), &x) {
+            return self.plain(x);
+        }
+        let (right, left) = (self.right.weights(), left.map(ConvNorm::weights));
+        let unit = training::downsample_unit(x, right, left, self.right_first, EPSILON);
+        settle(unit, convolutions())
+    }
+
+    /// The unit in plain Burn operations.
+    fn plain(&self, x: Tensor<4>) -> Tensor<4> {
         let left = self.left_depthwise.forward(x.clone());
         let left = self.left_pointwise.forward(left);
         let right = self.right.forward(x);
@@ -169,3 +209,6 @@ impl DownsampleUnit {
         channel_shuffle(Tensor::cat(branches, 1), BRANCHES)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,14 @@
 //! is fixed by its equation and its tests, not by how it is computed.
 
 pub mod batch_norm;
+#[expect(
+    unsafe_code,
+    reason = "vector instructions; every block says why it is sound"
+)]
+mod flex;
 pub mod shuffle;
+pub mod training;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};
+pub use flex::simd::Isa;
 pub use shuffle::channel_shuffle;

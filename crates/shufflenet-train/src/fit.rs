@@ -10,21 +10,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
-use burn::train::{Interrupter, TrainStep};
+use burn::train::Interrupter;
 use shufflenet_data::Batch;
 use shufflenet_data::random::step_seed;
-use shufflenet_model::{
-    ShuffleNetV2, load_safetensors, num_parameters, parameters, to_safetensors,
-};
+use shufflenet_model::{load_safetensors, num_parameters, parameters, to_safetensors};
 
 use crate::checkpoint::{self, Best, Checkpoint, Description, Progress};
-use crate::classifier::{Classifier, Images};
 use crate::console::{Console, describe, duration, thousands};
 use crate::error::TrainError;
 use crate::evaluate::{restore, score};
 use crate::experiment::Experiment;
+use crate::learner::Learner;
 use crate::machine::Environment;
 use crate::metrics_log::{Line, MetricsLog};
 use crate::pace::Pace;
@@ -56,8 +53,7 @@ pub enum Outcome {
 
 /// All that a step changes.
 struct State {
-    classifier: Classifier,
-    optimizer: ModuleOptimizer,
+    learner: Learner,
     progress: Progress,
 }
 
@@ -117,7 +113,7 @@ pub fn fit(
         interrupter,
     };
     let state = run.start(options.existing, console)?;
-    let parameters = num_parameters(&state.classifier.network);
+    let parameters = num_parameters(&state.learner.classifier.network);
     for line in preflight::introduce(
         experiment,
         &run.sources,
@@ -136,9 +132,8 @@ impl Run<'_> {
     /// Fresh weights, or the newest intact checkpoint's.
     fn start(&self, existing: Existing, console: &Console) -> Result<State, TrainError> {
         let seed = self.experiment.train.seed;
-        let training = self.device.clone().autodiff();
-        let network = ShuffleNetV2::new(&self.experiment.model, seed, &training)?;
-        let optimizer = optimizer::build(&self.experiment.optimizer);
+        let (model, optimizer) = (&self.experiment.model, &self.experiment.optimizer);
+        let mut learner = Learner::new(model, optimizer, seed, &self.device)?;
         let root = self.folder.checkpoints();
         let saved = match existing {
             Existing::Resume => checkpoint::newest(&root)?,
@@ -149,8 +144,7 @@ impl Run<'_> {
                 console.line("resume     nothing is saved yet: starting afresh");
             }
             return Ok(State {
-                classifier: Classifier { network },
-                optimizer,
+                learner,
                 progress: Progress::default(),
             });
         };
@@ -158,11 +152,12 @@ impl Run<'_> {
             console.line(&format!("resume     passing over {error}"));
         }
         let refuse = |message: String| TrainError::checkpoint(&root, message);
-        let network =
-            load_safetensors(network, &saved.weights).map_err(|error| refuse(error.to_string()))?;
-        let names = parameters(&network);
-        let optimizer = optimizer::load_safetensors(optimizer, &saved.optimizer, &names)
-            .map_err(|error| refuse(format!("optimizer state: {error}")))?;
+        learner.classifier.network = load_safetensors(learner.classifier.network, &saved.weights)
+            .map_err(|error| refuse(error.to_string()))?;
+        let names = parameters(&learner.classifier.network);
+        learner.optimizer =
+            optimizer::load_safetensors(learner.optimizer, &saved.optimizer, &names)
+                .map_err(|error| refuse(format!("optimizer state: {error}")))?;
         let progress = saved.progress;
         console.line(&format!(
             "resume     at step {} of {}, epoch {}",
@@ -170,11 +165,7 @@ impl Run<'_> {
             self.total_steps,
             progress.epochs + 1
         ));
-        Ok(State {
-            classifier: Classifier { network },
-            optimizer,
-            progress,
-        })
+        Ok(State { learner, progress })
     }
 
     fn train(
@@ -272,15 +263,12 @@ impl Run<'_> {
     fn step(&self, state: &mut State, batch: Batch) -> Result<usize, TrainError> {
         let progress = &mut state.progress;
         let rate = self.schedule.rate(progress.step);
-        let labels = batch.labels.clone();
-        let images = Images::new(batch, &self.device.clone().autodiff());
         if self.experiment.model.dropout > 0.0 {
             let seed = step_seed(self.experiment.train.seed, progress.step as u64);
             self.device.seed(seed);
         }
-        let output = TrainStep::step(&state.classifier, images);
-        let mut batch = Tally::default();
-        batch.add(&output.item.to_host()?, &labels);
+        let images = batch.len();
+        let batch = state.learner.step(batch, rate)?;
         if !batch.loss.is_finite() {
             return Err(TrainError::Diverged {
                 loss: batch.metrics().loss,
@@ -289,12 +277,10 @@ impl Run<'_> {
                 lr: rate,
             });
         }
-        let classifier = state.classifier.clone();
-        state.classifier = state.optimizer.step(rate, classifier, output.grads);
         progress.tally.merge(&batch);
         progress.step += 1;
         progress.batch += 1;
-        Ok(labels.len())
+        Ok(images)
     }
 
     /// The rate of the step last taken.
@@ -305,7 +291,7 @@ impl Run<'_> {
     /// The network as it stands, over the records that choose the best epoch; with images per second.
     fn evaluate(&self, state: &State) -> Result<Option<(Metrics, f64)>, TrainError> {
         let start = Instant::now();
-        let classifier = state.classifier.valid();
+        let classifier = state.learner.classifier.valid();
         let loader = &self.sources.evaluation;
         let tally = score(&classifier, loader, &self.device, self.interrupter)?;
         Ok(tally.map(|tally| {
@@ -360,13 +346,13 @@ impl Run<'_> {
 
     fn save(&self, state: &mut State, log: &MetricsLog) -> Result<String, TrainError> {
         state.progress.metrics_bytes = log.sync()?;
-        let network = &state.classifier.network;
+        let network = &state.learner.classifier.network;
         let encode = |what: &'static str, message: String| TrainError::Encode { what, message };
         let names = parameters(network);
         let checkpoint = Checkpoint {
             weights: to_safetensors(network)
                 .map_err(|error| encode("the weights", error.to_string()))?,
-            optimizer: optimizer::to_safetensors(&state.optimizer, &names)
+            optimizer: optimizer::to_safetensors(&state.learner.optimizer, &names)
                 .map_err(|error| encode("the optimizer's state", error))?,
             progress: state.progress.clone(),
             description: self.description.clone(),

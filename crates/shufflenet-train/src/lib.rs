@@ -4,6 +4,7 @@
 //! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network. The `shufflenet` binary only turns arguments
 //! into calls of these.
 
+pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
 pub mod console;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod fit;
+pub mod learner;
 pub mod machine;
 pub mod metrics_log;
 pub mod optimizer;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use shufflenet_model::Isa;
 
 /// Where and how a run was started.
 #[derive(Serialize)]
@@ -14,7 +15,7 @@ pub struct Environment {
     device: String,
     threads: usize,
     cpu: String,
-    /// Widest vector instructions that the CPU kernels may choose at run time.
+    /// Vector instructions that the CPU kernels chose at run time.
     dispatch: &'static str,
 }
 
@@ -60,20 +61,26 @@ pub fn cpu() -> String {
     }
 }
 
+/// Most memory that this process has had at once, in MB (10^6 bytes); Linux says so.
+pub fn peak_memory_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024.0 / 1e6)
+}
+
 /// Threads that this process may run at once: affinity and container quota are respected.
 pub fn available_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What the kernels were dispatched to: `SHUFFLENET_ISA` may narrow it.
 fn dispatch() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return "AVX-512";
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return "AVX2";
-        }
+    match Isa::detected() {
+        Isa::Avx512 => "AVX-512",
+        Isa::Avx2 => "AVX2",
+        Isa::Portable => "portable",
     }
-    "portable"
 }

@@ -73,6 +73,20 @@ pub fn to_toml(experiment: &Experiment) -> Result<String, TrainError> {
     })
 }
 
+/// A network from flags of the command line, `(key of [model], value)`, the rest by default.
+///
+/// # Errors
+/// [`TrainError::Config`], as for a configuration file.
+pub fn model(flags: &[(&str, &Option<String>)]) -> Result<ModelConfig, TrainError> {
+    let mut table = Table::new();
+    for (key, value) in flags {
+        if let Some(value) = value {
+            table.insert((*key).into(), literal(value));
+        }
+    }
+    parse(table, "the command line")
+}
+
 fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
@@ -136,11 +150,7 @@ fn assign(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     let (path, text) = assignment
         .split_once('=')
         .ok_or_else(|| malformed("expected key.path=value".into()))?;
-    let value = match format!("value = {text}").parse::<Table>() {
-        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
-        _ => None,
-    };
-    let value = value.unwrap_or_else(|| Value::String(text.into()));
+    let value = literal(text);
     let keys: Vec<&str> = path.trim().split('.').collect();
     let (last, sections) = keys
         .split_last()
@@ -156,6 +166,15 @@ fn assign(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
     }
     section.insert((*last).into(), value);
     Ok(())
+}
+
+/// A value as TOML has it; what is none is a string.
+fn literal(text: &str) -> Value {
+    let value = match format!("value = {text}").parse::<Table>() {
+        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
+        _ => None,
+    };
+    value.unwrap_or_else(|| Value::String(text.into()))
 }
 
 #[cfg(test)]

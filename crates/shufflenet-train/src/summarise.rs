@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shufflenet_model::{ShuffleNetV2, Stem, Summary};
+use shufflenet_model::{ShuffleNetV2, Summary};
 
 use crate::error::TrainError;
 use crate::{device, settings};
@@ -24,8 +24,7 @@ pub fn summarise(
             model.input_channels = channels;
             [height, width]
         }
-        (None, Stem::Cifar) => [32, 32],
-        (None, Stem::Imagenet | Stem::Seed) => [224, 224],
+        (None, stem) => [stem.customary_size(); 2],
     };
     model.validate(height, width)?;
     let network = ShuffleNetV2::new(&model, 0, &device::open(device::DEFAULT)?)?;

@@ -1,0 +1,251 @@
+//! The kernels against the plain units: output, every gradient, running statistics.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Distribution, Tensor};
+
+use super::*;
+
+/// Norm of the difference over the norm.
+fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
+    let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+    norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
+}
+
+fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.3, 1.0), device)
+}
+
+/// Every parameter's gradient, and the input's, of a loss that weighs each output differently.
+fn gradients<M: Module>(
+    unit: &M,
+    forward: impl Fn(&M, Tensor<4>) -> Tensor<4>,
+    x: &Tensor<4>,
+) -> (Tensor<4>, Tensor<4>, GradientsParams) {
+    let x = x.clone().detach().require_grad();
+    let output = forward(unit, x.clone());
+    let weights = {
+        output.device().seed(11);
+        noise(output.dims(), &output.device())
+    };
+    let mut gradients = (output.clone() * weights).sum().backward();
+    let dx = x.grad_remove(&mut gradients).unwrap();
+    (
+        output.inner(),
+        dx,
+        GradientsParams::from_grads(gradients, unit),
+    )
+}
+
+/// A unit's convolutions, with gammas and betas unlike their initial ones.
+fn perturbed<'a>(convolutions: impl Iterator<Item = &'a mut ConvNorm>) {
+    for conv in convolutions {
+        let norm = &mut conv.norm;
+        let perturb = |x: Tensor<1>| {
+            let noise = noise(x.dims(), &x.device()) * 0.3;
+            (x + noise).detach().require_grad()
+        };
+        norm.gamma = norm.gamma.clone().map(perturb);
+        norm.beta = norm.beta.clone().map(perturb);
+    }
+}
+
+/// On a 1x1 map a depthwise weight is a factor that the batch norm after it takes out again: its
+/// gradient is what rounding leaves of zero, and compares less well.
+fn tolerance(x: &Tensor<4>) -> f32 {
+    let [.., height, width] = x.dims();
+    if height * width == 1 { 3e-4 } else { 2e-5 }
+}
+
+fn compare<M: Module + Clone>(
+    unit: &M,
+    plain: fn(&M, Tensor<4>) -> Tensor<4>,
+    fused: fn(&M, Tensor<4>) -> Tensor<4>,
+    convolutions: fn(&M) -> Vec<&ConvNorm>,
+    x: &Tensor<4>,
+    what: &str,
+) {
+    let statistics = |unit: &M| -> Vec<Tensor<1>> {
+        let of = |conv: &ConvNorm| {
+            [
+                conv.norm.running_mean.value_sync(),
+                conv.norm.running_var.value_sync(),
+            ]
+        };
+        convolutions(unit).into_iter().flat_map(of).collect()
+    };
+    let before = statistics(unit);
+    let (expected, expected_dx, expected_gradients) = gradients(unit, plain, x);
+    let expected_statistics = statistics(unit);
+    for (conv, values) in convolutions(unit).into_iter().zip(before.chunks(2)) {
+        conv.norm.running_mean.update(values[0].clone());
+        conv.norm.running_var.update(values[1].clone());
+    }
+    let (actual, actual_dx, actual_gradients) = gradients(unit, fused, x);
+    let tolerance = tolerance(x);
+    let close = |error: f32, name: &str| assert!(error < tolerance, "{what}, {name}: {error:e}");
+    close(distance(&actual, &expected), "output");
+    close(distance(&actual_dx, &expected_dx), "input gradient");
+    for (i, (a, b)) in statistics(unit)
+        .iter()
+        .zip(&expected_statistics)
+        .enumerate()
+    {
+        close(distance(a, b), &format!("running statistic {i}"));
+    }
+    for (i, conv) in convolutions(unit).into_iter().enumerate() {
+        let gradient = |gradients: &GradientsParams, id| gradients.get::<1>(id).unwrap();
+        let weight = conv.conv.weight.id;
+        let [a, b] = [&actual_gradients, &expected_gradients].map(|g| g.get::<4>(weight).unwrap());
+        close(distance(&a, &b), &format!("weight {i}"));
+        let gamma = conv.norm.gamma.id;
+        let [a, b] = [&actual_gradients, &expected_gradients].map(|g| gradient(g, gamma));
+        close(distance(&a, &b), &format!("gamma {i}"));
+        // A beta before a linear convolution and the next batch norm has no effect: its gradient is
+        // zero but for rounding, so the scale of comparison is gamma's.
+        let scale = b.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+        let [a, b] =
+            [&actual_gradients, &expected_gradients].map(|g| gradient(g, conv.norm.beta.id));
+        let error = (a - b).powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+        close(error / scale, &format!("beta {i}"));
+    }
+}
+
+fn basic_convolutions(unit: &BasicUnit) -> Vec<&ConvNorm> {
+    unit.right.convolutions().into()
+}
+
+fn downsample_convolutions(unit: &DownsampleUnit) -> Vec<&ConvNorm> {
+    let left = [&unit.left_depthwise, &unit.left_pointwise];
+    unit.right.convolutions().into_iter().chain(left).collect()
+}
+
+#[test]
+fn the_stride_1_kernel_is_the_plain_unit() {
+    let device = Device::flex().autodiff();
+    // Inputs, outputs, left, residual, batch, height, width.
+    let cases = [
+        (48, 48, 24, false, 8, 6, 6),
+        (48, 48, 24, true, 3, 5, 7),
+        (116, 116, 58, false, 4, 4, 4),
+        (48, 116, 24, false, 2, 3, 3),
+        (10, 10, 3, true, 9, 1, 1),
+        (10, 10, 7, false, 1, 2, 3),
+        (34, 34, 1, true, 1, 4, 9),
+        (34, 34, 31, false, 70, 2, 2),
+        (232, 232, 116, false, 2, 4, 4),
+    ];
+    for (inputs, outputs, left, residual, batch, height, width) in cases {
+        let init = &mut Initialiser::new(5, &device);
+        let plan = UnitPlan {
+            inputs,
+            outputs,
+            left,
+            residual,
+        };
+        let mut unit = BasicUnit::new(&plan, false, init);
+        device.seed(7);
+        let Branch {
+            pointwise1,
+            depthwise,
+            pointwise2,
+            ..
+        } = &mut unit.right;
+        perturbed([pointwise1, depthwise, pointwise2].into_iter());
+        let x = noise([batch, inputs, height, width], &device);
+        let what = format!(
+            "{inputs}->{outputs}, left {left}, {batch}x{height}x{width}, residual {residual}"
+        );
+        compare(
+            &unit,
+            BasicUnit::plain,
+            BasicUnit::forward,
+            basic_convolutions,
+            &x,
+            &what,
+        );
+    }
+}
+
+#[test]
+fn the_stride_2_kernel_is_the_plain_unit() {
+    let device = Device::flex().autodiff();
+    // Inputs, branch, right first, batch, height, width.
+    let cases = [
+        (24, 24, false, 8, 8, 8),
+        (24, 58, false, 3, 7, 5),
+        (24, 24, true, 2, 6, 9),
+        (116, 116, false, 2, 4, 4),
+        (5, 7, true, 9, 1, 1),
+        (17, 33, false, 1, 7, 6),
+        (24, 24, false, 70, 4, 4),
+    ];
+    for (inputs, branch, right_first, batch, height, width) in cases {
+        let init = &mut Initialiser::new(5, &device);
+        let plan = StagePlan {
+            inputs,
+            branch,
+            units: Vec::new(),
+        };
+        let mut unit = DownsampleUnit::new(&plan, right_first, false, init);
+        device.seed(7);
+        let Branch {
+            pointwise1,
+            depthwise,
+            pointwise2,
+            ..
+        } = &mut unit.right;
+        let left = [&mut unit.left_depthwise, &mut unit.left_pointwise];
+        perturbed([pointwise1, depthwise, pointwise2].into_iter().chain(left));
+        let x = noise([batch, inputs, height, width], &device);
+        let what =
+            format!("{inputs}->2x{branch}, {batch}x{height}x{width}, right first {right_first}");
+        compare(
+            &unit,
+            DownsampleUnit::plain,
+            DownsampleUnit::forward,
+            downsample_convolutions,
+            &x,
+            &what,
+        );
+    }
+}
+
+/// Tensors that are not stored as the kernels want them: permuted, narrowed, expanded.
+#[test]
+fn views_are_read_as_what_they_mean() {
+    let device = Device::flex().autodiff();
+    let plan = UnitPlan {
+        inputs: 12,
+        outputs: 12,
+        left: 6,
+        residual: true,
+    };
+    let mut unit = BasicUnit::new(&plan, false, &mut Initialiser::new(5, &device));
+    device.seed(7);
+    let Branch {
+        pointwise1,
+        depthwise,
+        pointwise2,
+        ..
+    } = &mut unit.right;
+    perturbed([pointwise1, depthwise, pointwise2].into_iter());
+    let views = [
+        noise([3, 4, 12, 5], &device).swap_dims(1, 2),
+        noise([5, 20, 4, 6], &device)
+            .narrow(1, 3, 12)
+            .narrow(0, 1, 3),
+        noise([4, 5, 3, 12], &device).permute([2, 3, 0, 1]),
+        noise([1, 12, 4, 5], &device).expand([3, 12, 4, 5]) + noise([3, 1, 4, 5], &device),
+    ];
+    for (i, x) in views.iter().enumerate() {
+        compare(
+            &unit,
+            BasicUnit::plain,
+            BasicUnit::forward,
+            basic_convolutions,
+            x,
+            &format!("view {i}"),
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! The head in training: the last 1x1 convolution, batch norm, ReLU, global average pooling.
+//!
+//! ```text
+//! y = x W',    out[image] = mean over its pixels of relu(norm(y))
+//! ```
+//!
+//! Kept for the backward: `y`. Neither its normalised form nor the ReLU's is ever stored.
+
+use rayon::prelude::*;
+
+use super::geometry::Geometry;
+use super::norm::GradientMoments;
+use super::pointwise::{self, ConvNormGradient, InputGradientOf, Normed};
+use super::pool::Buffer;
+use super::rows::{NormReluMean, ReluGradient, Rows};
+use super::weights::{self, ConvNorm};
+
+/// The head's output, `[images][columns]`, and what its backward needs.
+pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (Buffer, Normed) {
+    let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
+    let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
+    let normed = pointwise::forward(at, pixels, x, conv, &weight, epsilon);
+    let mut out = Buffer::any(at.images * columns);
+    out.par_chunks_mut(columns)
+        .zip(normed.y.par_chunks(pixels * columns))
+        .for_each(|(out, y)| {
+            let y = Rows {
+                data: y,
+                stride: columns,
+            };
+            let (scale, shift) = (&normed.norm.scale, &normed.norm.shift);
+            isa.run(NormReluMean {
+                rows: pixels,
+                columns,
+                y,
+                scale,
+                shift,
+                out,
+            });
+        });
+    (out, normed)
+}
+
+/// The input's gradient and the weights', from the output's.
+pub(crate) fn backward(
+    at: Geometry,
+    x: Rows,
+    conv: ConvNorm,
+    saved: &Normed,
+    dout: &[f32],
+) -> (Buffer, ConvNormGradient) {
+    let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
+    let Normed { y, norm } = saved;
+    let image = pixels * columns;
+    let mut g = Buffer::any(y.len());
+    let moments: Vec<GradientMoments> = g
+        .par_chunks_mut(at.part * image)
+        .enumerate()
+        .with_max_len(1)
+        .map(|(part, g)| {
+            let mut moments = GradientMoments::new(isa, columns);
+            let mut share = Buffer::any(columns);
+            for (i, out) in g.chunks_exact_mut(image).enumerate() {
+                let number = part * at.part + i;
+                let of_image = &dout[number * columns..][..columns];
+                share
+                    .iter_mut()
+                    .zip(of_image)
+                    .for_each(|(share, g)| *share = g / pixels as f32);
+                let y = Rows {
+                    data: &y[number * image..],
+                    stride: columns,
+                };
+                let (scale, shift) = (&norm.scale, &norm.shift);
+                // Each pixel of the image has the same share.
+                let g = Rows {
+                    data: &share,
+                    stride: 0,
+                };
+                isa.run(ReluGradient {
+                    rows: pixels,
+                    columns,
+                    g,
+                    y,
+                    scale,
+                    shift,
+                    out,
+                    out_stride: columns,
+                });
+                moments.add(
+                    isa,
+                    pixels,
+                    Rows {
+                        data: out,
+                        stride: columns,
+                    },
+                    y,
+                    norm,
+                );
+            }
+            moments
+        })
+        .collect();
+    let norm = norm.backward(&GradientMoments::merge(&moments));
+    let weight = weights::padded(isa, conv.weight, conv.inputs());
+    let mut dx = Buffer::any(at.images * pixels * conv.inputs());
+    let mut into = InputGradientOf {
+        data: &mut dx,
+        stride: conv.inputs(),
+        accumulate: false,
+    };
+    let g = Rows {
+        data: &g,
+        stride: columns,
+    };
+    let products = pointwise::backward(at, pixels, x, conv, &weight, saved, &norm, g, &mut into);
+    let weight = weights::summed(&products, conv.inputs(), columns, None);
+    (
+        dx,
+        ConvNormGradient {
+            weight,
+            gamma: norm.gamma,
+            beta: norm.beta,
+        },
+    )
+}

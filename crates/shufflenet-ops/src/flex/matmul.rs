@@ -1,0 +1,258 @@
+//! Matrix products of a few hundred rows at a time: all that the 1x1 convolutions need.
+//!
+//! ```text
+//! out[i][j] (+)= sum over k of left[i * left_strides[0] + k * left_strides[1]] * right[k][j]
+//! ```
+//!
+//! With strides for the left side, one kernel serves a convolution's forward (`x W'`), its input
+//! gradient (`dy W`) and its weight gradient (`x' dy`). A tile of the result is held in registers
+//! while `k` runs; the right side is padded to whole vectors, the result is not.
+
+use super::simd::{Kernel, Simd};
+
+/// One product.
+pub(crate) struct Matmul<'a> {
+    /// Rows of the result.
+    pub rows: usize,
+    /// Terms of each sum.
+    pub inner: usize,
+    /// Columns of the result.
+    pub columns: usize,
+    /// The left side, with the distance between rows and between terms.
+    pub left: &'a [f32],
+    /// See `left`.
+    pub left_strides: [usize; 2],
+    /// The right side, `inner` rows of `right_row` values, whole vectors.
+    pub right: &'a [f32],
+    /// Values from one row of the right side to the next.
+    pub right_row: usize,
+    /// The result.
+    pub out: &'a mut [f32],
+    /// Values from one row of the result to the next.
+    pub out_row: usize,
+    /// Add to what `out` holds instead of replacing it.
+    pub accumulate: bool,
+}
+
+/// Rows that a block should have for `inner` by `columns` weights: where those are narrow, the block's
+/// two sides fit a first-level cache of 48 KiB; where they are wide, adding to the weights' gradient
+/// once a block stays a small part of computing it.
+pub(crate) fn block_rows(inner: usize, columns: usize) -> usize {
+    (8_192 / inner.max(columns) / 24 * 24).clamp(96, 240)
+}
+
+/// Where a tile is, and how long its sums are.
+struct Tile {
+    inner: usize,
+    left: *const f32,
+    left_strides: [usize; 2],
+    right: *const f32,
+    right_row: usize,
+    out: *mut f32,
+    out_row: usize,
+    /// Columns from the tile's first to the end of the result.
+    columns: usize,
+    accumulate: bool,
+}
+
+impl Kernel for Matmul<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        let vectors = self.columns.div_ceil(S::LANES);
+        assert!(self.inner > 0, "a product has terms");
+        let [row, term] = self.left_strides;
+        assert!(self.left.len() > (self.rows - 1) * row + (self.inner - 1) * term);
+        assert!(self.right.len() >= (self.inner - 1) * self.right_row + vectors * S::LANES);
+        assert!(self.out.len() >= (self.rows - 1) * self.out_row + self.columns);
+        let mut first = 0;
+        while first < vectors {
+            let width = panel(S::TILE_ROWS, vectors - first);
+            let height = S::TILE_ROWS[4 - width];
+            let column = first * S::LANES;
+            let mut i = 0;
+            while i < self.rows {
+                let count = height.min(self.rows - i);
+                // SAFETY: rows i.. and columns from `column` on lie within what was asserted above;
+                // a tile reads whole vectors of the right side and writes only the result's columns.
+                unsafe {
+                    let tile = Tile {
+                        inner: self.inner,
+                        left: self.left.as_ptr().add(i * row),
+                        left_strides: self.left_strides,
+                        right: self.right.as_ptr().add(column),
+                        right_row: self.right_row,
+                        out: self.out.as_mut_ptr().add(i * self.out_row + column),
+                        out_row: self.out_row,
+                        columns: self.columns - column,
+                        accumulate: self.accumulate,
+                    };
+                    tile_of(s, width, count, &tile);
+                }
+                i += count;
+            }
+            first += width;
+        }
+    }
+}
+
+/// How many vectors the next panel takes of those left: the widest tile, unless a narrower one
+/// comes out even.
+#[inline(always)]
+fn panel(tile_rows: [usize; 4], left: usize) -> usize {
+    let widest = (1..=4).rev().find(|n| tile_rows[4 - n] > 0).unwrap_or(1);
+    if left <= widest {
+        return left;
+    }
+    if !left.is_multiple_of(widest)
+        && widest > 2
+        && (left.is_multiple_of(widest - 1) || left == widest + 1)
+    {
+        return widest - 1;
+    }
+    widest
+}
+
+/// Calls the tile of `width` vectors and `count` rows.
+#[inline(always)]
+unsafe fn tile_of<S: Simd>(s: S, width: usize, count: usize, at: &Tile) {
+    macro_rules! rows {
+        ($width:literal: $($count:literal)*) => {
+            match count {
+                // SAFETY: the caller's promise.
+                $($count if $count <= S::TILE_ROWS[4 - $width] => unsafe {
+                    tile::<S, $count, $width>(s, at)
+                },)*
+                _ => unreachable!("a tile has as many rows as registers allow"),
+            }
+        };
+    }
+    match width {
+        1 => rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+        2 => rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
+        3 => rows!(3: 1 2 3 4 5 6 7 8),
+        _ => rows!(4: 1 2 3 4 5 6),
+    }
+}
+
+/// # Safety
+/// `ROWS` rows and `WIDTH` vectors from `at` on are readable on the right side, and
+/// `min(at.columns, WIDTH vectors)` columns writable in the result.
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) {
+    let [row, term] = at.left_strides;
+    // SAFETY of all accesses: the caller's promise, see above.
+    unsafe {
+        let mut sums = [[s.splat(0.0); WIDTH]; ROWS];
+        for i in 0..ROWS {
+            for j in 0..WIDTH {
+                s.prefetch(at.out.wrapping_add(i * at.out_row + j * S::LANES));
+            }
+        }
+        let (mut left, mut right) = (at.left, at.right);
+        for _ in 0..at.inner {
+            let mut b = [s.splat(0.0); WIDTH];
+            for j in 0..WIDTH {
+                b[j] = s.load(right.add(j * S::LANES));
+            }
+            for i in 0..ROWS {
+                let a = s.splat(*left.add(i * row));
+                for j in 0..WIDTH {
+                    sums[i][j] = s.mul_add(a, b[j], sums[i][j]);
+                }
+            }
+            left = left.wrapping_add(term);
+            right = right.wrapping_add(at.right_row);
+        }
+        for i in 0..ROWS {
+            for j in 0..WIDTH {
+                let n = at.columns - j * S::LANES;
+                let out = at.out.add(i * at.out_row + j * S::LANES);
+                let mut sum = sums[i][j];
+                if at.accumulate {
+                    sum = s.add(sum, s.load_first(out, n));
+                }
+                s.store_first(out, n, sum);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::Isa;
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        let number = |i: usize| ((i * 7919 + seed * 104_729) % 1_009) as f32 / 504.5 - 1.0;
+        (0..count).map(number).collect()
+    }
+
+    /// Both readings of the left side, all tile heights and widths, every instruction set.
+    #[test]
+    fn it_is_the_sum_of_products() {
+        for isa in Isa::available() {
+            for (rows, inner, columns) in [
+                (1, 1, 1),
+                (23, 5, 58),
+                (15, 24, 24),
+                (29, 58, 116),
+                (7, 3, 130),
+            ] {
+                for transposed in [false, true] {
+                    for accumulate in [false, true] {
+                        check(isa, [rows, inner, columns], transposed, accumulate);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(isa: Isa, [rows, inner, columns]: [usize; 3], transposed: bool, accumulate: bool) {
+        let left_strides = if transposed {
+            [1, rows + 1]
+        } else {
+            [inner + 2, 1]
+        };
+        let left = numbers((rows + 2) * (inner + 2), 1);
+        let right_row = isa.padded(columns);
+        let right = numbers(inner * right_row, 2);
+        let out_row = columns + 3;
+        let before = numbers(rows * out_row, 3);
+        let mut out = before.clone();
+        let (left, right) = (&left[..], &right[..]);
+        isa.run(Matmul {
+            rows,
+            inner,
+            columns,
+            left,
+            left_strides,
+            right,
+            right_row,
+            out: &mut out,
+            out_row,
+            accumulate,
+        });
+        for i in 0..rows {
+            for j in 0..out_row {
+                let at = i * out_row + j;
+                let mut expected = f64::from(before[at]);
+                if j < columns {
+                    let term = |k: usize| {
+                        let a = left[i * left_strides[0] + k * left_strides[1]];
+                        f64::from(a) * f64::from(right[k * right_row + j])
+                    };
+                    let sum: f64 = (0..inner).map(term).sum();
+                    expected = if accumulate { expected + sum } else { sum };
+                }
+                let error = (f64::from(out[at]) - expected).abs();
+                assert!(
+                    error < 1e-5,
+                    "{isa:?} {rows}x{inner}x{columns} at {i},{j}: {error}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Kernels for Flex, Burn's CPU backend: the units of the network in float32.
+//!
+//! Tensors are stored pixel by pixel here (`[batch, height, width, channels]`), which a Flex tensor's
+//! strides can say while its shape stays `[batch, channels, height, width]`: nothing outside notices.
+
+mod branch;
+mod depthwise;
+pub(crate) mod extension;
+mod geometry;
+mod head;
+mod join;
+mod matmul;
+mod norm;
+mod operation;
+mod pointwise;
+pub(crate) mod pool;
+mod pooling;
+mod rows;
+pub(crate) mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+mod stem;
+mod unit;
+mod weights;

@@ -1,0 +1,273 @@
+//! Batch norm as two affine maps per channel, from sums over the batch.
+//!
+//! Forward, with the batch's mean `m` and biased variance `v` of `n` values, `r = 1 / sqrt(v + eps)`:
+//!
+//! ```text
+//! norm(y) = scale y + shift,    scale = gamma r,    shift = beta - m scale.
+//! ```
+//!
+//! Backward, with `s = sum(g)` and `t = sum(g (y - m))` of the output's gradient `g`:
+//!
+//! ```text
+//! dbeta = s,    dgamma = r t,
+//! dy = scale g - (scale r^2 t / n) (y - m) - scale s / n.
+//! ```
+//!
+//! Both are Ioffe & Szegedy's (2015, section 3) with the sums taken out. Sums are kept in float32
+//! for a few hundred rows at a time, around a value near the mean so that squares do not cancel, and
+//! in float64 beyond; parts of the batch are merged in order, whoever computed them.
+
+use super::rows::{CenteredSums, GradientSums, Rows};
+use super::simd::Isa;
+
+/// Rows summed in float32 before the sum goes into float64.
+const BLOCK: usize = 256;
+
+/// Two sums per column, over the rows of one part of a batch.
+struct ColumnSums {
+    columns: usize,
+    /// The block's own, whole vectors.
+    block: [Vec<f32>; 2],
+    sums: [Vec<f64>; 2],
+}
+
+impl ColumnSums {
+    fn new(isa: Isa, columns: usize) -> Self {
+        Self {
+            columns,
+            block: [0, 1].map(|_| vec![0.0; isa.padded(columns)]),
+            sums: [0, 1].map(|_| vec![0.0; columns]),
+        }
+    }
+
+    /// Takes the block's sums over and clears them.
+    fn take_block(&mut self) {
+        for (block, sums) in self.block.iter_mut().zip(&mut self.sums) {
+            for (part, sum) in block.iter_mut().zip(sums.iter_mut()) {
+                *sum += f64::from(*part);
+                *part = 0.0;
+            }
+        }
+    }
+}
+
+/// Mean and squared deviation of each column, over the rows of one part of a batch.
+pub(crate) struct Moments {
+    rows: usize,
+    /// A value near each column's mean: its first.
+    center: Vec<f32>,
+    sums: ColumnSums,
+}
+
+impl Moments {
+    pub fn new(isa: Isa, columns: usize) -> Self {
+        Self {
+            rows: 0,
+            center: vec![0.0; isa.padded(columns)],
+            sums: ColumnSums::new(isa, columns),
+        }
+    }
+
+    /// Adds `rows` rows.
+    pub fn add(&mut self, isa: Isa, rows: usize, x: Rows) {
+        let columns = self.sums.columns;
+        if self.rows == 0 {
+            self.center[..columns].copy_from_slice(&x.data[..columns]);
+        }
+        self.rows += rows;
+        for first in (0..rows).step_by(BLOCK) {
+            let data = &x.data[first * x.stride..];
+            let [linear, squares] = &mut self.sums.block;
+            isa.run(CenteredSums {
+                rows: BLOCK.min(rows - first),
+                columns,
+                x: Rows { data, ..x },
+                center: &self.center,
+                sums: [linear, squares],
+            });
+            self.sums.take_block();
+        }
+    }
+}
+
+/// What one part of a batch adds to the two sums of batch norm's backward.
+pub(crate) struct GradientMoments(ColumnSums);
+
+impl GradientMoments {
+    pub fn new(isa: Isa, columns: usize) -> Self {
+        Self(ColumnSums::new(isa, columns))
+    }
+
+    /// Adds `rows` rows of the output's gradient `g` and the input `y`.
+    pub fn add(&mut self, isa: Isa, rows: usize, g: Rows, y: Rows, norm: &Norm) {
+        for first in (0..rows).step_by(BLOCK) {
+            let from = |x: Rows<'_>| x.stride * first;
+            let [plain, weighted] = &mut self.0.block;
+            isa.run(GradientSums {
+                rows: BLOCK.min(rows - first),
+                columns: self.0.columns,
+                g: Rows {
+                    data: &g.data[from(g)..],
+                    ..g
+                },
+                y: Rows {
+                    data: &y.data[from(y)..],
+                    ..y
+                },
+                mean: &norm.mean,
+                sums: [plain, weighted],
+            });
+            self.0.take_block();
+        }
+    }
+
+    /// The sums over all parts, in their order.
+    pub fn merge(parts: &[Self]) -> [Vec<f64>; 2] {
+        let columns = parts.first().map_or(0, |part| part.0.columns);
+        let mut total = [0, 1].map(|_| vec![0.0; columns]);
+        for part in parts {
+            for (total, sums) in total.iter_mut().zip(&part.0.sums) {
+                total
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(total, sum)| *total += sum);
+            }
+        }
+        total
+    }
+}
+
+/// A batch norm with the statistics of one batch.
+pub(crate) struct Norm {
+    count: f64,
+    /// Of the batch.
+    pub batch_mean: Vec<f64>,
+    /// Of the batch, biased.
+    pub batch_variance: Vec<f64>,
+    /// `1 / sqrt(variance + epsilon)`
+    inverse: Vec<f64>,
+    /// Whole vectors, as are the next two.
+    pub mean: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
+
+/// Batch norm's backward for one batch.
+pub(crate) struct NormBackward {
+    /// `a`, `b`, `c` of `dy = a g + b (y - mean) + c`, whole vectors.
+    pub factors: [Vec<f32>; 3],
+    /// Gradient of gamma.
+    pub gamma: Vec<f32>,
+    /// Gradient of beta.
+    pub beta: Vec<f32>,
+}
+
+impl Norm {
+    /// Merges the parts' moments, in their order (Chan, Golub & LeVeque, 1979, equation 2.1).
+    pub fn new(isa: Isa, parts: &[Moments], gamma: &[f32], beta: &[f32], epsilon: f64) -> Self {
+        let columns = gamma.len();
+        let mut norm = Self {
+            count: parts.iter().map(|part| part.rows as f64).sum(),
+            batch_mean: vec![0.0; columns],
+            batch_variance: vec![0.0; columns],
+            inverse: vec![0.0; columns],
+            mean: vec![0.0; isa.padded(columns)],
+            scale: vec![0.0; isa.padded(columns)],
+            shift: vec![0.0; isa.padded(columns)],
+        };
+        for c in 0..columns {
+            let (mut count, mut mean, mut deviation) = (0.0, 0.0, 0.0);
+            for part in parts.iter().filter(|part| part.rows > 0) {
+                let n = part.rows as f64;
+                let [linear, squares] = [0, 1].map(|i| part.sums.sums[i][c]);
+                let part_mean = f64::from(part.center[c]) + linear / n;
+                let delta = part_mean - mean;
+                deviation +=
+                    squares - linear * linear / n + delta * delta * count * n / (count + n);
+                mean += delta * n / (count + n);
+                count += n;
+            }
+            let variance = deviation / count;
+            let inverse = 1.0 / (variance + epsilon).sqrt();
+            let scale = f64::from(gamma[c]) * inverse;
+            norm.batch_mean[c] = mean;
+            norm.batch_variance[c] = variance;
+            norm.inverse[c] = inverse;
+            norm.mean[c] = mean as f32;
+            norm.scale[c] = scale as f32;
+            norm.shift[c] = (f64::from(beta[c]) - mean * scale) as f32;
+        }
+        norm
+    }
+
+    /// Channels.
+    pub fn columns(&self) -> usize {
+        self.batch_mean.len()
+    }
+
+    /// *Unbiased* variance of the batch, as the running statistics take it.
+    pub fn unbiased_variance(&self) -> impl Iterator<Item = f32> + '_ {
+        let correction = self.count / (self.count - 1.0);
+        self.batch_variance
+            .iter()
+            .map(move |v| (v * correction) as f32)
+    }
+
+    /// Mean and unbiased variance of the batch, one after the other.
+    pub fn statistics(&self) -> Vec<f32> {
+        let mean = self.batch_mean.iter().map(|mean| *mean as f32);
+        mean.chain(self.unbiased_variance()).collect()
+    }
+
+    /// The backward from `sum(g)` and `sum(g (y - mean))` over the batch.
+    pub fn backward(&self, [plain, weighted]: &[Vec<f64>; 2]) -> NormBackward {
+        let columns = self.columns();
+        let mut backward = NormBackward {
+            factors: [0, 1, 2].map(|_| vec![0.0; self.mean.len()]),
+            gamma: vec![0.0; columns],
+            beta: vec![0.0; columns],
+        };
+        for c in 0..columns {
+            let (scale, inverse) = (f64::from(self.scale[c]), self.inverse[c]);
+            let [a, b, offset] = &mut backward.factors;
+            a[c] = scale as f32;
+            b[c] = (-scale * inverse * inverse * weighted[c] / self.count) as f32;
+            offset[c] = (-scale * plain[c] / self.count) as f32;
+            backward.gamma[c] = (inverse * weighted[c]) as f32;
+            backward.beta[c] = plain[c] as f32;
+        }
+        backward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_do_not_cancel_where_the_mean_is_large() {
+        // Mean 1000, deviation 1/4: in float32, x^2 - mean^2 would leave nothing of it.
+        let columns = 3;
+        let x: Vec<f32> = (0..columns * 700)
+            .map(|i| 1000.0 + 0.25 * if i / 3 % 2 == 0 { 1.0 } else { -1.0 })
+            .collect();
+        for isa in Isa::available() {
+            let mut parts: Vec<Moments> = (0..2).map(|_| Moments::new(isa, columns)).collect();
+            let stride = columns;
+            parts[0].add(isa, 300, Rows { data: &x, stride });
+            parts[1].add(
+                isa,
+                400,
+                Rows {
+                    data: &x[300 * columns..],
+                    stride,
+                },
+            );
+            let norm = Norm::new(isa, &parts, &[1.0; 3], &[0.0; 3], 0.0);
+            for c in 0..columns {
+                assert!((norm.batch_mean[c] - 1000.0).abs() < 1e-6);
+                assert!((norm.batch_variance[c] - 0.0625).abs() < 1e-6);
+            }
+        }
+    }
+}

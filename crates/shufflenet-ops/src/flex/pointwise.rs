@@ -1,0 +1,173 @@
+//! The 1x1 convolution with its batch norm's statistics, over a whole batch: forward and backward.
+//!
+//! Both go over blocks of rows that stay in the cache: forward sums up what a product has just
+//! written; backward makes a block of `dy` by batch norm's backward and feeds it to both products,
+//! `dx = dy W` and `dW' += x' dy`.
+
+use rayon::prelude::*;
+
+use super::geometry::Geometry;
+use super::matmul::{Matmul, block_rows};
+use super::norm::{Moments, Norm, NormBackward};
+use super::pool::Buffer;
+use super::rows::{NormGradient, Prefetch, Rows};
+use super::weights::ConvNorm;
+
+/// What a convolution gave, and the batch norm behind it.
+pub(crate) struct Normed {
+    /// Rows of `norm.columns()` values.
+    pub y: Buffer,
+    pub norm: Norm,
+}
+
+/// Gradients of one convolution and its batch norm, as Burn shapes them.
+pub(crate) struct ConvNormGradient {
+    pub weight: Buffer,
+    pub gamma: Vec<f32>,
+    pub beta: Vec<f32>,
+}
+
+/// Where an input gradient goes: the branch's channels of the rows of a larger one.
+pub(crate) struct InputGradientOf<'a> {
+    pub data: &'a mut [f32],
+    pub stride: usize,
+    pub accumulate: bool,
+}
+
+/// A 1x1 convolution with the statistics of its output. `weight` is packed as
+/// [`weights::transposed`] does.
+pub(crate) fn forward(
+    at: Geometry,
+    pixels: usize,
+    x: Rows,
+    conv: ConvNorm,
+    weight: &[f32],
+    epsilon: f64,
+) -> Normed {
+    let (isa, inner, columns) = (at.isa, conv.inputs(), conv.outputs());
+    let block = block_rows(inner, columns);
+    let mut y = Buffer::any(at.images * pixels * columns);
+    let moments: Vec<Moments> = y
+        .par_chunks_mut(at.part * pixels * columns)
+        .enumerate()
+        .with_max_len(1)
+        .map(|(part, y)| {
+            let mut moments = Moments::new(isa, columns);
+            for (i, out) in y.chunks_mut(block * columns).enumerate() {
+                let first = part * at.part * pixels + i * block;
+                let rows = out.len() / columns;
+                isa.run(Matmul {
+                    rows,
+                    inner,
+                    columns,
+                    left: &x.data[first * x.stride..],
+                    left_strides: [x.stride, 1],
+                    right: weight,
+                    right_row: isa.padded(columns),
+                    out,
+                    out_row: columns,
+                    accumulate: false,
+                });
+                moments.add(
+                    isa,
+                    rows,
+                    Rows {
+                        data: out,
+                        stride: columns,
+                    },
+                );
+            }
+            moments
+        })
+        .collect();
+    let norm = Norm::new(isa, &moments, conv.gamma, conv.beta, epsilon);
+    Normed { y, norm }
+}
+
+/// The backward of [`forward`] from the gradient `g` behind its batch norm: the input's goes into
+/// `dx`, the weight's comes back as one `[inputs][outputs]` for each part. `weight` is packed as
+/// [`weights::padded`] does.
+pub(crate) fn backward(
+    at: Geometry,
+    pixels: usize,
+    x: Rows,
+    conv: ConvNorm,
+    weight: &[f32],
+    saved: &Normed,
+    norm: &NormBackward,
+    g: Rows,
+    dx: &mut InputGradientOf,
+) -> Vec<Buffer> {
+    let (isa, inputs, outputs) = (at.isa, conv.inputs(), conv.outputs());
+    let block = block_rows(inputs, outputs);
+    let (padded, stride, accumulate) = (isa.padded(outputs), dx.stride, dx.accumulate);
+    let [a, b, c] = &norm.factors;
+    dx.data
+        .par_chunks_mut(at.part * pixels * stride)
+        .enumerate()
+        .with_max_len(1)
+        .map(|(part, dx)| {
+            let mut dy = Buffer::any(block * padded);
+            let mut product = Buffer::zeros(inputs * padded);
+            let count = (at.images - part * at.part).min(at.part) * pixels;
+            for start in (0..count).step_by(block) {
+                let rows = block.min(count - start);
+                let first = part * at.part * pixels + start;
+                let from = |x: Rows<'_>| first * x.stride;
+                let y = Rows {
+                    data: &saved.y[first * outputs..],
+                    stride: outputs,
+                };
+                let g = Rows {
+                    data: &g.data[from(g)..],
+                    ..g
+                };
+                let (mean, factors) = (&saved.norm.mean[..], [&a[..], b, c]);
+                let block_of_x = Rows {
+                    data: &x.data[from(x)..],
+                    ..x
+                };
+                isa.run(Prefetch {
+                    rows,
+                    columns: inputs,
+                    x: block_of_x,
+                });
+                isa.run(NormGradient {
+                    rows,
+                    columns: outputs,
+                    g,
+                    y,
+                    mean,
+                    factors,
+                    out: &mut dy,
+                    out_stride: padded,
+                });
+                isa.run(Matmul {
+                    rows,
+                    inner: outputs,
+                    columns: inputs,
+                    left: &dy,
+                    left_strides: [padded, 1],
+                    right: weight,
+                    right_row: isa.padded(inputs),
+                    out: &mut dx[start * stride..],
+                    out_row: stride,
+                    accumulate,
+                });
+                isa.run(Matmul {
+                    rows: inputs,
+                    inner: rows,
+                    columns: outputs,
+                    left: block_of_x.data,
+                    left_strides: [1, x.stride],
+                    right: &dy,
+                    right_row: padded,
+                    out: &mut product,
+                    out_row: padded,
+                    accumulate: true,
+                });
+            }
+            product
+        })
+        .collect()
+}

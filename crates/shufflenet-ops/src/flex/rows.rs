@@ -1,0 +1,463 @@
+//! Passes over rows of pixels: sums by column, batch norm's two affine maps, the channel shuffle.
+//!
+//! A *row* is one pixel's channels. Every pass works on a block of rows that the operation before it
+//! has just written, and so finds it in the cache.
+
+use super::simd::{Kernel, Simd};
+
+/// A block of rows to read: `stride` values from one to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub stride: usize,
+}
+
+impl Rows<'_> {
+    /// Panics unless `rows` rows of `columns` lie within the block.
+    #[inline(always)]
+    fn check(&self, rows: usize, columns: usize) {
+        assert!(rows == 0 || self.data.len() >= (rows - 1) * self.stride + columns);
+    }
+}
+
+/// Asks for a block before its time: a product that reads it column by column would wait for each row.
+pub(crate) struct Prefetch<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub x: Rows<'a>,
+}
+
+impl Kernel for Prefetch<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for row in 0..self.rows {
+            for column in (0..self.columns).step_by(16) {
+                s.prefetch(
+                    self.x
+                        .data
+                        .as_ptr()
+                        .wrapping_add(row * self.x.stride + column),
+                );
+            }
+        }
+    }
+}
+
+/// Copies rows.
+pub(crate) struct Copy<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub x: Rows<'a>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for Copy<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            columns,
+            out_stride,
+            ..
+        } = self;
+        self.x.check(rows, columns);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + columns);
+        for row in 0..rows {
+            for column in (0..columns).step_by(S::LANES) {
+                let n = columns - column;
+                // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+                unsafe {
+                    let x = s.load_first(self.x.data.as_ptr().add(row * self.x.stride + column), n);
+                    s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, x);
+                }
+            }
+        }
+    }
+}
+
+/// Rows taken together, so that what belongs to a column is loaded once for all of them.
+const GROUP: usize = 16;
+
+/// Independent sums for each column, which hide the latency of an addition.
+const CHAINS: usize = 4;
+
+/// Adds `sum over rows of (x - center)` and `sum of (x - center)^2` to `sums`, per column.
+///
+/// `center` is any value near the mean: squares around it do not cancel. `center` and each half of
+/// `sums` are whole vectors.
+pub(crate) struct CenteredSums<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub x: Rows<'a>,
+    pub center: &'a [f32],
+    pub sums: [&'a mut [f32]; 2],
+}
+
+impl Kernel for CenteredSums<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.x.check(self.rows, self.columns);
+        let [linear, squares] = self.sums;
+        let padded = self.columns.next_multiple_of(S::LANES);
+        assert!(linear.len() >= padded && squares.len() >= padded && self.center.len() >= padded);
+        for column in (0..self.columns).step_by(S::LANES) {
+            let n = self.columns - column;
+            // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+            unsafe {
+                let center = s.load(self.center.as_ptr().add(column));
+                let mut sum = [s.splat(0.0); CHAINS];
+                let mut square = [s.splat(0.0); CHAINS];
+                let mut at = self.x.data.as_ptr().add(column);
+                let mut row = 0;
+                while row < self.rows {
+                    // A constant number of chains but at the end: they stay in registers.
+                    for chain in 0..CHAINS {
+                        if row + chain < self.rows {
+                            let x = s.sub(s.load_first(at, n), center);
+                            sum[chain] = s.add(sum[chain], x);
+                            square[chain] = s.mul_add(x, x, square[chain]);
+                            at = at.wrapping_add(self.x.stride);
+                        }
+                    }
+                    row += CHAINS;
+                }
+                add_to(s, linear, column, sum);
+                add_to(s, squares, column, square);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// A vector from `column` on lies within `sums`.
+#[inline(always)]
+unsafe fn add_to<S: Simd>(s: S, sums: &mut [f32], column: usize, chains: [S::Vector; CHAINS]) {
+    let [a, b, c, d] = chains;
+    let sum = s.add(s.add(a, b), s.add(c, d));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let at = sums.as_mut_ptr().add(column);
+        s.store(at, s.add(s.load(at), sum));
+    }
+}
+
+/// Adds `sum over rows of g` and `sum of g * (y - mean)` to `sums`, per column: what batch norm's
+/// backward needs of the whole batch. `mean` and each half of `sums` are whole vectors.
+pub(crate) struct GradientSums<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub g: Rows<'a>,
+    pub y: Rows<'a>,
+    pub mean: &'a [f32],
+    pub sums: [&'a mut [f32]; 2],
+}
+
+impl Kernel for GradientSums<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.g.check(self.rows, self.columns);
+        self.y.check(self.rows, self.columns);
+        let [plain, weighted] = self.sums;
+        let padded = self.columns.next_multiple_of(S::LANES);
+        assert!(plain.len() >= padded && weighted.len() >= padded && self.mean.len() >= padded);
+        for column in (0..self.columns).step_by(S::LANES) {
+            let n = self.columns - column;
+            // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+            unsafe {
+                let mean = s.load(self.mean.as_ptr().add(column));
+                let mut sum = [s.splat(0.0); CHAINS];
+                let mut product = [s.splat(0.0); CHAINS];
+                let mut g_at = self.g.data.as_ptr().add(column);
+                let mut y_at = self.y.data.as_ptr().add(column);
+                let mut row = 0;
+                while row < self.rows {
+                    for chain in 0..CHAINS {
+                        if row + chain < self.rows {
+                            let g = s.load_first(g_at, n);
+                            let y = s.sub(s.load_first(y_at, n), mean);
+                            sum[chain] = s.add(sum[chain], g);
+                            product[chain] = s.mul_add(g, y, product[chain]);
+                            g_at = g_at.wrapping_add(self.g.stride);
+                            y_at = y_at.wrapping_add(self.y.stride);
+                        }
+                    }
+                    row += CHAINS;
+                }
+                add_to(s, plain, column, sum);
+                add_to(s, weighted, column, product);
+            }
+        }
+    }
+}
+
+/// `out = relu(scale * y + shift)`, plus `residual` where there is one. `scale` and `shift` are
+/// whole vectors.
+pub(crate) struct NormRelu<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub y: Rows<'a>,
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub residual: Option<Rows<'a>>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for NormRelu<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            columns,
+            out_stride,
+            ..
+        } = self;
+        self.y.check(rows, columns);
+        let padded = columns.next_multiple_of(S::LANES);
+        assert!(self.scale.len() >= padded && self.shift.len() >= padded);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + columns);
+        if let Some(residual) = self.residual {
+            residual.check(rows, columns);
+        }
+        let zero = s.splat(0.0);
+        for first in (0..rows).step_by(GROUP) {
+            for column in (0..columns).step_by(S::LANES) {
+                let n = columns - column;
+                // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+                unsafe {
+                    let scale = s.load(self.scale.as_ptr().add(column));
+                    let shift = s.load(self.shift.as_ptr().add(column));
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let mut z = s.max(s.mul_add(s.load_first(y, n), scale, shift), zero);
+                        if let Some(residual) = self.residual {
+                            let at = residual.data.as_ptr().add(row * residual.stride + column);
+                            z = s.add(z, s.load_first(at, n));
+                        }
+                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, z);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `out = mean over rows of relu(scale * y + shift)`. `scale` and `shift` are whole vectors.
+pub(crate) struct NormReluMean<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub y: Rows<'a>,
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for NormReluMean<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rows, columns, .. } = self;
+        self.y.check(rows, columns);
+        let padded = columns.next_multiple_of(S::LANES);
+        assert!(self.scale.len() >= padded && self.shift.len() >= padded);
+        assert!(self.out.len() >= columns);
+        let (zero, share) = (s.splat(0.0), s.splat(1.0 / rows as f32));
+        for column in (0..columns).step_by(S::LANES) {
+            let n = columns - column;
+            // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+            unsafe {
+                let scale = s.load(self.scale.as_ptr().add(column));
+                let shift = s.load(self.shift.as_ptr().add(column));
+                let mut sum = zero;
+                for row in 0..rows {
+                    let y = s.load_first(self.y.data.as_ptr().add(row * self.y.stride + column), n);
+                    sum = s.add(sum, s.max(s.mul_add(y, scale, shift), zero));
+                }
+                let mean = s.mul_add(sum, share, zero);
+                s.store_first(self.out.as_mut_ptr().add(column), n, mean);
+            }
+        }
+    }
+}
+
+/// The gradient before a normalised ReLU: `out = g` where `scale * y + shift > 0`, else 0.
+pub(crate) struct ReluGradient<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub g: Rows<'a>,
+    pub y: Rows<'a>,
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for ReluGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            columns,
+            out_stride,
+            ..
+        } = self;
+        self.g.check(rows, columns);
+        self.y.check(rows, columns);
+        let padded = columns.next_multiple_of(S::LANES);
+        assert!(self.scale.len() >= padded && self.shift.len() >= padded);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + columns);
+        for first in (0..rows).step_by(GROUP) {
+            for column in (0..columns).step_by(S::LANES) {
+                let n = columns - column;
+                // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
+                unsafe {
+                    let scale = s.load(self.scale.as_ptr().add(column));
+                    let shift = s.load(self.shift.as_ptr().add(column));
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let g = self.g.data.as_ptr().add(row * self.g.stride + column);
+                        let z = s.mul_add(s.load_first(y, n), scale, shift);
+                        let g = s.where_positive(z, s.load_first(g, n));
+                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, g);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Batch norm's backward, row by row: `out = a * g + b * (y - mean) + c`. The four vectors are
+/// whole, and so are the rows of `out`, whose columns past the last are not meant to be read.
+pub(crate) struct NormGradient<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub g: Rows<'a>,
+    pub y: Rows<'a>,
+    pub mean: &'a [f32],
+    pub factors: [&'a [f32]; 3],
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for NormGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            columns,
+            out_stride,
+            factors: [a, b, c],
+            ..
+        } = self;
+        self.g.check(rows, columns);
+        self.y.check(rows, columns);
+        let padded = columns.next_multiple_of(S::LANES);
+        assert!(
+            [a, b, c, self.mean]
+                .iter()
+                .all(|vector| vector.len() >= padded)
+        );
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + padded);
+        for first in (0..rows).step_by(GROUP) {
+            for column in (0..columns).step_by(S::LANES) {
+                let n = columns - column;
+                // SAFETY: rows and columns within what was asserted; only `out` has whole vectors.
+                unsafe {
+                    let mean = s.load(self.mean.as_ptr().add(column));
+                    let a = s.load(a.as_ptr().add(column));
+                    let b = s.load(b.as_ptr().add(column));
+                    let c = s.load(c.as_ptr().add(column));
+                    for row in first..rows.min(first + GROUP) {
+                        let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                        let g = self.g.data.as_ptr().add(row * self.g.stride + column);
+                        let dy = s.mul_add(s.sub(s.load_first(y, n), mean), b, c);
+                        let dy = s.mul_add(s.load_first(g, n), a, dy);
+                        s.store(self.out.as_mut_ptr().add(row * out_stride + column), dy);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The channel shuffle by two groups: a row's two halves, dealt out in turn.
+pub(crate) struct Interleave<'a> {
+    pub rows: usize,
+    pub half: usize,
+    pub x: Rows<'a>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for Interleave<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            half,
+            out_stride,
+            ..
+        } = self;
+        self.x.check(rows, 2 * half);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + 2 * half);
+        for row in 0..rows {
+            for column in (0..half).step_by(S::LANES) {
+                let n = half - column;
+                // SAFETY: both halves of the row, and both vectors of the result, within what was
+                // asserted; the last of each is cut to what is left.
+                unsafe {
+                    let x = self.x.data.as_ptr().add(row * self.x.stride + column);
+                    let first = s.load_first(x, n);
+                    let second = s.load_first(x.add(half), n);
+                    let (low, high) = s.interleave(first, second);
+                    let out = self.out.as_mut_ptr().add(row * out_stride + 2 * column);
+                    s.store_first(out, 2 * n, low);
+                    if 2 * n > S::LANES {
+                        s.store_first(out.add(S::LANES), 2 * n - S::LANES, high);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The inverse of [`Interleave`]: every second channel, then the others.
+pub(crate) struct Deinterleave<'a> {
+    pub rows: usize,
+    pub half: usize,
+    pub x: Rows<'a>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+}
+
+impl Kernel for Deinterleave<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self {
+            rows,
+            half,
+            out_stride,
+            ..
+        } = self;
+        self.x.check(rows, 2 * half);
+        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + 2 * half);
+        for row in 0..rows {
+            for column in (0..half).step_by(S::LANES) {
+                let n = half - column;
+                // SAFETY: as in `Interleave`.
+                unsafe {
+                    let x = self.x.data.as_ptr().add(row * self.x.stride + 2 * column);
+                    let low = s.load_first(x, 2 * n);
+                    let high = match 2 * n > S::LANES {
+                        true => s.load_first(x.add(S::LANES), 2 * n - S::LANES),
+                        false => s.splat(0.0),
+                    };
+                    let (first, second) = s.deinterleave(low, high);
+                    let out = self.out.as_mut_ptr().add(row * out_stride + column);
+                    s.store_first(out, n, first);
+                    s.store_first(out.add(half), n, second);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The network's parts in training, as single operations where there are kernels for them.
+//!
+//! What they compute is the paper's (Ma et al., 2018, table 5, and figure 3 (c) and (d) for the
+//! units), with batch norm by the batch's own statistics. [`serves`] says whether there are kernels
+//! for a tensor's device: the caller, which has the same part in plain Burn operations, takes that
+//! path where there are none.
+
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, Tensor};
+
+use crate::flex::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
+
+/// Weights of a convolution without bias, and of the batch norm after it.
+#[derive(Clone, Debug)]
+pub struct ConvNormWeights {
+    /// `[outputs, inputs / groups, kernel, kernel]`
+    pub weight: Tensor<4>,
+    /// `[outputs]`
+    pub gamma: Tensor<1>,
+    /// `[outputs]`
+    pub beta: Tensor<1>,
+}
+
+/// Weights of a branch: 1x1, depthwise 3x3 padded by 1, 1x1; a ReLU follows the first and the last.
+#[derive(Clone, Debug)]
+pub struct BranchWeights {
+    /// To the branch's width.
+    pub pointwise1: ConvNormWeights,
+    /// Carries the stride.
+    pub depthwise: ConvNormWeights,
+    /// Within the branch's width.
+    pub pointwise2: ConvNormWeights,
+}
+
+/// What a batch norm's running statistics follow, outside the autodiff graph.
+#[derive(Clone, Debug)]
+pub struct BatchStatistics {
+    /// Mean of each channel, `[channels]`.
+    pub mean: Tensor<1>,
+    /// *Unbiased* variance of each channel, `[channels]`.
+    pub variance: Tensor<1>,
+}
+
+/// An operation's output.
+#[derive(Clone, Debug)]
+pub struct Output<const D: usize> {
+    /// The values.
+    pub output: Tensor<D>,
+    /// Of each batch norm, in the order of the convolutions; in a unit, the right branch's three, then
+    /// the left branch's two, where it has any.
+    pub statistics: Vec<BatchStatistics>,
+}
+
+/// Whether the operations of this module have kernels for this tensor: float32 on Flex.
+/// Cube (wgpu, CUDA, ROCm), NdArray, LibTorch and remote devices have none.
+pub fn serves(x: &Tensor<4>) -> bool {
+    x.dtype() == DType::F32 && x.device() == Device::flex()
+}
+
+/// Dense 3x3 convolution padded by 1, batch norm, ReLU; then, where `pool` gives its padding, 3x3 max
+/// pooling of stride 2.
+///
+/// ```text
+/// out = pool(relu(norm(W images)))
+/// ```
+///
+/// One node of the autodiff graph, which keeps the images, the convolution's output and the place of
+/// each maximum.
+///
+/// # Shapes
+/// - `images`: `[batch, channels, height, width]`
+/// - output: `[batch, outputs, ...]`, `ceil(size / stride)` after the convolution, `(size + 2 pool -
+///   3) / 2 + 1` after the pooling
+///
+/// # Panics
+/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+pub fn stem(
+    images: Tensor<4>,
+    conv: ConvNormWeights,
+    stride: usize,
+    pool: Option<usize>,
+    epsilon: f64,
+) -> Output<4> {
+    let [batch, _, height, width] = images.dims();
+    check_values(batch * height.div_ceil(stride) * width.div_ceil(stride));
+    let widths = [outputs(&conv)];
+    let (images, conv) = (images.into_dispatch(), conv_norm(conv));
+    output(
+        <Dispatch as Kernels>::stem(images, conv, stride, pool, epsilon),
+        &widths,
+    )
+}
+
+/// 1x1 convolution, batch norm, ReLU, global average pooling.
+///
+/// ```text
+/// out[image] = mean over its pixels of relu(norm(W x))
+/// ```
+///
+/// One node of the autodiff graph, which keeps `x` and the convolution's output.
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - output: `[batch, outputs]`
+///
+/// # Panics
+/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
+    let [batch, _, height, width] = x.dims();
+    check_values(batch * height * width);
+    let widths = [outputs(&conv)];
+    let (x, conv) = (x.into_dispatch(), conv_norm(conv));
+    output(<Dispatch as Kernels>::head(x, conv, epsilon), &widths)
+}
+
+/// The stride-1 unit: the first `left_channels` pass, the others go through the branch, whose input
+/// is added to its output where `residual` says so; then concatenation and shuffle by two groups.
+///
+/// ```text
+/// out = shuffle(left ++ (relu(norm(W3 norm(depthwise(relu(norm(W1 right)))))) [+ right]))
+/// ```
+///
+/// One node of the autodiff graph, which keeps `x` and the three convolutions' outputs.
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - output: `[batch, left_channels + branch width, height, width]`
+///
+/// # Panics
+/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+pub fn basic_unit(
+    x: Tensor<4>,
+    right: BranchWeights,
+    left_channels: usize,
+    residual: bool,
+    epsilon: f64,
+) -> Output<4> {
+    let [batch, _, height, width] = x.dims();
+    check_values(batch * height * width);
+    let widths = [&right.pointwise1, &right.depthwise, &right.pointwise2].map(outputs);
+    let (x, right) = (x.into_dispatch(), branch(right));
+    let unit = <Dispatch as Kernels>::basic_unit(x, right, left_channels, residual, epsilon);
+    output(unit, &widths)
+}
+
+/// The stride-2 unit: a branch as in [`basic_unit`] and one of depthwise and 1x1 convolution, both of
+/// the whole input, both halving the map; then concatenation and shuffle by two groups.
+///
+/// One node of the autodiff graph, which keeps `x` and the five convolutions' outputs.
+///
+/// # Shapes
+/// - `x`: `[batch, inputs, height, width]`
+/// - output: `[batch, both branches' width, ceil(height / 2), ceil(width / 2)]`
+///
+/// # Panics
+/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+pub fn downsample_unit(
+    x: Tensor<4>,
+    right: BranchWeights,
+    left: [ConvNormWeights; 2],
+    right_first: bool,
+    epsilon: f64,
+) -> Output<4> {
+    let [batch, _, height, width] = x.dims();
+    check_values(batch * height.div_ceil(2) * width.div_ceil(2));
+    let [depthwise, pointwise] = left;
+    let convolutions = [
+        &right.pointwise1,
+        &right.depthwise,
+        &right.pointwise2,
+        &depthwise,
+        &pointwise,
+    ];
+    let widths = convolutions.map(outputs);
+    let (x, right) = (x.into_dispatch(), branch(right));
+    let (depthwise, pointwise) = (conv_norm(depthwise), conv_norm(pointwise));
+    let unit = <Dispatch as Kernels>::downsample_unit(
+        x,
+        right,
+        depthwise,
+        pointwise,
+        right_first,
+        epsilon,
+    );
+    output(unit, &widths)
+}
+
+/// Batch norm has no variance to train on where a channel has a single value.
+fn check_values(values: usize) {
+    assert!(
+        values > 1,
+        "batch norm cannot train on {values} value per channel"
+    );
+}
+
+fn outputs(conv: &ConvNormWeights) -> usize {
+    conv.gamma.dims()[0]
+}
+
+fn conv_norm(conv: ConvNormWeights) -> ConvNormTensors<Dispatch> {
+    ConvNormTensors {
+        weight: conv.weight.into_dispatch(),
+        gamma: conv.gamma.into_dispatch(),
+        beta: conv.beta.into_dispatch(),
+    }
+}
+
+fn branch(branch: BranchWeights) -> BranchTensors<Dispatch> {
+    BranchTensors {
+        pointwise1: conv_norm(branch.pointwise1),
+        depthwise: conv_norm(branch.depthwise),
+        pointwise2: conv_norm(branch.pointwise2),
+    }
+}
+
+fn output<const D: usize>(unit: OutputTensors<Dispatch>, widths: &[usize]) -> Output<D> {
+    let statistics = Tensor::<1>::from_dispatch(unit.statistics);
+    let mut start = 0;
+    let mut next = |width: usize| {
+        let values = statistics.clone().narrow(0, start, width);
+        start += width;
+        values
+    };
+    let statistics = widths.iter().map(|&width| BatchStatistics {
+        mean: next(width),
+        variance: next(width),
+    });
+    Output {
+        statistics: statistics.collect(),
+        output: Tensor::from_dispatch(unit.output),
+    }
+}

@@ -1,0 +1,261 @@
+//! How fast this machine trains, infers and loads, by the code that training and evaluation run.
+//!
+//! Times are of whole steps: a batch's copy to the device, forward, loss, backward, optimizer, the
+//! logits' way back. A benchmark reports; what is fast enough is for its reader to say.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::train::InferenceStep;
+use serde::Serialize;
+use shufflenet_data::{Batch, ImageShape};
+use shufflenet_model::{ModelConfig, num_parameters};
+
+use crate::classifier::Images;
+use crate::error::TrainError;
+use crate::experiment::{Experiment, OptimizerConfig};
+use crate::learner::Learner;
+use crate::{device, machine, sources};
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// The network.
+    pub model: ModelConfig,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Height and width of an image.
+    pub size: [usize; 2],
+    /// Device name.
+    pub device: String,
+    /// Steps that are timed.
+    pub steps: usize,
+    /// Steps before that, which are not.
+    pub warm_up: usize,
+}
+
+impl Workload {
+    /// A network at the image size that its stem was made for, 128 images at a time.
+    pub fn new(model: ModelConfig, device: &str) -> Self {
+        let size = model.stem().customary_size();
+        Self {
+            model,
+            batch: 128,
+            size: [size; 2],
+            device: device.into(),
+            steps: 20,
+            warm_up: 3,
+        }
+    }
+}
+
+/// What was measured. Times are of one step (of one batch, where data is loaded).
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// `train`, `infer` or `data`.
+    pub work: &'static str,
+    /// The network, in words; the set, where data is loaded.
+    pub subject: String,
+    /// Trainable parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<usize>,
+    /// Images in a batch.
+    pub batch: usize,
+    /// Channels, height, width of an image.
+    pub input: [usize; 3],
+    /// Steps timed.
+    pub steps: usize,
+    /// Median time, in milliseconds.
+    pub median_ms: f64,
+    /// Shortest time, in milliseconds.
+    pub min_ms: f64,
+    /// Longest time, in milliseconds.
+    pub max_ms: f64,
+    /// Images per second at the median.
+    pub img_per_s: f64,
+    /// Most memory that this process has had, in MB (10^6 bytes), where the system says.
+    pub peak_memory_mb: Option<f64>,
+    /// Device, threads and processor.
+    pub machine: String,
+}
+
+/// Times training steps on one batch of noise.
+///
+/// # Errors
+/// What model and device refuse.
+pub fn train(workload: &Workload) -> Result<Report, TrainError> {
+    let device = device::open(&workload.device)?;
+    let [height, width] = workload.size;
+    let model = &workload.model;
+    model.validate(height, width)?;
+    model.check_training_batch(workload.batch, height, width)?;
+    let mut learner = Learner::new(model, &OptimizerConfig::default(), 0, &device)?;
+    let batch = noise(workload);
+    let times = time(workload, || learner.step(batch.clone(), 0.01).map(drop))?;
+    Ok(report(
+        "train",
+        workload,
+        num_parameters(&learner.classifier.network),
+        times,
+    ))
+}
+
+/// Times the network's inference on one batch of noise, logits brought back.
+///
+/// # Errors
+/// What model and device refuse.
+pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
+    let device = device::open(&workload.device)?;
+    let [height, width] = workload.size;
+    workload.model.validate(height, width)?;
+    let learner = Learner::new(&workload.model, &OptimizerConfig::default(), 0, &device)?;
+    let classifier = learner.classifier.valid();
+    let batch = noise(workload);
+    let times = time(workload, || {
+        let images = Images::new(batch.clone(), &device);
+        InferenceStep::step(&classifier, images).to_host()?;
+        Ok(())
+    })?;
+    Ok(report(
+        "infer",
+        workload,
+        num_parameters(&classifier.network),
+        times,
+    ))
+}
+
+/// Times an experiment's training batches, shuffled, augmented, normalised: `workload.batch` images
+/// each, `workload.steps` of them; its size and network do not matter here.
+///
+/// # Errors
+/// What the data refuses.
+pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, TrainError> {
+    let mut experiment = experiment.clone();
+    experiment.train.batch_size = workload.batch;
+    experiment.train.drop_last = true;
+    let sources = sources::open(&experiment)?;
+    let mut batches = (0..).flat_map(|epoch| sources.train.epoch(epoch, 0));
+    if sources.train.batches() == 0 {
+        return Err(TrainError::Value {
+            key: "--batch".into(),
+            found: workload.batch.to_string(),
+            accepted: format!("at most {}, the training records", sources.train.records()),
+        });
+    }
+    let times = time(workload, || {
+        std::hint::black_box(batches.next());
+        Ok(())
+    })?;
+    let shape = sources.shape;
+    let report = report("data", workload, 0, times);
+    Ok(Report {
+        subject: sources.name,
+        parameters: None,
+        input: [shape.channels, shape.height, shape.width],
+        ..report
+    })
+}
+
+/// A batch of uniform noise, the same at every call.
+fn noise(workload: &Workload) -> Batch {
+    let [height, width] = workload.size;
+    let shape = ImageShape {
+        channels: workload.model.input_channels,
+        height,
+        width,
+    };
+    let mut state = 1u32;
+    let mut next = || {
+        // A linear congruential generator (Numerical Recipes): any noise will do.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 8
+    };
+    let pixels = workload.batch * shape.values();
+    Batch {
+        pixels: (0..pixels)
+            .map(|_| next() as f32 / 8_388_608.0 - 1.0)
+            .collect(),
+        labels: (0..workload.batch)
+            .map(|_| (next() as usize % workload.model.classes) as u16)
+            .collect(),
+        shape,
+    }
+}
+
+/// Milliseconds of each timed step.
+fn time(
+    workload: &Workload,
+    mut step: impl FnMut() -> Result<(), TrainError>,
+) -> Result<Vec<f64>, TrainError> {
+    for _ in 0..workload.warm_up {
+        step()?;
+    }
+    let timed = |_| {
+        let start = Instant::now();
+        step()?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..workload.steps).map(timed).collect()
+}
+
+fn report(
+    work: &'static str,
+    workload: &Workload,
+    parameters: usize,
+    mut times: Vec<f64>,
+) -> Report {
+    times.sort_by(f64::total_cmp);
+    let at = |i: usize| times.get(i).copied().unwrap_or(f64::NAN);
+    let median = at(times.len() / 2);
+    let Workload {
+        model,
+        batch,
+        size: [height, width],
+        ..
+    } = workload;
+    Report {
+        work,
+        subject: format!(
+            "{}, {}, {} stem, {} classes",
+            model.layout,
+            model.size(),
+            model.stem(),
+            model.classes
+        ),
+        parameters: Some(parameters),
+        batch: *batch,
+        input: [model.input_channels, *height, *width],
+        steps: times.len(),
+        median_ms: median,
+        min_ms: at(0),
+        max_ms: at(times.len().saturating_sub(1)),
+        img_per_s: *batch as f64 * 1e3 / median,
+        peak_memory_mb: machine::peak_memory_mb(),
+        machine: format!(
+            "{}, {} threads, {}",
+            workload.device,
+            rayon::current_num_threads(),
+            machine::cpu()
+        ),
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [channels, height, width] = self.input;
+        writeln!(
+            f,
+            "{:<8} {}, batch {} of {channels}x{height}x{width}",
+            self.work, self.subject, self.batch
+        )?;
+        writeln!(
+            f,
+            "median   {:.2} ms, {:.0} images/s ({:.2} to {:.2} ms in {} steps)",
+            self.median_ms, self.img_per_s, self.min_ms, self.max_ms, self.steps
+        )?;
+        if let Some(peak) = self.peak_memory_mb {
+            writeln!(f, "memory   {peak:.0} MB at most")?;
+        }
+        writeln!(f, "machine  {}", self.machine)
+    }
+}

@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+"""Measures this project's binary against PyTorch and ONNX Runtime, and prints the figures as a markdown table.
+
+    python scripts/compare_with_pytorch.py --listing LISTING.md --json all.json     every workload
+    python scripts/compare_with_pytorch.py                                          all but the seed layout's
+    python scripts/compare_with_pytorch.py --only infer-1,train-x0.5 --rounds 1     some, quickly
+
+A machine's speed drifts, so only figures of one run may be compared: each round measures the binary and then
+its peers, one after the other, each in a process of its own. A measurement is the median of --steps steps
+after 3 that are not timed; the table holds the median of the rounds, their least and greatest, and the speed
+as a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6 bytes, the median of the
+rounds. Other work on the machine slows PyTorch's threads, which wait for each other, several times more than
+the binary's: how many cores it took is measured and printed, and a table made beside it is worth nothing.
+
+A training step is forward, cross-entropy, backward and a step of SGD (Nesterov momentum 0.9, weight decay
+5e-4); all is float32, on random data, with 10 classes. The binary's times include copying the batch in and the
+logits out, which the peers are spared. The standard layout's peer is torchvision's network; the seed layout's
+is the listing in the markdown file of --listing, executed from memory, its one in-place addition (which
+autograd refuses on the output of a ReLU) made out of place. A process of its own exports the ONNX models, so
+that ONNX Runtime is not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a minute,
+or less where its cache on disk has the network.
+
+Needs Linux, a release build, and torch, torchvision, onnx and onnxruntime in the Python that runs it. A
+contender that fails has its reason in the table, and the exit status is 1.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import OrderedDict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime"]
+CLASSES = 10
+WARM_UP = 3
+# Cores that other work may take before a warning: an idle system takes some.
+DISTURBED = 0.1
+
+OURS = "shufflenet"
+ORT = "ONNX Runtime"
+EAGER, EAGER_LAST = "PyTorch eager", "PyTorch eager, channels-last"
+COMPILED, COMPILED_LAST = "torch.compile", "torch.compile, channels-last"
+
+
+class Workload(NamedTuple):
+    name: str
+    work: str
+    layout: str
+    scale: float
+    stem: str
+    batch: int
+    size: int
+    peers: list
+
+
+WORKLOADS = [
+    Workload("train-x0.5", "train", "standard", 0.5, "cifar", 128, 32, [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]),
+    Workload("train-x1.0", "train", "standard", 1.0, "cifar", 128, 32, [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]),
+    Workload("train-224", "train", "standard", 1.0, "imagenet", 16, 224, [EAGER, EAGER_LAST]),
+    Workload("train-seed-224", "train", "seed", 1.0, "seed", 16, 224, [EAGER]),
+    Workload("infer-1", "infer", "standard", 1.0, "imagenet", 1, 224, [ORT, EAGER]),
+    Workload("infer-256", "infer", "standard", 1.0, "cifar", 256, 32, [ORT, EAGER, EAGER_LAST]),
+]
+
+
+def standard_network(workload):
+    import torchvision
+    from torch import nn
+
+    build = getattr(torchvision.models, f"shufflenet_v2_x{workload.scale}".replace(".", "_"))
+    network = build(num_classes=CLASSES)
+    if workload.stem == "cifar":
+        network.conv1[0].stride = (1, 1)
+        network.maxpool = nn.Identity()
+    return network
+
+
+def seed_network(workload, listing):
+    import torch
+
+    blocks = re.findall(r"```python\n(.*?)```", listing.read_text(encoding="utf-8"), flags=re.S)
+    code, replaced = re.subn(r"\bout \+= right\b", "out = out + right", "\n".join(blocks))
+    if replaced != 1:
+        raise ValueError(f"{listing}: {replaced} in-place additions where 1 was expected")
+    scope = {"torch": torch, "nn": torch.nn, "OrderedDict": OrderedDict}
+    exec(compile(code, str(listing), "exec"), scope)  # pylint: disable=exec-used
+    return scope["ShuffleNetV2"](scale=workload.scale, num_classes=CLASSES)
+
+
+def median_ms(step, steps):
+    for _ in range(WARM_UP):
+        step()
+    times = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        step()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def peak_memory_mb():
+    """Of this process, as the binary reports its own."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.M).group(1)) * 1024 / 1e6
+
+
+def torch_step(workload, peer, options):
+    """One step of PyTorch, as a function of nothing."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    seed = workload.layout == "seed"
+    network = seed_network(workload, options.listing) if seed else standard_network(workload)
+    images = torch.randn(workload.batch, 3, workload.size, workload.size)
+    labels = torch.randint(0, CLASSES, (workload.batch,))
+    if "channels-last" in peer:
+        network = network.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    network.train(workload.work == "train")
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    forward = torch.compile(network) if peer.startswith("torch.compile") else network
+
+    def train():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(forward(images), labels).backward()
+        optimizer.step()
+
+    @torch.inference_mode()
+    def infer():
+        forward(images)
+
+    return train if workload.work == "train" else infer
+
+
+def ort_step(workload, options, model):
+    """One step of ONNX Runtime on an exported model, as a function of nothing."""
+    import numpy
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+    shape = (workload.batch, 3, workload.size, workload.size)
+    images = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
+    feed = {session.get_inputs()[0].name: images}
+    return lambda: session.run(None, feed)
+
+
+def export(workload, model):
+    import torch
+
+    warnings.simplefilter("ignore")
+    network = standard_network(workload).eval()
+    images = (torch.randn(workload.batch, 3, workload.size, workload.size),)
+    try:
+        torch.onnx.export(network, images, str(model), dynamo=False)
+    except Exception:  # A version without this exporter, whichever way it says so: it has another.
+        torch.onnx.export(network, images, str(model))
+
+
+def time_peer(workload, peer, options, model):
+    warnings.simplefilter("ignore")
+    step = ort_step(workload, options, model) if peer == ORT else torch_step(workload, peer, options)
+    return {"ms": median_ms(step, options.steps), "peak_memory_mb": peak_memory_mb()}
+
+
+def in_own_process(function, *arguments):
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def time_ours(workload, options):
+    command = [options.binary, "bench", workload.work, "--json"]
+    for name in ("layout", "scale", "stem", "batch", "size"):
+        command += [f"--{name}", str(getattr(workload, name))]
+    command += ["--steps", str(options.steps), "--threads", str(options.threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr.strip()}")
+    report = json.loads(done.stdout)
+    return {"ms": report["median_ms"], "peak_memory_mb": report["peak_memory_mb"]}
+
+
+def measure(workload, contender, options, model):
+    if contender == OURS:
+        return time_ours(workload, options)
+    if contender == ORT and not model.exists():
+        in_own_process(export, workload, model)
+    return in_own_process(time_peer, workload, contender, options, model)
+
+
+def cpu_seconds_of_others():
+    """CPU time that the machine has spent on anything but this process and its finished children."""
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def watched(function, *arguments):
+    """What `function` measures, and how many cores other work took meanwhile."""
+    start, before = time.monotonic(), cpu_seconds_of_others()
+    result = function(*arguments)
+    others = (cpu_seconds_of_others() - before) / (time.monotonic() - start)
+    return {**result, "cores_taken_by_others": max(0.0, others)}
+
+
+def compare(workload, options):
+    """The rounds of one workload: {contender: {"rounds": [measurement, ...], "error": text or None}}."""
+    contenders = {name: {"rounds": [], "error": None} for name in [OURS, *workload.peers]}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, options.rounds + 1):
+            for name, result in contenders.items():
+                if result["error"]:
+                    continue
+                try:
+                    measured = watched(measure, workload, name, options, Path(folder) / "model.onnx")
+                    result["rounds"].append(measured)
+                    news = f"{measured['ms']:.2f} ms, others took {measured['cores_taken_by_others']:.2f} cores"
+                except Exception as error:  # Whatever ails one contender, the others are measured.
+                    news = result["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                print(f"{workload.name}, round {number}, {name}: {news}", file=sys.stderr, flush=True)
+    return contenders
+
+
+def summarise(workload, contenders):
+    """Adds to each contender that did not fail what the table says of it."""
+    good = {name: result for name, result in contenders.items() if not result["error"]}
+    for result in good.values():
+        times = [measured["ms"] for measured in result["rounds"]]
+        result.update(median_ms=statistics.median(times), min_ms=min(times), max_ms=max(times))
+        result["img_per_s"] = workload.batch * 1e3 / result["median_ms"]
+        result["peak_memory_mb"] = statistics.median(measured["peak_memory_mb"] for measured in result["rounds"])
+    best = min((good[peer]["median_ms"] for peer in workload.peers if peer in good), default=float("nan"))
+    for result in good.values():
+        result["speed_to_best_peer"] = best / result["median_ms"]
+
+
+def row(workload, name, result):
+    shown = f"**{name}**" if name == OURS else name
+    if result["error"]:
+        reason = result["error"].replace("|", "\\|")
+        return f"| {workload['name']} | {shown} | failed: {reason} | | | | |"
+    return (
+        f"| {workload['name']} | {shown} | {result['median_ms']:.1f} | {result['min_ms']:.1f} to {result['max_ms']:.1f} "
+        f"| {result['img_per_s']:.0f} | {result['speed_to_best_peer']:.2f} | {result['peak_memory_mb']:.0f} |"
+    )
+
+
+def surroundings(options):
+    """What the figures depend on besides the code."""
+    try:
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    except importlib.metadata.PackageNotFoundError as error:
+        sys.exit(f"needs {', '.join(PACKAGES)}: {sys.executable} has no {error.name}")
+    try:
+        asked = subprocess.run([options.binary, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"no binary to measure ({error}): `cargo build --release`, or --binary FILE")
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), flags=re.M)
+    return {
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+        "command": shlex.join(["python", *sys.argv]),
+        "binary": asked.stdout.strip(),
+        "versions": versions,
+        "cpu": cpu.group(1) if cpu else os.uname().machine,
+        "cores": os.cpu_count(),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "steps": options.steps,
+        "warm_up": WARM_UP,
+    }
+
+
+def report(here, results):
+    """The table, and below it where it comes from."""
+    print("| Workload | | ms a step | least to greatest | images/s | speed, best peer = 1 | peak MB |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    every = [(workload, *item) for workload in results for item in workload["contenders"].items()]
+    for workload, name, result in every:
+        print(row(workload, name, result))
+    taken = max((each["cores_taken_by_others"] for *_, result in every for each in result["rounds"]), default=0.0)
+    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    print(
+        f"\n{here['cpu']}, {here['cores']} cores, {here['threads']} threads; other work took {taken:.2f} cores at "
+        f"most. {here['binary']}; {versions}. Medians of {here['rounds']} rounds of {here['steps']} steps, "
+        f"{here['date']}: `{here['command']}`"
+    )
+    if taken > DISTURBED:
+        print(f"warning: other work took {taken:.2f} cores: measure again on an idle machine", file=sys.stderr)
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def workloads(text):
+    names = [workload.name for workload in WORKLOADS]
+    unknown = set(text.split(",")) - set(names)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return [workload for workload in WORKLOADS if workload.name in text.split(",")]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet", help="what is measured")
+    parser.add_argument("--only", type=workloads, default=WORKLOADS, metavar="NAME,...", help="only these workloads")
+    parser.add_argument("--listing", type=Path, metavar="FILE", help="markdown file with the seed network")
+    parser.add_argument("--rounds", type=positive, default=3, help="times that each contender is measured")
+    parser.add_argument("--steps", type=positive, default=10, help="steps timed of a measurement")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads of each contender")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save every measurement here")
+    options = parser.parse_args()
+    options.binary = options.binary.resolve()
+    if options.listing and not options.listing.is_file():
+        parser.error(f"{options.listing}: no such file")
+    if options.json and not options.json.resolve().parent.is_dir():
+        parser.error(f"{options.json}: no such folder")
+    return options
+
+
+def main():
+    options = parse()
+    here = surroundings(options)
+    results = []
+    for workload in options.only:
+        if workload.layout == "seed" and not options.listing:
+            print(f"{workload.name}: skipped, for want of --listing FILE", file=sys.stderr)
+            continue
+        contenders = compare(workload, options)
+        summarise(workload, contenders)
+        results.append({**workload._asdict(), "contenders": contenders})
+    if results:
+        report(here, results)
+    if options.json:
+        options.json.write_text(json.dumps({**here, "workloads": results}, indent=1) + "\n", encoding="utf-8")
+    if any(result["error"] for workload in results for result in workload["contenders"].values()):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
