@@ -1,5 +1,9 @@
 //! The binary as its user meets it: what wrong input is answered with, and a run from start to
 //! evaluation.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use std::path::{Path, PathBuf};
 

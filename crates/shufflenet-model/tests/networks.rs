@@ -1,4 +1,8 @@
 //! The networks from outside: shapes, modes, gradients, initial weights, configurations.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};

@@ -1,4 +1,8 @@
 //! What cannot work is refused in words: the setting, what was found, what is accepted.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use burn::tensor::Device;
 use shufflenet_model::{Layout, ModelConfig, ShuffleNetV2, Stem};

@@ -1,4 +1,8 @@
 //! What networks cost, to the unit.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use burn::module::Module;
 use burn::tensor::Device;
