@@ -7,6 +7,10 @@
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "measured figures are for whoever asks with --nocapture"
+)]
 
 mod fixture;
 
