@@ -232,7 +232,8 @@ def compare(workload, options):
                     result["rounds"].append(measured)
                     news = f"{measured['ms']:.2f} ms, others took {measured['cores_taken_by_others']:.2f} cores"
                 except Exception as error:  # Whatever ails one contender, the others are measured.
-                    news = result["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                    text = f"{type(error).__name__}: {error}".replace("|", "/")
+                    news = result["error"] = " ".join(text.split())[:200]
                 print(f"{workload.name}, round {number}, {name}: {news}", file=sys.stderr, flush=True)
     return contenders
 
@@ -248,17 +249,6 @@ def summarise(workload, contenders):
     best = min((good[peer]["median_ms"] for peer in workload.peers if peer in good), default=float("nan"))
     for result in good.values():
         result["speed_to_best_peer"] = best / result["median_ms"]
-
-
-def row(workload, name, result):
-    shown = f"**{name}**" if name == OURS else name
-    if result["error"]:
-        reason = result["error"].replace("|", "\\|")
-        return f"| {workload['name']} | {shown} | failed: {reason} | | | | |"
-    return (
-        f"| {workload['name']} | {shown} | {result['median_ms']:.1f} | {result['min_ms']:.1f} to {result['max_ms']:.1f} "
-        f"| {result['img_per_s']:.0f} | {result['speed_to_best_peer']:.2f} | {result['peak_memory_mb']:.0f} |"
-    )
 
 
 def surroundings(options):
@@ -290,9 +280,13 @@ def report(here, results):
     """The table, and below it where it comes from."""
     print("| Workload | | ms a step | least to greatest | images/s | speed, best peer = 1 | peak MB |")
     print("|---|---|---:|---:|---:|---:|---:|")
-    every = [(workload, *item) for workload in results for item in workload["contenders"].items()]
+    every = [(workload["name"], *item) for workload in results for item in workload["contenders"].items()]
     for workload, name, result in every:
-        print(row(workload, name, result))
+        cells = f"failed: {result['error']} | | | |" if result["error"] else (
+            "{median_ms:.1f} | {min_ms:.1f} to {max_ms:.1f} | {img_per_s:.0f} | {speed_to_best_peer:.2f} "
+            "| {peak_memory_mb:.0f}".format(**result)
+        )
+        print(f"| {workload} | {f'**{name}**' if name == OURS else name} | {cells} |")
     taken = max((each["cores_taken_by_others"] for *_, result in every for each in result["rounds"]), default=0.0)
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     print(
@@ -304,19 +298,12 @@ def report(here, results):
         print(f"warning: other work took {taken:.2f} cores: measure again on an idle machine", file=sys.stderr)
 
 
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def workloads(text):
-    names = [workload.name for workload in WORKLOADS]
-    unknown = set(text.split(",")) - set(names)
+    known = {workload.name: workload for workload in WORKLOADS}
+    unknown = [name for name in text.split(",") if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    return [workload for workload in WORKLOADS if workload.name in text.split(",")]
+        raise argparse.ArgumentTypeError(f"no workload {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in text.split(",")]
 
 
 def parse():
@@ -324,12 +311,14 @@ def parse():
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet", help="what is measured")
     parser.add_argument("--only", type=workloads, default=WORKLOADS, metavar="NAME,...", help="only these workloads")
     parser.add_argument("--listing", type=Path, metavar="FILE", help="markdown file with the seed network")
-    parser.add_argument("--rounds", type=positive, default=3, help="times that each contender is measured")
-    parser.add_argument("--steps", type=positive, default=10, help="steps timed of a measurement")
-    parser.add_argument("--threads", type=positive, default=2, help="CPU threads of each contender")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each contender is measured")
+    parser.add_argument("--steps", type=int, default=10, help="steps timed of a measurement")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each contender")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save every measurement here")
     options = parser.parse_args()
-    options.binary = options.binary.resolve()
+    options.binary = str(options.binary.resolve())
+    if min(options.rounds, options.steps, options.threads) < 1:
+        parser.error("--rounds, --steps and --threads must be 1 or more")
     if options.listing and not options.listing.is_file():
         parser.error(f"{options.listing}: no such file")
     if options.json and not options.json.resolve().parent.is_dir():

@@ -47,12 +47,6 @@ impl Learner {
     /// # Errors
     /// [`TrainError::Device`].
     pub fn step(&mut self, batch: Batch, rate: f64) -> Result<Tally, TrainError> {
-        // On a thread of the pool: from any other, each of the step's many parallel loops would wake
-        // the pool up and wait for it.
-        rayon::scope(|_| self.step_here(batch, rate))
-    }
-
-    fn step_here(&mut self, batch: Batch, rate: f64) -> Result<Tally, TrainError> {
         let labels = batch.labels.clone();
         let images = Images::new(batch, &self.device);
         let output = TrainStep::step(&self.classifier, images);
