@@ -1,5 +1,9 @@
 //! The binary as its user meets it: what wrong input is answered with, and a run from start to
 //! evaluation.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -214,7 +218,7 @@ fn a_network_is_summed_up_from_flags_or_a_file() {
     let json = summary(folder.path(), &[&flags[..], &["--json"]].concat());
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["parameters"], 352_042);
-    assert_eq!(json["multiply_adds"], 10_902_528);
+    assert_eq!(json["multiply_adds"], 10_902_016);
     assert_eq!(json["input"], serde_json::json!([3, 32, 32]));
     let layers = json["layers"].as_array().unwrap();
     for key in ["parameters", "multiply_adds"] {
@@ -275,7 +279,8 @@ fn a_network_that_cannot_work_is_refused_by_summary_and_train() {
     ] {
         let line = refusal(folder.path(), &["summary", "--set", assignment], 2);
         assert!(line.contains(answer), "{line}");
-        assert_eq!(refused_training(folder.path(), assignment, 2), line);
+        let line = refused_training(folder.path(), assignment, 2);
+        assert!(line.contains(answer), "{line}");
     }
     assert!(
         !folder.path().join("runs").exists(),

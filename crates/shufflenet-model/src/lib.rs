@@ -59,7 +59,7 @@
 //!
 //! # Where to look
 //!
-//! [`config`] has every setting and the table of widths, [`unit`] the paper's two units, [`network`]
+//! [`config`] has every setting and the table of widths, [`mod@unit`] the paper's two units, [`network`]
 //! the stages and the whole, [`plan`] what is refused, [`squeeze_excitation`] that switch.
 
 pub mod batch_norm;

@@ -1,7 +1,7 @@
 //! What a configuration implies: the channels of every unit, the sizes of the maps. And what is
 //! refused, because nothing works that it implies.
 //!
-//! The network is built from the same [`StagePlan`]s that the checks go through, so a configuration
+//! The network is built from the same plans that the checks go through, so a configuration
 //! that passes can be built. Stages are counted as in the paper's table 5, from 2: the stem is 1.
 
 use crate::config::{Layout, ModelConfig, halved};

@@ -1,4 +1,8 @@
 //! The networks from outside: shapes, modes, gradients, initial weights, configurations.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -220,7 +224,7 @@ fn dropout_drops_its_share_in_training_alone() {
     let alive = features.iter().zip(&logits).filter(|(x, _)| **x > 0.0);
     let (dropped, kept): (Vec<_>, Vec<_>) = alive.partition(|(_, y)| **y == 0.0);
     let count = (dropped.len() + kept.len()) as f64;
-    assert!(count > 5_000.0);
+    assert!(count > 2_000.0, "{count}");
     // Five standard deviations of a binomial share.
     let share = dropped.len() as f64 / count;
     assert!((share - 0.3).abs() < 5.0 * (0.21 / count).sqrt(), "{share}");

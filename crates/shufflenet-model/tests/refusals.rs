@@ -1,4 +1,12 @@
 //! What cannot work is refused in words: the setting, what was found, what is accepted.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "measured figures are for whoever asks with --nocapture"
+)]
 
 use burn::tensor::Device;
 use shufflenet_model::{Layout, ModelConfig, ShuffleNetV2, Stem};

@@ -1,4 +1,8 @@
 //! Weight files: names, round trip, refusals.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

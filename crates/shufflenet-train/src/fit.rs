@@ -3,7 +3,7 @@
 //! The model steps through burn-train's `TrainStep` and is stopped through its `Interrupter`. The
 //! loop is ours, because burn-train's learner keeps its optimizer to itself, saves only at the end of
 //! an epoch (an interrupt leaves before that), and sums its metrics on another thread, where a
-//! checkpoint cannot reach them. Here all that changes from step to step is one [`State`], and a
+//! checkpoint cannot reach them. Here all that changes from step to step is one `State`, and a
 //! checkpoint is that state: written after any step, continued exactly.
 
 use std::path::PathBuf;

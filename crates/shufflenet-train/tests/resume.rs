@@ -1,5 +1,9 @@
 //! A run that is interrupted and resumed ends with the bits of one that never was: weights,
 //! optimizer state, progress and metrics (speeds aside).
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

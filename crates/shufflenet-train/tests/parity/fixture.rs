@@ -19,8 +19,6 @@ pub type Tensors = BTreeMap<String, Vec<f64>>;
 /// A network and what PyTorch made of it in float64.
 #[derive(Deserialize)]
 pub struct Fixture {
-    #[serde(skip)]
-    pub name: String,
     pub model: ModelConfig,
     pub height: usize,
     pub width: usize,
@@ -52,7 +50,6 @@ impl Fixture {
         let json = std::fs::read_to_string(file("json")).unwrap();
         let tensors = std::fs::read(file("safetensors")).unwrap();
         Self {
-            name: name.into(),
             tensors: unpack(&tensors),
             ..serde_json::from_str(&json).unwrap()
         }

@@ -3,6 +3,14 @@
 //!
 //! `cargo test -p shufflenet-train --test parity -- --nocapture` prints what was measured: error,
 //! tolerance, and the error of PyTorch's own float32, both against PyTorch's float64.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "measured figures are for whoever asks with --nocapture"
+)]
 
 mod fixture;
 
