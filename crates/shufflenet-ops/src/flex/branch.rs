@@ -28,6 +28,7 @@ use rayon::prelude::*;
 
 use super::depthwise::{Fill, FillMap, Forward, InputGradient, MapShape, WeightGradient};
 use super::geometry::Geometry;
+use super::join::BranchGradient;
 use super::norm::{GradientMoments, Moments, Norm, NormBackward, Statistics};
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
@@ -178,7 +179,7 @@ impl<'a> Branch<'a> {
         at: Geometry,
         x: Rows,
         saved: &Saved,
-        g3: (Buffer, [Vec<f64>; 2]),
+        g3: BranchGradient,
         dx: &mut InputGradientOf,
     ) -> Gradients {
         let isa = at.isa;
@@ -267,7 +268,7 @@ impl<'a> Branch<'a> {
         norm2: &NormBackward,
         dh: Buffer,
         dx: &mut InputGradientOf,
-    ) -> (Option<(Buffer, [Vec<f64>; 2])>, Buffer) {
+    ) -> (Option<BranchGradient>, Buffer) {
         let columns = self.depthwise.outputs();
         let first = saved.pointwise1.as_ref();
         let image = at.pixels_in() * columns;

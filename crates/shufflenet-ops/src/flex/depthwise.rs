@@ -358,6 +358,10 @@ impl WeightGradient<'_> {
 ///
 /// # Safety
 /// As in [`window`]; `dy` points at `N` pixels.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "constant bounds, unrolled over registers"
+)]
 #[inline(always)]
 unsafe fn correlate<S: Simd, const STRIDE: usize, const N: usize>(
     s: S,

@@ -115,7 +115,7 @@ impl Side<'_> {
     }
 }
 
-/// A branch's gradient behind its last batch norm, with the sums that its backward starts from.
+/// A gradient behind a batch norm, with the two sums that the norm's backward starts from.
 pub(crate) type BranchGradient = (Buffer, [Vec<f64>; 2]);
 
 /// The sides' gradients from the output's, `dout`. A passed side's, and a residual's, go into the

@@ -140,6 +140,10 @@ unsafe fn tile_of<S: Simd>(s: S, width: usize, count: usize, at: &Tile) {
 /// # Safety
 /// `ROWS` rows and `WIDTH` vectors from `at` on are readable on the right side, and
 /// `min(at.columns, WIDTH vectors)` columns writable in the result.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "constant bounds, unrolled over registers"
+)]
 #[inline(always)]
 unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) {
     let [row, term] = at.left_strides;

@@ -48,7 +48,7 @@ pub(super) struct Operation {
 /// What the backward needs besides the tensors.
 pub(super) enum Saved {
     Stem(stem::Saved),
-    Unit(UnitSaved),
+    Unit(Box<UnitSaved>),
     Head(Normed),
 }
 
@@ -161,7 +161,7 @@ impl Operation {
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
                 let (out, saved) = self.unit().forward(at, x, channels, norms);
-                (out, at.output(), Saved::Unit(saved))
+                (out, at.output(), Saved::Unit(Box::new(saved)))
             }
             Kind::Head => {
                 let rows = Rows {

@@ -214,7 +214,7 @@ impl Stem<'_> {
                 product
             })
             .collect();
-        let weight = self.to_burn(&weights::summed(&products, inner, columns, None));
+        let weight = self.weight_by_channel(&weights::summed(&products, inner, columns, None));
         ConvNormGradient {
             weight,
             gamma: norm.gamma,
@@ -225,7 +225,7 @@ impl Stem<'_> {
     fn convolve(&self, images: &[f32], statistics: &mut Statistics) -> Normed {
         let (at, columns, inner) = (self.at, self.conv.outputs(), 9 * self.channels);
         let isa = at.isa;
-        let weight = weights::transposed(isa, &self.from_burn(), inner, None);
+        let weight = weights::transposed(isa, &self.weight_by_window(), inner, None);
         let of_batch = statistics.of_batch();
         let image = at.pixels_out() * columns;
         let mut y = Buffer::any(at.images * image);
@@ -414,12 +414,12 @@ impl Stem<'_> {
     }
 
     /// `[outputs][channels][9]` to `[outputs][9][channels]`, the order of a window.
-    fn from_burn(&self) -> Vec<f32> {
+    fn weight_by_window(&self) -> Vec<f32> {
         reordered(self.conv.weight, self.channels, 9)
     }
 
-    /// The inverse of [`Self::from_burn`].
-    fn to_burn(&self, weight: &[f32]) -> Buffer {
+    /// The inverse of [`Self::weight_by_window`].
+    fn weight_by_channel(self, weight: &[f32]) -> Buffer {
         let mut buffer = Buffer::any(weight.len());
         buffer.copy_from_slice(&reordered(weight, 9, self.channels));
         buffer
