@@ -41,10 +41,12 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(stderr(), "error: {error:#}");
-            let usage = error
-                .downcast_ref::<TrainError>()
-                .is_some_and(TrainError::is_usage);
+            // Ours says all there is to say in its own line; others have a chain of causes.
+            let (line, usage) = match error.downcast_ref::<TrainError>() {
+                Some(error) => (error.to_string(), error.is_usage()),
+                None => (format!("{error:#}"), false),
+            };
+            let _ = writeln!(stderr(), "error: {line}");
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }

@@ -65,7 +65,7 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
     assert!(line.contains("did you mean `train.epochs`?"), "{line}");
     let line = refused_training(folder.path(), "train.epochs=\"many\"", 2);
     assert!(
-        line.contains("train.epochs") && line.contains("many"),
+        line.contains("train.epochs") && line.contains("many") && line.contains("a whole number"),
         "{line}"
     );
     let line = refused_training(folder.path(), "model.scale=0.7", 2);
@@ -77,6 +77,7 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
     assert!(line.contains("model.classes is 7; accepted: 10"), "{line}");
     let line = refusal(folder.path(), &["train", "--config", "none.toml"], 1);
     assert!(line.contains("none.toml"), "{line}");
+    assert_eq!(line.matches("No such file").count(), 1, "{line}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
 fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T, TrainError> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
-        let message = error.inner().message().to_string();
+        let message = in_words(error.inner().message());
         let message = match unknown_key(&path, &message) {
             Some(answer) => answer,
             None if path == "." => message,
@@ -110,6 +110,21 @@ fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T, TrainErro
             message,
         }
     })
+}
+
+/// Serde's message without the names of Rust's types.
+fn in_words(message: &str) -> String {
+    let whole = "expected a whole number from 0";
+    let words = [
+        ("expected usize", whole),
+        ("expected u64", whole),
+        ("expected f64", "expected a number"),
+    ];
+    words
+        .into_iter()
+        .fold(message.into(), |message: String, (rust, words)| {
+            message.replace(rust, words)
+        })
 }
 
 /// Turns serde's "unknown field `x`, expected one of `a`, `b`" at `path` into an answer with the

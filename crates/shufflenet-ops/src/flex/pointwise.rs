@@ -47,15 +47,21 @@ pub(crate) fn forward(
 ) -> Normed {
     let (isa, inner, columns) = (at.isa, conv.inputs(), conv.outputs());
     let (block, of_batch) = (block_rows(inner, columns), statistics.of_batch());
-    let mut y = Buffer::any(at.images * pixels * columns);
+    let all = at.images * pixels;
+    // Without sums to add up, rows may be shared out as the threads like it: one image, too.
+    let part = match of_batch {
+        true => at.part * pixels,
+        false => all.div_ceil(rayon::current_num_threads()).min(block),
+    };
+    let mut y = Buffer::any(all * columns);
     let moments: Vec<Moments> = y
-        .par_chunks_mut(at.part * pixels * columns)
+        .par_chunks_mut(part * columns)
         .enumerate()
         .with_max_len(1)
-        .map(|(part, y)| {
+        .map(|(number, y)| {
             let mut moments = Moments::new(isa, columns);
             for (i, out) in y.chunks_mut(block * columns).enumerate() {
-                let first = part * at.part * pixels + i * block;
+                let first = number * part + i * block;
                 let rows = out.len() / columns;
                 isa.run(Matmul {
                     rows,

@@ -1,5 +1,7 @@
 //! Weights as the kernels read them, packed anew at each step: they are small, and change each time.
 
+use rayon::prelude::*;
+
 use super::pool::Buffer;
 use super::simd::Isa;
 
@@ -25,22 +27,31 @@ impl ConvNorm<'_> {
     }
 }
 
+/// Values that one thread packs faster than two.
+const MOST_SERIAL: usize = 16_384;
+
 /// `[n][k]` to `[k][n]`, the rows padded to whole vectors; row `k` times `scale[k]`, where given.
 /// The right side of a forward product.
 pub(crate) fn transposed(isa: Isa, weight: &[f32], k: usize, scale: Option<&[f32]>) -> Buffer {
     let n = weight.len() / k;
     let row = isa.padded(n);
     let mut packed = Buffer::any(k * row);
-    for (i, packed) in packed.chunks_exact_mut(row).enumerate() {
+    let fill = |(i, packed): (usize, &mut [f32])| {
         let factor = scale.map_or(1.0, |scale| scale[i]);
-        for (j, packed) in packed.iter_mut().enumerate() {
-            *packed = if j < n {
-                factor * weight[j * k + i]
-            } else {
-                0.0
-            };
-        }
-    }
+        let column = weight[i..].iter().step_by(k);
+        packed
+            .iter_mut()
+            .zip(column)
+            .for_each(|(packed, w)| *packed = factor * w);
+        packed[n..].fill(0.0);
+    };
+    // Rows a thread takes at once: fewer would not be worth waking it.
+    let rows = (MOST_SERIAL / row).max(1);
+    packed
+        .par_chunks_exact_mut(row)
+        .enumerate()
+        .with_min_len(rows)
+        .for_each(fill);
     packed
 }
 
