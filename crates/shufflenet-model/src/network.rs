@@ -202,3 +202,6 @@ fn max_pool(padding: usize) -> MaxPool2d {
 pub(crate) fn global_average(x: Tensor<4>) -> Tensor<2> {
     x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
 }
+
+#[cfg(test)]
+mod tests;

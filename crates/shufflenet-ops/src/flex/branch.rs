@@ -26,9 +26,10 @@
 
 use rayon::prelude::*;
 
-use super::depthwise::{Fill, FillMap, Forward, InputGradient, MapShape, WeightGradient};
+use super::depthwise::{Forward, InputGradient, WeightGradient};
 use super::geometry::Geometry;
 use super::join::BranchGradient;
+use super::map::{Fill, FillMap, MapShape};
 use super::norm::{GradientMoments, Moments, Norm, NormBackward, Statistics};
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;

@@ -3,7 +3,7 @@
 //! A batch is cut into parts by its size alone, and sums over parts are made in order: the bits do
 //! not depend on how many threads there are.
 
-use super::depthwise::MapShape;
+use super::map::MapShape;
 use super::simd::Isa;
 
 /// The maps of an operation, and the parts of its batch.

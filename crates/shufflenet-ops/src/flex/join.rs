@@ -11,7 +11,8 @@ use super::geometry::Geometry;
 use super::norm::GradientMoments;
 use super::pointwise::Normed;
 use super::pool::Buffer;
-use super::rows::{Copy, Deinterleave, Interleave, NormRelu, ReluGradient, Rows};
+use super::rows::{Copy, NormRelu, ReluGradient, Rows};
+use super::shuffle::{Deinterleave, Interleave};
 
 /// One side of the concatenation.
 pub(crate) enum Side<'a> {

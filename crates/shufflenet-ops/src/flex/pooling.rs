@@ -4,7 +4,7 @@
 //! infinity. Forward keeps, for each maximum, which of the nine it was (the first of equals, as in
 //! PyTorch); backward hands its gradient there.
 
-use super::depthwise::MapShape;
+use super::map::MapShape;
 use super::simd::{Kernel, Simd};
 
 /// Height or width after pooling, for a map padded by `padding` zeros on each side.

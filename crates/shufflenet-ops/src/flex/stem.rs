@@ -10,16 +10,17 @@
 
 use rayon::prelude::*;
 
-use super::depthwise::{Fill, FillMap, MapShape};
 use super::geometry::Geometry;
+use super::map::{Fill, FillMap, MapShape};
 use super::matmul::Matmul;
 use super::norm::{GradientMoments, Moments, Statistics};
 use super::pointwise::{ConvNormGradient, Normed};
 use super::pool::Buffer;
 use super::pooling::{MaxPool, MaxPoolGradient, pooled};
 use super::rows::{NormGradient, NormRelu, ReluGradient, Rows};
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::Isa;
 use super::weights::{self, ConvNorm};
+use super::windows::Windows;
 
 /// The stem of one network on one batch.
 #[derive(Clone, Copy)]
@@ -431,47 +432,6 @@ fn reordered(weight: &[f32], a: usize, b: usize) -> Vec<f32> {
     let transpose =
         |block: &[f32]| -> Vec<f32> { (0..a * b).map(|i| block[i % a * b + i / a]).collect() };
     weight.chunks_exact(a * b).flat_map(transpose).collect()
-}
-
-/// Writes out the windows of some rows of output pixels.
-struct Windows<'a> {
-    /// An image with a border of 1, pixel by pixel.
-    map: &'a [f32],
-    /// Values from one row of its pixels to the next.
-    row: usize,
-    channels: usize,
-    stride: usize,
-    first: usize,
-    rows: usize,
-    width: usize,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Windows<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let run = 3 * self.channels;
-        let last = self.stride * (self.first + self.rows - 1) + 2;
-        let end = last * self.row + self.stride * (self.width - 1) * self.channels + run;
-        assert!(self.map.len() >= end && self.out.len() >= 3 * run * self.rows * self.width);
-        for y in 0..self.rows {
-            for x in 0..self.width {
-                for i in 0..3 {
-                    for value in (0..run).step_by(S::LANES) {
-                        // SAFETY: the window lies within the map, and its place within `out`, as
-                        // asserted; each move is cut to what is left of the run.
-                        unsafe {
-                            let from = (self.stride * (self.first + y) + i) * self.row
-                                + self.stride * x * self.channels;
-                            let to = ((y * self.width + x) * 3 + i) * run + value;
-                            let v = s.load_first(self.map.as_ptr().add(from + value), run - value);
-                            s.store_first(self.out.as_mut_ptr().add(to), run - value, v);
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// The stem's parts: its weights are few, so that images are what there is to share out.

@@ -1,0 +1,156 @@
+//! The kernels of stem and head against the same parts in plain Burn operations, and the whole
+//! network in inference.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Distribution, Tensor};
+
+use super::*;
+use crate::config::{Scale, Stem};
+
+fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
+    let config = ModelConfig {
+        scale: Scale::Half,
+        stem: Some(stem),
+        input_channels: channels,
+        ..ModelConfig::default()
+    };
+    ShuffleNetV2::new(&config, 3, device).unwrap()
+}
+
+fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.2, 1.0), device)
+}
+
+/// Norm of the difference over the norm.
+fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+    norm(a - b.clone()) / norm(b)
+}
+
+/// The stem in plain operations, which `forward_stem` takes where there is no kernel.
+fn plain_stem(network: &ShuffleNetV2, images: Tensor<4>) -> Tensor<4> {
+    let x = network.stem.forward(images);
+    match &network.pool {
+        Some(pool) => pool.forward(x),
+        None => x,
+    }
+}
+
+fn plain_head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<2> {
+    global_average(network.last.forward(x))
+}
+
+/// Output, input gradient and the convolution's three gradients of a part of the network.
+fn part<const D: usize>(
+    network: &ShuffleNetV2,
+    forward: fn(&ShuffleNetV2, Tensor<4>) -> Tensor<D>,
+    conv: fn(&ShuffleNetV2) -> &ConvNorm,
+    x: &Tensor<4>,
+) -> (Tensor<D>, Tensor<4>, [Tensor<1>; 3]) {
+    let x = x.clone().detach().require_grad();
+    let y = forward(network, x.clone());
+    y.device().seed(9);
+    let weights = noise(y.dims(), &y.device());
+    let mut gradients = (y.clone() * weights).sum().backward();
+    let dx = x.grad_remove(&mut gradients).unwrap();
+    let gradients = GradientsParams::from_grads(gradients, network);
+    let ConvNorm { conv, norm, .. } = conv(network);
+    let flat = |gradient: Option<Tensor<4>>| gradient.unwrap().reshape([-1]);
+    let of_norm = |id| gradients.get::<1>(id).unwrap();
+    let all = [
+        flat(gradients.get::<4>(conv.weight.id)),
+        of_norm(norm.gamma.id),
+        of_norm(norm.beta.id),
+    ];
+    (y.inner(), dx, all)
+}
+
+fn assert_same<const D: usize>(
+    (y, dx, gradients): (Tensor<D>, Tensor<4>, [Tensor<1>; 3]),
+    (plain_y, plain_dx, plain_gradients): (Tensor<D>, Tensor<4>, [Tensor<1>; 3]),
+    what: &str,
+) {
+    let close = |error: f32, name: &str| assert!(error < 2e-5, "{what}, {name}: {error:e}");
+    close(distance(y, plain_y), "output");
+    close(distance(dx, plain_dx), "input gradient");
+    for (name, (a, b)) in ["weight", "gamma", "beta"]
+        .into_iter()
+        .zip(gradients.into_iter().zip(plain_gradients))
+    {
+        close(distance(a, b), name);
+    }
+}
+
+#[test]
+fn the_stem_kernel_is_the_plain_stem() {
+    let device = Device::flex().autodiff();
+    // Batch, channels, height, width: odd sizes, one image, one and many channels.
+    for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
+        for shape in [[3, 3, 12, 16], [1, 1, 9, 11], [2, 7, 17, 8], [70, 3, 6, 6]] {
+            let network = network(stem, shape[1], &device);
+            device.seed(4);
+            let images = noise(shape, &device);
+            let run = |forward| part(&network, forward, |network| &network.stem, &images);
+            let what = format!("{stem} {shape:?}");
+            assert_same(run(ShuffleNetV2::forward_stem), run(plain_stem), &what);
+        }
+    }
+}
+
+#[test]
+fn the_head_kernel_is_the_plain_head() {
+    let device = Device::flex().autodiff();
+    let network = network(Stem::Cifar, 3, &device);
+    for [batch, height, width] in [[5, 4, 4], [1, 3, 2], [33, 1, 1]] {
+        device.seed(4);
+        let x = noise([batch, 192, height, width], &device);
+        let run = |forward| part(&network, forward, |network| &network.last, &x);
+        let what = format!("{batch}x{height}x{width}");
+        assert_same(run(ShuffleNetV2::forward_head), run(plain_head), &what);
+    }
+}
+
+/// Where equal values meet in a window, the first of them gets the gradient, as in PyTorch.
+#[test]
+fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
+    let device = Device::flex().autodiff();
+    let network = network(Stem::Imagenet, 3, &device);
+    let images = Tensor::<4>::ones([2, 3, 16, 16], &device);
+    let run = |forward| part(&network, forward, |network| &network.stem, &images);
+    let [(kernel, dx, _), (plain, plain_dx, _)] =
+        [run(ShuffleNetV2::forward_stem), run(plain_stem)];
+    assert!(distance(kernel, plain) < 2e-5);
+    assert!(distance(dx, plain_dx) < 2e-5);
+}
+
+/// Inference has kernels too, by running statistics; a backend without any must agree.
+#[test]
+fn inference_is_the_same_with_and_without_kernels() {
+    for stem in [Stem::Imagenet, Stem::Cifar] {
+        let device = Device::flex();
+        let trained = network(stem, 3, &device.clone().autodiff());
+        device.seed(4);
+        let images = noise([4, 3, 33, 32], &device);
+        // Running statistics unlike the initial ones.
+        for _ in 0..3 {
+            trained.forward(Tensor::from_data(
+                images.to_data(),
+                &device.clone().autodiff(),
+            ));
+        }
+        let inference = trained.valid();
+        let with = inference.forward(images.clone());
+        let bytes = crate::to_safetensors(&inference).unwrap();
+        let other = ndarray();
+        let without = crate::load_safetensors(network(stem, 3, &other), &bytes).unwrap();
+        let without = without.forward(Tensor::from_data(images.to_data(), &other));
+        let without = Tensor::from_data(without.into_data(), &device);
+        assert!(distance(with, without) < 1e-5);
+    }
+}
+
+#[expect(deprecated, reason = "a backend without kernels, to compare with")]
+fn ndarray() -> Device {
+    Device::ndarray()
+}
