@@ -1,4 +1,8 @@
 //! The number of threads changes how long a step takes, and not one bit of what it gives.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
 
 use burn::tensor::Device;
 use shufflenet_data::{Batch, ImageShape};
