@@ -122,6 +122,11 @@ impl ShuffleNetV2 {
             let stem = fused::stem(images, weights, stride, pool, statistics, EPSILON);
             return settle(stem, convolution());
         }
+        self.plain_stem(images)
+    }
+
+    /// The stem in plain Burn operations.
+    fn plain_stem(&self, images: Tensor<4>) -> Tensor<4> {
         let x = self.stem.forward(images);
         match &self.pool {
             Some(pool) => pool.forward(x),
@@ -136,6 +141,11 @@ impl ShuffleNetV2 {
             let head = fused::head(x, self.last.weights(), statistics, EPSILON);
             return settle(head, convolution());
         }
+        self.plain_head(x)
+    }
+
+    /// The head in plain Burn operations.
+    fn plain_head(&self, x: Tensor<4>) -> Tensor<2> {
         global_average(self.last.forward(x))
     }
 

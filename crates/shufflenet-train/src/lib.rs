@@ -1,8 +1,8 @@
 //! Training and evaluation of ShuffleNetV2 classifiers: one TOML file in, one run folder out.
 //!
 //! [`settings::load`] reads an [`experiment::Experiment`], [`fit::fit`] trains it, and
-//! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network. The `shufflenet` binary only turns arguments
-//! into calls of these.
+//! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network,
+//! [`bench`] times the machine. The `shufflenet` binary only turns arguments into calls of these.
 
 pub mod bench;
 pub mod checkpoint;

@@ -28,19 +28,6 @@ fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     norm(a - b.clone()) / norm(b)
 }
 
-/// The stem in plain operations, which `forward_stem` takes where there is no kernel.
-fn plain_stem(network: &ShuffleNetV2, images: Tensor<4>) -> Tensor<4> {
-    let x = network.stem.forward(images);
-    match &network.pool {
-        Some(pool) => pool.forward(x),
-        None => x,
-    }
-}
-
-fn plain_head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<2> {
-    global_average(network.last.forward(x))
-}
-
 /// Output, input gradient and the convolution's three gradients of a part of the network.
 fn part<const D: usize>(
     network: &ShuffleNetV2,
@@ -93,7 +80,11 @@ fn the_stem_kernel_is_the_plain_stem() {
             let images = noise(shape, &device);
             let run = |forward| part(&network, forward, |network| &network.stem, &images);
             let what = format!("{stem} {shape:?}");
-            assert_same(run(ShuffleNetV2::forward_stem), run(plain_stem), &what);
+            assert_same(
+                run(ShuffleNetV2::forward_stem),
+                run(ShuffleNetV2::plain_stem),
+                &what,
+            );
         }
     }
 }
@@ -107,7 +98,11 @@ fn the_head_kernel_is_the_plain_head() {
         let x = noise([batch, 192, height, width], &device);
         let run = |forward| part(&network, forward, |network| &network.last, &x);
         let what = format!("{batch}x{height}x{width}");
-        assert_same(run(ShuffleNetV2::forward_head), run(plain_head), &what);
+        assert_same(
+            run(ShuffleNetV2::forward_head),
+            run(ShuffleNetV2::plain_head),
+            &what,
+        );
     }
 }
 
@@ -118,8 +113,10 @@ fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
     let network = network(Stem::Imagenet, 3, &device);
     let images = Tensor::<4>::ones([2, 3, 16, 16], &device);
     let run = |forward| part(&network, forward, |network| &network.stem, &images);
-    let [(kernel, dx, _), (plain, plain_dx, _)] =
-        [run(ShuffleNetV2::forward_stem), run(plain_stem)];
+    let [(kernel, dx, _), (plain, plain_dx, _)] = [
+        run(ShuffleNetV2::forward_stem),
+        run(ShuffleNetV2::plain_stem),
+    ];
     assert!(distance(kernel, plain) < 2e-5);
     assert!(distance(dx, plain_dx) < 2e-5);
 }

@@ -71,17 +71,10 @@ impl<'a> Branch<'a> {
         };
         let scale = &depthwise.norm.scale;
         let weight = weights::transposed(isa, conv.weight, conv.inputs(), Some(scale));
-        let left_out = self.left_out(&depthwise.norm);
-        let pixels = at.pixels_out();
-        let pointwise2 = pointwise::forward(
-            at,
-            pixels,
-            input,
-            conv,
-            &weight,
-            statistics,
-            Some(&left_out),
-        );
+        // The batch's own statistics are of what the product gives, and need no correction.
+        let left_out = (!statistics.of_batch()).then(|| self.left_out(&depthwise.norm));
+        let (pixels, left_out) = (at.pixels_out(), left_out.as_deref());
+        let pointwise2 = pointwise::forward(at, pixels, input, conv, &weight, statistics, left_out);
         Saved {
             pointwise1,
             depthwise,
