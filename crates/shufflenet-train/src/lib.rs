@@ -2,7 +2,7 @@
 //!
 //! [`settings::load`] reads an [`experiment::Experiment`], [`fit::fit`] trains it, and
 //! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network,
-//! [`bench`] times the machine. The `shufflenet` binary only turns arguments into calls of these.
+//! [`mod@bench`] times the machine. The `shufflenet` binary only turns arguments into calls of these.
 
 pub mod bench;
 pub mod checkpoint;
