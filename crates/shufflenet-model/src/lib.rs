@@ -72,6 +72,8 @@ pub mod network;
 pub mod plan;
 pub mod squeeze_excitation;
 pub mod summary;
+#[cfg(test)]
+mod testing;
 pub mod unit;
 pub mod weights;
 

@@ -3,10 +3,11 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::*;
 use crate::config::{Scale, Stem};
+use crate::testing::{distance, noise};
 
 fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
@@ -18,16 +19,6 @@ fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
     ShuffleNetV2::new(&config, 3, device).unwrap()
 }
 
-fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.2, 1.0), device)
-}
-
-/// Norm of the difference over the norm.
-fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
-    norm(a - b.clone()) / norm(b)
-}
-
 /// Output, input gradient and the convolution's three gradients of a part of the network.
 fn part<const D: usize>(
     network: &ShuffleNetV2,
@@ -37,8 +28,7 @@ fn part<const D: usize>(
 ) -> (Tensor<D>, Tensor<4>, [Tensor<1>; 3]) {
     let x = x.clone().detach().require_grad();
     let y = forward(network, x.clone());
-    y.device().seed(9);
-    let weights = noise(y.dims(), &y.device());
+    let weights = noise(9, y.dims(), &y.device());
     let mut gradients = (y.clone() * weights).sum().backward();
     let dx = x.grad_remove(&mut gradients).unwrap();
     let gradients = GradientsParams::from_grads(gradients, network);
@@ -59,13 +49,13 @@ fn assert_same<const D: usize>(
     what: &str,
 ) {
     let close = |error: f32, name: &str| assert!(error < 2e-5, "{what}, {name}: {error:e}");
-    close(distance(y, plain_y), "output");
-    close(distance(dx, plain_dx), "input gradient");
+    close(distance(&y, &plain_y), "output");
+    close(distance(&dx, &plain_dx), "input gradient");
     for (name, (a, b)) in ["weight", "gamma", "beta"]
         .into_iter()
         .zip(gradients.into_iter().zip(plain_gradients))
     {
-        close(distance(a, b), name);
+        close(distance(&a, &b), name);
     }
 }
 
@@ -76,8 +66,7 @@ fn the_stem_kernel_is_the_plain_stem() {
     for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
         for shape in [[3, 3, 12, 16], [1, 1, 9, 11], [2, 7, 17, 8], [70, 3, 6, 6]] {
             let network = network(stem, shape[1], &device);
-            device.seed(4);
-            let images = noise(shape, &device);
+            let images = noise(4, shape, &device);
             let run = |forward| part(&network, forward, |network| &network.stem, &images);
             let what = format!("{stem} {shape:?}");
             assert_same(
@@ -94,8 +83,7 @@ fn the_head_kernel_is_the_plain_head() {
     let device = Device::flex().autodiff();
     let network = network(Stem::Cifar, 3, &device);
     for [batch, height, width] in [[5, 4, 4], [1, 3, 2], [33, 1, 1]] {
-        device.seed(4);
-        let x = noise([batch, 192, height, width], &device);
+        let x = noise(4, [batch, 192, height, width], &device);
         let run = |forward| part(&network, forward, |network| &network.last, &x);
         let what = format!("{batch}x{height}x{width}");
         assert_same(
@@ -117,8 +105,8 @@ fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
         run(ShuffleNetV2::forward_stem),
         run(ShuffleNetV2::plain_stem),
     ];
-    assert!(distance(kernel, plain) < 2e-5);
-    assert!(distance(dx, plain_dx) < 2e-5);
+    assert!(distance(&kernel, &plain) < 2e-5);
+    assert!(distance(&dx, &plain_dx) < 2e-5);
 }
 
 /// Inference has kernels too, by running statistics; a backend without any must agree.
@@ -127,8 +115,7 @@ fn inference_is_the_same_with_and_without_kernels() {
     for stem in [Stem::Imagenet, Stem::Cifar] {
         let device = Device::flex();
         let trained = network(stem, 3, &device.clone().autodiff());
-        device.seed(4);
-        let images = noise([4, 3, 33, 32], &device);
+        let images = noise(4, [4, 3, 33, 32], &device);
         // Running statistics unlike the initial ones.
         for _ in 0..3 {
             trained.forward(Tensor::from_data(
@@ -143,7 +130,7 @@ fn inference_is_the_same_with_and_without_kernels() {
         let without = crate::load_safetensors(network(stem, 3, &other), &bytes).unwrap();
         let without = without.forward(Tensor::from_data(images.to_data(), &other));
         let without = Tensor::from_data(without.into_data(), &device);
-        assert!(distance(with, without) < 1e-5);
+        assert!(distance(&with, &without) < 1e-5);
     }
 }
 

@@ -2,19 +2,10 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::*;
-
-/// Norm of the difference over the norm.
-fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
-    let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
-    norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
-}
-
-fn noise<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.3, 1.0), device)
-}
+use crate::testing::{distance, noise};
 
 /// Every parameter's gradient, and the input's, of a loss that weighs each output differently.
 fn gradients<M: Module>(
@@ -24,10 +15,7 @@ fn gradients<M: Module>(
 ) -> (Tensor<4>, Tensor<4>, GradientsParams) {
     let x = x.clone().detach().require_grad();
     let output = forward(unit, x.clone());
-    let weights = {
-        output.device().seed(11);
-        noise(output.dims(), &output.device())
-    };
+    let weights = noise(11, output.dims(), &output.device());
     let mut gradients = (output.clone() * weights).sum().backward();
     let dx = x.grad_remove(&mut gradients).unwrap();
     (
@@ -39,14 +27,14 @@ fn gradients<M: Module>(
 
 /// A unit's convolutions, with gammas and betas unlike their initial ones.
 fn perturbed<'a>(convolutions: impl Iterator<Item = &'a mut ConvNorm>) {
-    for conv in convolutions {
+    for (seed, conv) in (100..).step_by(2).zip(convolutions) {
         let norm = &mut conv.norm;
-        let perturb = |x: Tensor<1>| {
-            let noise = noise(x.dims(), &x.device()) * 0.3;
+        let perturb = |x: Tensor<1>, seed| {
+            let noise = noise(seed, x.dims(), &x.device()) * 0.3;
             (x + noise).detach().require_grad()
         };
-        norm.gamma = norm.gamma.clone().map(perturb);
-        norm.beta = norm.beta.clone().map(perturb);
+        norm.gamma = norm.gamma.clone().map(|gamma| perturb(gamma, seed));
+        norm.beta = norm.beta.clone().map(|beta| perturb(beta, seed + 1));
     }
 }
 
@@ -144,7 +132,6 @@ fn the_stride_1_kernel_is_the_plain_unit() {
             residual,
         };
         let mut unit = BasicUnit::new(&plan, false, init);
-        device.seed(7);
         let Branch {
             pointwise1,
             depthwise,
@@ -152,7 +139,7 @@ fn the_stride_1_kernel_is_the_plain_unit() {
             ..
         } = &mut unit.right;
         perturbed([pointwise1, depthwise, pointwise2].into_iter());
-        let x = noise([batch, inputs, height, width], &device);
+        let x = noise(7, [batch, inputs, height, width], &device);
         let what = format!(
             "{inputs}->{outputs}, left {left}, {batch}x{height}x{width}, residual {residual}"
         );
@@ -188,7 +175,6 @@ fn the_stride_2_kernel_is_the_plain_unit() {
             units: Vec::new(),
         };
         let mut unit = DownsampleUnit::new(&plan, right_first, false, init);
-        device.seed(7);
         let Branch {
             pointwise1,
             depthwise,
@@ -197,7 +183,7 @@ fn the_stride_2_kernel_is_the_plain_unit() {
         } = &mut unit.right;
         let left = [&mut unit.left_depthwise, &mut unit.left_pointwise];
         perturbed([pointwise1, depthwise, pointwise2].into_iter().chain(left));
-        let x = noise([batch, inputs, height, width], &device);
+        let x = noise(7, [batch, inputs, height, width], &device);
         let what =
             format!("{inputs}->2x{branch}, {batch}x{height}x{width}, right first {right_first}");
         compare(
@@ -222,7 +208,6 @@ fn views_are_read_as_what_they_mean() {
         residual: true,
     };
     let mut unit = BasicUnit::new(&plan, false, &mut Initialiser::new(5, &device));
-    device.seed(7);
     let Branch {
         pointwise1,
         depthwise,
@@ -231,12 +216,12 @@ fn views_are_read_as_what_they_mean() {
     } = &mut unit.right;
     perturbed([pointwise1, depthwise, pointwise2].into_iter());
     let views = [
-        noise([3, 4, 12, 5], &device).swap_dims(1, 2),
-        noise([5, 20, 4, 6], &device)
+        noise(1, [3, 4, 12, 5], &device).swap_dims(1, 2),
+        noise(2, [5, 20, 4, 6], &device)
             .narrow(1, 3, 12)
             .narrow(0, 1, 3),
-        noise([4, 5, 3, 12], &device).permute([2, 3, 0, 1]),
-        noise([1, 12, 4, 5], &device).expand([3, 12, 4, 5]) + noise([3, 1, 4, 5], &device),
+        noise(3, [4, 5, 3, 12], &device).permute([2, 3, 0, 1]),
+        noise(4, [1, 12, 4, 5], &device).expand([3, 12, 4, 5]) + noise(5, [3, 1, 4, 5], &device),
     ];
     for (i, x) in views.iter().enumerate() {
         compare(

@@ -1,0 +1,27 @@
+//! What several modules' tests share.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Noise of mean 0.3 and variance 1, the same for the same seed.
+///
+/// Not Burn's own: its generator is one for the process, and tests that run beside each other
+/// would draw each other's numbers.
+pub fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    // Twelve uniform numbers have a variance of one together.
+    let mut draw = || (0..12).map(|_| uniform(&mut generator)).sum::<f32>() - 6.0 + 0.3;
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn uniform(generator: &mut ChaCha8Rng) -> f32 {
+    (generator.next_u32() >> 8) as f32 / 16_777_216.0
+}
+
+/// Norm of the difference over the norm.
+pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
+    let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
+    norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
+}
