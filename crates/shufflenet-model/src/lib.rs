@@ -66,6 +66,7 @@ pub mod batch_norm;
 pub mod config;
 pub mod conv_norm;
 mod error;
+pub mod inference;
 mod initialise;
 pub mod names;
 pub mod network;
@@ -79,6 +80,7 @@ pub mod weights;
 
 pub use config::{Layout, ModelConfig, Scale, Stem};
 pub use error::ModelError;
+pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use shufflenet_ops::Isa;
 pub use summary::Summary;

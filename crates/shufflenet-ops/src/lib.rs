@@ -11,6 +11,8 @@ pub mod batch_norm;
 )]
 mod flex;
 pub mod fused;
+#[expect(unsafe_code, reason = "vector instructions, as above")]
+pub mod inference;
 pub mod shuffle;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};

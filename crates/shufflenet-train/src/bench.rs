@@ -5,13 +5,11 @@
 
 use std::time::Instant;
 
-use burn::module::Module;
-use burn::train::InferenceStep;
 use serde::Serialize;
 use shufflenet_data::{Batch, ImageShape};
-use shufflenet_model::{ModelConfig, num_parameters};
+use shufflenet_model::{Inference, ModelConfig, num_parameters};
 
-use crate::classifier::Images;
+use crate::classifier::{Images, Scores};
 use crate::error::TrainError;
 use crate::experiment::{Experiment, OptimizerConfig};
 use crate::learner::Learner;
@@ -109,19 +107,16 @@ pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
     let [height, width] = workload.size;
     workload.model.validate(height, width)?;
     let learner = Learner::new(&workload.model, &OptimizerConfig::default(), 0, &device)?;
-    let classifier = learner.classifier.valid();
+    let network = learner.classifier.network;
+    let inference = Inference::new(&network);
     let batch = noise(workload);
     let times = time(workload, || {
         let images = Images::new(batch.clone(), &device);
-        InferenceStep::step(&classifier, images).to_host()?;
+        let logits = inference.forward(images.pixels);
+        Scores { logits }.to_host()?;
         Ok(())
     })?;
-    Ok(report(
-        "infer",
-        workload,
-        num_parameters(&classifier.network),
-        times,
-    ))
+    Ok(report("infer", workload, num_parameters(&network), times))
 }
 
 /// Times an experiment's training batches, shuffled, augmented, normalised: `workload.batch` images

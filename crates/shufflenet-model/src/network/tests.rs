@@ -1,12 +1,12 @@
 //! The kernels of stem and head against the same parts in plain Burn operations, and the whole
 //! network in inference.
 
-use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
 use super::*;
-use crate::config::{Scale, Stem};
+use crate::config::{Layout, Scale, Stem};
+use crate::inference::Inference;
 use crate::testing::{distance, noise};
 
 fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
@@ -109,28 +109,51 @@ fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
     assert!(distance(&dx, &plain_dx) < 2e-5);
 }
 
-/// Inference has kernels too, by running statistics; a backend without any must agree.
+/// The chain that inference folds a network into, against the network on a backend without kernels.
 #[test]
-fn inference_is_the_same_with_and_without_kernels() {
-    for stem in [Stem::Imagenet, Stem::Cifar] {
-        let device = Device::flex();
-        let trained = network(stem, 3, &device.clone().autodiff());
-        let images = noise(4, [4, 3, 33, 32], &device);
-        // Running statistics unlike the initial ones.
-        for _ in 0..3 {
-            trained.forward(Tensor::from_data(
-                images.to_data(),
-                &device.clone().autodiff(),
-            ));
+fn inference_is_the_network_folded() {
+    // Layout, stem, widths, repeats, split ratio; odd maps, single images, one channel.
+    let published = [24, 48, 96, 192, 1024];
+    let odd = [10, 22, 38, 50, 33];
+    let cases = [
+        (Layout::Standard, Stem::Imagenet, published, [4, 8, 4], 0.5),
+        (Layout::Seed, Stem::Seed, published, [4, 8, 4], 0.5),
+        (Layout::Seed, Stem::Cifar, odd, [2, 1, 3], 0.3),
+        (Layout::Standard, Stem::Cifar, odd, [1, 0, 2], 0.7),
+    ];
+    for (layout, stem, widths, repeats, split_ratio) in cases {
+        for [count, channels, height, width] in [[4, 3, 33, 32], [1, 1, 40, 23], [19, 2, 9, 9]] {
+            let config = ModelConfig {
+                layout,
+                stem: Some(stem),
+                widths: Some(widths),
+                repeats,
+                split_ratio,
+                input_channels: channels,
+                ..ModelConfig::default()
+            };
+            let device = Device::flex().autodiff();
+            let trained = ShuffleNetV2::new(&config, 3, &device).unwrap();
+            // Running statistics unlike the initial ones.
+            for seed in 0..3 {
+                trained.forward(noise(seed, [4, channels, 33, 35], &device));
+            }
+            let images = noise(4, [count, channels, height, width], &Device::flex());
+            let logits = Inference::new(&trained).forward(images.clone());
+            let bytes = crate::to_safetensors(&trained).unwrap();
+            let other = ndarray();
+            let plain = ShuffleNetV2::new(&config, 3, &other).unwrap();
+            let plain = crate::load_safetensors(plain, &bytes).unwrap();
+            let plain = plain.forward(Tensor::from_data(images.clone().into_data(), &other));
+            let plain = Tensor::from_data(plain.into_data(), &Device::flex());
+            let error = distance(&logits, &plain);
+            let what = format!("{layout:?} {stem} {count}x{channels}x{height}x{width}");
+            assert!(error < 1e-5, "{what}: {error:e}");
+            // Alone or in a batch, an image's logits are the same to the bit.
+            let last = Inference::new(&trained).forward(images.narrow(0, count - 1, 1));
+            let together = logits.narrow(0, count - 1, 1);
+            assert_eq!(last.into_data(), together.into_data(), "{what}");
         }
-        let inference = trained.valid();
-        let with = inference.forward(images.clone());
-        let bytes = crate::to_safetensors(&inference).unwrap();
-        let other = ndarray();
-        let without = crate::load_safetensors(network(stem, 3, &other), &bytes).unwrap();
-        let without = without.forward(Tensor::from_data(images.to_data(), &other));
-        let without = Tensor::from_data(without.into_data(), &device);
-        assert!(distance(&with, &without) < 1e-5);
     }
 }
 

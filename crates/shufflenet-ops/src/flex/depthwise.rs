@@ -11,7 +11,7 @@ use super::map::MapShape;
 use super::simd::{Kernel, Simd};
 
 /// Pixels computed together: their inputs overlap, and their sums hide the latency of each other.
-const STRIP: usize = 4;
+pub(crate) const STRIP: usize = 4;
 
 /// The convolution of a map with a border of 1: `out` gets the pixels, `columns` values each.
 /// `weight` is `[9][channels]`.
@@ -82,7 +82,7 @@ fn check_map<S: Simd>(shape: &MapShape, map: &[f32], weight: &[f32]) {
 /// # Safety
 /// `weight` holds `9 * channels` values, and a vector from `column` on lies within each ninth.
 #[inline(always)]
-unsafe fn taps<S: Simd>(
+pub(crate) unsafe fn taps<S: Simd>(
     s: S,
     weight: &[f32],
     channels: usize,
@@ -103,7 +103,7 @@ unsafe fn taps<S: Simd>(
 /// # Safety
 /// Three rows of the map, `STRIDE * (N - 1) + 3` pixels wide, are readable from `from` on.
 #[inline(always)]
-unsafe fn window<S: Simd, const STRIDE: usize, const N: usize>(
+pub(crate) unsafe fn window<S: Simd, const STRIDE: usize, const N: usize>(
     s: S,
     from: *const f32,
     shape: &MapShape,

@@ -101,7 +101,7 @@ impl Kernel for Matmul<'_> {
 /// How many vectors the next panel takes of those left: the widest tile, unless a narrower one
 /// comes out even.
 #[inline(always)]
-fn panel(tile_rows: [usize; 4], left: usize) -> usize {
+pub(crate) fn panel(tile_rows: [usize; 4], left: usize) -> usize {
     let widest = (1..=4).rev().find(|n| tile_rows[4 - n] > 0).unwrap_or(1);
     if left <= widest {
         return left;

@@ -4,13 +4,13 @@
 //! strides can say while its shape stays `[batch, channels, height, width]`: nothing outside notices.
 
 mod branch;
-mod depthwise;
+pub(crate) mod depthwise;
 pub(crate) mod extension;
 mod geometry;
 mod head;
 mod join;
-mod map;
-mod matmul;
+pub(crate) mod map;
+pub(crate) mod matmul;
 mod norm;
 mod operation;
 mod pointwise;
@@ -23,5 +23,5 @@ pub(crate) mod simd;
 mod simd_x86;
 mod stem;
 mod unit;
-mod weights;
+pub(crate) mod weights;
 mod windows;

@@ -123,6 +123,17 @@ impl Isa {
         }
     }
 
+    /// [`Simd::TILE_ROWS`] of this set.
+    pub(crate) const fn tile_rows(self) -> [usize; 4] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => super::simd_x86::Avx512::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => super::simd_x86::Avx2::TILE_ROWS,
+            _ => Portable::TILE_ROWS,
+        }
+    }
+
     /// `n` rounded up to whole vectors.
     pub(crate) const fn padded(self, n: usize) -> usize {
         n.next_multiple_of(self.lanes())

@@ -1,0 +1,124 @@
+//! A network made ready to classify: batch norms folded, weights packed, once for many batches.
+//!
+//! On the CPU it is a [`Chain`] of its own, held by tests to what [`ShuffleNetV2::forward`] gives,
+//! and several times as fast. On other devices, and with squeeze-and-excitation, which the chain has
+//! not, it is the network itself in inference mode.
+
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use shufflenet_ops::inference::{Chain, Folded, FrozenNorm, Parts, Unit};
+
+use crate::batch_norm::EPSILON;
+use crate::conv_norm::ConvNorm;
+use crate::network::{ShuffleNetV2, Stage};
+use crate::unit::{BasicUnit, Branch, DownsampleUnit};
+
+/// See the [module](self). Weights as they were when it was made.
+pub struct Inference(Path);
+
+enum Path {
+    Chain(Box<Chain>),
+    Network(Box<ShuffleNetV2>),
+}
+
+impl Inference {
+    /// Makes `network`, in training or not, ready to classify on its device.
+    pub fn new(network: &ShuffleNetV2) -> Self {
+        let weight = network.classifier.weight.val();
+        let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
+        Self(match on_cpu && !network.config().squeeze_excitation {
+            true => Path::Chain(Box::new(Chain::new(parts(network)))),
+            false => Path::Network(Box::new(network.valid())),
+        })
+    }
+
+    /// The logits of a batch, as [`ShuffleNetV2::forward`] gives them in inference.
+    ///
+    /// # Shapes
+    /// - `images`: `[batch, input_channels, height, width]`
+    /// - output: `[batch, classes]`
+    ///
+    /// # Panics
+    /// As [`ShuffleNetV2::forward`].
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let chain = match &self.0 {
+            Path::Chain(chain) => chain,
+            Path::Network(network) => return network.forward(images),
+        };
+        let [count, channels, height, width] = images.dims();
+        assert_eq!(channels, chain.input_channels(), "channels of the images");
+        let (device, size) = (images.device(), [count, height, width]);
+        let logits = with_values(images, |images| chain.run(images, size));
+        Tensor::from_data(TensorData::new(logits, [count, chain.classes()]), &device)
+    }
+}
+
+fn parts(network: &ShuffleNetV2) -> Parts {
+    let (config, classifier) = (network.config(), &network.classifier);
+    let bias = classifier.bias.as_ref();
+    Parts {
+        input_channels: config.input_channels,
+        stem: folded(&network.stem),
+        stem_stride: config.stem().stride(),
+        pool: config.stem().pool_padding(),
+        units: network.stages.iter().flat_map(units).collect(),
+        head: folded(&network.last),
+        classifier: Folded {
+            weight: values(classifier.weight.val().transpose()),
+            bias: bias.map_or(vec![0.0; config.classes], |bias| values(bias.val())),
+        },
+    }
+}
+
+fn units(stage: &Stage) -> impl Iterator<Item = Unit> {
+    let basic = stage.units.iter().map(basic);
+    std::iter::once(downsample(&stage.downsample)).chain(basic)
+}
+
+fn basic(unit: &BasicUnit) -> Unit {
+    Unit::Basic {
+        left_channels: unit.left_channels,
+        residual: unit.residual,
+        right: branch(&unit.right),
+    }
+}
+
+fn downsample(unit: &DownsampleUnit) -> Unit {
+    Unit::Downsample {
+        right: branch(&unit.right),
+        left: [&unit.left_depthwise, &unit.left_pointwise].map(folded),
+        right_first: unit.right_first,
+    }
+}
+
+fn branch(branch: &Branch) -> [Folded; 3] {
+    [&branch.pointwise1, &branch.depthwise, &branch.pointwise2].map(folded)
+}
+
+fn folded(conv: &ConvNorm) -> Folded {
+    let norm = &conv.norm;
+    let [gamma, beta] = [&norm.gamma, &norm.beta].map(|param| values(param.val()));
+    let [mean, variance] =
+        [&norm.running_mean, &norm.running_var].map(|state| values(state.value_sync()));
+    let norm = FrozenNorm {
+        gamma: &gamma,
+        beta: &beta,
+        mean: &mean,
+        variance: &variance,
+        epsilon: EPSILON,
+    };
+    Folded::new(values(conv.conv.weight.val()), &norm)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    with_values(tensor, <[f32]>::to_vec)
+}
+
+/// What `f` makes of a tensor's values, whatever its type.
+fn with_values<const D: usize>(tensor: Tensor<D>, f: impl FnOnce(&[f32]) -> Vec<f32>) -> Vec<f32> {
+    let data = tensor.into_data();
+    match data.as_slice::<f32>() {
+        Ok(values) => f(values),
+        Err(_) => f(&data.iter::<f32>().collect::<Vec<_>>()),
+    }
+}

@@ -1,0 +1,161 @@
+//! One pass over a map, in bands of pixels that threads take.
+//!
+//! A pass does what lies between two depthwise convolutions: it ends a unit, and begins the next by
+//! filling the maps that the next depthwise convolution will look around in.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::product::Place;
+use super::units::{Band, Basic, Downsample};
+use crate::flex::map::MapShape;
+use crate::flex::pool::Buffer;
+use crate::flex::simd::Isa;
+
+/// Some images' maps.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    pub images: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Site {
+    pub fn pixels(&self) -> usize {
+        self.images * self.height * self.width
+    }
+
+    /// After a stride of 2.
+    pub fn halved(&self) -> Self {
+        Self {
+            height: self.height.div_ceil(2),
+            width: self.width.div_ceil(2),
+            ..*self
+        }
+    }
+
+    /// All pixels, in at most so many bands, as even as they come.
+    pub fn bands(&self, count: usize) -> Vec<Range<usize>> {
+        let (pixels, band) = (self.pixels(), self.pixels().div_ceil(count).max(1));
+        let starts = (0..pixels).step_by(band);
+        starts
+            .map(|start| start..(start + band).min(pixels))
+            .collect()
+    }
+}
+
+/// Maps with a border of zeros: one for a stride-1 unit, two for a downsampling one.
+pub(super) struct Maps {
+    pub shapes: [MapShape; 2],
+    pub maps: [Buffer; 2],
+}
+
+impl Maps {
+    /// `channels` of each, whole vectors; 0 where there is none.
+    pub fn new(site: Site, channels: [usize; 2]) -> Self {
+        let shapes = channels.map(|channels| MapShape {
+            height: site.height,
+            width: site.width,
+            channels,
+            before: 1,
+            after: 1,
+        });
+        let maps = shapes.map(|shape| {
+            let mut maps = Buffer::any(site.images * shape.len());
+            if shape.channels > 0 {
+                let images = maps.chunks_exact_mut(shape.len());
+                images.for_each(|map| shape.clear_border(map));
+            }
+            maps
+        });
+        Self { shapes, maps }
+    }
+}
+
+/// Where a pixel of any image lies in maps of `shape`.
+fn place(shape: MapShape) -> Place {
+    Place {
+        origin: shape.at(0, 0),
+        image_pixels: shape.height * shape.width,
+        line_pixels: shape.width,
+        image: shape.len(),
+        line: shape.row(),
+        pixel: shape.channels,
+    }
+}
+
+/// What comes behind a pass.
+#[derive(Clone, Copy)]
+pub(super) enum Next<'a> {
+    Basic(&'a Basic),
+    Downsample(&'a Downsample),
+    /// The chain's last map.
+    End,
+}
+
+impl Next<'_> {
+    fn maps(self, site: Site) -> Maps {
+        match self {
+            Self::Basic(unit) => unit.maps(site),
+            Self::Downsample(unit) => unit.maps(site),
+            Self::End => Maps::new(site, [0, 0]),
+        }
+    }
+}
+
+/// Runs `work` on every band of `rows`, then the beginning of the `next` unit, whose maps come back.
+pub(super) fn pass(
+    isa: Isa,
+    site: Site,
+    bands: &[Range<usize>],
+    (rows, row): (&mut [f32], usize),
+    next: Next,
+    work: impl Fn(&mut Band) + Sync,
+) -> Maps {
+    let mut next_maps = next.maps(site);
+    let places = next_maps.shapes.map(place);
+    let [right, left] = &mut next_maps.maps;
+    let rows = cut(rows, bands, |pixel| pixel * row);
+    let right = cut(right, bands, |pixel| places[0].at(pixel));
+    let left = cut(left, bands, |pixel| places[1].at(pixel));
+    (bands.to_vec(), rows, right, left)
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(
+            |(pixels, (_, rows), (right_start, right), (left_start, left))| {
+                let mut band = Band { pixels, rows, row };
+                work(&mut band);
+                match next {
+                    Next::Basic(unit) => unit.enter(isa, &band, places[0], right_start, right),
+                    Next::Downsample(unit) => {
+                        unit.enter_right(isa, &band, places[0], right_start, right);
+                        unit.enter_left(&band, places[1], left_start, left);
+                    }
+                    Next::End => {}
+                }
+            },
+        );
+    next_maps
+}
+
+/// `values` in pieces, one for each band, from where its first pixel lies to where the next band's
+/// does; each with its start.
+pub(super) fn cut<'a>(
+    values: &'a mut [f32],
+    bands: &[Range<usize>],
+    at: impl Fn(usize) -> usize,
+) -> Vec<(usize, &'a mut [f32])> {
+    let (mut rest, mut start) = (values, 0);
+    let ends = bands.iter().skip(1).map(|band| Some(at(band.start)));
+    ends.chain([None])
+        .map(|end| {
+            let here = start;
+            let len = end.map_or(rest.len(), |end| (end - here).min(rest.len()));
+            start += len;
+            let (piece, behind) = std::mem::take(&mut rest).split_at_mut(len);
+            rest = behind;
+            (here, piece)
+        })
+        .collect()
+}

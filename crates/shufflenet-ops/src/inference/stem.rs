@@ -1,0 +1,195 @@
+//! The stem of inference: a dense 3x3 convolution, ReLU and, where there is one, max pooling.
+//!
+//! An image stays as it comes, channel by channel, but for a border of zeros. The sum of one output
+//! has its terms at the same distances from the window's corner wherever the window is: the
+//! convolution is a product whose rows overlap.
+
+use super::Parts;
+use super::pass::Site;
+use super::product::{Place, Product, Weights};
+use super::units::Band;
+use crate::flex::pool::Buffer;
+use crate::flex::simd::{Isa, Kernel, Simd};
+
+pub(super) struct Stem {
+    channels: usize,
+    stride: usize,
+    /// The pooling's padding.
+    pool: Option<usize>,
+    weights: Weights,
+}
+
+/// Images with their border, and where a window's terms lie.
+pub(super) struct Bordered {
+    values: Buffer,
+    terms: Vec<u32>,
+    /// Values of an image, and of a line of one channel.
+    image: usize,
+    line: usize,
+    /// The convolution's output.
+    height: usize,
+    width: usize,
+}
+
+impl Stem {
+    pub fn new(isa: Isa, parts: &Parts) -> Self {
+        let terms: Vec<usize> = (0..parts.stem.inputs()).collect();
+        Self {
+            channels: parts.input_channels,
+            stride: parts.stem_stride,
+            pool: parts.pool,
+            weights: Weights::new(isa, &parts.stem, &terms),
+        }
+    }
+
+    /// Channels that come out.
+    pub fn outputs(&self) -> usize {
+        self.weights.outputs()
+    }
+
+    /// Values of a row that holds them.
+    pub fn row(&self) -> usize {
+        self.weights.padded()
+    }
+
+    /// Channels of an image.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The map that comes out for images of `height` by `width`.
+    pub fn site(&self, images: usize, [height, width]: [usize; 2]) -> Site {
+        let out = |size: usize| {
+            let size = size.div_ceil(self.stride);
+            match self.pool {
+                Some(padding) => (size + 2 * padding - 3) / 2 + 1,
+                None => size,
+            }
+        };
+        Site {
+            images,
+            height: out(height),
+            width: out(width),
+        }
+    }
+
+    pub fn bordered(&self, images: &[f32], [height, width]: [usize; 2]) -> Bordered {
+        let line = width + 2;
+        let plane = (height + 2) * line;
+        let planes = images.len() / (height * width);
+        let mut values = Buffer::any(planes * plane);
+        let from = images.chunks_exact(height * width);
+        for (to, from) in values.chunks_exact_mut(plane).zip(from) {
+            to[..line].fill(0.0);
+            to[(height + 1) * line..].fill(0.0);
+            let lines = to[line..].chunks_exact_mut(line);
+            for (to, from) in lines.zip(from.chunks_exact(width)) {
+                to[0] = 0.0;
+                to[1..=width].copy_from_slice(from);
+                to[width + 1] = 0.0;
+            }
+        }
+        let window =
+            |channel: usize| (0..9).map(move |t| (channel * plane + t / 3 * line + t % 3) as u32);
+        Bordered {
+            values,
+            terms: (0..self.channels).flat_map(window).collect(),
+            image: self.channels * plane,
+            line,
+            height: height.div_ceil(self.stride),
+            width: width.div_ceil(self.stride),
+        }
+    }
+
+    /// The stem's output for a band of whole lines of `site`, into its rows.
+    pub fn run(&self, isa: Isa, images: &Bordered, site: Site, band: &mut Band) {
+        let row = band.row;
+        let Some(padding) = self.pool else {
+            let lines = band.rows.chunks_exact_mut(site.width * row);
+            for (line, out) in (band.pixels.start / site.width..).zip(lines) {
+                let (image, y) = (line / site.height, line % site.height);
+                self.convolve(isa, images, image, y, out);
+            }
+            return;
+        };
+        // Three lines of the convolution at a time, line `y` in place `y % 3`, zeros around them:
+        // behind a ReLU, zero is never the larger.
+        let ring_line = (images.width + 2 * padding) * row;
+        let mut ring = Buffer::zeros(3 * ring_line);
+        let mut held = [None; 3];
+        let lines = band.rows.chunks_exact_mut(site.width * row);
+        for (line, out) in (band.pixels.start / site.width..).zip(lines) {
+            let (image, first) = (line / site.height, line % site.height * 2);
+            let wanted = [0, 1, 2].map(|i| (first + i).checked_sub(padding));
+            for y in wanted.into_iter().flatten().filter(|&y| y < images.height) {
+                if held[y % 3] != Some((image, y)) {
+                    let inside = y % 3 * ring_line + padding * row;
+                    let line = &mut ring[inside..][..images.width * row];
+                    self.convolve(isa, images, image, y, line);
+                    held[y % 3] = Some((image, y));
+                }
+            }
+            let inside = wanted.into_iter().flatten().filter(|&y| y < images.height);
+            let lines: Vec<&[f32]> = inside
+                .map(|y| &ring[y % 3 * ring_line..][..ring_line])
+                .collect();
+            isa.run(Pool { lines, row, out });
+        }
+    }
+
+    /// Line `y` of the convolution.
+    fn convolve(&self, isa: Isa, images: &Bordered, image: usize, y: usize, out: &mut [f32]) {
+        let corner = image * images.image + self.stride * y * images.line;
+        isa.run(Product {
+            rows: images.width,
+            left: &images.values[corner..],
+            left_row: self.stride,
+            terms: &images.terms,
+            weights: &self.weights,
+            panels: self.weights.all(),
+            relu: true,
+            out,
+            out_start: 0,
+            place: Place::rows(self.row(), 0),
+            first: 0,
+        });
+    }
+}
+
+/// Maxima over windows three wide, of stride 2, over all lines.
+struct Pool<'a> {
+    lines: Vec<&'a [f32]>,
+    /// Values of a pixel, whole vectors.
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Pool<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { lines, row, out } = self;
+        let pixels = out.len() / row;
+        assert!(row.is_multiple_of(S::LANES) && !lines.is_empty());
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.len() >= (2 * pixels + 1) * row)
+        );
+        for (pixel, out) in out.chunks_exact_mut(row).enumerate() {
+            for column in (0..row).step_by(S::LANES) {
+                // SAFETY: three pixels from `2 pixel` on lie within each line, as asserted; a row
+                // is whole vectors.
+                unsafe {
+                    let mut most = s.splat(0.0);
+                    for line in &lines {
+                        let from = line.as_ptr().add(2 * pixel * row + column);
+                        for u in 0..3 {
+                            most = s.max(most, s.load(from.add(u * row)));
+                        }
+                    }
+                    s.store(out.as_mut_ptr().add(column), most);
+                }
+            }
+        }
+    }
+}

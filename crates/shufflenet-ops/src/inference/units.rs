@@ -1,0 +1,237 @@
+//! Both units: what each reads of a pixel's row, and the columns that it appends.
+
+use std::ops::Range;
+
+use super::columns::{joined, runs};
+use super::depthwise::{Depthwise, Taps};
+use super::pass::{Maps, Site};
+use super::product::{Place, Product, Weights};
+use super::weights::Folded;
+use crate::flex::map::MapShape;
+use crate::flex::pool::Buffer;
+use crate::flex::simd::Isa;
+
+/// Some pixels' rows, counted over all images of a site.
+pub(super) struct Band<'a> {
+    pub pixels: Range<usize>,
+    pub rows: &'a mut [f32],
+    /// Values of a row.
+    pub row: usize,
+}
+
+/// The end of a branch: depthwise, 1x1, ReLU.
+struct Exit {
+    taps: Taps,
+    pointwise: Weights,
+    /// Its first column.
+    column: usize,
+}
+
+impl Exit {
+    fn columns(&self) -> Range<usize> {
+        self.column..self.column + self.pointwise.outputs()
+    }
+
+    fn run(&self, isa: Isa, maps: &[f32], shape: MapShape, band: &mut Band) {
+        let (taps, pixels) = (&self.taps, band.pixels.clone());
+        let mut y = Buffer::any(pixels.len() * taps.channels());
+        isa.run(Depthwise {
+            shape,
+            maps,
+            taps,
+            pixels: pixels.clone(),
+            out: &mut y,
+        });
+        isa.run(Product {
+            rows: pixels.len(),
+            left: &y,
+            left_row: taps.channels(),
+            terms: &self.pointwise.terms,
+            weights: &self.pointwise,
+            panels: self.pointwise.all(),
+            relu: true,
+            out: band.rows,
+            out_start: pixels.start * band.row,
+            place: Place::rows(band.row, self.column),
+            first: pixels.start,
+        });
+    }
+}
+
+/// The stride-1 unit.
+pub(super) struct Basic {
+    entrance: Weights,
+    exit: Exit,
+    /// The columns that are added to its own, one by one.
+    residual: Option<Vec<usize>>,
+}
+
+impl Basic {
+    /// `read`: the columns of the right side's channels. Its own come from `column` on.
+    pub fn new(
+        isa: Isa,
+        read: &[usize],
+        [pointwise1, depthwise, pointwise2]: &[Folded; 3],
+        residual: bool,
+        column: usize,
+    ) -> Self {
+        Self {
+            entrance: Weights::new(isa, pointwise1, read),
+            exit: Exit {
+                taps: Taps::new(isa, depthwise, 1),
+                pointwise: Weights::new(isa, pointwise2, &in_order(pointwise2)),
+                column,
+            },
+            residual: residual.then(|| read.to_vec()),
+        }
+    }
+
+    /// Where its output's channels lie, behind those passed on.
+    pub fn columns(&self, passed: &[usize]) -> Vec<usize> {
+        joined(passed, &Vec::from_iter(self.exit.columns()))
+    }
+
+    /// Channels that it appends.
+    pub fn outputs(&self) -> usize {
+        self.exit.pointwise.outputs()
+    }
+
+    pub fn maps(&self, site: Site) -> Maps {
+        Maps::new(site, [self.entrance.padded(), 0])
+    }
+
+    /// The first 1x1 convolution, into the maps.
+    pub fn enter(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
+        enter(isa, &self.entrance, band, place, start, map);
+    }
+
+    /// The rest, into the rows.
+    pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
+        let [map, _] = &maps.maps;
+        self.exit.run(isa, map, maps.shapes[0], band);
+        let Some(residual) = &self.residual else {
+            return;
+        };
+        for row in band.rows.chunks_exact_mut(band.row) {
+            for (own, read) in self.exit.columns().zip(residual) {
+                row[own] += row[*read];
+            }
+        }
+    }
+}
+
+/// The stride-2 unit. Its rows start a stage: the right branch's columns, then the left's.
+pub(super) struct Downsample {
+    entrance: Weights,
+    right: Exit,
+    left: Exit,
+    /// All input channels in the order of their columns, as runs.
+    runs: Vec<[usize; 3]>,
+}
+
+impl Downsample {
+    /// `read`: the columns of the input's channels.
+    pub fn new(
+        isa: Isa,
+        read: &[usize],
+        [pointwise1, depthwise, pointwise2]: &[Folded; 3],
+        [left_depthwise, left_pointwise]: &[Folded; 2],
+    ) -> Self {
+        // The left branch works on the channels in the order in which they lie.
+        let mut order: Vec<usize> = (0..read.len()).collect();
+        order.sort_by_key(|&channel| read[channel]);
+        let mut places = vec![0; read.len()];
+        for (place, &channel) in order.iter().enumerate() {
+            places[channel] = place;
+        }
+        let lying: Vec<usize> = order.iter().map(|&channel| read[channel]).collect();
+        let reordered = Folded {
+            weight: order
+                .iter()
+                .flat_map(|&channel| &left_depthwise.weight[9 * channel..][..9])
+                .copied()
+                .collect(),
+            bias: order.iter().map(|&c| left_depthwise.bias[c]).collect(),
+        };
+        let right = Exit {
+            taps: Taps::new(isa, depthwise, 2),
+            pointwise: Weights::new(isa, pointwise2, &in_order(pointwise2)),
+            column: 0,
+        };
+        Self {
+            entrance: Weights::new(isa, pointwise1, read),
+            left: Exit {
+                taps: Taps::new(isa, &reordered, 2),
+                pointwise: Weights::new(isa, left_pointwise, &places),
+                column: right.pointwise.padded(),
+            },
+            right,
+            runs: runs(&lying),
+        }
+    }
+
+    /// Where its output's channels lie.
+    pub fn columns(&self, right_first: bool) -> Vec<usize> {
+        let [right, left] = [&self.right, &self.left].map(|exit| Vec::from_iter(exit.columns()));
+        match right_first {
+            true => joined(&right, &left),
+            false => joined(&left, &right),
+        }
+    }
+
+    /// Values of a row that holds its output.
+    pub fn row(&self) -> usize {
+        self.left.column + self.left.pointwise.padded()
+    }
+
+    pub fn maps(&self, site: Site) -> Maps {
+        Maps::new(site, [self.entrance.padded(), self.left.taps.channels()])
+    }
+
+    /// The right branch's first 1x1 convolution, into the first maps.
+    pub fn enter_right(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
+        enter(isa, &self.entrance, band, place, start, map);
+    }
+
+    /// The left branch's input, into the second maps.
+    pub fn enter_left(&self, band: &Band, place: Place, start: usize, map: &mut [f32]) {
+        let channels = self.left.taps.channels();
+        for (pixel, row) in band.pixels.clone().zip(band.rows.chunks_exact(band.row)) {
+            let to = &mut map[place.at(pixel) - start..][..channels];
+            let mut filled = 0;
+            for &[at, column, len] in &self.runs {
+                to[at..at + len].copy_from_slice(&row[column..column + len]);
+                filled = at + len;
+            }
+            to[filled..].fill(0.0);
+        }
+    }
+
+    /// The rest of both branches, into the rows.
+    pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
+        let ([right, left], [right_shape, left_shape]) = (&maps.maps, maps.shapes);
+        self.right.run(isa, right, right_shape, band);
+        self.left.run(isa, left, left_shape, band);
+    }
+}
+
+/// A 1x1 convolution of the band's rows into maps, of which `map` starts at value `start`.
+fn enter(isa: Isa, weights: &Weights, band: &Band, place: Place, start: usize, map: &mut [f32]) {
+    isa.run(Product {
+        rows: band.pixels.len(),
+        left: band.rows,
+        left_row: band.row,
+        terms: &weights.terms,
+        weights,
+        panels: weights.all(),
+        relu: true,
+        out: map,
+        out_start: start,
+        place,
+        first: band.pixels.start,
+    });
+}
+
+fn in_order(layer: &Folded) -> Vec<usize> {
+    (0..layer.inputs()).collect()
+}
