@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation};
-use shufflenet_ops::fused::{self, ConvNormWeights, Output, Statistics};
+use shufflenet_ops::fused::{self, ConvNormWeights, Output};
 
 use crate::batch_norm::BatchNorm;
 use crate::initialise::Initialiser;
@@ -75,24 +75,16 @@ impl ConvNorm {
     }
 }
 
-/// What a kernel for all of these is to normalise `x` by, where there is one: on a device that has
-/// kernels, where all of them train, or where none does and nothing is differentiated.
-pub(crate) fn kernel_statistics<'a>(
-    convolutions: impl Iterator<Item = &'a ConvNorm>,
+/// Whether the kernels serve all of these together: on a device that has them, where every batch
+/// norm trains.
+pub(crate) fn kernels_serve<'a>(
+    mut convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,
-) -> Option<Statistics> {
-    if !fused::serves(x) {
-        return None;
-    }
-    let norms: Vec<_> = convolutions.map(|conv| &conv.norm).collect();
-    if norms.iter().all(|norm| norm.is_training(x)) {
-        return Some(Statistics::Batch);
-    }
-    let running = || norms.iter().map(|norm| norm.running(x)).collect();
-    (!x.device().is_autodiff()).then(|| Statistics::Running(running()))
+) -> bool {
+    fused::serves(x) && convolutions.all(|conv| conv.norm.is_training(x))
 }
 
-/// A kernel's output, after the running statistics have followed the batch's, where those were used.
+/// A kernel's output, after the running statistics have followed the batch's.
 pub(crate) fn settle<'a, const D: usize>(
     kernel: Output<D>,
     convolutions: impl Iterator<Item = &'a ConvNorm>,

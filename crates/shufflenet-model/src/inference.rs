@@ -6,12 +6,12 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use shufflenet_ops::inference::{Chain, Folded, FrozenNorm, Parts, Unit};
+use shufflenet_ops::inference::{BasicParts, Chain, Folded, FrozenNorm, Parts, StageParts};
 
 use crate::batch_norm::EPSILON;
 use crate::conv_norm::ConvNorm;
 use crate::network::{ShuffleNetV2, Stage};
-use crate::unit::{BasicUnit, Branch, DownsampleUnit};
+use crate::unit::{BasicUnit, Branch};
 
 /// See the [module](self). Weights as they were when it was made.
 pub struct Inference(Path);
@@ -27,7 +27,7 @@ impl Inference {
         let weight = network.classifier.weight.val();
         let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
         Self(match on_cpu && !network.config().squeeze_excitation {
-            true => Path::Chain(Box::new(Chain::new(parts(network)))),
+            true => Path::Chain(Box::new(Chain::new(&parts(network)))),
             false => Path::Network(Box::new(network.valid())),
         })
     }
@@ -61,7 +61,7 @@ fn parts(network: &ShuffleNetV2) -> Parts {
         stem: folded(&network.stem),
         stem_stride: config.stem().stride(),
         pool: config.stem().pool_padding(),
-        units: network.stages.iter().flat_map(units).collect(),
+        stages: network.stages.iter().map(stage).collect(),
         head: folded(&network.last),
         classifier: Folded {
             weight: values(classifier.weight.val().transpose()),
@@ -70,24 +70,21 @@ fn parts(network: &ShuffleNetV2) -> Parts {
     }
 }
 
-fn units(stage: &Stage) -> impl Iterator<Item = Unit> {
-    let basic = stage.units.iter().map(basic);
-    std::iter::once(downsample(&stage.downsample)).chain(basic)
-}
-
-fn basic(unit: &BasicUnit) -> Unit {
-    Unit::Basic {
-        left_channels: unit.left_channels,
-        residual: unit.residual,
-        right: branch(&unit.right),
-    }
-}
-
-fn downsample(unit: &DownsampleUnit) -> Unit {
-    Unit::Downsample {
+fn stage(stage: &Stage) -> StageParts {
+    let unit = &stage.downsample;
+    StageParts {
         right: branch(&unit.right),
         left: [&unit.left_depthwise, &unit.left_pointwise].map(folded),
         right_first: unit.right_first,
+        units: stage.units.iter().map(basic).collect(),
+    }
+}
+
+fn basic(unit: &BasicUnit) -> BasicParts {
+    BasicParts {
+        left_channels: unit.left_channels,
+        residual: unit.residual,
+        right: branch(&unit.right),
     }
 }
 

@@ -14,7 +14,7 @@ use shufflenet_ops::fused;
 
 use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::config::{Layout, ModelConfig};
-use crate::conv_norm::{ConvNorm, kernel_statistics, settle};
+use crate::conv_norm::{ConvNorm, kernels_serve, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
@@ -116,10 +116,10 @@ impl ShuffleNetV2 {
     /// Convolution and pooling, one kernel where there is one.
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
         let convolution = || std::iter::once(&self.stem);
-        if let Some(statistics) = kernel_statistics(convolution(), &images) {
+        if kernels_serve(convolution(), &images) {
             let (weights, kind) = (self.stem.weights(), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
-            let stem = fused::stem(images, weights, stride, pool, statistics, EPSILON);
+            let stem = fused::stem(images, weights, stride, pool, EPSILON);
             return settle(stem, convolution());
         }
         self.plain_stem(images)
@@ -137,8 +137,8 @@ impl ShuffleNetV2 {
     /// The last convolution, averaged over the map; one kernel where there is one.
     fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
         let convolution = || std::iter::once(&self.last);
-        if let Some(statistics) = kernel_statistics(convolution(), &x) {
-            let head = fused::head(x, self.last.weights(), statistics, EPSILON);
+        if kernels_serve(convolution(), &x) {
+            let head = fused::head(x, self.last.weights(), EPSILON);
             return settle(head, convolution());
         }
         self.plain_head(x)

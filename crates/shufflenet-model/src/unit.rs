@@ -29,10 +29,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use shufflenet_ops::channel_shuffle;
-use shufflenet_ops::fused::{self, BranchWeights, Statistics};
+use shufflenet_ops::fused::{self, BranchWeights};
 
 use crate::batch_norm::{BatchNorm, EPSILON};
-use crate::conv_norm::{ConvNorm, kernel_statistics, settle};
+use crate::conv_norm::{ConvNorm, kernels_serve, settle};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
 use crate::squeeze_excitation::SqueezeExcitation;
@@ -94,18 +94,6 @@ impl Branch {
         [&self.pointwise1, &self.depthwise, &self.pointwise2]
     }
 
-    /// As [`kernel_statistics`]; no kernel squeezes.
-    fn kernel_statistics<'a>(
-        &self,
-        convolutions: impl Iterator<Item = &'a ConvNorm>,
-        x: &Tensor<4>,
-    ) -> Option<Statistics> {
-        match self.squeeze_excitation {
-            Some(_) => None,
-            None => kernel_statistics(convolutions, x),
-        }
-    }
-
     fn weights(&self) -> BranchWeights {
         BranchWeights {
             pointwise1: self.pointwise1.weights(),
@@ -143,12 +131,13 @@ impl BasicUnit {
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolutions = || self.right.convolutions().into_iter();
-        let Some(statistics) = self.right.kernel_statistics(convolutions(), &x) else {
+        // No kernel squeezes.
+        if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
             return self.plain(x);
-        };
+        }
         let (left, residual) = (self.left_channels, self.residual);
         let right = self.right.weights();
-        let unit = fused::basic_unit(x, right, left, residual, statistics, EPSILON);
+        let unit = fused::basic_unit(x, right, left, residual, EPSILON);
         settle(unit, convolutions())
     }
 
@@ -201,11 +190,12 @@ impl DownsampleUnit {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let left = [&self.left_depthwise, &self.left_pointwise];
         let convolutions = || self.right.convolutions().into_iter().chain(left);
-        let Some(statistics) = self.right.kernel_statistics(convolutions(), &x) else {
+        // No kernel squeezes.
+        if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
             return self.plain(x);
-        };
+        }
         let (right, left) = (self.right.weights(), left.map(ConvNorm::weights));
-        let unit = fused::downsample_unit(x, right, left, self.right_first, statistics, EPSILON);
+        let unit = fused::downsample_unit(x, right, left, self.right_first, EPSILON);
         settle(unit, convolutions())
     }
 

@@ -1,17 +1,15 @@
-//! The network's parts as single operations, where there are kernels for them.
+//! The network's parts in training as single operations, where there are kernels for them.
 //!
 //! What they compute is the paper's (Ma et al., 2018, table 5, and figure 3 (c) and (d) for the
-//! units). In training batch norms take the batch's own [`Statistics`], and each operation is one
-//! node of the autodiff graph; in inference they take running ones, and there is no graph.
+//! units), batch norms by the batch's own statistics; each is one node of the autodiff graph.
 //! [`serves`] says whether there are kernels for a tensor's device: the caller, which has the same
-//! part in plain Burn operations, takes that path where there are none.
+//! part in plain Burn operations, takes that path where there are none. Inference has a way of its
+//! own, [`crate::inference`].
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::flex::extension::{
-    BranchTensors, ConvNormTensors, Kernels, OutputTensors, StatisticsTensors,
-};
+use crate::flex::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -35,15 +33,6 @@ pub struct BranchWeights {
     pub pointwise2: ConvNormWeights,
 }
 
-/// What batch norms normalise by.
-#[derive(Clone, Debug)]
-pub enum Statistics {
-    /// The batch's own, in training.
-    Batch,
-    /// Running ones, in inference: of each batch norm, in the order of [`Output::statistics`].
-    Running(Vec<BatchStatistics>),
-}
-
 /// Mean and variance of a batch norm's input: in training what its running statistics follow.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
@@ -58,7 +47,7 @@ pub struct BatchStatistics {
 pub struct Output<const D: usize> {
     /// The values.
     pub output: Tensor<D>,
-    /// Of each batch norm in training, in the order of the convolutions; in a unit, the right branch's three, then
+    /// Of each batch norm, in the order of the convolutions; in a unit, the right branch's three, then
     /// the left branch's two, where it has any.
     pub statistics: Vec<BatchStatistics>,
 }
@@ -91,19 +80,14 @@ pub fn stem(
     conv: ConvNormWeights,
     stride: usize,
     pool: Option<usize>,
-    statistics: Statistics,
     epsilon: f64,
 ) -> Output<4> {
     let [batch, _, height, width] = images.dims();
-    check_values(
-        &statistics,
-        batch * height.div_ceil(stride) * width.div_ceil(stride),
-    );
+    check_values(batch * height.div_ceil(stride) * width.div_ceil(stride));
     let widths = [outputs(&conv)];
     let (images, conv) = (images.into_dispatch(), conv_norm(conv));
-    let norms = statistics.tensors();
-    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, epsilon, norms);
-    output(stem, &statistics, &widths)
+    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, epsilon);
+    output(stem, &widths)
 }
 
 /// 1x1 convolution, batch norm, ReLU, global average pooling.
@@ -120,18 +104,13 @@ pub fn stem(
 ///
 /// # Panics
 /// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
-pub fn head(
-    x: Tensor<4>,
-    conv: ConvNormWeights,
-    statistics: Statistics,
-    epsilon: f64,
-) -> Output<2> {
+pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
     let [batch, _, height, width] = x.dims();
-    check_values(&statistics, batch * height * width);
+    check_values(batch * height * width);
     let widths = [outputs(&conv)];
     let (x, conv) = (x.into_dispatch(), conv_norm(conv));
-    let head = <Dispatch as Kernels>::head(x, conv, epsilon, statistics.tensors());
-    output(head, &statistics, &widths)
+    let head = <Dispatch as Kernels>::head(x, conv, epsilon);
+    output(head, &widths)
 }
 
 /// The stride-1 unit: the first `left_channels` pass, the others go through the branch, whose input
@@ -154,16 +133,14 @@ pub fn basic_unit(
     right: BranchWeights,
     left_channels: usize,
     residual: bool,
-    statistics: Statistics,
     epsilon: f64,
 ) -> Output<4> {
     let [batch, _, height, width] = x.dims();
-    check_values(&statistics, batch * height * width);
+    check_values(batch * height * width);
     let widths = [&right.pointwise1, &right.depthwise, &right.pointwise2].map(outputs);
     let (x, right) = (x.into_dispatch(), branch(right));
-    let norms = statistics.tensors();
-    let unit = <Dispatch as Kernels>::basic_unit(x, right, left_channels, residual, epsilon, norms);
-    output(unit, &statistics, &widths)
+    let unit = <Dispatch as Kernels>::basic_unit(x, right, left_channels, residual, epsilon);
+    output(unit, &widths)
 }
 
 /// The stride-2 unit: a branch as in [`basic_unit`] and one of depthwise and 1x1 convolution, both of
@@ -182,11 +159,10 @@ pub fn downsample_unit(
     right: BranchWeights,
     left: [ConvNormWeights; 2],
     right_first: bool,
-    statistics: Statistics,
     epsilon: f64,
 ) -> Output<4> {
     let [batch, _, height, width] = x.dims();
-    check_values(&statistics, batch * height.div_ceil(2) * width.div_ceil(2));
+    check_values(batch * height.div_ceil(2) * width.div_ceil(2));
     let [depthwise, pointwise] = left;
     let convolutions = [
         &right.pointwise1,
@@ -205,16 +181,14 @@ pub fn downsample_unit(
         pointwise,
         right_first,
         epsilon,
-        statistics.tensors(),
     );
-    output(unit, &statistics, &widths)
+    output(unit, &widths)
 }
 
 /// Batch norm has no variance to train on where a channel has a single value.
-fn check_values(statistics: &Statistics, values: usize) {
-    let in_training = matches!(statistics, Statistics::Batch);
+fn check_values(values: usize) {
     assert!(
-        values > 1 || !in_training,
+        values > 1,
         "batch norm cannot train on {values} value per channel"
     );
 }
@@ -239,30 +213,8 @@ fn branch(branch: BranchWeights) -> BranchTensors<Dispatch> {
     }
 }
 
-impl Statistics {
-    fn tensors(&self) -> StatisticsTensors<Dispatch> {
-        let Self::Running(running) = self else {
-            return StatisticsTensors::Batch;
-        };
-        let pairs = running
-            .iter()
-            .flat_map(|norm| [norm.mean.clone(), norm.variance.clone()]);
-        StatisticsTensors::Running(Tensor::cat(pairs.collect(), 0).into_dispatch())
-    }
-}
-
-fn output<const D: usize>(
-    tensors: OutputTensors<Dispatch>,
-    used: &Statistics,
-    widths: &[usize],
-) -> Output<D> {
+fn output<const D: usize>(tensors: OutputTensors<Dispatch>, widths: &[usize]) -> Output<D> {
     let output = Tensor::from_dispatch(tensors.output);
-    let Statistics::Batch = used else {
-        return Output {
-            output,
-            statistics: Vec::new(),
-        };
-    };
     let statistics = Tensor::<1>::from_dispatch(tensors.statistics);
     let mut start = 0;
     let mut next = |width: usize| {

@@ -8,7 +8,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use shufflenet_data::Batch;
-use shufflenet_model::ShuffleNetV2;
+use shufflenet_model::{Inference, ShuffleNetV2};
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -79,7 +79,7 @@ impl InferenceStep for Classifier {
 
     fn step(&self, batch: Images) -> Scores {
         Scores {
-            logits: self.network.forward(batch.pixels),
+            logits: Inference::new(&self.network).forward(batch.pixels),
         }
     }
 }

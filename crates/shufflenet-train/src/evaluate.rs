@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use burn::train::{InferenceStep, Interrupter};
+use burn::train::Interrupter;
 use serde::Serialize;
 use shufflenet_data::Loader;
-use shufflenet_model::{ShuffleNetV2, load_safetensors, num_parameters};
+use shufflenet_model::{Inference, ShuffleNetV2, load_safetensors, num_parameters};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::classifier::{Classifier, Images};
+use crate::classifier::{Classifier, Images, Scores};
 use crate::error::TrainError;
 use crate::tally::{Metrics, Tally};
 use crate::{device, sources};
@@ -102,14 +102,15 @@ pub fn score(
     device: &Device,
     interrupter: &Interrupter,
 ) -> Result<Option<Tally>, TrainError> {
+    let inference = Inference::new(&classifier.network);
     let mut tally = Tally::default();
     for batch in loader.epoch(0, 0) {
         if interrupter.should_stop() {
             return Ok(None);
         }
         let labels = batch.labels.clone();
-        let scores = InferenceStep::step(classifier, Images::new(batch, device));
-        tally.add(&scores.to_host()?, &labels);
+        let logits = inference.forward(Images::new(batch, device).pixels);
+        tally.add(&Scores { logits }.to_host()?, &labels);
     }
     Ok(Some(tally))
 }

@@ -30,7 +30,7 @@ use super::depthwise::{Forward, InputGradient, WeightGradient};
 use super::geometry::Geometry;
 use super::join::BranchGradient;
 use super::map::{Fill, FillMap, MapShape};
-use super::norm::{GradientMoments, Moments, Norm, NormBackward, Statistics};
+use super::norm::{GradientMoments, Moments, Norm, NormBackward};
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -57,13 +57,13 @@ pub(crate) type Gradients = Vec<ConvNormGradient>;
 
 impl<'a> Branch<'a> {
     /// The forward pass, see the [module](self). `x` starts at the branch's first input channel.
-    pub fn forward(&self, at: Geometry, x: Rows, statistics: &mut Statistics) -> Saved {
+    pub fn forward(&self, at: Geometry, x: Rows, epsilon: f64) -> Saved {
         let isa = at.isa;
         let pointwise1 = self.pointwise1.map(|conv| {
             let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
-            pointwise::forward(at, at.pixels_in(), x, conv, &weight, statistics, None)
+            pointwise::forward(at, at.pixels_in(), x, conv, &weight, epsilon)
         });
-        let depthwise = self.depthwise_forward(at, x, pointwise1.as_ref(), statistics);
+        let depthwise = self.depthwise_forward(at, x, pointwise1.as_ref(), epsilon);
         let conv = self.pointwise2;
         let input = Rows {
             data: &depthwise.y,
@@ -71,10 +71,7 @@ impl<'a> Branch<'a> {
         };
         let scale = &depthwise.norm.scale;
         let weight = weights::transposed(isa, conv.weight, conv.inputs(), Some(scale));
-        // The batch's own statistics are of what the product gives, and need no correction.
-        let left_out = (!statistics.of_batch()).then(|| self.left_out(&depthwise.norm));
-        let (pixels, left_out) = (at.pixels_out(), left_out.as_deref());
-        let pointwise2 = pointwise::forward(at, pixels, input, conv, &weight, statistics, left_out);
+        let pointwise2 = pointwise::forward(at, at.pixels_out(), input, conv, &weight, epsilon);
         Saved {
             pointwise1,
             depthwise,
@@ -87,10 +84,9 @@ impl<'a> Branch<'a> {
         at: Geometry,
         x: Rows,
         first: Option<&Normed>,
-        statistics: &mut Statistics,
+        epsilon: f64,
     ) -> Normed {
         let (isa, columns) = (at.isa, self.depthwise.outputs());
-        let of_batch = statistics.of_batch();
         let weight = weights::taps(isa, self.depthwise.weight);
         let shape = at.map(columns);
         let image = at.pixels_out() * columns;
@@ -114,18 +110,16 @@ impl<'a> Branch<'a> {
                         weight,
                         out,
                     });
-                    if of_batch {
-                        let out = Rows {
-                            data: out,
-                            stride: columns,
-                        };
-                        moments.add(isa, at.pixels_out(), out);
-                    }
+                    let out = Rows {
+                        data: out,
+                        stride: columns,
+                    };
+                    moments.add(isa, at.pixels_out(), out);
                 }
                 moments
             })
             .collect();
-        let norm = statistics.next(isa, self.depthwise, &moments, None);
+        let norm = Norm::of_batch(isa, &moments, self.depthwise, epsilon);
         Normed { y, norm }
     }
 

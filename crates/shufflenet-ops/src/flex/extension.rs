@@ -35,15 +35,6 @@ pub struct BranchTensors<B: Backend> {
     pub pointwise2: ConvNormTensors<B>,
 }
 
-/// What batch norms normalise by.
-#[derive(ExtensionType)]
-pub enum StatisticsTensors<B: Backend> {
-    /// The batch's own statistics.
-    Batch,
-    /// Mean and variance of each, one after the other.
-    Running(FloatTensor<B>),
-}
-
 /// What an operation gives.
 #[derive(ExtensionType)]
 pub struct OutputTensors<B: Backend> {
@@ -61,7 +52,6 @@ pub trait Kernels: Backend {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
-        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn basic_unit(
@@ -70,7 +60,6 @@ pub trait Kernels: Backend {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
-        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn downsample_unit(
@@ -80,14 +69,12 @@ pub trait Kernels: Backend {
         #[extension_type] left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
-        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 
     fn head(
         x: FloatTensor<Self>,
         #[extension_type] conv: ConvNormTensors<Self>,
         epsilon: f64,
-        #[extension_type] statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self>;
 }
 
@@ -98,14 +85,8 @@ impl Kernels for Flex {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        compute(
-            Kind::Stem { stride, pool },
-            images,
-            [conv],
-            (epsilon, statistics),
-        )
+        compute(Kind::Stem { stride, pool }, images, [conv], epsilon)
     }
 
     fn basic_unit(
@@ -114,13 +95,12 @@ impl Kernels for Flex {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let kind = Kind::Basic {
             left_channels,
             residual,
         };
-        compute(kind, x, convolutions(right), (epsilon, statistics))
+        compute(kind, x, convolutions(right), epsilon)
     }
 
     fn downsample_unit(
@@ -130,26 +110,15 @@ impl Kernels for Flex {
         left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let convolutions = convolutions(right)
             .into_iter()
             .chain([left_depthwise, left_pointwise]);
-        compute(
-            Kind::Downsample { right_first },
-            x,
-            convolutions,
-            (epsilon, statistics),
-        )
+        compute(Kind::Downsample { right_first }, x, convolutions, epsilon)
     }
 
-    fn head(
-        x: FlexTensor,
-        conv: ConvNormTensors<Self>,
-        epsilon: f64,
-        statistics: StatisticsTensors<Self>,
-    ) -> OutputTensors<Self> {
-        compute(Kind::Head, x, [conv], (epsilon, statistics))
+    fn head(x: FlexTensor, conv: ConvNormTensors<Self>, epsilon: f64) -> OutputTensors<Self> {
+        compute(Kind::Head, x, [conv], epsilon)
     }
 }
 
@@ -160,14 +129,8 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         stride: usize,
         pool: Option<usize>,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        record::<C, 4>(
-            Kind::Stem { stride, pool },
-            images,
-            [conv],
-            (epsilon, statistics),
-        )
+        record::<C, 4>(Kind::Stem { stride, pool }, images, [conv], epsilon)
     }
 
     fn basic_unit(
@@ -176,13 +139,12 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         left_channels: usize,
         residual: bool,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let kind = Kind::Basic {
             left_channels,
             residual,
         };
-        record::<C, 10>(kind, x, convolutions(right), (epsilon, statistics))
+        record::<C, 10>(kind, x, convolutions(right), epsilon)
     }
 
     fn downsample_unit(
@@ -192,26 +154,19 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         left_pointwise: ConvNormTensors<Self>,
         right_first: bool,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
         let convolutions = convolutions(right)
             .into_iter()
             .chain([left_depthwise, left_pointwise]);
-        record::<C, 16>(
-            Kind::Downsample { right_first },
-            x,
-            convolutions,
-            (epsilon, statistics),
-        )
+        record::<C, 16>(Kind::Downsample { right_first }, x, convolutions, epsilon)
     }
 
     fn head(
         x: FloatTensor<Self>,
         conv: ConvNormTensors<Self>,
         epsilon: f64,
-        statistics: StatisticsTensors<Self>,
     ) -> OutputTensors<Self> {
-        record::<C, 4>(Kind::Head, x, [conv], (epsilon, statistics))
+        record::<C, 4>(Kind::Head, x, [conv], epsilon)
     }
 }
 
@@ -234,14 +189,10 @@ fn compute(
     kind: Kind,
     x: FlexTensor,
     convolutions: impl IntoIterator<Item = ConvNormTensors<Flex>>,
-    (epsilon, statistics): (f64, StatisticsTensors<Flex>),
+    epsilon: f64,
 ) -> OutputTensors<Flex> {
     let operation = Operation::new(kind, tensors::<Flex>(x, convolutions));
-    let running = match statistics {
-        StatisticsTensors::Batch => None,
-        StatisticsTensors::Running(running) => Some(running),
-    };
-    let forward = operation.forward(epsilon, running);
+    let forward = operation.forward(epsilon);
     OutputTensors {
         output: forward.output,
         statistics: forward.statistics,
@@ -253,17 +204,15 @@ fn record<C: CheckpointStrategy, const N: usize>(
     kind: Kind,
     x: FloatTensor<Autodiff<Flex, C>>,
     convolutions: impl IntoIterator<Item = ConvNormTensors<Autodiff<Flex, C>>>,
-    (epsilon, statistics): (f64, StatisticsTensors<Autodiff<Flex, C>>),
+    epsilon: f64,
 ) -> OutputTensors<Autodiff<Flex, C>> {
-    let in_training = matches!(statistics, StatisticsTensors::Batch);
-    assert!(in_training, "only a batch's own statistics have a backward");
     let tensors = tensors::<Autodiff<Flex, C>>(x, convolutions);
     let (primitives, nodes): (Vec<_>, Vec<_>) = tensors.map(|tensor| tensor.into_parts()).unzip();
     let Ok(nodes) = nodes.try_into() else {
         unreachable!("an operation of this kind has {N} tensors")
     };
     let operation = Operation::new(kind, primitives);
-    let forward = operation.forward(epsilon, None);
+    let forward = operation.forward(epsilon);
     let statistics = <Autodiff<Flex, C>>::from_inner(forward.statistics);
     let output = match Node::<N>.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {

@@ -9,22 +9,17 @@
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::norm::{GradientMoments, Statistics};
+use super::norm::GradientMoments;
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::{NormReluMean, ReluGradient, Rows};
 use super::weights::{self, ConvNorm};
 
 /// The head's output, `[images][columns]`, and what its backward needs.
-pub(crate) fn forward(
-    at: Geometry,
-    x: Rows,
-    conv: ConvNorm,
-    statistics: &mut Statistics,
-) -> (Buffer, Normed) {
+pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (Buffer, Normed) {
     let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
     let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
-    let normed = pointwise::forward(at, pixels, x, conv, &weight, statistics, None);
+    let normed = pointwise::forward(at, pixels, x, conv, &weight, epsilon);
     let mut out = Buffer::any(at.images * columns);
     out.par_chunks_mut(columns)
         .zip(normed.y.par_chunks(pixels * columns))

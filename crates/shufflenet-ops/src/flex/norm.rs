@@ -138,49 +138,6 @@ impl GradientMoments {
     }
 }
 
-/// Where the batch norms of an operation take their statistics from, in the order in which they are
-/// met: the batch at hand, or the running ones of all batches before.
-pub(crate) struct Statistics<'a> {
-    epsilon: f64,
-    /// Mean and variance of each norm that is still to come, one after the other.
-    running: Option<&'a [f32]>,
-}
-
-impl<'a> Statistics<'a> {
-    pub fn new(epsilon: f64, running: Option<&'a [f32]>) -> Self {
-        Self { epsilon, running }
-    }
-
-    /// Whether a convolution has to sum up what it gives.
-    pub fn of_batch(&self) -> bool {
-        self.running.is_none()
-    }
-
-    /// The next norm: behind `conv`, whose output has these moments, and lacks `left_out` in each
-    /// channel, where that is given.
-    pub fn next(
-        &mut self,
-        isa: Isa,
-        conv: ConvNorm,
-        moments: &[Moments],
-        left_out: Option<&[f64]>,
-    ) -> Norm {
-        let Some(running) = &mut self.running else {
-            return Norm::of_batch(isa, moments, conv, self.epsilon);
-        };
-        let columns = conv.outputs();
-        let (own, rest) = running.split_at(2 * columns);
-        *running = rest;
-        let (mean, variance) = own.split_at(columns);
-        let mut norm = Norm::empty(isa, columns, 0.0);
-        for c in 0..columns {
-            let mean = f64::from(mean[c]) - left_out.map_or(0.0, |left_out| left_out[c]);
-            norm.set(c, [mean, f64::from(variance[c])], conv, self.epsilon);
-        }
-        norm
-    }
-}
-
 /// A batch norm with its statistics.
 pub(crate) struct Norm {
     count: f64,
@@ -208,7 +165,7 @@ pub(crate) struct NormBackward {
 
 impl Norm {
     /// Merges the parts' moments, in their order (Chan, Golub & LeVeque, 1979, equation 2.1).
-    fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
+    pub fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
         let columns = conv.outputs();
         let count = parts.iter().map(|part| part.rows as f64).sum();
         let mut norm = Self::empty(isa, columns, count);

@@ -11,7 +11,6 @@ use burn_flex::{FlexTensor, Layout};
 use super::branch::Branch;
 use super::geometry::Geometry;
 use super::head;
-use super::norm::Statistics;
 use super::pointwise::{ConvNormGradient, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -55,8 +54,7 @@ pub(super) enum Saved {
 /// What the forward gives.
 pub(super) struct Forward {
     pub output: FlexTensor,
-    /// Mean and unbiased variance of each batch norm, one after the other; the running ones, where
-    /// those were used.
+    /// Mean and unbiased variance of each batch norm, one after the other.
     pub statistics: FlexTensor,
     pub saved: Saved,
 }
@@ -145,22 +143,21 @@ impl Operation {
     /// Runs on a thread of the pool: from any other, each parallel loop of an operation would wake
     /// the pool up and wait for it. The caller stays where it is, because Burn keeps running
     /// statistics by thread.
-    pub fn forward(&self, epsilon: f64, running: Option<FlexTensor>) -> Forward {
-        rayon::scope(|_| self.forward_here(epsilon, running.as_ref().map(whole)))
+    pub fn forward(&self, epsilon: f64) -> Forward {
+        rayon::scope(|_| self.forward_here(epsilon))
     }
 
-    fn forward_here(&self, epsilon: f64, running: Option<FlexTensor>) -> Forward {
+    fn forward_here(&self, epsilon: f64) -> Forward {
         let (x, [images, channels, ..]) = self.input();
         let at = self.geometry();
-        let norms = &mut Statistics::new(epsilon, running.as_ref().map(FlexTensor::storage));
         let (output, size, saved) = match self.kind {
             Kind::Stem { pool, .. } => {
                 let stem = self.stem(pool);
-                let (out, saved) = stem.forward(x, norms);
+                let (out, saved) = stem.forward(x, epsilon);
                 (out, stem.output(), Saved::Stem(saved))
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let (out, saved) = self.unit().forward(at, x, channels, norms);
+                let (out, saved) = self.unit().forward(at, x, channels, epsilon);
                 (out, at.output(), Saved::Unit(Box::new(saved)))
             }
             Kind::Head => {
@@ -168,7 +165,7 @@ impl Operation {
                     data: x,
                     stride: channels,
                 };
-                let (out, saved) = head::forward(at, rows, self.conv(0), norms);
+                let (out, saved) = head::forward(at, rows, self.conv(0), epsilon);
                 (out, [1, 1], Saved::Head(saved))
             }
         };
@@ -178,14 +175,9 @@ impl Operation {
             Kind::Head => tensor(output.into_bytes(), &[images, channels]),
             _ => from_rows(output, [images, channels, height, width]),
         };
-        let statistics = match running {
-            Some(running) => running,
-            None => {
-                let statistics = self.statistics(&saved);
-                let count = statistics.len();
-                tensor(Bytes::from_elems(statistics), &[count])
-            }
-        };
+        let statistics = self.statistics(&saved);
+        let count = statistics.len();
+        let statistics = tensor(Bytes::from_elems(statistics), &[count]);
         Forward {
             output,
             statistics,

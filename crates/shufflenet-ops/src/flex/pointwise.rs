@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
-use super::norm::{Moments, Norm, NormBackward, Statistics};
+use super::norm::{Moments, Norm, NormBackward};
 use super::pool::Buffer;
 use super::rows::{NormGradient, Prefetch, Rows};
 use super::weights::ConvNorm;
@@ -35,24 +35,19 @@ pub(crate) struct InputGradientOf<'a> {
 }
 
 /// A 1x1 convolution with the statistics of its output. `weight` is packed as
-/// [`weights::transposed`] does; `left_out` is what its input lacks, as seen in its output.
+/// [`weights::transposed`] does.
 pub(crate) fn forward(
     at: Geometry,
     pixels: usize,
     x: Rows,
     conv: ConvNorm,
     weight: &[f32],
-    statistics: &mut Statistics,
-    left_out: Option<&[f64]>,
+    epsilon: f64,
 ) -> Normed {
     let (isa, inner, columns) = (at.isa, conv.inputs(), conv.outputs());
-    let (block, of_batch) = (block_rows(inner, columns), statistics.of_batch());
+    let block = block_rows(inner, columns);
     let all = at.images * pixels;
-    // Without sums to add up, rows may be shared out as the threads like it: one image, too.
-    let part = match of_batch {
-        true => at.part * pixels,
-        false => all.div_ceil(rayon::current_num_threads()).min(block),
-    };
+    let part = at.part * pixels;
     let mut y = Buffer::any(all * columns);
     let moments: Vec<Moments> = y
         .par_chunks_mut(part * columns)
@@ -75,21 +70,19 @@ pub(crate) fn forward(
                     out_row: columns,
                     accumulate: false,
                 });
-                if of_batch {
-                    moments.add(
-                        isa,
-                        rows,
-                        Rows {
-                            data: out,
-                            stride: columns,
-                        },
-                    );
-                }
+                moments.add(
+                    isa,
+                    rows,
+                    Rows {
+                        data: out,
+                        stride: columns,
+                    },
+                );
             }
             moments
         })
         .collect();
-    let norm = statistics.next(isa, conv, &moments, left_out);
+    let norm = Norm::of_batch(isa, &moments, conv, epsilon);
     Normed { y, norm }
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::map::{Fill, FillMap, MapShape};
 use super::matmul::Matmul;
-use super::norm::{GradientMoments, Moments, Statistics};
+use super::norm::{GradientMoments, Moments, Norm};
 use super::pointwise::{ConvNormGradient, Normed};
 use super::pool::Buffer;
 use super::pooling::{MaxPool, MaxPoolGradient, pooled};
@@ -51,8 +51,8 @@ impl Stem<'_> {
     }
 
     /// Rows of the output from images, `[batch][channels][height][width]`.
-    pub fn forward(&self, images: &[f32], statistics: &mut Statistics) -> (Buffer, Saved) {
-        let normed = self.convolve(images, statistics);
+    pub fn forward(&self, images: &[f32], epsilon: f64) -> (Buffer, Saved) {
+        let normed = self.convolve(images, epsilon);
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
         let Normed { y, norm } = &normed;
@@ -223,11 +223,10 @@ impl Stem<'_> {
         }
     }
 
-    fn convolve(&self, images: &[f32], statistics: &mut Statistics) -> Normed {
+    fn convolve(&self, images: &[f32], epsilon: f64) -> Normed {
         let (at, columns, inner) = (self.at, self.conv.outputs(), 9 * self.channels);
         let isa = at.isa;
         let weight = weights::transposed(isa, &self.weight_by_window(), inner, None);
-        let of_batch = statistics.of_batch();
         let image = at.pixels_out() * columns;
         let mut y = Buffer::any(at.images * image);
         let moments: Vec<Moments> = y
@@ -251,21 +250,19 @@ impl Stem<'_> {
                         out_row: columns,
                         accumulate: false,
                     });
-                    if of_batch {
-                        moments.add(
-                            isa,
-                            rows,
-                            Rows {
-                                data: out,
-                                stride: columns,
-                            },
-                        );
-                    }
+                    moments.add(
+                        isa,
+                        rows,
+                        Rows {
+                            data: out,
+                            stride: columns,
+                        },
+                    );
                 });
                 moments
             })
             .collect();
-        let norm = statistics.next(isa, self.conv, &moments, None);
+        let norm = Norm::of_batch(isa, &moments, self.conv, epsilon);
         Normed { y, norm }
     }
 

@@ -8,7 +8,6 @@
 use super::branch::{Branch, Gradients, Saved};
 use super::geometry::Geometry;
 use super::join::{self, Side};
-use super::norm::Statistics;
 use super::pointwise::InputGradientOf;
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -45,7 +44,7 @@ impl Unit<'_> {
         at: Geometry,
         x: &[f32],
         channels: usize,
-        statistics: &mut Statistics,
+        epsilon: f64,
     ) -> (Buffer, UnitSaved) {
         let x = Rows {
             data: x,
@@ -53,12 +52,12 @@ impl Unit<'_> {
         };
         let saved = match self {
             Self::Basic { left, right, .. } => UnitSaved {
-                right: right.forward(at, behind(x, *left), statistics),
+                right: right.forward(at, behind(x, *left), epsilon),
                 left: None,
             },
             Self::Downsample { left, right, .. } => UnitSaved {
-                right: right.forward(at, x, statistics),
-                left: Some(left.forward(at, x, statistics)),
+                right: right.forward(at, x, epsilon),
+                left: Some(left.forward(at, x, epsilon)),
             },
         };
         let (sides, _) = self.sides(x, &saved);

@@ -37,26 +37,26 @@ use product::Weights;
 use stem::Stem;
 use units::{Basic, Downsample};
 
-/// A unit of the chain, its convolutions in the order of the data.
-pub enum Unit {
-    /// Figure 3 (c) of the paper.
-    Basic {
-        /// Channels passed on.
-        left_channels: usize,
-        /// Whether the right side's input is added to what became of it.
-        residual: bool,
-        /// 1x1, depthwise 3x3, 1x1.
-        right: [Folded; 3],
-    },
-    /// Figure 3 (d).
-    Downsample {
-        /// 1x1, depthwise 3x3 of stride 2, 1x1.
-        right: [Folded; 3],
-        /// Depthwise 3x3 of stride 2, 1x1.
-        left: [Folded; 2],
-        /// Whether the right branch comes first in the concatenation.
-        right_first: bool,
-    },
+/// The stride-1 unit, figure 3 (c) of the paper.
+pub struct BasicParts {
+    /// Channels passed on.
+    pub left_channels: usize,
+    /// Whether the right side's input is added to what became of it.
+    pub residual: bool,
+    /// 1x1, depthwise 3x3, 1x1.
+    pub right: [Folded; 3],
+}
+
+/// A stride-2 unit, figure 3 (d), and the units behind it.
+pub struct StageParts {
+    /// 1x1, depthwise 3x3 of stride 2, 1x1.
+    pub right: [Folded; 3],
+    /// Depthwise 3x3 of stride 2, 1x1.
+    pub left: [Folded; 2],
+    /// Whether the right branch comes first in the concatenation.
+    pub right_first: bool,
+    /// The stride-1 units.
+    pub units: Vec<BasicParts>,
 }
 
 /// What a chain is made of, in the order of the data.
@@ -69,8 +69,8 @@ pub struct Parts {
     pub stem_stride: usize,
     /// Padding of the 3x3 max pooling of stride 2 behind it, where there is one.
     pub pool: Option<usize>,
-    /// A downsampling unit first.
-    pub units: Vec<Unit>,
+    /// Each halves the map.
+    pub stages: Vec<StageParts>,
     /// The last 1x1 convolution and ReLU, averaged over the map.
     pub head: Folded,
     /// The linear classifier on that.
@@ -98,43 +98,29 @@ impl Chain {
     /// Packs the weights for this processor.
     ///
     /// # Panics
-    /// Where the parts do not fit each other, or the first unit does not downsample.
-    pub fn new(parts: Parts) -> Self {
+    /// Where the parts do not fit each other.
+    pub fn new(parts: &Parts) -> Self {
         let isa = Isa::detected();
-        let stem = Stem::new(isa, &parts);
+        let stem = Stem::new(isa, parts);
         let mut columns: Vec<usize> = (0..stem.outputs()).collect();
-        let mut stages: Vec<Stage> = Vec::new();
-        for unit in &parts.units {
-            match unit {
-                Unit::Downsample {
-                    right,
-                    left,
-                    right_first,
-                } => {
-                    let downsample = Downsample::new(isa, &columns, right, left);
-                    columns = downsample.columns(*right_first);
-                    stages.push(Stage {
-                        row: downsample.row(),
-                        downsample,
-                        units: Vec::new(),
-                    });
-                }
-                Unit::Basic {
-                    left_channels,
-                    residual,
-                    right,
-                } => {
-                    let stage = stages.last_mut();
-                    let Some(stage) = stage else {
-                        panic!("the first unit of a chain downsamples")
-                    };
-                    let (passed, read) = columns.split_at(*left_channels);
-                    let basic = Basic::new(isa, read, right, *residual, stage.row);
-                    columns = basic.columns(passed);
-                    stage.row += isa.padded(basic.outputs());
-                    stage.units.push(basic);
-                }
+        let mut stages = Vec::new();
+        for parts in &parts.stages {
+            let downsample = Downsample::new(isa, &columns, &parts.right, &parts.left);
+            columns = downsample.columns(parts.right_first);
+            let mut row = downsample.row();
+            let mut units = Vec::new();
+            for parts in &parts.units {
+                let (passed, read) = columns.split_at(parts.left_channels);
+                let unit = Basic::new(isa, read, &parts.right, parts.residual, row);
+                columns = unit.columns(passed);
+                row += isa.padded(unit.outputs());
+                units.push(unit);
             }
+            stages.push(Stage {
+                downsample,
+                units,
+                row,
+            });
         }
         let pooled: Vec<usize> = (0..parts.head.outputs()).collect();
         Self {
