@@ -157,6 +157,7 @@ impl Training<'_> {
             let mut pace = Pace::start(first_epoch);
             first_epoch = false;
             self.train_epoch(console, &mut pace)?;
+            let speed = pace.speed();
             let evaluation = || self.run.sources.evaluation.epoch(0, 0);
             let evaluated = match self.run.interrupter.should_stop() {
                 true => None,
@@ -165,7 +166,7 @@ impl Training<'_> {
             let Some(evaluated) = evaluated else {
                 return self.stop(console);
             };
-            self.end_epoch(console, pace.speed(), &evaluated)?;
+            self.end_epoch(console, speed, &evaluated)?;
         }
         self.conclude(console, begin)
     }
