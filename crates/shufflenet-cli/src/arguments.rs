@@ -53,7 +53,7 @@ pub struct Train {
     #[arg(long)]
     pub force: bool,
     /// Put one batch through everything, a checkpoint included, and leave nothing behind
-    #[arg(long, conflicts_with_all = ["resume", "force", "out"])]
+    #[arg(long, conflicts_with_all = ["resume", "force"])]
     pub dry_run: bool,
     /// Print the experiment with every default and override filled in, and leave
     #[arg(long)]

@@ -64,8 +64,7 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
     for name in names(root) {
         if name.starts_with('.') && name.ends_with(".partial") {
             let path = root.join(name);
-            let is_link = path.is_symlink();
-            let removed = match is_link {
+            let removed = match path.is_symlink() {
                 true => fs::remove_file(&path),
                 false => fs::remove_dir_all(&path),
             };
@@ -75,12 +74,16 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Points `best` at the checkpoint `name`.
+/// Points `best` at the checkpoint `name`, unless it does already.
 ///
 /// # Errors
 /// [`TrainError::Io`].
 pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
-    replace_link(&root.join("best"), name)
+    let link = root.join("best");
+    match fs::read_link(&link) {
+        Ok(target) if target == Path::new(name) => Ok(()),
+        _ => replace_link(&link, name),
+    }
 }
 
 /// Where a run folder keeps its best checkpoint.
