@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use shufflenet_data::Batches;
 
-use crate::checkpoint::{self, Best, Progress};
+use crate::checkpoint::{self, Best};
 use crate::console::{Console, describe, duration, thousands};
 use crate::error::TrainError;
 use crate::evaluate::{chosen, restore, score};
@@ -59,9 +59,9 @@ pub fn fit(
 ) -> Result<Outcome, TrainError> {
     let run = Run::open(experiment, &options.device, options.threads, interrupter)?;
     let folder = RunFolder::open(&options.out, experiment, options.existing)?;
-    let (state, notes) = start(&run, &folder, options.existing)?;
+    let (state, notes) = resume::start(&run, &folder, options.existing)?;
     notes.iter().for_each(|note| console.line(note));
-    if state.progress.finished && is_done(&run, &state.progress) {
+    if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
     folder.record(experiment, &run.environment)?;
@@ -84,63 +84,6 @@ pub fn fit(
     training.train(console)
 }
 
-/// Fresh weights, or the newest intact checkpoint's, and what is to be said about it.
-fn start(
-    run: &Run,
-    folder: &RunFolder,
-    existing: Existing,
-) -> Result<(State, Vec<String>), TrainError> {
-    let root = folder.checkpoints();
-    let found = match existing {
-        Existing::Resume => store::newest(&root)?,
-        Existing::Refuse | Existing::Replace => None,
-    };
-    let Some(found) = found else {
-        let mut notes = Vec::new();
-        if existing == Existing::Resume {
-            notes.push("resume     nothing is saved yet: starting afresh".into());
-        }
-        return Ok((State::fresh(run.experiment, &run.device)?, notes));
-    };
-    let saved = &found.checkpoint.description;
-    resume::check(folder.path(), saved, &run.description)?;
-    let state = State::restore(run.experiment, &run.device, &found.checkpoint)
-        .map_err(|message| TrainError::checkpoint(&root.join(&found.name), message))?;
-    let progress = &state.progress;
-    // A kill may have come between the checkpoint and its link.
-    if progress.is_best() {
-        store::link_best(&root, &found.name)?;
-    }
-    let damaged = found.damaged.iter();
-    let mut notes: Vec<String> = damaged
-        .map(|error| format!("resume     passing over {error}"))
-        .collect();
-    let total = run.total_steps();
-    notes.push(match progress.finished && is_done(run, progress) {
-        true => format!(
-            "finished   at step {} of {total} already: a larger train.epochs or train.max_steps goes on",
-            progress.step
-        ),
-        false => format!(
-            "resume     at step {} of {total}, epoch {}, from {}",
-            progress.step,
-            progress.epochs + 1,
-            root.join(&found.name).display()
-        ),
-    });
-    notes.extend(resume::schedule_note(run, &saved.experiment));
-    notes.extend(resume::machine_note(
-        &folder.last_environment(),
-        &run.environment,
-    ));
-    Ok((state, notes))
-}
-
-/// Whether every step was taken, and the last one evaluated.
-fn is_done(run: &Run, progress: &Progress) -> bool {
-    progress.step >= run.total_steps() && progress.evaluated == progress.step
-}
-
 /// A run under way.
 struct Training<'a> {
     run: &'a Run<'a>,
@@ -153,7 +96,7 @@ impl Training<'_> {
     fn train(mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
         let mut first_epoch = true;
-        while !is_done(self.run, &self.state.progress) {
+        while !self.run.is_done(&self.state.progress) {
             let mut pace = Pace::start(first_epoch);
             first_epoch = false;
             self.train_epoch(console, &mut pace)?;

@@ -1,4 +1,4 @@
-//! What `--resume` may change, and what it says where it does.
+//! Where a run starts: afresh or from its newest intact checkpoint; and what `--resume` may change.
 //!
 //! A resumed run is to be the run that was started. What changes how long it trains, where the data lies
 //! or what is kept may change; whatever would give another result at a step already taken is refused
@@ -14,7 +14,10 @@ use crate::error::TrainError;
 use crate::experiment::{Experiment, ScheduleKind};
 use crate::machine::Environment;
 use crate::run::Run;
+use crate::run_folder::{Existing, RunFolder};
 use crate::schedule::Schedule;
+use crate::state::State;
+use crate::store;
 
 /// Keys, and sections whole, that may differ between a run and its resumption.
 const MAY_CHANGE: [&str; 7] = [
@@ -27,11 +30,63 @@ const MAY_CHANGE: [&str; 7] = [
     "checkpoint",
 ];
 
+/// Fresh weights, or the newest intact checkpoint's, and what is to be said about it.
+///
+/// # Errors
+/// [`TrainError::Changed`]; [`TrainError::Checkpoint`] where none is intact.
+pub(crate) fn start(
+    run: &Run,
+    folder: &RunFolder,
+    existing: Existing,
+) -> Result<(State, Vec<String>), TrainError> {
+    let root = folder.checkpoints();
+    let found = match existing {
+        Existing::Resume => store::newest(&root)?,
+        Existing::Refuse | Existing::Replace => None,
+    };
+    let Some(found) = found else {
+        let mut notes = Vec::new();
+        if existing == Existing::Resume {
+            notes.push("resume     nothing is saved yet: starting afresh".into());
+        }
+        return Ok((State::fresh(run.experiment, &run.device)?, notes));
+    };
+    let saved = &found.checkpoint.description;
+    check(folder.path(), saved, &run.description)?;
+    let state = State::restore(run.experiment, &run.device, &found.checkpoint)
+        .map_err(|message| TrainError::checkpoint(&root.join(&found.name), message))?;
+    let progress = &state.progress;
+    // A kill may have come between the checkpoint and its link.
+    if progress.is_best() {
+        store::link_best(&root, &found.name)?;
+    }
+    let damaged = found.damaged.iter();
+    let mut notes: Vec<String> = damaged
+        .map(|error| format!("resume     passing over {error}"))
+        .collect();
+    let total = run.total_steps();
+    notes.push(match progress.finished && run.is_done(progress) {
+        true => format!(
+            "finished   at step {} of {total} already: a larger train.epochs or train.max_steps goes on",
+            progress.step
+        ),
+        false => format!(
+            "resume     at step {} of {total}, epoch {}, from {}",
+            progress.step,
+            progress.epochs + 1,
+            root.join(&found.name).display()
+        ),
+    });
+    notes.extend(schedule_note(run, &saved.experiment));
+    notes.extend(machine_note(&folder.last_environment(), &run.environment));
+    Ok((state, notes))
+}
+
 /// Refuses to go on under `now` with what was made under `saved`.
 ///
 /// # Errors
 /// [`TrainError::Changed`] with the first key that differs.
-pub(crate) fn check(run: &Path, saved: &Description, now: &Description) -> Result<(), TrainError> {
+fn check(run: &Path, saved: &Description, now: &Description) -> Result<(), TrainError> {
     check_same(run, &saved.experiment, &now.experiment)?;
     if saved.data_sha256 == now.data_sha256 {
         return Ok(());
@@ -74,7 +129,7 @@ pub(crate) fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Resu
 }
 
 /// What a changed length does to the schedule, where it does.
-pub(crate) fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
+fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
     let (before, now) = (
         Schedule::of(saved, run.batches()).total(),
         run.total_steps(),
@@ -86,7 +141,7 @@ pub(crate) fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
 }
 
 /// What a changed machine may do to the bits, where it differs from the run's last start.
-pub(crate) fn machine_note(before: &serde_json::Value, now: &Environment) -> Option<String> {
+fn machine_note(before: &serde_json::Value, now: &Environment) -> Option<String> {
     let pairs = [("device", now.device()), ("dispatch", now.dispatch())];
     let changes = pairs.into_iter().filter_map(|(key, now)| {
         let before = before.get(key)?.as_str()?;

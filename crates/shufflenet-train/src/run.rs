@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use shufflenet_data::{Batches, random};
 
-use crate::checkpoint::Description;
+use crate::checkpoint::{Description, Progress};
 use crate::classifier::Classifier;
 use crate::error::TrainError;
 use crate::evaluate::score;
@@ -89,6 +89,11 @@ impl<'a> Run<'a> {
     /// Optimizer steps in all.
     pub fn total_steps(&self) -> usize {
         self.schedule.total()
+    }
+
+    /// Whether every step was taken, and the last one evaluated.
+    pub fn is_done(&self, progress: &Progress) -> bool {
+        progress.step >= self.total_steps() && progress.evaluated == progress.step
     }
 
     /// What will be trained, on what, how; and what may surprise.

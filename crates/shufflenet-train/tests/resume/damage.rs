@@ -5,15 +5,21 @@ use std::path::{Path, PathBuf};
 
 use crate::{last, metrics, narrow, refusal, train};
 use shufflenet_train::experiment::Experiment;
+use shufflenet_train::fit::Outcome;
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::store;
 
-/// A run interrupted in its second epoch, with two checkpoints.
+/// A run interrupted early on, with two checkpoints.
 fn interrupted(folder: &Path) -> (Experiment, PathBuf) {
-    let overrides = ["train.ema_decay=0.9", "checkpoint.every_steps=4"];
+    let overrides = [
+        "train.epochs=20",
+        "train.ema_decay=0.9",
+        "checkpoint.every_steps=4",
+    ];
     let experiment = narrow(folder, &overrides);
     let run = folder.join("run");
-    train(&experiment, &run, Existing::Refuse, 10);
+    let outcome = train(&experiment, &run, Existing::Refuse, 10);
+    assert!(matches!(outcome, Outcome::Interrupted));
     (experiment, run)
 }
 

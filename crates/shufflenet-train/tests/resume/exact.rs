@@ -63,15 +63,16 @@ fn check_interruption(overrides: &[&str]) {
 #[test]
 fn metrics_of_steps_that_no_checkpoint_holds_are_cut_off() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = narrow(folder.path(), &["train.epochs=1"]);
+    let experiment = narrow(folder.path(), &["train.epochs=20"]);
     let run = folder.path().join("run");
-    train(&experiment, &run, Existing::Refuse, 2);
+    let outcome = train(&experiment, &run, Existing::Refuse, 2);
+    assert!(matches!(outcome, Outcome::Interrupted));
     let file = run.join("metrics.jsonl");
     let mut text = std::fs::read_to_string(&file).unwrap();
     text.push_str("{\"event\":\"step\",\"step\":7,\"torn");
     std::fs::write(&file, text).unwrap();
     train(&experiment, &run, Existing::Resume, usize::MAX);
-    assert_eq!(steps(&run), (1..=8).collect::<Vec<u64>>());
+    assert_eq!(steps(&run), (1..=160).collect::<Vec<u64>>());
 }
 
 fn steps(run: &std::path::Path) -> Vec<u64> {
