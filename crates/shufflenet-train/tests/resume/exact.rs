@@ -123,3 +123,28 @@ fn the_link_that_a_kill_forestalled_is_made_at_the_next_start() {
     train(&experiment, &run, Existing::Resume, usize::MAX);
     assert!(best.join("manifest.json").is_file());
 }
+
+#[test]
+fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |name: &str, overrides: &[&str]| {
+        let short = ["train.max_steps=6", "checkpoint.keep=3"];
+        let experiment = narrow(folder.path(), &[&short, overrides].concat());
+        let run = folder.path().join(name);
+        train(&experiment, &run, Existing::Refuse, usize::MAX);
+        let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("step-")).collect();
+        names.sort();
+        names
+    };
+    // The last two are of the evaluation and of the end of the run; the best is among them.
+    let by_steps = saved("steps", &["checkpoint.every_steps=2"]);
+    assert_eq!(by_steps, ["step-000006", "step-000006-2", "step-000006-3"]);
+    let by_time = saved("time", &["checkpoint.every_minutes=1e-9"]);
+    assert_eq!(by_time, by_steps);
+    let by_neither = saved("neither", &["checkpoint.every_minutes=0"]);
+    assert_eq!(by_neither, ["step-000006", "step-000006-2"]);
+    let sparse = saved("sparse", &["checkpoint.every_steps=4"]);
+    assert_eq!(sparse, ["step-000004", "step-000006", "step-000006-2"]);
+}
