@@ -52,6 +52,9 @@ pub struct Train {
     /// Delete the run in the run folder and start anew
     #[arg(long)]
     pub force: bool,
+    /// Put one batch through everything, a checkpoint included, and leave nothing behind
+    #[arg(long, conflicts_with_all = ["resume", "force"])]
+    pub dry_run: bool,
     /// Print the experiment with every default and override filled in, and leave
     #[arg(long)]
     pub print_config: bool,
@@ -60,7 +63,7 @@ pub struct Train {
 /// `shufflenet eval`
 #[derive(Args)]
 pub struct Eval {
-    /// A run folder (its best checkpoint), a checkpoint folder, or its model.safetensors
+    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
     /// Where the data is [default: where the run had it]

@@ -13,6 +13,7 @@ use arguments::{Arguments, Bench, Command, Eval, Summary, Train, Work};
 use clap::Parser;
 use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::console::{Console, describe, thousands};
+use shufflenet_train::dry_run::dry_run;
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::summarise::summarise;
@@ -38,6 +39,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     keep_memory();
     keep_defaults_on_the_cpu();
+    fail_at_the_size_limit();
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -64,6 +66,18 @@ fn keep_defaults_on_the_cpu() {
     unsafe { std::env::set_var("BURN_DEVICE", device::DEFAULT) };
 }
 
+/// A write beyond `ulimit -f` kills the process unless the signal is ignored; then it fails, and is told
+/// and cleaned up after like any other.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "the standard library sets no signal's handling")]
+fn fail_at_the_size_limit() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+#[cfg(not(unix))]
+fn fail_at_the_size_limit() {}
+
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
@@ -79,9 +93,14 @@ fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
     if arguments.print_config {
         return print(&settings::to_toml(&experiment)?);
     }
+    let threads = use_threads(arguments.threads);
+    if arguments.dry_run {
+        dry_run(&experiment, &arguments.device, threads, &Console::new())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let options = Options {
         device: arguments.device.clone(),
-        threads: use_threads(arguments.threads),
+        threads,
         out: match &arguments.out {
             Some(out) => out.clone(),
             None => Path::new("runs").join(&experiment.name),
@@ -133,7 +152,7 @@ fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
     };
     print(&format!(
         "{}, step {}\n{}: {} on {} records, {:.0} images/s on {}{caveat}\n",
-        report.checkpoint.display(),
+        report.checkpoint.join(report.weights).display(),
         report.step,
         report.split,
         describe(&report.metrics),

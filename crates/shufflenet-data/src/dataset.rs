@@ -119,6 +119,11 @@ impl Dataset {
         &self.labels
     }
 
+    /// Pixels of all records, C x H x W each.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// Pixels of record `index`, C x H x W.
     ///
     /// # Panics

@@ -45,6 +45,12 @@ pub enum DataError {
         /// What would be accepted.
         expected: String,
     },
+    /// A thread that prepares batches is gone.
+    #[error("a thread that prepares batches failed: {cause}")]
+    Worker {
+        /// What it said last.
+        cause: String,
+    },
 }
 
 impl DataError {

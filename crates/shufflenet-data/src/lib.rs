@@ -2,8 +2,8 @@
 //!
 //! [`open`] reads a set whole into memory, checks it and gives a [`Dataset`] of u8 pixels;
 //! [`holdout`] splits off a validation part; a [`Loader`] turns records into [`Batch`]es of
-//! normalised f32, shuffled and augmented where that is asked for. Every random choice is a function
-//! of (seed, epoch, sample), see [`random`].
+//! normalised f32, shuffled and augmented where that is asked for, prepared ahead by threads or not.
+//! Every random choice is a function of (seed, epoch, sample), see [`random`].
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
@@ -15,8 +15,10 @@
 //! let normalization = Normalization::of(&set, &parts.train);
 //! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
 //!     .shuffled(0)
-//!     .augmented(Augmentation { crop_padding: 4, flip: true });
+//!     .augmented(Augmentation { crop_padding: 4, flip: true })
+//!     .workers(1);
 //! for batch in loader.epoch(0, 0) {
+//!     let batch = batch?;
 //!     println!("{} images of {}", batch.len(), batch.shape);
 //! }
 //! # Ok(())
@@ -34,6 +36,7 @@ mod holdout;
 mod idx;
 mod loader;
 mod normalization;
+mod prefetch;
 pub mod random;
 
 pub use augmentation::Augmentation;
@@ -43,6 +46,7 @@ pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
 pub use loader::{Batch, Loader};
 pub use normalization::Normalization;
+pub use prefetch::Batches;
 pub use random::epoch_order;
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Batches in the order in which a training loop or an evaluation takes them.
 //!
 //! Batch `b` of epoch `e` is a function of the loader's settings alone: an epoch can be entered at
-//! any batch, and a record looks the same whatever the batch size. Batches are made one at a time,
-//! when they are asked for.
+//! any batch, a record looks the same whatever the batch size, and any number of threads may prepare
+//! batches ahead ([`crate::prefetch`]) without changing one.
 
-use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::augmentation::render;
+use crate::prefetch::Batches;
 use crate::random::epoch_order;
 use crate::{Augmentation, Dataset, ImageShape, Normalization};
 
@@ -38,14 +39,15 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub struct Loader {
     dataset: Arc<Dataset>,
-    indices: Vec<u32>,
+    indices: Arc<Vec<u32>>,
     batch_size: usize,
     /// What each pixel value becomes, by channel.
-    tables: Vec<[f32; 256]>,
+    tables: Arc<Vec<[f32; 256]>>,
     /// Seed of the order and of the augmentation.
     seed: Option<u64>,
     augmentation: Augmentation,
     drop_last: bool,
+    workers: usize,
 }
 
 impl Loader {
@@ -74,12 +76,13 @@ impl Loader {
         assert_eq!(foreign, None, "not a record of {}", dataset.name);
         Self {
             dataset,
-            indices,
+            indices: Arc::new(indices),
             batch_size,
-            tables,
+            tables: Arc::new(tables),
             seed: None,
             augmentation: Augmentation::default(),
             drop_last: false,
+            workers: 0,
         }
     }
 
@@ -101,6 +104,13 @@ impl Loader {
         self
     }
 
+    /// Has threads prepare batches ahead, two each. 0, the default: each batch is made when it is asked
+    /// for. The batches are the same for any number.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// The set that the records are of.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
@@ -119,30 +129,42 @@ impl Loader {
         }
     }
 
+    /// Records in the batches with these numbers.
+    pub fn records_in(&self, batches: Range<usize>) -> usize {
+        let end = batches.end.min(self.batches());
+        let until = |batch: usize| (batch * self.batch_size).min(self.indices.len());
+        until(end) - until(batches.start.min(end))
+    }
+
     /// The batches of `epoch` from number `first_batch` on.
-    pub fn epoch(
-        &self,
-        epoch: u64,
-        first_batch: usize,
-    ) -> impl ExactSizeIterator<Item = Batch> + '_ {
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Batches {
+        self.part_of_epoch(epoch, first_batch..self.batches())
+    }
+
+    /// The batches of `epoch` with these numbers, as far as it has them.
+    ///
+    /// An item is an error where a thread that prepares batches is lost; it is the last one then.
+    pub fn part_of_epoch(&self, epoch: u64, batches: Range<usize>) -> Batches {
         let order = match self.seed {
-            Some(seed) => Cow::Owned(epoch_order(&self.indices, seed, epoch)),
-            None => Cow::Borrowed(&self.indices[..]),
+            Some(seed) => Arc::new(epoch_order(&self.indices, seed, epoch)),
+            None => self.indices.clone(),
         };
-        (first_batch..self.batches()).map(move |batch| {
-            let start = batch * self.batch_size;
-            let end = order.len().min(start + self.batch_size);
-            self.assemble(&order[start..end], epoch)
-        })
+        let loader = self.clone();
+        let make = move |batch| {
+            let start = batch * loader.batch_size;
+            let end = order.len().min(start + loader.batch_size);
+            Ok(loader.assemble(&order[start..end], epoch))
+        };
+        let numbers = batches.start..batches.end.min(self.batches());
+        Batches::new(Arc::new(make), numbers, self.workers)
     }
 
     fn assemble(&self, records: &[u32], epoch: u64) -> Batch {
         let shape = self.dataset.shape;
         let mut pixels = vec![0.0; records.len() * shape.values()];
+        let seed = self.seed.unwrap_or(0);
         for (&record, out) in records.iter().zip(pixels.chunks_exact_mut(shape.values())) {
-            let placement = self
-                .augmentation
-                .draw(self.seed.unwrap_or(0), epoch, record);
+            let placement = self.augmentation.draw(seed, epoch, record);
             let image = self.dataset.image(record as usize);
             render(image, shape, placement, &self.tables, out);
         }
@@ -186,7 +208,7 @@ mod tests {
     }
 
     /// Images of an epoch with their labels, out of their batches.
-    fn images(batches: impl Iterator<Item = Batch>) -> Vec<(Vec<f32>, u16)> {
+    fn images(batches: Batches) -> Vec<(Vec<f32>, u16)> {
         let images = |batch: Batch| {
             let pixels: Vec<_> = batch
                 .pixels
@@ -195,15 +217,22 @@ mod tests {
                 .collect();
             pixels.into_iter().zip(batch.labels).collect::<Vec<_>>()
         };
-        batches.flat_map(images).collect()
+        batches.map(Result::unwrap).flat_map(images).collect()
+    }
+
+    fn whole(batches: Batches) -> Vec<Batch> {
+        batches.map(Result::unwrap).collect()
+    }
+
+    fn sizes(loader: &Loader) -> Vec<usize> {
+        whole(loader.epoch(0, 0)).iter().map(Batch::len).collect()
     }
 
     #[test]
     fn an_evaluation_sees_every_record_once_in_order_and_normalised() {
         let loader = loader(5);
         assert_eq!((loader.records(), loader.batches()), (23, 5));
-        let sizes: Vec<_> = loader.epoch(0, 0).map(|batch| batch.len()).collect();
-        assert_eq!(sizes, [5, 5, 5, 5, 3]);
+        assert_eq!(sizes(&loader), [5, 5, 5, 5, 3]);
         let dataset = loader.dataset();
         for (record, (values, label)) in images(loader.epoch(0, 0)).iter().enumerate() {
             assert_eq!(*label, dataset.labels()[record]);
@@ -222,7 +251,7 @@ mod tests {
             // Likewise in another order.
             let order = epoch_order(&training(1).indices, 3, epoch);
             let mut reversed = training(batch_size);
-            reversed.indices.reverse();
+            Arc::make_mut(&mut reversed.indices).reverse();
             let reversed_order = epoch_order(&reversed.indices, 3, epoch);
             for (record, image) in reversed_order.iter().zip(images(reversed.epoch(epoch, 0))) {
                 let place = order.iter().position(|other| other == record).unwrap();
@@ -231,10 +260,21 @@ mod tests {
         }
 
         #[test]
-        fn an_epoch_can_be_entered_at_any_batch(first in 0usize..9, epoch: u64) {
-            let whole: Vec<_> = training(4).epoch(epoch, 0).skip(first).collect();
-            let entered: Vec<_> = training(4).epoch(epoch, first).collect();
-            prop_assert_eq!(whole, entered);
+        fn an_epoch_can_be_entered_at_any_batch_with_any_number_of_workers(
+            first in 0usize..9, workers in 0usize..9, epoch: u64,
+        ) {
+            let expected = whole(training(4).epoch(epoch, 0)).into_iter().skip(first);
+            let entered = whole(training(4).workers(workers).epoch(epoch, first));
+            prop_assert_eq!(expected.collect::<Vec<_>>(), entered);
+        }
+
+        #[test]
+        fn records_are_counted_as_batches_hold_them(start in 0usize..9, length in 0usize..9) {
+            for loader in [training(4), training(4).drop_last(true)] {
+                let counted = loader.records_in(start..start + length);
+                let batches = whole(loader.epoch(0, start)).into_iter().take(length);
+                prop_assert_eq!(counted, batches.map(|batch| batch.len()).sum::<usize>());
+            }
         }
     }
 
@@ -255,7 +295,7 @@ mod tests {
         let large = loader(24);
         let loader = loader(5).drop_last(true);
         assert_eq!(loader.batches(), 4);
-        assert!(loader.epoch(0, 0).all(|batch| batch.len() == 5));
+        assert_eq!(sizes(&loader), [5; 4]);
         assert_eq!(large.drop_last(true).epoch(0, 0).len(), 0);
     }
 }

@@ -19,8 +19,8 @@ pub enum Purpose {
     Order = 2,
     /// Crop and flip; index = record.
     Augmentation = 3,
-    /// The seed of a device's own generator; epoch = 0, index = optimizer step.
-    Step = 4,
+    /// Which features dropout drops; epoch = micro-batch of the step, index = optimizer step.
+    Dropout = 4,
 }
 
 /// The stream of random words for one choice.
@@ -33,10 +33,19 @@ pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(key)
 }
 
-/// What to seed a device's own generator with before an optimizer step: its state can be neither read
-/// nor stored, so that only a seed per step makes a resumed run draw what an uninterrupted one does.
-pub fn step_seed(seed: u64, step: u64) -> u64 {
-    stream(seed, Purpose::Step, 0, step).next_u64()
+/// What dropout multiplies `count` features by in micro-batch `part` of an optimizer step (Srivastava et
+/// al., 2014, inverted as PyTorch has it): 0 with probability `rate`, otherwise `1 / (1 - rate)`.
+///
+/// Drawn here and not by a device, whose generator is another on each kind of device, is shared by all
+/// that a process computes, and has a state that cannot be stored.
+pub fn dropout(seed: u64, step: u64, part: u64, rate: f64, count: usize) -> Vec<f32> {
+    let mut random = stream(seed, Purpose::Dropout, part, step);
+    let dropped = (rate * 2f64.powi(32)).round() as u64;
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let mut draw = || u64::from(random.next_u32()) < dropped;
+    (0..count)
+        .map(|_| if draw() { 0.0 } else { kept })
+        .collect()
 }
 
 /// A uniform integer in `0..bound`; 0 where `bound` is 0.
@@ -124,6 +133,20 @@ mod tests {
             counts.iter().all(|count| count.abs_diff(10_000) < 475),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_draws_each_mask_anew() {
+        let mask = dropout(1, 2, 3, 0.25, 40_000);
+        let dropped = mask.iter().filter(|&&factor| factor == 0.0).count();
+        // Five standard deviations of a binomial count with mean 10,000.
+        assert!(dropped.abs_diff(10_000) < 434, "{dropped}");
+        assert!(mask.iter().all(|&x| x == 0.0 || x == 4.0 / 3.0));
+        assert!(dropout(1, 2, 3, 0.0, 9).iter().all(|&x| x == 1.0));
+        for other in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
+            let (seed, step, part) = other;
+            assert_ne!(mask, dropout(seed, step, part, 0.25, 40_000));
+        }
     }
 
     /// From ChaCha8's definition, computed elsewhere. A change here changes every run that anybody

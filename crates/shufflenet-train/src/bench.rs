@@ -89,13 +89,13 @@ pub fn train(workload: &Workload) -> Result<Report, TrainError> {
     model.check_training_batch(workload.batch, height, width)?;
     let mut learner = Learner::new(model, &OptimizerConfig::default(), 0, &device)?;
     let batch = noise(workload);
-    let times = time(workload, || learner.step(batch.clone(), 0.01).map(drop))?;
-    Ok(report(
-        "train",
-        workload,
-        num_parameters(&learner.classifier.network),
-        times,
-    ))
+    let parameters = num_parameters(&learner.classifier.network);
+    let step = || {
+        let whole = [Ok(batch.clone().into())];
+        learner.step(whole, 0.01).map(drop)
+    };
+    let times = time(workload, step)?;
+    Ok(report("train", workload, parameters, times))
 }
 
 /// Times the network's inference on one batch of noise, logits brought back.
@@ -138,7 +138,8 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, Trai
         });
     }
     let times = time(workload, || {
-        std::hint::black_box(batches.next());
+        let batch = batches.next().transpose()?;
+        std::hint::black_box(batch);
         Ok(())
     })?;
     let shape = sources.shape;

@@ -1,14 +1,13 @@
-//! Checkpoints: complete or absent, checked before they are believed.
+//! One checkpoint: a folder that holds everything needed to go on or to classify.
 //!
-//! A checkpoint is a folder `step-001234` that holds everything needed to go on or to classify:
-//! the weights, the optimizer's state, where the run stood, and a description of the classifier. It is
-//! written under another name, synced, and renamed into place as one; `manifest.json` lists every
-//! file's size and SHA-256. `last` and `best` beside it are links, replaced by a rename too.
+//! The weights and, where there is one, their moving average; the optimizer's state; where the run
+//! stood; what the weights are of. `manifest.json` lists every file's size and SHA-256, and nothing is
+//! believed that does not agree with it. Where a run keeps its checkpoints, and how one is complete or
+//! absent, is in [`crate::store`].
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,35 +15,49 @@ use shufflenet_data::Normalization;
 
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::files::{to_json, write_synced};
 use crate::tally::Tally;
 
 /// Version of the layout written here. A newer one is refused, every older one is read.
 const FORMAT: u32 = 1;
-const MANIFEST: &str = "manifest.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const AVERAGE: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const PROGRESS: &str = "progress.json";
 const DESCRIPTION: &str = "classifier.json";
 
-/// Where a run stands.
+/// Where a run stands, always between two optimizer steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Epochs finished, their evaluation included.
     pub epochs: usize,
-    /// Steps taken within the epoch under way.
+    /// Batches taken within the epoch under way: `train.accumulate` a step.
     pub batch: usize,
     /// Optimizer steps taken in all.
     pub step: usize,
     /// Training loss and accuracy of the epoch under way.
     pub tally: Tally,
-    /// The best epoch so far.
+    /// The step last evaluated.
+    pub evaluated: usize,
+    /// The best evaluation so far.
     pub best: Option<Best>,
+    /// Whether the run came to its end, the test set included.
+    pub finished: bool,
     /// Bytes of `metrics.jsonl` that belong to the steps taken.
     pub metrics_bytes: u64,
 }
 
-/// The best epoch so far: highest top-1 on the evaluation set, the earlier one of equals.
+impl Progress {
+    /// Whether the weights as they stand are the best so far.
+    pub fn is_best(&self) -> bool {
+        let best = self.best.as_ref().map(|best| best.step);
+        self.evaluated == self.step && best == Some(self.step)
+    }
+}
+
+/// The best evaluation so far: highest top-1, the earlier one of equals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
@@ -62,6 +75,8 @@ pub struct Best {
 pub struct Description {
     /// The experiment that trained it; its `model` rebuilds the network.
     pub experiment: Experiment,
+    /// SHA-256 of the data that it was trained and chosen on, see [`crate::sources::Sources::sha256`].
+    pub data_sha256: String,
     /// Names of the classes, in the order of the logits.
     pub class_names: Vec<String>,
     /// Channels, height and width of an input image.
@@ -74,6 +89,8 @@ pub struct Description {
 pub struct Checkpoint {
     /// Weights, a safetensors file.
     pub weights: Vec<u8>,
+    /// Their moving average, a safetensors file, where the run keeps one.
+    pub average: Option<Vec<u8>>,
     /// Optimizer state, a safetensors file.
     pub optimizer: Vec<u8>,
     /// Where the run stands.
@@ -83,86 +100,44 @@ pub struct Checkpoint {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Manifest {
     format: u32,
     files: BTreeMap<String, Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Entry {
     bytes: u64,
     sha256: String,
 }
 
-/// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
+/// Writes `checkpoint` into the empty folder `folder`, the manifest last; all of it is on disk then.
 ///
 /// # Errors
-/// [`TrainError::Io`]; then nothing that was there before has changed.
-pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
-    let step = checkpoint.progress.step;
-    let name = free_name(root, step);
-    let partial = root.join(format!(".{name}.partial"));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(|e| TrainError::io("remove", &partial, e))?;
-    }
-    fs::create_dir_all(&partial).map_err(|e| TrainError::io("create", &partial, e))?;
+/// [`TrainError::Io`].
+pub fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let progress = to_json("progress", &checkpoint.progress)?;
+    let description = to_json("classifier", &checkpoint.description)?;
+    let average = checkpoint.average.as_deref();
     let files = [
-        (WEIGHTS, checkpoint.weights.clone()),
-        (OPTIMIZER, checkpoint.optimizer.clone()),
-        (PROGRESS, to_json("progress", &checkpoint.progress)?),
-        (DESCRIPTION, to_json("classifier", &checkpoint.description)?),
+        (WEIGHTS, Some(&checkpoint.weights[..])),
+        (AVERAGE, average),
+        (OPTIMIZER, Some(&checkpoint.optimizer)),
+        (PROGRESS, Some(&progress)),
+        (DESCRIPTION, Some(&description)),
     ];
     let mut manifest = Manifest {
         format: FORMAT,
         files: BTreeMap::new(),
     };
-    for (file, bytes) in &files {
-        write_synced(&partial.join(file), bytes)?;
-        manifest.files.insert((*file).into(), entry(bytes));
+    for (name, bytes) in files {
+        let Some(bytes) = bytes else { continue };
+        write_synced(&folder.join(name), bytes)?;
+        manifest.files.insert(name.into(), entry(bytes));
     }
-    write_synced(&partial.join(MANIFEST), &to_json("manifest", &manifest)?)?;
-    sync_folder(&partial)?;
-    let place = root.join(&name);
-    fs::rename(&partial, &place).map_err(|e| TrainError::io("rename", &partial, e))?;
-    sync_folder(root)?;
-    link(root, "last", &name)?;
-    Ok(name)
-}
-
-/// `step-001234`, or with a number behind where one of this step is there already (an interrupted
-/// epoch and its evaluation end on the same step).
-fn free_name(root: &Path, step: usize) -> String {
-    let plain = format!("step-{step:06}");
-    let mut name = plain.clone();
-    let mut number = 2;
-    while root.join(&name).exists() {
-        name = format!("{plain}-{number}");
-        number += 1;
-    }
-    name
-}
-
-/// Points the link `root/link` at the checkpoint `name` beside it.
-///
-/// # Errors
-/// [`TrainError::Io`].
-pub fn link(root: &Path, link: &str, name: &str) -> Result<(), TrainError> {
-    let fresh = root.join(format!(".{link}.partial"));
-    // A link left by a kill between the two calls below.
-    let _ = fs::remove_file(&fresh);
-    symlink(name, &fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
-    fs::rename(&fresh, root.join(link)).map_err(|e| TrainError::io("rename", &fresh, e))?;
-    sync_folder(root)
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(windows)]
-fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
-    std::os::windows::fs::symlink_dir(target, link)
+    write_synced(&folder.join(MANIFEST), &to_json("manifest", &manifest)?)
 }
 
 /// Reads the checkpoint in `folder`, checking every file against the manifest.
@@ -187,6 +162,10 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
         );
         return Err(TrainError::checkpoint(folder, message));
     }
+    if manifest.format == 0 {
+        let message = "damaged: there is no format 0";
+        return Err(TrainError::checkpoint(&folder.join(MANIFEST), message));
+    }
     let mut files = BTreeMap::new();
     for (name, expected) in &manifest.files {
         let path = folder.join(name);
@@ -202,6 +181,7 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
         }
         files.insert(name.clone(), bytes);
     }
+    let average = files.remove(AVERAGE);
     let mut take = |name: &str| {
         files
             .remove(name)
@@ -209,122 +189,23 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
     };
     Ok(Checkpoint {
         weights: take(WEIGHTS)?,
+        average,
         optimizer: take(OPTIMIZER)?,
         progress: from_json(folder, PROGRESS, &take(PROGRESS)?)?,
         description: from_json(folder, DESCRIPTION, &take(DESCRIPTION)?)?,
     })
 }
 
-/// The folder that `path` stands for: a run folder's best checkpoint (its last where there is no
-/// best), a checkpoint's own folder, or the folder around a weight file.
-///
-/// # Errors
-/// [`TrainError::Checkpoint`]: `path` is none of these.
-pub fn locate(path: &Path) -> Result<PathBuf, TrainError> {
-    if path.is_dir() {
-        let candidates = [path.into(), best(path), path.join("checkpoints/last")];
-        let found = candidates
-            .into_iter()
-            .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());
-        return found.ok_or_else(|| {
-            let message = "is neither a checkpoint nor a run folder with one \
-                           (expected manifest.json or checkpoints/best in it)";
-            TrainError::checkpoint(path, message)
-        });
-    }
-    if !path.exists() {
-        return Err(TrainError::checkpoint(path, "does not exist"));
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let is_weights = path.file_name().is_some_and(|name| name == WEIGHTS);
-    if is_weights && folder.join(MANIFEST).is_file() {
-        return Ok(folder.into());
-    }
-    let message =
-        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
-    Err(TrainError::checkpoint(path, message))
-}
-
-/// Where a run folder keeps its best checkpoint.
-pub fn best(run: &Path) -> PathBuf {
-    run.join("checkpoints/best")
-}
-
-/// The newest intact checkpoint in `root`, and what is wrong with those passed over. `None` where
-/// there is none at all.
-///
-/// # Errors
-/// The newest one's, where every one is damaged.
-pub fn newest(root: &Path) -> Result<Option<(Checkpoint, Vec<TrainError>)>, TrainError> {
-    let mut candidates = folders(root);
-    candidates.reverse();
-    // `last` is the newest by definition; the names only order what lies behind it.
-    if let Ok(last) = fs::read_link(root.join("last")) {
-        candidates.retain(|name| Path::new(name) != last);
-        candidates.insert(0, last.to_string_lossy().into_owned());
-    }
-    let mut damaged = Vec::new();
-    for name in candidates {
-        match load(&root.join(name)) {
-            Ok(checkpoint) => return Ok(Some((checkpoint, damaged))),
-            Err(error) => damaged.push(error),
-        }
-    }
-    match damaged.into_iter().next() {
-        Some(error) => Err(error),
-        None => Ok(None),
-    }
-}
-
-/// Deletes all but the newest `keep` checkpoints and those that `last` and `best` point at.
-pub fn prune(root: &Path, keep: usize) {
-    let linked = ["last", "best"].map(|link| fs::read_link(root.join(link)).ok());
-    let names = folders(root);
-    let old = names.len().saturating_sub(keep);
-    for name in names.iter().take(old) {
-        if !linked
-            .iter()
-            .flatten()
-            .any(|target| target == Path::new(name))
-        {
-            // A failure leaves a folder too many, which the next call takes.
-            let _ = fs::remove_dir_all(root.join(name));
-        }
-    }
-}
-
-/// Names of the checkpoints in `root`, oldest first.
-fn folders(root: &Path) -> Vec<String> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with("step-"))
-        .collect();
-    // `step-000100-2` lies behind `step-000100`, both before `step-1000000`.
-    names.sort_by_key(|name| {
-        let numbers = name.split('-').skip(1);
-        numbers
-            .map(|n| n.parse::<u64>().unwrap_or(0))
-            .collect::<Vec<_>>()
-    });
-    names
-}
-
 fn entry(bytes: &[u8]) -> Entry {
-    let digest = Sha256::digest(bytes);
     Entry {
         bytes: bytes.len() as u64,
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: hex(&Sha256::digest(bytes)),
     }
 }
 
-pub(crate) fn to_json(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, TrainError> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| TrainError::Encode {
-        what,
-        message: error.to_string(),
-    })?;
-    text.push(b'\n');
-    Ok(text)
+/// A digest as people write it.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_json<T: for<'de> Deserialize<'de>>(
@@ -334,22 +215,4 @@ fn from_json<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, TrainError> {
     serde_json::from_slice(bytes)
         .map_err(|error| TrainError::checkpoint(&folder.join(name), format!("damaged: {error}")))
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|e| TrainError::io("write", path, e))
-}
-
-/// Makes renames within a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), TrainError> {
-    #[cfg(unix)]
-    File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(|e| TrainError::io("sync", folder, e))?;
-    Ok(())
 }

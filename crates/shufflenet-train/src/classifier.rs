@@ -24,6 +24,11 @@ pub struct Images {
     pub pixels: Tensor<4>,
     /// Class indices, `[batch]`.
     pub labels: Tensor<1, Int>,
+    /// What the mean loss over them counts: 1, or their share of the images of an optimizer step.
+    pub share: f64,
+    /// What dropout multiplies the pooled features by, `[batch, features]`. `None`: the network drops by
+    /// itself, from its device's generator.
+    pub mask: Option<Tensor<2>>,
 }
 
 /// What a step says of its batch.
@@ -39,7 +44,7 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a batch onto `device`.
+    /// Moves a batch onto `device`; it counts for 1, and has no mask.
     pub fn new(batch: Batch, device: &Device) -> Self {
         let count = batch.len();
         let labels: Vec<i64> = batch.labels.into_iter().map(i64::from).collect();
@@ -52,6 +57,8 @@ impl Images {
         Self {
             pixels: Tensor::from_data(TensorData::new(batch.pixels, shape), device),
             labels: Tensor::from_data(TensorData::new(labels, [count]), device),
+            share: 1.0,
+            mask: None,
         }
     }
 }
@@ -62,14 +69,20 @@ impl TrainStep for Classifier {
 
     /// Forward, mean cross-entropy over the batch, backward.
     fn step(&self, batch: Images) -> TrainOutput<Scores> {
-        let logits = self.network.forward(batch.pixels);
+        let network = &self.network;
+        let logits = match batch.mask {
+            Some(mask) => network
+                .classifier
+                .forward(network.features(batch.pixels) * mask),
+            None => network.forward(batch.pixels),
+        };
         let loss = CrossEntropyLossConfig::new()
             .init(&logits.device())
             .forward(logits.clone(), batch.labels);
         let scores = Scores {
             logits: logits.inner(),
         };
-        TrainOutput::new(self, loss.backward(), scores)
+        TrainOutput::new(self, (loss * batch.share).backward(), scores)
     }
 }
 

@@ -66,20 +66,22 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
-    /// The loss is no longer a number.
+    /// The loss, a gradient or a weight is no longer a number.
     #[error(
-        "the loss is {loss} at step {step} (epoch {epoch}, learning rate {lr:e}): training has \
-         diverged; a lower optimizer.learning_rate usually helps. Checkpoints are unchanged"
+        "{what} is infinite or NaN at step {step} (epoch {epoch}, learning rate {rate:e}): training \
+         has diverged; start another run with a lower optimizer.learning_rate. Last good checkpoint: {last}"
     )]
     Diverged {
-        /// NaN or infinite.
-        loss: f64,
+        /// The loss, a gradient, or a tensor's name.
+        what: String,
         /// Optimizer steps taken before.
         step: usize,
         /// Epoch, from 1.
         epoch: usize,
         /// The rate in force.
-        lr: f64,
+        rate: f64,
+        /// Its folder, or `none`.
+        last: String,
     },
     /// The device could not do what was asked of it.
     #[error("the device failed: {0}")]

@@ -6,12 +6,13 @@ use std::time::Instant;
 use burn::tensor::Device;
 use burn::train::Interrupter;
 use serde::Serialize;
-use shufflenet_data::Loader;
+use shufflenet_data::Batches;
 use shufflenet_model::{Inference, ShuffleNetV2, load_safetensors, num_parameters};
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, AVERAGE, Checkpoint, WEIGHTS};
 use crate::classifier::{Classifier, Images, Scores};
 use crate::error::TrainError;
+use crate::store::{self, Located};
 use crate::tally::{Metrics, Tally};
 use crate::{device, sources};
 
@@ -20,6 +21,8 @@ use crate::{device, sources};
 pub struct Report {
     /// The checkpoint's folder.
     pub checkpoint: PathBuf,
+    /// Its weight file: the moving average where there is one and no file was named.
+    pub weights: &'static str,
     /// Optimizer steps that the weights have seen.
     pub step: usize,
     /// The part of the data.
@@ -37,7 +40,7 @@ pub struct Report {
     pub chosen_by_this_split: bool,
 }
 
-/// Evaluates the checkpoint at `path` (see [`checkpoint::locate`]) on a part of the data, read anew.
+/// Evaluates the checkpoint at `path` (see [`store::locate`]) on a part of the data, read anew.
 ///
 /// # Errors
 /// What the checkpoint, the data or the device refuses.
@@ -48,14 +51,20 @@ pub fn evaluate(
     device_name: &str,
 ) -> Result<Report, TrainError> {
     let device = device::open(device_name)?;
-    let folder = checkpoint::locate(path)?;
+    let Located { folder, file } = store::locate(path)?;
     let checkpoint = checkpoint::load(&folder)?;
     let description = &checkpoint.description;
     let experiment = &description.experiment;
     let loader = sources::split(description, data, split, experiment.train.batch_size)?;
-    let classifier = restore(&checkpoint, &folder, &device)?;
+    let weights = file.unwrap_or(chosen(&checkpoint));
+    let classifier = restore(&checkpoint, weights, &folder, &device)?;
     let start = Instant::now();
-    let tally = score(&classifier, &loader, &device, &Interrupter::new())?;
+    let tally = score(
+        &classifier,
+        loader.epoch(0, 0),
+        &device,
+        &Interrupter::new(),
+    )?;
     let metrics = tally.unwrap_or_default().metrics();
     let chosen_by = match experiment.data.validation == 0.0 {
         true => "test",
@@ -63,6 +72,7 @@ pub fn evaluate(
     };
     Ok(Report {
         checkpoint: folder,
+        weights,
         step: checkpoint.progress.step,
         split: split.into(),
         img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
@@ -73,38 +83,53 @@ pub fn evaluate(
     })
 }
 
-/// The network of a checkpoint, on `device`, ready to classify.
+/// Which weight file of a checkpoint classifies: the moving average, by which `best` is chosen, where
+/// there is one.
+pub fn chosen(checkpoint: &Checkpoint) -> &'static str {
+    match checkpoint.average {
+        Some(_) => AVERAGE,
+        None => WEIGHTS,
+    }
+}
+
+/// The network of a checkpoint by one of its weight files, on `device`, ready to classify.
 ///
 /// # Errors
-/// [`TrainError::Weights`], [`TrainError::Model`].
+/// [`TrainError::Weights`], [`TrainError::Model`]; [`TrainError::Checkpoint`] where it has no such file.
 pub fn restore(
     checkpoint: &Checkpoint,
+    weights: &str,
     folder: &Path,
     device: &Device,
 ) -> Result<Classifier, TrainError> {
+    let bytes = match weights {
+        AVERAGE => checkpoint.average.as_ref(),
+        _ => Some(&checkpoint.weights),
+    };
+    let path = folder.join(weights);
+    let bytes = bytes
+        .ok_or_else(|| TrainError::checkpoint(&path, "is not in the checkpoint's manifest"))?;
     let model = &checkpoint.description.experiment.model;
     let network = ShuffleNetV2::new(model, 0, device)?;
     let network =
-        load_safetensors(network, &checkpoint.weights).map_err(|source| TrainError::Weights {
-            path: folder.into(),
-            source,
-        })?;
+        load_safetensors(network, bytes).map_err(|source| TrainError::Weights { path, source })?;
     Ok(Classifier { network })
 }
 
-/// Sums loss and hits of `classifier` over the loader's records. `None` where interrupted.
+/// Sums loss and hits of `classifier` over all that `batches` has left. `None` where interrupted.
 ///
 /// # Errors
-/// [`TrainError::Device`].
+/// [`TrainError::Device`], [`TrainError::Data`].
 pub fn score(
     classifier: &Classifier,
-    loader: &Loader,
+    batches: Batches,
     device: &Device,
     interrupter: &Interrupter,
 ) -> Result<Option<Tally>, TrainError> {
     let inference = Inference::new(&classifier.network);
     let mut tally = Tally::default();
-    for batch in loader.epoch(0, 0) {
+    for batch in batches {
+        let batch = batch?;
         if interrupter.should_stop() {
             return Ok(None);
         }

@@ -61,6 +61,14 @@ pub struct DataConfig {
     /// Random changes to training images.
     #[serde(default)]
     pub augmentation: Augmentation,
+    /// Threads that prepare batches ahead, two each; 0: the training thread makes each when it needs it.
+    /// Changes no batch.
+    #[serde(default = "one_worker")]
+    pub workers: usize,
+}
+
+fn one_worker() -> usize {
+    1
 }
 
 /// How long to train, in what batches, from which seed.
@@ -73,11 +81,19 @@ pub struct TrainConfig {
     /// ends with whichever comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
-    /// Images per optimizer step.
+    /// Images that go through the network at once.
     pub batch_size: usize,
+    /// Batches per optimizer step, which follows the mean gradient over all their images: the batch for
+    /// the optimizer is `accumulate` times as large, in the memory of one. Batch norm sees each batch for
+    /// itself. The last step of an epoch takes what batches remain.
+    pub accumulate: usize,
+    /// Keep a moving average of the weights and running statistics, `average = d average + (1 - d) w`
+    /// after each step, and choose the best epoch by it ([`crate::average`]). Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
-    /// Seed of everything random: initial weights, order, augmentation, the held-out part.
+    /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
     pub seed: u64,
     /// Write a line to `metrics.jsonl` every so many steps. 0: only at each epoch's end.
     pub log_every: usize,
@@ -89,6 +105,8 @@ impl Default for TrainConfig {
             epochs: 200,
             max_steps: None,
             batch_size: 256,
+            accumulate: 1,
+            ema_decay: None,
             drop_last: false,
             seed: 0,
             log_every: 50,
@@ -153,13 +171,16 @@ pub enum ScheduleKind {
     Constant,
 }
 
-/// Which checkpoints a run keeps. One is written at each epoch's end and on interruption.
+/// When checkpoints are written, besides each epoch's end and an interruption, and which are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// Write one every so many steps too. 0: only at each epoch's end.
+    /// Write one every so many steps. 0: not by steps.
     pub every_steps: usize,
-    /// How many of the newest to keep (at least 1); the best is kept besides.
+    /// Write one when the last is so many minutes old; fractions are allowed. 0: not by time.
+    pub every_minutes: f64,
+    /// How many of the newest to keep, at least 1: one behind the newest is there should that be damaged.
+    /// The best is kept besides.
     pub keep: usize,
 }
 
@@ -167,7 +188,8 @@ impl Default for CheckpointConfig {
     fn default() -> Self {
         Self {
             every_steps: 0,
-            keep: 1,
+            every_minutes: 10.0,
+            keep: 2,
         }
     }
 }
@@ -199,7 +221,30 @@ impl Experiment {
         at_least_one("train.epochs", self.train.epochs)?;
         at_least_one("train.max_steps", self.train.max_steps.unwrap_or(1))?;
         at_least_one("train.batch_size", self.train.batch_size)?;
+        at_least_one("train.accumulate", self.train.accumulate)?;
+        if let Some(decay) = self.train.ema_decay {
+            let fraction = (0.0..1.0).contains(&decay);
+            require(
+                fraction,
+                "train.ema_decay",
+                decay,
+                "a number from 0 to below 1",
+            )?;
+        }
         at_least_one("checkpoint.keep", self.checkpoint.keep)?;
+        let minutes = self.checkpoint.every_minutes;
+        require(
+            (0.0..1e6).contains(&minutes),
+            "checkpoint.every_minutes",
+            minutes,
+            "a number from 0 to below a million",
+        )?;
+        require(
+            data.workers <= MOST_WORKERS,
+            "data.workers",
+            data.workers,
+            "a whole number from 0 to 64",
+        )?;
         let optimizer = &self.optimizer;
         let positive = |x: f64| x.is_finite() && x > 0.0;
         require(
@@ -235,6 +280,9 @@ impl Experiment {
         )
     }
 }
+
+/// More threads than that help nobody; a misprint should not start a million.
+const MOST_WORKERS: usize = 64;
 
 fn at_least_one(key: &'static str, value: usize) -> Result<(), TrainError> {
     require(value >= 1, key, value, "a whole number from 1")

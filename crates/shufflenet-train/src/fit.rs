@@ -3,33 +3,27 @@
 //! The model steps through burn-train's `TrainStep` and is stopped through its `Interrupter`. The
 //! loop is ours, because burn-train's learner keeps its optimizer to itself, saves only at the end of
 //! an epoch (an interrupt leaves before that), and sums its metrics on another thread, where a
-//! checkpoint cannot reach them. Here all that changes from step to step is one `State`, and a
+//! checkpoint cannot reach them. Here all that changes from step to step is one [`State`], and a
 //! checkpoint is that state: written after any step, continued exactly.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use burn::module::Module;
-use burn::tensor::Device;
-use burn::train::Interrupter;
-use shufflenet_data::Batch;
-use shufflenet_data::random::step_seed;
-use shufflenet_model::{load_safetensors, num_parameters, parameters, to_safetensors};
+use shufflenet_data::Batches;
 
-use crate::checkpoint::{self, Best, Checkpoint, Description, Progress};
+use crate::checkpoint::{self, Best};
 use crate::console::{Console, describe, duration, thousands};
 use crate::error::TrainError;
-use crate::evaluate::{restore, score};
+use crate::evaluate::{chosen, restore, score};
 use crate::experiment::Experiment;
-use crate::learner::Learner;
-use crate::machine::Environment;
-use crate::metrics_log::{Line, MetricsLog};
+use crate::journal::Journal;
+use crate::metrics_log::Line;
 use crate::pace::Pace;
+use crate::run::{Evaluation, Run};
 use crate::run_folder::{Existing, RunFolder};
-use crate::schedule::Schedule;
-use crate::sources::{self, Sources};
-use crate::tally::{Metrics, Tally};
-use crate::{device, optimizer, preflight};
+use crate::state::State;
+use crate::tally::Tally;
+use crate::{Interrupter, resume, store};
 
 /// What the command line adds to an experiment.
 pub struct Options {
@@ -51,27 +45,9 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// All that a step changes.
-struct State {
-    learner: Learner,
-    progress: Progress,
-}
-
-/// All that a step does not change.
-struct Run<'a> {
-    experiment: &'a Experiment,
-    sources: Sources,
-    description: Description,
-    device: Device,
-    schedule: Schedule,
-    total_steps: usize,
-    folder: RunFolder,
-    interrupter: &'a Interrupter,
-}
-
 /// Trains `experiment`, or goes on where its run folder says.
 ///
-/// Everything that can be refused is refused before the run folder is touched.
+/// Everything that can be refused is refused before anything in the run folder is changed.
 ///
 /// # Errors
 /// [`TrainError`]; checkpoints written before stay as they are.
@@ -81,149 +57,81 @@ pub fn fit(
     interrupter: &Interrupter,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
-    let device = device::open(&options.device)?;
-    let sources = sources::open(experiment)?;
-    let notes = preflight::check(experiment, &sources)?;
+    let run = Run::open(experiment, &options.device, options.threads, interrupter)?;
     let folder = RunFolder::open(&options.out, experiment, options.existing)?;
-    let environment = Environment::here(&options.device, options.threads);
-    folder.record(&environment)?;
-
-    let steps_per_epoch = sources.train.batches();
-    let train = &experiment.train;
-    let all_epochs = steps_per_epoch * train.epochs;
-    let total_steps = train.max_steps.unwrap_or(all_epochs).min(all_epochs);
-    let peak = experiment.optimizer.learning_rate;
-    let run = Run {
-        description: Description {
-            experiment: experiment.clone(),
-            class_names: sources.class_names.clone(),
-            input: [
-                sources.shape.channels,
-                sources.shape.height,
-                sources.shape.width,
-            ],
-            normalization: sources.normalization.clone(),
-        },
-        schedule: Schedule::new(&experiment.schedule, peak, steps_per_epoch, total_steps),
-        experiment,
-        sources,
-        device,
-        total_steps,
-        folder,
-        interrupter,
-    };
-    let state = run.start(options.existing, console)?;
-    let parameters = num_parameters(&state.learner.classifier.network);
-    for line in preflight::introduce(
-        experiment,
-        &run.sources,
-        &environment,
-        total_steps,
-        parameters,
-    ) {
-        console.line(&line);
-    }
+    let (state, notes) = resume::start(&run, &folder, options.existing)?;
     notes.iter().for_each(|note| console.line(note));
-    let log = MetricsLog::open(&run.folder.metrics(), state.progress.metrics_bytes)?;
-    run.train(state, log, console)
+    if state.progress.finished && run.is_done(&state.progress) {
+        return Ok(Outcome::Finished);
+    }
+    folder.record(experiment, &run.environment)?;
+    let lines = run.introduce(&state);
+    lines.iter().for_each(|line| console.line(line));
+    let (config, keep) = (&experiment.checkpoint, state.progress.metrics_bytes);
+    let (journal, lost) = Journal::open(&folder, config, &run.description, keep)?;
+    if lost > 0 {
+        console.line(&format!(
+            "resume     {} is {lost} bytes shorter than the checkpoint knows: those lines are lost",
+            folder.metrics().display()
+        ));
+    }
+    let training = Training {
+        run: &run,
+        folder: &folder,
+        journal,
+        state,
+    };
+    training.train(console)
 }
 
-impl Run<'_> {
-    /// Fresh weights, or the newest intact checkpoint's.
-    fn start(&self, existing: Existing, console: &Console) -> Result<State, TrainError> {
-        let seed = self.experiment.train.seed;
-        let (model, optimizer) = (&self.experiment.model, &self.experiment.optimizer);
-        let mut learner = Learner::new(model, optimizer, seed, &self.device)?;
-        let root = self.folder.checkpoints();
-        let saved = match existing {
-            Existing::Resume => checkpoint::newest(&root)?,
-            Existing::Refuse | Existing::Replace => None,
-        };
-        let Some((saved, damaged)) = saved else {
-            if existing == Existing::Resume {
-                console.line("resume     nothing is saved yet: starting afresh");
-            }
-            return Ok(State {
-                learner,
-                progress: Progress::default(),
-            });
-        };
-        for error in damaged {
-            console.line(&format!("resume     passing over {error}"));
-        }
-        let refuse = |message: String| TrainError::checkpoint(&root, message);
-        learner.classifier.network = load_safetensors(learner.classifier.network, &saved.weights)
-            .map_err(|error| refuse(error.to_string()))?;
-        let names = parameters(&learner.classifier.network);
-        learner.optimizer =
-            optimizer::load_safetensors(learner.optimizer, &saved.optimizer, &names)
-                .map_err(|error| refuse(format!("optimizer state: {error}")))?;
-        let progress = saved.progress;
-        console.line(&format!(
-            "resume     at step {} of {}, epoch {}",
-            progress.step,
-            self.total_steps,
-            progress.epochs + 1
-        ));
-        Ok(State { learner, progress })
-    }
+/// A run under way.
+struct Training<'a> {
+    run: &'a Run<'a>,
+    folder: &'a RunFolder,
+    journal: Journal<'a>,
+    state: State,
+}
 
-    fn train(
-        &self,
-        mut state: State,
-        mut log: MetricsLog,
-        console: &mut Console,
-    ) -> Result<Outcome, TrainError> {
+impl Training<'_> {
+    fn train(mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
         let mut first_epoch = true;
-        while state.progress.epochs < self.experiment.train.epochs && !self.is_done(&state) {
+        while !self.run.is_done(&self.state.progress) {
             let mut pace = Pace::start(first_epoch);
             first_epoch = false;
-            self.train_epoch(&mut state, &mut log, console, &mut pace)?;
-            let evaluated = match self.interrupter.should_stop() {
+            self.train_epoch(console, &mut pace)?;
+            let speed = pace.speed();
+            let evaluation = || self.run.sources.evaluation.epoch(0, 0);
+            let evaluated = match self.run.interrupter.should_stop() {
                 true => None,
-                false => self.evaluate(&state)?,
+                false => self.run.evaluate(&self.state, evaluation)?,
             };
             let Some(evaluated) = evaluated else {
-                let name = self.save(&mut state, &log)?;
-                console.line(&format!(
-                    "stopped    at step {}, saved as {}; the same command with --resume goes on",
-                    state.progress.step,
-                    self.folder.checkpoints().join(name).display()
-                ));
-                return Ok(Outcome::Interrupted);
+                return self.stop(console);
             };
-            self.end_epoch(&mut state, &mut log, console, pace.speed(), evaluated)?;
+            self.end_epoch(console, speed, &evaluated)?;
         }
-        self.conclude(&state, &mut log, console, begin.elapsed())?;
-        Ok(Outcome::Finished)
-    }
-
-    fn is_done(&self, state: &State) -> bool {
-        state.progress.step >= self.total_steps && state.progress.batch == 0
+        self.conclude(console, begin)
     }
 
     /// The steps that are left of the epoch under way, until it ends, the run's last step is taken
     /// or a stop is asked for.
-    fn train_epoch(
-        &self,
-        state: &mut State,
-        log: &mut MetricsLog,
-        console: &mut Console,
-        pace: &mut Pace,
-    ) -> Result<(), TrainError> {
-        let epoch = state.progress.epochs + 1;
-        let batches = self.sources.train.batches();
-        let title = format!("epoch {epoch}/{}", self.experiment.train.epochs);
-        console.start(&title, batches, state.progress.batch);
-        for batch in self.sources.train.epoch(epoch as u64, state.progress.batch) {
-            if self.interrupter.should_stop() || state.progress.step >= self.total_steps {
-                break;
-            }
-            pace.add(self.step(state, batch)?);
-            let (progress, rate) = (&state.progress, self.rate_used(state));
+    fn train_epoch(&mut self, console: &mut Console, pace: &mut Pace) -> Result<(), TrainError> {
+        let run = self.run;
+        let (train, total) = (&run.experiment.train, run.total_steps());
+        let title = format!("epoch {}/{}", self.state.progress.epochs + 1, train.epochs);
+        let done = self.state.progress.batch / train.accumulate;
+        let steps = run.batches().div_ceil(train.accumulate);
+        console.start(&title, steps, done);
+        let mut batches = run.rest_of_epoch(&self.state);
+        while batches.len() > 0
+            && self.state.progress.step < total
+            && !run.interrupter.should_stop()
+        {
+            self.step(&mut batches, pace)?;
+            let progress = &self.state.progress;
             if let Some(speed) = pace.first_estimate() {
-                let left = (self.total_steps - progress.step) * self.experiment.train.batch_size;
+                let left = (total - progress.step) * train.batch_size * train.accumulate;
                 let time = duration(Duration::from_secs_f64(left as f64 / speed));
                 console.line(&format!(
                     "pace       {speed:.0} images/s: about {time} to go, evaluation not counted"
@@ -233,203 +141,196 @@ impl Run<'_> {
                 let metrics = progress.tally.metrics();
                 format!("{}, {:.0} img/s", describe(&metrics), pace.speed())
             });
-            let every = |interval: usize| interval > 0 && progress.step.is_multiple_of(interval);
-            let (to_log, to_save) = (
-                every(self.experiment.train.log_every),
-                every(self.experiment.checkpoint.every_steps),
-            );
-            if to_log {
-                let metrics = progress.tally.metrics();
-                let speed = pace.speed();
-                log.append(&self.line("step", progress, "train", metrics, rate, speed))?;
-                if !console.is_terminal() {
-                    console.line(&format!(
-                        "  step {}/{}  {}, lr {rate:.4}, {speed:.0} img/s",
-                        progress.step,
-                        self.total_steps,
-                        describe(&metrics)
-                    ));
-                }
+            if train.log_every > 0 && progress.step.is_multiple_of(train.log_every) {
+                self.log_step(console, pace.speed())?;
             }
-            if to_save {
-                self.save(state, log)?;
+            if self.journal.is_due(self.state.progress.step) {
+                self.save()?;
             }
         }
         console.finish();
         Ok(())
     }
 
-    /// One optimizer step. Returns how many images it took.
-    fn step(&self, state: &mut State, batch: Batch) -> Result<usize, TrainError> {
-        let progress = &mut state.progress;
-        let rate = self.schedule.rate(progress.step);
-        if self.experiment.model.dropout > 0.0 {
-            let seed = step_seed(self.experiment.train.seed, progress.step as u64);
-            self.device.seed(seed);
+    fn step(&mut self, batches: &mut Batches, pace: &mut Pace) -> Result<(), TrainError> {
+        match self.run.step(&mut self.state, batches)? {
+            Ok(images) => {
+                pace.add(images);
+                Ok(())
+            }
+            Err(what) => {
+                let progress = &self.state.progress;
+                let rate = self.run.schedule.rate(progress.step);
+                Err(self.journal.diverged(what, progress, rate))
+            }
         }
-        let images = batch.len();
-        let batch = state.learner.step(batch, rate)?;
-        if !batch.loss.is_finite() {
-            return Err(TrainError::Diverged {
-                loss: batch.metrics().loss,
-                step: progress.step,
-                epoch: progress.epochs + 1,
-                lr: rate,
-            });
-        }
-        progress.tally.merge(&batch);
-        progress.step += 1;
-        progress.batch += 1;
-        Ok(images)
     }
 
-    /// The rate of the step last taken.
-    fn rate_used(&self, state: &State) -> f64 {
-        self.schedule.rate(state.progress.step.saturating_sub(1))
+    fn save(&mut self) -> Result<PathBuf, TrainError> {
+        let rate = self.run.rate_used(&self.state);
+        self.journal.save(&mut self.state, rate)
     }
 
-    /// The network as it stands, over the records that choose the best epoch; with images per second.
-    fn evaluate(&self, state: &State) -> Result<Option<(Metrics, f64)>, TrainError> {
-        let start = Instant::now();
-        let classifier = state.learner.classifier.valid();
-        let loader = &self.sources.evaluation;
-        let tally = score(&classifier, loader, &self.device, self.interrupter)?;
-        Ok(tally.map(|tally| {
-            let speed = tally.count as f64 / start.elapsed().as_secs_f64();
-            (tally.metrics(), speed)
-        }))
-    }
-
-    /// Reports the epoch, remembers it where it is the best, saves.
-    fn end_epoch(
-        &self,
-        state: &mut State,
-        log: &mut MetricsLog,
-        console: &Console,
-        train_speed: f64,
-        (evaluated, speed): (Metrics, f64),
-    ) -> Result<(), TrainError> {
-        let rate = self.rate_used(state);
-        let split = self.sources.evaluation_split();
-        let trained = state.progress.tally.metrics();
-        let at = &state.progress;
-        log.append(&self.line("epoch", at, "train", trained, rate, train_speed))?;
-        log.append(&self.line("epoch", at, split, evaluated, rate, speed))?;
+    /// Leaves before the end, with everything saved.
+    fn stop(&mut self, console: &Console) -> Result<Outcome, TrainError> {
+        let saved = self.save()?;
         console.line(&format!(
-            "epoch {}/{}  train: {}  {split}: {}  lr {rate:.4}, {train_speed:.0} img/s",
-            at.epochs + 1,
-            self.experiment.train.epochs,
-            describe(&trained),
-            describe(&evaluated),
+            "stopped    at step {}, saved as {}; the same command with --resume goes on",
+            self.state.progress.step,
+            saved.display()
         ));
-        let progress = &mut state.progress;
-        progress.epochs += 1;
-        progress.batch = 0;
-        progress.tally = Tally::default();
-        let is_best = progress
-            .best
-            .as_ref()
-            .is_none_or(|best| evaluated.top1 > best.top1);
-        if is_best {
-            progress.best = Some(Best {
-                top1: evaluated.top1,
-                epoch: progress.epochs,
-                step: progress.step,
-            });
-        }
-        let name = self.save(state, log)?;
-        if is_best {
-            checkpoint::link(&self.folder.checkpoints(), "best", &name)?;
+        Ok(Outcome::Interrupted)
+    }
+
+    fn log_step(&mut self, console: &Console, speed: f64) -> Result<(), TrainError> {
+        let line = self.train_line("step", speed);
+        self.journal.append(&line)?;
+        if !console.is_terminal() {
+            console.line(&format!(
+                "  step {}/{}  {}, lr {:.4}, {speed:.0} img/s",
+                line.step,
+                self.run.total_steps(),
+                describe(&line.metrics),
+                line.lr
+            ));
         }
         Ok(())
     }
 
-    fn save(&self, state: &mut State, log: &MetricsLog) -> Result<String, TrainError> {
-        state.progress.metrics_bytes = log.sync()?;
-        let network = &state.learner.classifier.network;
-        let encode = |what: &'static str, message: String| TrainError::Encode { what, message };
-        let names = parameters(network);
-        let checkpoint = Checkpoint {
-            weights: to_safetensors(network)
-                .map_err(|error| encode("the weights", error.to_string()))?,
-            optimizer: optimizer::to_safetensors(&state.learner.optimizer, &names)
-                .map_err(|error| encode("the optimizer's state", error))?,
-            progress: state.progress.clone(),
-            description: self.description.clone(),
-        };
-        let root = self.folder.checkpoints();
-        let name = checkpoint::save(&root, &checkpoint)?;
-        checkpoint::prune(&root, self.experiment.checkpoint.keep);
-        Ok(name)
+    /// The epoch under way so far.
+    fn train_line(&self, event: &'static str, speed: f64) -> Line<'static> {
+        let progress = &self.state.progress;
+        Line {
+            event,
+            epoch: progress.epochs + 1,
+            step: progress.step,
+            split: "train",
+            weights: None,
+            metrics: progress.tally.metrics(),
+            lr: self.run.rate_used(&self.state),
+            img_per_s: speed,
+        }
+    }
+
+    /// Reports the epoch, remembers it where it is the best, saves. An epoch that the run's last step
+    /// cut short stays under way: a longer run goes on in its middle.
+    fn end_epoch(
+        &mut self,
+        console: &Console,
+        speed: f64,
+        evaluated: &[Evaluation],
+    ) -> Result<(), TrainError> {
+        let split = self.run.sources.evaluation_split();
+        let trained = self.train_line("epoch", speed);
+        let mut summary = format!(
+            "epoch {}/{}  train: {}",
+            trained.epoch,
+            self.run.experiment.train.epochs,
+            describe(&trained.metrics)
+        );
+        self.journal.append(&trained)?;
+        for evaluation in evaluated {
+            let line = Line {
+                split,
+                weights: evaluation.weights,
+                metrics: evaluation.metrics,
+                img_per_s: evaluation.speed,
+                ..trained
+            };
+            self.journal.append(&line)?;
+            let of = evaluation
+                .weights
+                .map_or(String::new(), |weights| format!(" ({weights})"));
+            summary += &format!("  {split}{of}: {}", describe(&evaluation.metrics));
+        }
+        console.line(&format!(
+            "{summary}  lr {:.4}, {speed:.0} img/s",
+            trained.lr
+        ));
+
+        let progress = &mut self.state.progress;
+        progress.evaluated = progress.step;
+        if let Some(Evaluation { metrics, .. }) = evaluated.last()
+            && progress
+                .best
+                .as_ref()
+                .is_none_or(|best| metrics.top1 > best.top1)
+        {
+            progress.best = Some(Best {
+                top1: metrics.top1,
+                epoch: progress.epochs + 1,
+                step: progress.step,
+            });
+        }
+        if progress.batch == self.run.batches() {
+            progress.epochs += 1;
+            progress.batch = 0;
+            progress.tally = Tally::default();
+        }
+        self.save()?;
+        Ok(())
     }
 
     /// The end of the run: the best epoch and, where it has not been seen yet, the test set.
-    fn conclude(
-        &self,
-        state: &State,
-        log: &mut MetricsLog,
-        console: &Console,
-        time: Duration,
-    ) -> Result<(), TrainError> {
-        let Some(best) = &state.progress.best else {
-            return Ok(());
-        };
-        let split = self.sources.evaluation_split();
-        let caveat = match split {
-            "test" => {
-                " (chosen by the test set itself: set data.validation for an unbiased figure)"
-            }
-            _ => "",
-        };
-        console.line(&format!(
-            "best       epoch {}: {split} top-1 {:.2} %{caveat}",
-            best.epoch,
-            best.top1 * 100.0
-        ));
-        if let Some(test) = &self.sources.test {
-            let folder = checkpoint::best(self.folder.path());
-            let checkpoint = checkpoint::load(&folder)?;
-            let classifier = restore(&checkpoint, &folder, &self.device)?;
-            let start = Instant::now();
-            if let Some(tally) = score(&classifier, test, &self.device, self.interrupter)? {
-                let metrics = tally.metrics();
-                let speed = tally.count as f64 / start.elapsed().as_secs_f64();
-                let at = &checkpoint.progress;
-                log.append(&self.line("test", at, "test", metrics, 0.0, speed))?;
-                console.line(&format!(
-                    "test       {} on {} records, by the best epoch",
-                    describe(&metrics),
-                    thousands(metrics.count as usize)
-                ));
-            }
+    fn conclude(mut self, console: &Console, begin: Instant) -> Result<Outcome, TrainError> {
+        if let Some(best) = &self.state.progress.best {
+            let split = self.run.sources.evaluation_split();
+            let caveat = match split {
+                "test" => {
+                    " (chosen by the test set itself: set data.validation for an unbiased figure)"
+                }
+                _ => "",
+            };
+            console.line(&format!(
+                "best       epoch {}: {split} top-1 {:.2} %{caveat}",
+                best.epoch,
+                best.top1 * 100.0
+            ));
         }
+        if !self.test(console)? {
+            return self.stop(console);
+        }
+        self.state.progress.finished = true;
+        self.save()?;
         console.line(&format!(
             "done       {} in {}",
             self.folder.path().display(),
-            duration(time)
+            duration(begin.elapsed())
         ));
-        Ok(())
+        Ok(Outcome::Finished)
     }
 
-    fn line<'a>(
-        &self,
-        event: &'a str,
-        progress: &Progress,
-        split: &'a str,
-        metrics: Metrics,
-        lr: f64,
-        img_per_s: f64,
-    ) -> Line<'a> {
-        // A checkpoint taken after an epoch's end counts that epoch as finished.
-        let under_way = usize::from(event != "test");
-        Line {
-            event,
-            epoch: progress.epochs + under_way,
-            step: progress.step,
-            split,
-            metrics,
-            lr,
-            img_per_s,
-        }
+    /// Measures the best checkpoint on the test set, unless that is what chose it. False where
+    /// interrupted.
+    fn test(&mut self, console: &Console) -> Result<bool, TrainError> {
+        let (Some(test), Some(best)) = (&self.run.sources.test, &self.state.progress.best) else {
+            return Ok(true);
+        };
+        let folder = store::best(self.folder.path());
+        let checkpoint = checkpoint::load(&folder)?;
+        let weights = chosen(&checkpoint);
+        let classifier = restore(&checkpoint, weights, &folder, &self.run.device)?;
+        let start = Instant::now();
+        let (device, interrupter) = (&self.run.device, self.run.interrupter);
+        let Some(tally) = score(&classifier, test.epoch(0, 0), device, interrupter)? else {
+            return Ok(false);
+        };
+        let line = Line {
+            event: "test",
+            epoch: best.epoch,
+            step: best.step,
+            split: "test",
+            weights: checkpoint.average.is_some().then_some("ema"),
+            metrics: tally.metrics(),
+            lr: 0.0,
+            img_per_s: tally.count as f64 / start.elapsed().as_secs_f64(),
+        };
+        self.journal.append(&line)?;
+        console.line(&format!(
+            "test       {} on {} records, by the best epoch",
+            describe(&line.metrics),
+            thousands(line.metrics.count as usize)
+        ));
+        Ok(true)
     }
 }

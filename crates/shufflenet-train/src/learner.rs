@@ -1,7 +1,8 @@
 //! The network with its optimizer, and the one step that training and benchmarks both take.
 
-use burn::optim::ModuleOptimizer;
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::TrainStep;
 use shufflenet_data::Batch;
 use shufflenet_model::{ModelConfig, ShuffleNetV2};
@@ -9,8 +10,8 @@ use shufflenet_model::{ModelConfig, ShuffleNetV2};
 use crate::classifier::{Classifier, Images};
 use crate::error::TrainError;
 use crate::experiment::OptimizerConfig;
-use crate::optimizer;
 use crate::tally::Tally;
+use crate::{average, optimizer};
 
 /// What a step of training changes.
 pub struct Learner {
@@ -18,7 +19,41 @@ pub struct Learner {
     pub classifier: Classifier,
     /// Its optimizer, with state for every parameter after the first step.
     pub optimizer: ModuleOptimizer,
+    /// The moving average of the network, for classifying, once a step was taken; see
+    /// [`crate::average`].
+    pub average: Option<ShuffleNetV2>,
+    /// The decay of that average. `None`: there is none.
+    pub average_decay: Option<f64>,
     device: Device,
+}
+
+/// A part of the images of an optimizer step.
+pub struct MicroBatch {
+    /// The images.
+    pub batch: Batch,
+    /// Their share of the step's images, 0 to 1: gradients are means over all of them.
+    pub share: f64,
+    /// What dropout multiplies the pooled features by, `[images, features]` row after row.
+    pub mask: Option<Vec<f32>>,
+}
+
+impl From<Batch> for MicroBatch {
+    /// All images of a step, no dropout.
+    fn from(batch: Batch) -> Self {
+        Self {
+            batch,
+            share: 1.0,
+            mask: None,
+        }
+    }
+}
+
+/// How a step ended.
+pub enum Stepped {
+    /// The weights have moved. The sums are of the step's images.
+    Taken(Tally),
+    /// The weights have not moved: this is infinite or no number.
+    Diverged(&'static str),
 }
 
 impl Learner {
@@ -37,25 +72,79 @@ impl Learner {
         Ok(Self {
             classifier: Classifier { network },
             optimizer: optimizer::build(optimizer),
+            average: None,
+            average_decay: None,
             device,
         })
     }
 
-    /// Forward, backward and, unless the loss is no longer a number, one step of the optimizer at
-    /// that rate. Returns the batch's sums.
+    /// One step of the optimizer at that rate, by the mean gradient over all images of `parts`, which go
+    /// forward and backward one part after the other. Batch norm sees each part for itself.
     ///
     /// # Errors
-    /// [`TrainError::Device`].
-    pub fn step(&mut self, batch: Batch, rate: f64) -> Result<Tally, TrainError> {
-        let labels = batch.labels.clone();
-        let images = Images::new(batch, &self.device);
-        let output = TrainStep::step(&self.classifier, images);
+    /// [`TrainError::Device`], and what `parts` gives instead of images.
+    pub fn step(
+        &mut self,
+        parts: impl IntoIterator<Item = Result<MicroBatch, TrainError>>,
+        rate: f64,
+    ) -> Result<Stepped, TrainError> {
+        let mut gradients = GradientsAccumulator::new();
         let mut tally = Tally::default();
-        tally.add(&output.item.to_host()?, &labels);
-        if tally.loss.is_finite() {
-            let classifier = self.classifier.clone();
-            self.classifier = self.optimizer.step(rate, classifier, output.grads);
+        for part in parts {
+            let MicroBatch { batch, share, mask } = part?;
+            let labels = batch.labels.clone();
+            let mut images = Images::new(batch, &self.device);
+            images.share = share;
+            images.mask = mask.map(|mask| {
+                let features = mask.len() / labels.len().max(1);
+                Tensor::from_data(
+                    TensorData::new(mask, [labels.len(), features]),
+                    &self.device,
+                )
+            });
+            let output = TrainStep::step(&self.classifier, images);
+            tally.add(&output.item.to_host()?, &labels);
+            if !tally.loss.is_finite() {
+                return Ok(Stepped::Diverged("the loss"));
+            }
+            gradients.accumulate(&self.classifier, output.grads);
         }
-        Ok(tally)
+        let gradients = gradients.grads();
+        if !are_finite(&self.classifier, &gradients)? {
+            return Ok(Stepped::Diverged("a gradient"));
+        }
+        let classifier = self.classifier.clone();
+        self.classifier = self.optimizer.step(rate, classifier, gradients);
+        if let Some(decay) = self.average_decay {
+            let network = self.classifier.network.valid();
+            self.average = Some(match self.average.take() {
+                Some(average) => average::follow(average, &network, decay),
+                None => network,
+            });
+        }
+        Ok(Stepped::Taken(tally))
     }
+}
+
+/// Whether every gradient is a number. A sum of numbers is one, and a sum with infinities or NaN is
+/// not; the sums of all parameters come back from the device in one piece.
+fn are_finite(classifier: &Classifier, gradients: &GradientsParams) -> Result<bool, TrainError> {
+    struct Sums<'a> {
+        gradients: &'a GradientsParams,
+        sums: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Sums<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                self.sums.push(gradient.sum());
+            }
+        }
+    }
+    let mut visitor = Sums {
+        gradients,
+        sums: Vec::new(),
+    };
+    classifier.visit(&mut visitor);
+    let sums = Tensor::cat(visitor.sums, 0).try_into_data()?;
+    Ok(sums.iter::<f32>().all(f32::is_finite))
 }

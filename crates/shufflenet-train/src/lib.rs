@@ -4,25 +4,33 @@
 //! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network,
 //! [`mod@bench`] times the machine. The `shufflenet` binary only turns arguments into calls of these.
 
+pub mod average;
 pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
 pub mod console;
 pub mod device;
+pub mod dry_run;
 pub mod error;
 pub mod evaluate;
 pub mod experiment;
+mod files;
 pub mod fit;
+pub mod journal;
 pub mod learner;
 pub mod machine;
 pub mod metrics_log;
 pub mod optimizer;
 mod pace;
 pub mod preflight;
+mod resume;
+pub mod run;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
 pub mod sources;
+pub mod state;
+pub mod store;
 pub mod summarise;
 pub mod tally;
 

@@ -32,6 +32,16 @@ impl Environment {
             dispatch: dispatch(),
         }
     }
+
+    /// Name of the device.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Vector instructions in use.
+    pub fn dispatch(&self) -> &str {
+        self.dispatch
+    }
 }
 
 impl fmt::Display for Environment {

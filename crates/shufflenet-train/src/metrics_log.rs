@@ -4,12 +4,13 @@
 //! line torn by a kill is gone.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::error::TrainError;
+use crate::files::sync_folder;
 use crate::tally::Metrics;
 
 /// An open `metrics.jsonl`.
@@ -20,9 +21,9 @@ pub struct MetricsLog {
 }
 
 /// One line. `epoch` counts from 1, `step` counts the optimizer steps taken.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Line<'a> {
-    /// `step` (a training epoch so far), `epoch` (a whole one), `test` (the end of the run).
+    /// `step` (a training epoch so far), `epoch` (its end), `test` (the end of the run).
     pub event: &'a str,
     /// The epoch.
     pub epoch: usize,
@@ -30,6 +31,9 @@ pub struct Line<'a> {
     pub step: usize,
     /// `train`, `validation` or `test`.
     pub split: &'a str,
+    /// `ema` where the moving average of the weights was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<&'static str>,
     /// Loss, top-1, top-5 and the records they are means of.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -40,28 +44,35 @@ pub struct Line<'a> {
 }
 
 impl MetricsLog {
-    /// Opens `path` and cuts it back to its first `keep` bytes.
+    /// Opens `path` and cuts it back to the whole lines among its first `keep` bytes. Also says how many
+    /// of these bytes are lost.
     ///
     /// # Errors
     /// [`TrainError::Io`].
-    pub fn open(path: &Path, keep: u64) -> Result<Self, TrainError> {
+    pub fn open(path: &Path, keep: u64) -> Result<(Self, u64), TrainError> {
         let open = || {
             let mut file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
+                .read(true)
                 .write(true)
                 .open(path)?;
-            let bytes = keep.min(file.metadata()?.len());
+            let mut kept = Vec::new();
+            (&file).take(keep).read_to_end(&mut kept)?;
+            let end = kept.iter().rposition(|&byte| byte == b'\n');
+            let bytes = end.map_or(0, |end| end as u64 + 1);
             file.set_len(bytes)?;
-            file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(bytes))?;
             Ok((file, bytes))
         };
         let (file, bytes) = open().map_err(|e| TrainError::io("open", path, e))?;
-        Ok(Self {
+        sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+        let log = Self {
             path: path.into(),
             file,
             bytes,
-        })
+        };
+        Ok((log, keep - bytes))
     }
 
     /// Appends a line.

@@ -1,6 +1,8 @@
 //! Before the first step: what cannot work is refused, what may surprise is said, and what is about to
 //! be trained on what is written out.
 
+use shufflenet_model::{ShuffleNetV2, num_parameters};
+
 use crate::console::thousands;
 use crate::error::TrainError;
 use crate::experiment::{Experiment, ScheduleKind};
@@ -56,7 +58,7 @@ pub fn introduce(
     sources: &Sources,
     environment: &Environment,
     total_steps: usize,
-    parameters: usize,
+    network: &ShuffleNetV2,
 ) -> Vec<String> {
     let (model, train) = (&experiment.model, &experiment.train);
     let optimizer = &experiment.optimizer;
@@ -64,6 +66,14 @@ pub fn introduce(
     let schedule = match experiment.schedule.kind {
         ScheduleKind::Cosine => "cosine to 0",
         ScheduleKind::Constant => "constant",
+    };
+    let together = match train.accumulate {
+        1 => String::new(),
+        batches => format!("{batches} x "),
+    };
+    let average = match train.ema_decay {
+        Some(decay) => format!(", moving average {decay}"),
+        None => String::new(),
     };
     vec![
         format!(
@@ -73,7 +83,7 @@ pub fn introduce(
             model.stem(),
             sources.shape,
             model.classes,
-            thousands(parameters)
+            thousands(num_parameters(network))
         ),
         format!(
             "data       {}: {} training records, {} {} records",
@@ -83,8 +93,8 @@ pub fn introduce(
             sources.evaluation_split()
         ),
         format!(
-            "training   {} steps of {} images (at most {} epochs), SGD {} {schedule}, momentum {}{nesterov}, \
-             decay {}",
+            "training   {} steps of {together}{} images (at most {} epochs), SGD {} {schedule}, momentum {}{nesterov}, \
+             decay {}{average}",
             thousands(total_steps),
             train.batch_size,
             train.epochs,

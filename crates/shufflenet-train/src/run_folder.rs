@@ -7,13 +7,11 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use toml::{Table, Value};
-
-use crate::checkpoint::{to_json, write_synced};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::files::{partial, replace, to_json};
 use crate::machine::Environment;
-use crate::settings;
+use crate::{resume, settings};
 
 /// What to do with a run folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +32,7 @@ pub struct RunFolder {
 }
 
 const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "environment.json";
 const LOCK: &str = ".lock";
 
 impl RunFolder {
@@ -56,21 +55,38 @@ impl RunFolder {
             return Err(TrainError::RunExists(path.into()));
         }
         if is_run && existing == Existing::Resume {
-            check_same(path, &settings::load(&config, &[])?, experiment)?;
+            resume::check_same(path, &settings::load(&config, &[])?, experiment)?;
         }
         fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
         let lock = lock(path)?;
         if is_run && existing == Existing::Replace {
             clear(path)?;
         }
-        let folder = Self {
+        Ok(Self {
             path: path.into(),
             _lock: lock,
-        };
-        let checkpoints = folder.checkpoints();
-        fs::create_dir_all(&checkpoints).map_err(|e| TrainError::io("create", &checkpoints, e))?;
-        write_synced(&config, settings::to_toml(experiment)?.as_bytes())?;
-        Ok(folder)
+        })
+    }
+
+    /// Records what is run and where, now that nothing refuses it.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`], [`TrainError::Encode`].
+    pub fn record(
+        &self,
+        experiment: &Experiment,
+        environment: &Environment,
+    ) -> Result<(), TrainError> {
+        let config = settings::to_toml(experiment)?;
+        replace(&self.path.join(CONFIG), config.as_bytes())?;
+        let bytes = to_json("environment", environment)?;
+        replace(&self.path.join(ENVIRONMENT), &bytes)
+    }
+
+    /// What `environment.json` says of the run's last start; empty where it cannot be read.
+    pub fn last_environment(&self) -> serde_json::Value {
+        let bytes = fs::read(self.path.join(ENVIRONMENT)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     /// The folder.
@@ -87,21 +103,15 @@ impl RunFolder {
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
-
-    /// Records where and how the run was last started.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`].
-    pub fn record(&self, environment: &Environment) -> Result<(), TrainError> {
-        let bytes = to_json("environment", environment)?;
-        write_synced(&self.path.join("environment.json"), &bytes)
-    }
 }
 
 fn is_vacant(path: &Path) -> bool {
     match fs::read_dir(path) {
-        // A lock alone is what a run leaves that stopped before it began.
-        Ok(mut entries) => entries.all(|e| e.is_ok_and(|e| e.file_name() == LOCK)),
+        // These are what a run leaves that stopped before it began.
+        Ok(mut entries) => {
+            let ours = [path.join(LOCK), partial(&path.join(CONFIG))];
+            entries.all(|entry| entry.is_ok_and(|entry| ours.contains(&entry.path())))
+        }
         Err(_) => !path.exists(),
     }
 }
@@ -128,58 +138,4 @@ fn clear(path: &Path) -> Result<(), TrainError> {
         fs::remove_file(&metrics).map_err(|e| TrainError::io("remove", &metrics, e))?;
     }
     Ok(())
-}
-
-/// Keys that may differ between a run and its resumption: they change how long it trains, where the
-/// data lies, what is kept; not what is computed at a step already taken.
-const MAY_CHANGE: [&str; 5] = [
-    "name",
-    "data.root",
-    "train.epochs",
-    "train.log_every",
-    "checkpoint",
-];
-
-fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Result<(), TrainError> {
-    let (old, new) = (flatten(old)?, flatten(new)?);
-    let keys = old.iter().chain(&new).map(|(key, _)| key);
-    let value = |pairs: &[(String, String)], key: &str| {
-        let found = pairs.iter().find(|(k, _)| k == key);
-        found.map_or("unset".to_string(), |(_, value)| value.clone())
-    };
-    for key in keys {
-        let section = key.split('.').next().unwrap_or(key);
-        if MAY_CHANGE.contains(&key.as_str()) || MAY_CHANGE.contains(&section) {
-            continue;
-        }
-        let (before, now) = (value(&old, key), value(&new, key));
-        if before != now {
-            return Err(TrainError::Changed {
-                run: run.into(),
-                key: key.clone(),
-                old: before,
-                new: now,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Every key of an experiment with its value as TOML.
-fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, TrainError> {
-    fn walk(prefix: &str, table: &Table, into: &mut Vec<(String, String)>) {
-        for (key, value) in table {
-            match value {
-                Value::Table(inner) => walk(&format!("{prefix}{key}."), inner, into),
-                value => into.push((format!("{prefix}{key}"), value.to_string())),
-            }
-        }
-    }
-    let table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
-        what: "the experiment",
-        message: error.to_string(),
-    })?;
-    let mut pairs = Vec::new();
-    walk("", &table, &mut pairs);
-    Ok(pairs)
 }

@@ -10,7 +10,7 @@
 
 use std::f64::consts::PI;
 
-use crate::experiment::{ScheduleConfig, ScheduleKind};
+use crate::experiment::{Experiment, ScheduleConfig, ScheduleKind};
 
 /// The learning rate of one run.
 #[derive(Clone, Debug)]
@@ -22,6 +22,21 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The schedule of an experiment on a training set of so many batches.
+    pub fn of(experiment: &Experiment, batches: usize) -> Self {
+        let train = &experiment.train;
+        let steps_per_epoch = batches.div_ceil(train.accumulate);
+        let all_epochs = steps_per_epoch.saturating_mul(train.epochs);
+        let total = train.max_steps.unwrap_or(all_epochs).min(all_epochs);
+        let peak = experiment.optimizer.learning_rate;
+        Self::new(&experiment.schedule, peak, steps_per_epoch, total)
+    }
+
+    /// Steps of the run.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// A schedule over `total` steps, `steps_per_epoch` of them in each epoch.
     pub fn new(config: &ScheduleConfig, peak: f64, steps_per_epoch: usize, total: usize) -> Self {
         let warmup = (config.warmup_epochs * steps_per_epoch as f64).round() as usize;

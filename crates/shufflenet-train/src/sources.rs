@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use shufflenet_data::{Dataset, ImageShape, Loader, Normalization, Split, holdout};
 
-use crate::checkpoint::Description;
+use crate::checkpoint::{Description, hex};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
@@ -23,6 +24,9 @@ pub struct Sources {
     pub test: Option<Loader>,
     /// Name of the set.
     pub name: String,
+    /// SHA-256 of all pixels and labels, of the training set and then of the test set: what a resumed run
+    /// must find again, wherever the files lie.
+    pub sha256: String,
     /// Size of an image.
     pub shape: ImageShape,
     /// Names of the classes.
@@ -70,7 +74,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
 
     let batch = experiment.train.batch_size;
     let loader = |dataset: &Arc<Dataset>, records: Vec<u32>| {
-        Loader::new(dataset.clone(), records, batch, normalization.clone())
+        Loader::new(dataset.clone(), records, batch, normalization.clone()).workers(data.workers)
     };
     let whole_test = || loader(&test, all(&test));
     let (evaluation, test_loader) = match validation {
@@ -85,6 +89,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
         evaluation,
         test: test_loader,
         name: train.name.clone(),
+        sha256: sha256([&*train, &*test]),
         shape: train.shape,
         class_names: train.class_names.clone(),
         normalization,
@@ -135,12 +140,22 @@ pub fn split(
             .ok_or_else(|| refuse("test, train (this run held no validation part out)"))?,
     };
     let normalization = description.normalization.clone();
-    Ok(Loader::new(
-        Arc::new(dataset),
-        records,
-        batch_size,
-        normalization,
-    ))
+    let loader = Loader::new(Arc::new(dataset), records, batch_size, normalization);
+    Ok(loader.workers(data.workers))
+}
+
+fn sha256(sets: [&Dataset; 2]) -> String {
+    let mut digest = Sha256::new();
+    for set in sets {
+        digest.update(set.pixels());
+        let labels = set.labels().iter();
+        digest.update(
+            labels
+                .flat_map(|label| label.to_le_bytes())
+                .collect::<Vec<u8>>(),
+        );
+    }
+    hex(&digest.finalize())
 }
 
 /// The training set's records for training, and those held out, if any.

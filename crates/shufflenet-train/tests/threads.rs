@@ -39,7 +39,9 @@ fn trained(threads: usize, images: usize) -> Vec<u8> {
         let optimizer = OptimizerConfig::default();
         let mut learner = Learner::new(&model, &optimizer, 1, &Device::flex()).unwrap();
         for step in 0..4 {
-            learner.step(batch(step, images), 0.05).unwrap();
+            learner
+                .step([Ok(batch(step, images).into())], 0.05)
+                .unwrap();
         }
         to_safetensors(&learner.classifier.network).unwrap()
     })

@@ -1,0 +1,115 @@
+//! One batch through everything that a run would do, in seconds, and nothing left behind.
+//!
+//! What would stop a long run only after its first epoch (an evaluation set that does not fit, a
+//! checkpoint that cannot be written or read) stops this at once. No run folder is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::checkpoint;
+use crate::console::{Console, describe, duration};
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::run::Run;
+use crate::state::{State, not_finite};
+use crate::{Interrupter, store};
+
+/// A folder that is gone when this is dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // The system's own cleaning takes what stays.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Opens device and data, takes one optimizer step, evaluates one batch, writes a checkpoint to a
+/// temporary folder and reads it back.
+///
+/// # Errors
+/// What a run would have failed with.
+pub fn dry_run(
+    experiment: &Experiment,
+    device: &str,
+    threads: usize,
+    console: &Console,
+) -> Result<(), TrainError> {
+    let interrupter = Interrupter::new();
+    let run = Run::open(experiment, device, threads, &interrupter)?;
+    let mut state = State::fresh(experiment, &run.device)?;
+    let lines = run.introduce(&state);
+    lines.iter().for_each(|line| console.line(line));
+
+    let start = Instant::now();
+    let mut batches = run.rest_of_epoch(&state);
+    let images = match run.step(&mut state, &mut batches)? {
+        Ok(images) => images,
+        Err(what) => return Err(diverged(what, &run)),
+    };
+    drop(batches);
+    let time = start.elapsed();
+    let steps = run.total_steps();
+    console.line(&format!(
+        "step       {images} images in {:.0} ms, the first and slowest: {steps} of them would take {}; {}",
+        time.as_secs_f64() * 1e3,
+        duration(time.saturating_mul(steps.try_into().unwrap_or(u32::MAX))),
+        describe(&state.progress.tally.metrics())
+    ));
+
+    let evaluation = &run.sources.evaluation;
+    let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1))?;
+    if let Some(evaluation) = evaluated.iter().flatten().last() {
+        console.line(&format!(
+            "evaluation {} images of {}: {}",
+            evaluation.metrics.count,
+            run.sources.evaluation_split(),
+            describe(&evaluation.metrics)
+        ));
+    }
+
+    let root = Temporary(temporary_folder());
+    store::open(&root.0)?;
+    let start = Instant::now();
+    let saved = state.checkpoint(&run.description)?;
+    if let Some(tensor) = not_finite(&saved) {
+        return Err(diverged(&format!("`{tensor}`"), &run));
+    }
+    let folder = root.0.join(store::save(&root.0, &saved)?);
+    let time = start.elapsed();
+    let loaded = checkpoint::load(&folder)?;
+    State::restore(experiment, &run.device, &loaded)
+        .map_err(|message| TrainError::checkpoint(&folder, message))?;
+    console.line(&format!(
+        "checkpoint {:.1} MB in {:.0} ms, read back whole",
+        size(&folder) as f64 / 1e6,
+        time.as_secs_f64() * 1e3
+    ));
+    console.line("dry run    all of it works; nothing was kept");
+    Ok(())
+}
+
+fn diverged(what: &str, run: &Run) -> TrainError {
+    TrainError::Diverged {
+        what: what.into(),
+        step: 0,
+        epoch: 1,
+        rate: run.schedule.rate(0),
+        last: "none".into(),
+    }
+}
+
+fn temporary_folder() -> PathBuf {
+    let name = format!("shufflenet-dry-run-{}", std::process::id());
+    std::env::temp_dir().join(name)
+}
+
+/// Bytes of the files in a folder.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}

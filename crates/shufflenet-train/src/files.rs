@@ -1,0 +1,82 @@
+//! Files and links that are whole or as they were before, whatever stops the process or the disk.
+//!
+//! New content is written beside, under `.NAME.partial`, synced, and renamed into place.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::TrainError;
+
+/// Where the content of `path` is written before it is renamed.
+pub(crate) fn partial(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.partial"))
+}
+
+/// Writes `path` anew or leaves it as it is.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let fresh = partial(path);
+    let written = write_synced(&fresh, bytes).and_then(|()| rename(&fresh, path));
+    if written.is_err() {
+        // What could not be written is of no use; that it stays is no harm.
+        let _ = fs::remove_file(&fresh);
+    }
+    written
+}
+
+/// Points the link at `path` at its neighbour `target`.
+pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> {
+    let fresh = partial(path);
+    // Left by a kill between the two calls below.
+    let _ = fs::remove_file(&fresh);
+    symlink(target, &fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
+    rename(&fresh, path)
+}
+
+/// Renames and makes it durable.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
+    fs::rename(from, to).map_err(|e| TrainError::io("rename", from, e))?;
+    sync_folder(to.parent().unwrap_or(Path::new(".")))
+}
+
+/// Writes a file and waits until it is on disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| TrainError::io("write", path, e))
+}
+
+/// Makes what was created or renamed in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), TrainError> {
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| TrainError::io("sync", folder, e))?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_dir(target, link)
+}
+
+/// `value` as a JSON file of lines.
+pub(crate) fn to_json(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, TrainError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| TrainError::Encode {
+        what,
+        message: error.to_string(),
+    })?;
+    text.push(b'\n');
+    Ok(text)
+}

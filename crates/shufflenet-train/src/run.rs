@@ -1,0 +1,194 @@
+//! An experiment opened: all that a step of training does not change, and the step itself.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use shufflenet_data::{Batches, random};
+
+use crate::checkpoint::{Description, Progress};
+use crate::classifier::Classifier;
+use crate::error::TrainError;
+use crate::evaluate::score;
+use crate::experiment::Experiment;
+use crate::learner::{MicroBatch, Stepped};
+use crate::machine::Environment;
+use crate::schedule::Schedule;
+use crate::sources::{self, Sources};
+use crate::state::State;
+use crate::tally::Metrics;
+use crate::{Interrupter, device, preflight};
+
+/// What stays the same from step to step.
+pub struct Run<'a> {
+    /// What is trained, and how.
+    pub experiment: &'a Experiment,
+    /// The data.
+    pub sources: Sources,
+    /// What checkpoints say of their weights.
+    pub description: Description,
+    /// Where tensors live.
+    pub device: Device,
+    /// The learning rate, and the last step.
+    pub schedule: Schedule,
+    /// The machine.
+    pub environment: Environment,
+    /// Asks to stop.
+    pub interrupter: &'a Interrupter,
+    notes: Vec<String>,
+}
+
+/// A measurement of the weights or of their average.
+pub struct Evaluation {
+    /// `ema` where it is of the average.
+    pub weights: Option<&'static str>,
+    /// What was measured.
+    pub metrics: Metrics,
+    /// Images per second.
+    pub speed: f64,
+}
+
+impl<'a> Run<'a> {
+    /// Opens device and data. What can be refused of the experiment itself is refused here.
+    ///
+    /// # Errors
+    /// [`TrainError`] of the device, the data, or the network.
+    pub fn open(
+        experiment: &'a Experiment,
+        device_name: &str,
+        threads: usize,
+        interrupter: &'a Interrupter,
+    ) -> Result<Self, TrainError> {
+        let device = device::open(device_name)?;
+        let sources = sources::open(experiment)?;
+        let notes = preflight::check(experiment, &sources)?;
+        let shape = sources.shape;
+        Ok(Self {
+            description: Description {
+                experiment: experiment.clone(),
+                data_sha256: sources.sha256.clone(),
+                class_names: sources.class_names.clone(),
+                input: [shape.channels, shape.height, shape.width],
+                normalization: sources.normalization.clone(),
+            },
+            schedule: Schedule::of(experiment, sources.train.batches()),
+            environment: Environment::here(device_name, threads),
+            experiment,
+            sources,
+            device,
+            interrupter,
+            notes,
+        })
+    }
+
+    /// Batches of an epoch.
+    pub fn batches(&self) -> usize {
+        self.sources.train.batches()
+    }
+
+    /// Optimizer steps in all.
+    pub fn total_steps(&self) -> usize {
+        self.schedule.total()
+    }
+
+    /// Whether every step was taken, and the last one evaluated.
+    pub fn is_done(&self, progress: &Progress) -> bool {
+        progress.step >= self.total_steps() && progress.evaluated == progress.step
+    }
+
+    /// What will be trained, on what, how; and what may surprise.
+    pub fn introduce(&self, state: &State) -> Vec<String> {
+        let (experiment, sources) = (self.experiment, &self.sources);
+        let network = &state.learner.classifier.network;
+        let (environment, steps) = (&self.environment, self.total_steps());
+        let mut lines = preflight::introduce(experiment, sources, environment, steps, network);
+        lines.extend(self.notes.iter().cloned());
+        lines
+    }
+
+    /// The batches that are left of the epoch under way.
+    pub fn rest_of_epoch(&self, state: &State) -> Batches {
+        let progress = &state.progress;
+        let epoch = progress.epochs as u64 + 1;
+        self.sources.train.epoch(epoch, progress.batch)
+    }
+
+    /// One optimizer step on the next of [`Self::rest_of_epoch`]. Returns how many images it took, or what
+    /// is no longer a number.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`], [`TrainError::Data`].
+    pub fn step(
+        &self,
+        state: &mut State,
+        batches: &mut Batches,
+    ) -> Result<Result<usize, &'static str>, TrainError> {
+        let train = &self.experiment.train;
+        let progress = &state.progress;
+        let count = train.accumulate.min(batches.len());
+        let taken = progress.batch..progress.batch + count;
+        let images = self.sources.train.records_in(taken.clone());
+        let step = progress.step;
+        let parts = batches.take(count).enumerate().map(|(part, batch)| {
+            let batch = batch?;
+            Ok(MicroBatch {
+                share: batch.len() as f64 / images as f64,
+                mask: self.mask(step, part, batch.len()),
+                batch,
+            })
+        });
+        let tally = match state.learner.step(parts, self.schedule.rate(step))? {
+            Stepped::Taken(tally) => tally,
+            Stepped::Diverged(what) => return Ok(Err(what)),
+        };
+        let progress = &mut state.progress;
+        progress.tally.merge(&tally);
+        progress.step += 1;
+        progress.batch = taken.end;
+        progress.finished = false;
+        Ok(Ok(images))
+    }
+
+    /// What dropout does to micro-batch `part` of a step.
+    fn mask(&self, step: usize, part: usize, images: usize) -> Option<Vec<f32>> {
+        let model = &self.experiment.model;
+        let [.., features] = model.widths();
+        let (seed, rate) = (self.experiment.train.seed, model.dropout);
+        let draw = || random::dropout(seed, step as u64, part as u64, rate, images * features);
+        (rate > 0.0).then(draw)
+    }
+
+    /// The rate of the step last taken.
+    pub fn rate_used(&self, state: &State) -> f64 {
+        self.schedule.rate(state.progress.step.saturating_sub(1))
+    }
+
+    /// The weights as they stand and then, where there is one, their average, over all that `batches`
+    /// makes: the last one is what chooses the best epoch. `None` where interrupted.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`], [`TrainError::Data`].
+    pub fn evaluate(
+        &self,
+        state: &State,
+        batches: impl Fn() -> Batches,
+    ) -> Result<Option<Vec<Evaluation>>, TrainError> {
+        let learner = &state.learner;
+        let mut classifiers = vec![(None, learner.classifier.valid())];
+        if let Some(network) = learner.average.clone() {
+            classifiers.push((Some("ema"), Classifier { network }));
+        }
+        let mut evaluations = Vec::new();
+        for (weights, classifier) in classifiers {
+            let start = Instant::now();
+            let tally = score(&classifier, batches(), &self.device, self.interrupter)?;
+            let Some(tally) = tally else { return Ok(None) };
+            evaluations.push(Evaluation {
+                weights,
+                metrics: tally.metrics(),
+                speed: tally.count as f64 / start.elapsed().as_secs_f64(),
+            });
+        }
+        Ok(Some(evaluations))
+    }
+}

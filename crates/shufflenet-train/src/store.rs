@@ -1,0 +1,200 @@
+//! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
+//!
+//! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
+//! one. `last` and `best` beside it are links, replaced by a rename too. A kill leaves at most something
+//! named `.*.partial`, which the next start sweeps away; a failure (a full disk) takes it away itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS};
+use crate::error::TrainError;
+use crate::files::{partial, rename, replace_link, sync_folder};
+
+/// The newest intact checkpoint of a run.
+pub struct Newest {
+    /// Its folder's name.
+    pub name: String,
+    /// Its content.
+    pub checkpoint: Checkpoint,
+    /// What is wrong with those that were passed over.
+    pub damaged: Vec<TrainError>,
+}
+
+/// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
+///
+/// # Errors
+/// [`TrainError::Io`]; then every checkpoint that was there before is as it was.
+pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
+    let name = free_name(root, checkpoint.progress.step);
+    let place = root.join(&name);
+    let fresh = partial(&place);
+    fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
+    let written = checkpoint::write(&fresh, checkpoint)
+        .and_then(|()| sync_folder(&fresh))
+        .and_then(|()| rename(&fresh, &place));
+    if let Err(error) = written {
+        // On a full disk this is what makes room again.
+        let _ = fs::remove_dir_all(&fresh);
+        return Err(error);
+    }
+    replace_link(&root.join("last"), &name)?;
+    Ok(name)
+}
+
+/// `step-001234`, or with a number behind where one of this step is there already (an interrupted
+/// epoch and its evaluation end on the same step).
+fn free_name(root: &Path, step: usize) -> String {
+    let plain = format!("step-{step:06}");
+    let mut name = plain.clone();
+    let mut number = 2;
+    while root.join(&name).exists() {
+        name = format!("{plain}-{number}");
+        number += 1;
+    }
+    name
+}
+
+/// Makes the folder `root`, and takes away what a kill left half written in it.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn open(root: &Path) -> Result<(), TrainError> {
+    fs::create_dir_all(root).map_err(|e| TrainError::io("create", root, e))?;
+    for name in names(root) {
+        if name.starts_with('.') && name.ends_with(".partial") {
+            let path = root.join(name);
+            let removed = match path.is_symlink() {
+                true => fs::remove_file(&path),
+                false => fs::remove_dir_all(&path),
+            };
+            removed.map_err(|e| TrainError::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Points `best` at the checkpoint `name`, unless it does already.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
+    let link = root.join("best");
+    match fs::read_link(&link) {
+        Ok(target) if target == Path::new(name) => Ok(()),
+        _ => replace_link(&link, name),
+    }
+}
+
+/// Where a run folder keeps its best checkpoint.
+pub fn best(run: &Path) -> PathBuf {
+    run.join("checkpoints/best")
+}
+
+/// What somebody wants to classify with.
+pub struct Located {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// The weight file, where one was named: else the average where there is one, or the weights.
+    pub file: Option<&'static str>,
+}
+
+/// The checkpoint that `path` stands for: a run folder's best (its last where there is no best), a
+/// checkpoint's own folder, or the folder around a weight file.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`]: `path` is none of these.
+pub fn locate(path: &Path) -> Result<Located, TrainError> {
+    if path.is_dir() {
+        let candidates = [path.into(), best(path), path.join("checkpoints/last")];
+        let folder = candidates
+            .into_iter()
+            .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());
+        let located = folder.map(|folder| Located { folder, file: None });
+        return located.ok_or_else(|| {
+            let message = "is neither a checkpoint nor a run folder with one \
+                           (expected manifest.json or checkpoints/best in it)";
+            TrainError::checkpoint(path, message)
+        });
+    }
+    if !path.exists() {
+        return Err(TrainError::checkpoint(path, "does not exist"));
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let is_named = |file: &&str| path.file_name().is_some_and(|name| name == *file);
+    let file = [WEIGHTS, AVERAGE].into_iter().find(is_named);
+    if file.is_some() && folder.join(MANIFEST).is_file() {
+        let folder = folder.into();
+        return Ok(Located { folder, file });
+    }
+    let message =
+        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
+    Err(TrainError::checkpoint(path, message))
+}
+
+/// The newest intact checkpoint in `root`. `None` where there is none at all.
+///
+/// # Errors
+/// The newest one's, where every one is damaged.
+pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
+    let mut candidates = checkpoints(root);
+    candidates.reverse();
+    // `last` is the newest by definition; the names only order what lies behind it.
+    if let Ok(last) = fs::read_link(root.join("last")) {
+        candidates.retain(|name| Path::new(name) != last);
+        candidates.insert(0, last.to_string_lossy().into_owned());
+    }
+    let mut damaged = Vec::new();
+    for name in candidates {
+        match checkpoint::load(&root.join(&name)) {
+            Ok(checkpoint) => {
+                return Ok(Some(Newest {
+                    name,
+                    checkpoint,
+                    damaged,
+                }));
+            }
+            Err(error) => damaged.push(error),
+        }
+    }
+    match damaged.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+/// Of `newest` and those before it keeps `keep`, besides what `best` points at; deletes the others. Later
+/// ones, which only a damaged one that was passed over can be, are not counted and not touched.
+pub fn prune(root: &Path, keep: usize, newest: &str) {
+    let best = fs::read_link(root.join("best")).ok();
+    let mut names = checkpoints(root);
+    names.retain(|name| number(name) <= number(newest));
+    let old = names.len().saturating_sub(keep);
+    for name in names.iter().take(old) {
+        if best.as_deref() != Some(Path::new(name)) {
+            // A failure leaves a folder too many, which the next call takes.
+            let _ = fs::remove_dir_all(root.join(name));
+        }
+    }
+}
+
+/// Names of the checkpoints in `root`, oldest first.
+fn checkpoints(root: &Path) -> Vec<String> {
+    let mut names = names(root);
+    names.retain(|name| name.starts_with("step-"));
+    names.sort_by_key(|name| number(name));
+    names
+}
+
+fn names(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// What orders names: `step-000100-2` lies behind `step-000100`, both before `step-1000000`.
+fn number(name: &str) -> Vec<u64> {
+    let numbers = name.split('-').skip(1);
+    numbers.map(|n| n.parse().unwrap_or(0)).collect()
+}

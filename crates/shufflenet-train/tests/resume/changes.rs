@@ -1,0 +1,138 @@
+//! What a resumption may change, and what it is refused for.
+
+use std::path::Path;
+
+use crate::{experiment, metrics, narrow, refusal, train};
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::settings;
+
+#[test]
+fn what_changes_the_experiment_is_refused_with_both_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
+    for (changed, line) in [
+        (
+            "optimizer.momentum=0.5",
+            "optimizer.momentum = 0.9, now it is 0.5",
+        ),
+        ("train.batch_size=16", "train.batch_size = 32, now it is 16"),
+        ("train.accumulate=2", "train.accumulate = 1, now it is 2"),
+        (
+            "train.ema_decay=0.9",
+            "train.ema_decay = unset, now it is 0.9",
+        ),
+        ("train.seed=1", "train.seed = 0, now it is 1"),
+        ("schedule.kind=constant", "now it is \"constant\""),
+        ("data.limit=200", "data.limit = 250, now it is 200"),
+        (
+            "data.augmentation.flip=false",
+            "data.augmentation.flip = true, now it is false",
+        ),
+    ] {
+        let before = std::fs::read(run.join("config.toml")).unwrap();
+        let refused = refusal(&narrow(folder.path(), &[changed]), &run);
+        assert!(refused.contains(line), "{refused}");
+        assert!(std::fs::read(run.join("config.toml")).unwrap() == before);
+    }
+}
+
+#[test]
+fn a_run_folders_own_configuration_is_not_trusted_after_it_was_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
+    let file = run.join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("momentum = 0.9", "momentum = 0.8")).unwrap();
+    let edited = settings::load(&file, &[]).unwrap();
+    let line = refusal(&edited, &run);
+    assert!(line.contains("momentum = 0.9, now it is 0.8"), "{line}");
+}
+
+#[test]
+fn length_bookkeeping_and_workers_may_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
+    let changed = narrow(
+        folder.path(),
+        &[
+            "name=other",
+            "train.epochs=3",
+            "train.max_steps=9",
+            "train.log_every=2",
+            "data.workers=2",
+            "checkpoint.every_steps=4",
+            "checkpoint.every_minutes=0",
+            "checkpoint.keep=3",
+        ],
+    );
+    train(&changed, &run, Existing::Resume, usize::MAX);
+    assert_eq!(metrics(&run).last().unwrap()["event"], "test");
+}
+
+/// A set may move; another set in its place is refused.
+#[test]
+fn the_data_may_move_and_not_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shufflenet-data/tests/fixtures/cifar10-format");
+    let moved = folder.path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for entry in std::fs::read_dir(&original).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), moved.join(entry.file_name())).unwrap();
+    }
+    let at = |root: &Path| {
+        let root = format!("data.root={}", root.display());
+        narrow(
+            folder.path(),
+            &[
+                &root,
+                "data.format=cifar10",
+                "model.input_channels=3",
+                "data.validation=0",
+                "data.limit=64",
+            ],
+        )
+    };
+    let run = folder.path().join("run");
+    train(&at(&original), &run, Existing::Refuse, 1);
+
+    let test = moved.join("test_batch.bin");
+    let intact = std::fs::read(&test).unwrap();
+    let mut changed = intact.clone();
+    changed[100] ^= 1;
+    std::fs::write(&test, changed).unwrap();
+    let line = refusal(&at(&moved), &run);
+    assert!(line.contains("the data's SHA-256 = "), "{line}");
+    std::fs::write(&test, intact).unwrap();
+    train(&at(&moved), &run, Existing::Resume, usize::MAX);
+}
+
+#[test]
+fn a_diverging_run_stops_with_the_step_the_rate_and_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let wild = ["optimizer.learning_rate=1e30", "checkpoint.every_steps=1"];
+    let gentle = [&wild[..], &["schedule.warmup_epochs=1e40"]].concat();
+    // A rate that begins at nothing and, with the warm-up over the run, soon is too much.
+    let experiment = experiment(folder.path(), &[&crate::NARROW, &gentle[..]].concat());
+    let options = crate::options(&run, Existing::Refuse);
+    let outcome = shufflenet_train::fit::fit(
+        &experiment,
+        &options,
+        &shufflenet_train::Interrupter::new(),
+        &mut shufflenet_train::console::Console::new(),
+    );
+    let line = outcome.err().unwrap().to_string();
+    for part in [
+        "is infinite or NaN at step",
+        "epoch 1",
+        "learning rate",
+        "Last good checkpoint",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}

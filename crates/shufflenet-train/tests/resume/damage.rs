@@ -1,0 +1,108 @@
+//! Damaged checkpoints, and metrics that are shorter than they were.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{last, metrics, narrow, refusal, train};
+use shufflenet_train::experiment::Experiment;
+use shufflenet_train::fit::Outcome;
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::store;
+
+/// A run interrupted early on, with two checkpoints.
+fn interrupted(folder: &Path) -> (Experiment, PathBuf) {
+    let overrides = [
+        "train.epochs=20",
+        "train.ema_decay=0.9",
+        "checkpoint.every_steps=4",
+    ];
+    let experiment = narrow(folder, &overrides);
+    let run = folder.join("run");
+    let outcome = train(&experiment, &run, Existing::Refuse, 10);
+    assert!(matches!(outcome, Outcome::Interrupted));
+    (experiment, run)
+}
+
+#[test]
+fn whatever_is_damaged_is_named_and_the_checkpoint_before_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, run) = interrupted(folder.path());
+    let root = run.join("checkpoints");
+    let newest = root.join(store::newest(&root).unwrap().unwrap().name);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&newest).unwrap() {
+        let file = entry.unwrap().path();
+        let intact = fs::read(&file).unwrap();
+        let mut flipped = intact.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 1;
+        for damaged in [&flipped[..], &intact[..intact.len() - 2], &intact[..0]] {
+            fs::write(&file, damaged).unwrap();
+            let found = store::newest(&root).unwrap().unwrap();
+            let line = found.damaged[0].to_string();
+            assert_ne!(root.join(found.name), newest);
+            assert!(line.contains(newest.to_str().unwrap()), "{line}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert_eq!(store::newest(&root).unwrap().unwrap().damaged.len(), 1);
+        fs::write(&file, intact).unwrap();
+        files.push(file.file_name().unwrap().to_owned());
+    }
+    assert!(store::newest(&root).unwrap().unwrap().damaged.is_empty());
+    files.sort();
+    let all = [
+        "classifier.json",
+        "ema.safetensors",
+        "manifest.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "progress.json",
+    ];
+    assert_eq!(files, all);
+}
+
+#[test]
+fn a_run_goes_on_behind_a_damaged_checkpoint_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, run) = interrupted(folder.path());
+    let whole = folder.path().join("whole");
+    train(&experiment, &whole, Existing::Refuse, usize::MAX);
+    fs::write(run.join("checkpoints/last/model.safetensors"), "nothing").unwrap();
+    train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert!(last(&run).weights == last(&whole).weights);
+    assert_eq!(metrics(&run), metrics(&whole));
+}
+
+#[test]
+fn where_all_are_damaged_nothing_is_started_afresh() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, run) = interrupted(folder.path());
+    for entry in fs::read_dir(run.join("checkpoints")).unwrap() {
+        fs::write(entry.unwrap().path().join("progress.json"), "{}").unwrap();
+    }
+    let line = refusal(&experiment, &run);
+    assert!(line.contains("progress.json: damaged"), "{line}");
+}
+
+#[test]
+fn what_a_kill_left_half_written_is_swept_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, run) = interrupted(folder.path());
+    let half = run.join("checkpoints/.step-000011.partial");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("model.safetensors"), "half").unwrap();
+    train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert!(!half.exists());
+}
+
+#[test]
+fn metrics_that_were_lost_do_not_stop_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, run) = interrupted(folder.path());
+    let file = run.join("metrics.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &text[..text.len() / 2]).unwrap();
+    train(&experiment, &run, Existing::Resume, usize::MAX);
+    // Every line that is left can be read, and the last is the end of the run.
+    assert_eq!(metrics(&run).last().unwrap()["event"], "test");
+}

@@ -1,0 +1,150 @@
+//! The same bits after an interruption.
+
+use crate::{experiment, last, metrics, narrow, train};
+use shufflenet_train::fit::Outcome;
+use shufflenet_train::run_folder::Existing;
+
+#[test]
+fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
+    check_interruption(&[]);
+}
+
+#[test]
+fn so_it_does_with_dropout_accumulation_and_an_average() {
+    check_interruption(&[
+        "model.dropout=0.3",
+        "model.squeeze_excitation=true",
+        "train.batch_size=12",
+        "train.accumulate=3",
+        "train.ema_decay=0.9",
+    ]);
+}
+
+/// Eight steps an epoch of 250 records: of 32, or of 36.
+fn check_interruption(overrides: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |workers: &str| experiment(folder.path(), &[overrides, &[workers]].concat());
+    let whole = folder.path().join("whole");
+    let parts = folder.path().join("parts");
+
+    let outcome = train(
+        &with("data.workers=0"),
+        &whole,
+        Existing::Refuse,
+        usize::MAX,
+    );
+    assert!(matches!(outcome, Outcome::Finished));
+
+    let (one, three) = (with("data.workers=1"), with("data.workers=3"));
+    let outcome = train(&one, &parts, Existing::Refuse, 3);
+    assert!(matches!(outcome, Outcome::Interrupted));
+    let stopped = last(&parts).progress;
+    assert!(
+        stopped.batch >= 3 && stopped.step < 14,
+        "stopped at {stopped:?}"
+    );
+    let outcome = train(&three, &parts, Existing::Resume, 11);
+    assert!(matches!(outcome, Outcome::Interrupted));
+    let outcome = train(&one, &parts, Existing::Resume, usize::MAX);
+    assert!(matches!(outcome, Outcome::Finished));
+
+    let (whole_end, parts_end) = (last(&whole), last(&parts));
+    assert!(whole_end.weights == parts_end.weights, "weights differ");
+    assert!(
+        whole_end.optimizer == parts_end.optimizer,
+        "optimizer differs"
+    );
+    assert!(whole_end.average == parts_end.average, "averages differ");
+    assert_eq!(whole_end.progress.tally, parts_end.progress.tally);
+    assert_eq!(whole_end.progress.best, parts_end.progress.best);
+    assert_eq!(metrics(&whole), metrics(&parts));
+}
+
+#[test]
+fn metrics_of_steps_that_no_checkpoint_holds_are_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = narrow(folder.path(), &["train.epochs=20"]);
+    let run = folder.path().join("run");
+    let outcome = train(&experiment, &run, Existing::Refuse, 2);
+    assert!(matches!(outcome, Outcome::Interrupted));
+    let file = run.join("metrics.jsonl");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("{\"event\":\"step\",\"step\":7,\"torn");
+    std::fs::write(&file, text).unwrap();
+    train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert_eq!(steps(&run), (1..=160).collect::<Vec<u64>>());
+}
+
+fn steps(run: &std::path::Path) -> Vec<u64> {
+    let lines = metrics(run);
+    let steps = lines.iter().filter(|line| line["event"] == "step");
+    steps.map(|line| line["step"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_finished_run_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = narrow(folder.path(), &["train.epochs=1"]);
+    let run = folder.path().join("run");
+    train(&experiment, &run, Existing::Refuse, usize::MAX);
+    let before = metrics(&run);
+    assert_eq!(before.last().unwrap()["event"], "test");
+    let outcome = train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert!(matches!(outcome, Outcome::Finished));
+    assert_eq!(metrics(&run), before);
+}
+
+/// The epoch that the last step cut short goes on in its middle.
+#[test]
+fn a_run_that_is_lengthened_is_the_longer_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |steps: &str| narrow(folder.path(), &["schedule.kind=constant", steps]);
+    let (short, long) = (of("train.max_steps=5"), of("train.max_steps=11"));
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    train(&long, &whole, Existing::Refuse, usize::MAX);
+    train(&short, &parts, Existing::Refuse, usize::MAX);
+    assert_eq!(last(&parts).progress.step, 5);
+    train(&long, &parts, Existing::Resume, usize::MAX);
+    let (whole_end, parts_end) = (last(&whole), last(&parts));
+    assert_eq!(parts_end.progress.step, 11);
+    assert!(whole_end.weights == parts_end.weights, "weights differ");
+    assert!(whole_end.optimizer == parts_end.optimizer);
+    assert_eq!(steps(&whole), steps(&parts));
+}
+
+#[test]
+fn the_link_that_a_kill_forestalled_is_made_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = narrow(folder.path(), &["train.epochs=1"]);
+    let run = folder.path().join("run");
+    train(&experiment, &run, Existing::Refuse, usize::MAX);
+    let best = run.join("checkpoints/best");
+    std::fs::remove_file(&best).unwrap();
+    train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert!(best.join("manifest.json").is_file());
+}
+
+#[test]
+fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |name: &str, overrides: &[&str]| {
+        let short = ["train.max_steps=6", "checkpoint.keep=3"];
+        let experiment = narrow(folder.path(), &[&short, overrides].concat());
+        let run = folder.path().join(name);
+        train(&experiment, &run, Existing::Refuse, usize::MAX);
+        let entries = std::fs::read_dir(run.join("checkpoints")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("step-")).collect();
+        names.sort();
+        names
+    };
+    // The last two are of the evaluation and of the end of the run; the best is among them.
+    let by_steps = saved("steps", &["checkpoint.every_steps=2"]);
+    assert_eq!(by_steps, ["step-000006", "step-000006-2", "step-000006-3"]);
+    let by_time = saved("time", &["checkpoint.every_minutes=1e-9"]);
+    assert_eq!(by_time, by_steps);
+    let by_neither = saved("neither", &["checkpoint.every_minutes=0"]);
+    assert_eq!(by_neither, ["step-000006", "step-000006-2"]);
+    let sparse = saved("sparse", &["checkpoint.every_steps=4"]);
+    assert_eq!(sparse, ["step-000004", "step-000006", "step-000006-2"]);
+}

@@ -1,0 +1,88 @@
+//! A checkpoint of format 1 as it was released: every later version reads it and goes on from it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use shufflenet_train::checkpoint;
+use shufflenet_train::evaluate::evaluate;
+use shufflenet_train::fit::Outcome;
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::settings;
+
+use crate::{metrics, train};
+
+/// What the version that wrote it made of it.
+#[derive(Deserialize)]
+struct Expected {
+    /// Mean losses over the test set.
+    model_loss: f64,
+    ema_loss: f64,
+    /// Mean training losses of the epoch under way, at the steps after it.
+    training_losses: Vec<f64>,
+}
+
+/// Other vector instructions round otherwise.
+fn assert_close(found: f64, expected: f64) {
+    let error = (found - expected).abs() / expected;
+    assert!(error < 1e-3, "{found}, expected {expected}");
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint-v1")
+}
+
+fn expected() -> Expected {
+    let text = fs::read_to_string(fixture().join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-small")
+}
+
+#[test]
+fn it_evaluates_to_what_it_did() {
+    let expected = expected();
+    for (file, loss) in [("model", expected.model_loss), ("ema", expected.ema_loss)] {
+        let file = fixture().join(format!("run/checkpoints/step-000060/{file}.safetensors"));
+        let report = evaluate(&file, Some(&data()), "test", "flex").unwrap();
+        assert_eq!(report.step, 60);
+        assert_close(report.metrics.loss, loss);
+    }
+}
+
+#[test]
+fn it_is_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, step) = (folder.path().join("run"), "checkpoints/step-000060");
+    fs::create_dir_all(run.join(step)).unwrap();
+    for parent in ["", step] {
+        for entry in fs::read_dir(fixture().join("run").join(parent)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, run.join(parent).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let root = format!("data.root={}", data().display());
+    let overrides = [root, "train.log_every=1".into()];
+    let experiment = settings::load(&run.join("config.toml"), &overrides).unwrap();
+    let outcome = train(&experiment, &run, Existing::Resume, usize::MAX);
+    assert!(matches!(outcome, Outcome::Finished));
+    assert_eq!(
+        checkpoint::load(&run.join("checkpoints/last"))
+            .unwrap()
+            .progress
+            .step,
+        63
+    );
+    let lines = metrics(&run);
+    let steps = lines.iter().filter(|line| line["event"] == "step");
+    let losses: Vec<f64> = steps.map(|line| line["loss"].as_f64().unwrap()).collect();
+    let expected = expected().training_losses;
+    assert_eq!(losses.len(), 6, "at 20, 40 and 60, then at every step");
+    for (&found, expected) in losses[3..].iter().zip(expected) {
+        assert_close(found, expected);
+    }
+}

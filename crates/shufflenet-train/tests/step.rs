@@ -1,0 +1,154 @@
+//! One optimizer step over several batches, the moving average, and the guard, each held to its formula.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use safetensors::SafeTensors;
+use shufflenet_data::{Batch, ImageShape};
+use shufflenet_model::{ModelConfig, ShuffleNetV2, Stem, to_safetensors};
+use shufflenet_train::experiment::OptimizerConfig;
+use shufflenet_train::learner::{Learner, MicroBatch, Stepped};
+
+/// Noise of CIFAR's shape, another for each `salt`.
+fn batch(salt: u32, images: usize) -> Batch {
+    let shape = ImageShape {
+        channels: 3,
+        height: 16,
+        width: 16,
+    };
+    // Knuth's multiplicative hash: noise that is the same everywhere.
+    let hash = |i: usize| (i as u32 + (salt << 24)).wrapping_mul(2_654_435_761) >> 8;
+    let pixel = |i| hash(i) as f32 / 8_388_608.0 - 1.0;
+    Batch {
+        pixels: (0..images * shape.values()).map(pixel).collect(),
+        labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
+        shape,
+    }
+}
+
+/// Plain gradient descent: a step moves the weights by the rate times the gradient.
+fn learner() -> Learner {
+    let model = ModelConfig {
+        stem: Some(Stem::Cifar),
+        widths: Some([8, 16, 24, 32, 48]),
+        repeats: [1, 1, 1],
+        ..ModelConfig::default()
+    };
+    let optimizer = OptimizerConfig {
+        momentum: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+        ..OptimizerConfig::default()
+    };
+    Learner::new(&model, &optimizer, 1, &Device::flex()).unwrap()
+}
+
+type Tensors = BTreeMap<String, Vec<f32>>;
+
+fn tensors(network: &ShuffleNetV2) -> Tensors {
+    let file = to_safetensors(network).unwrap();
+    let file = SafeTensors::deserialize(&file).unwrap();
+    let values = |bytes: &[u8]| {
+        let (chunks, _) = bytes.as_chunks::<4>();
+        chunks.iter().map(|x| f32::from_le_bytes(*x)).collect()
+    };
+    let tensors = file.iter();
+    tensors
+        .map(|(name, view)| (name.into(), values(view.data())))
+        .collect()
+}
+
+/// The weights after one step, running statistics left out.
+fn stepped(parts: Vec<MicroBatch>) -> Tensors {
+    let mut learner = learner();
+    learner.step(parts.into_iter().map(Ok), 0.1).unwrap();
+    let mut tensors = tensors(&learner.classifier.network);
+    tensors.retain(|name, _| !name.contains("running_"));
+    tensors
+}
+
+fn part(salt: u32, images: usize, share: f64) -> MicroBatch {
+    MicroBatch {
+        share,
+        ..batch(salt, images).into()
+    }
+}
+
+#[test]
+fn gradients_are_means_over_all_images_of_a_step() {
+    // Twice the same half is that half.
+    let halves = stepped(vec![part(1, 8, 0.5), part(1, 8, 0.5)]);
+    assert_eq!(halves, stepped(vec![part(1, 8, 1.0)]));
+
+    // A ragged group: the step is the steps of its parts, each by its share of the images.
+    let before = stepped(vec![part(1, 6, 0.0)]);
+    let (first, second) = (
+        stepped(vec![part(1, 6, 1.0)]),
+        stepped(vec![part(2, 2, 1.0)]),
+    );
+    let both = stepped(vec![part(1, 6, 0.75), part(2, 2, 0.25)]);
+    let mut largest = 0f32;
+    for (name, values) in &both {
+        for (i, value) in values.iter().enumerate() {
+            let start = before[name][i];
+            let expected = 0.75 * (first[name][i] - start) + 0.25 * (second[name][i] - start);
+            largest = largest.max((value - start).abs());
+            let error = (value - start - expected).abs();
+            assert!(error < 1e-6, "{name}[{i}] is {error} off");
+        }
+    }
+    assert!(largest > 1e-2, "the weights have hardly moved: {largest}");
+}
+
+#[test]
+fn the_average_follows_weights_and_statistics_from_the_first_step_on() {
+    let mut learner = learner();
+    learner.average_decay = Some(0.75);
+    let mut expected = Tensors::new();
+    for step in 0..4 {
+        learner.step([Ok(batch(step, 8).into())], 0.1).unwrap();
+        let weights = tensors(&learner.classifier.network);
+        if step == 0 {
+            expected = weights;
+            continue;
+        }
+        for (name, average) in &mut expected {
+            for (average, weight) in average.iter_mut().zip(&weights[name]) {
+                *average = 0.75 * *average + 0.25 * weight;
+            }
+        }
+    }
+    let average = tensors(learner.average.as_ref().unwrap());
+    let moved = tensors(&learner.classifier.network);
+    for (name, values) in &average {
+        for (found, expected) in values.iter().zip(&expected[name]) {
+            assert!(
+                (found - expected).abs() < 1e-6,
+                "{name}: {found}, not {expected}"
+            );
+        }
+    }
+    for name in ["conv1.0.weight", "conv1.1.running_mean", "fc.bias"] {
+        assert_ne!(average[name], moved[name], "{name} is no average");
+    }
+}
+
+#[test]
+fn an_infinite_gradient_moves_nothing_and_is_told() {
+    let mut learner = learner();
+    learner.average_decay = Some(0.5);
+    let before = tensors(&learner.classifier.network);
+    // The loss is a number, and its gradient is not.
+    let outcome = learner.step([Ok(part(1, 4, f64::INFINITY))], 0.1).unwrap();
+    assert!(matches!(outcome, Stepped::Diverged("a gradient")));
+    let after = tensors(&learner.classifier.network);
+    for (name, values) in before {
+        let is_weight = !name.contains("running_");
+        assert!(!is_weight || values == after[&name], "{name} has moved");
+    }
+    assert!(learner.average.is_none());
+}
