@@ -79,6 +79,7 @@ fn fail_at_the_size_limit() {
 fn fail_at_the_size_limit() {}
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    machine::check_dispatch()?;
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
         Command::Eval(arguments) => eval(&arguments),

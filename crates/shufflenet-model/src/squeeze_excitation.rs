@@ -19,7 +19,7 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::conv_norm::{ConvNorm, convolution};
 use crate::initialise::Initialiser;
@@ -52,7 +52,8 @@ impl SqueezeExcitation {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let means = x.clone().mean_dim(3).mean_dim(2);
         let logits = self.excite.forward(self.squeeze.forward(means));
-        x * activation::hard_sigmoid(logits, 1.0 / 6.0, 0.5)
+        // Spelt out: Burn's own hard sigmoid computes in float32 whatever it is given.
+        x * ((logits + 3.0).clamp(0.0, 6.0) / 6.0)
     }
 }
 

@@ -1,8 +1,11 @@
 //! What several modules' tests share.
 
+use std::process::Command;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use shufflenet_ops::Isa;
 
 /// Noise of mean 0.3 and variance 1, the same for the same seed.
 ///
@@ -24,4 +27,20 @@ fn uniform(generator: &mut ChaCha8Rng) -> f32 {
 pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
     let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
     norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
+}
+
+/// An instruction set is chosen once for a process, so each gets one: this very test program.
+#[test]
+fn every_instruction_set_passes_the_tests_of_the_kernels() {
+    for isa in Isa::available() {
+        let tests = ["unit::tests", "network::tests"];
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(tests)
+            .env("SHUFFLENET_ISA", isa.name())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{}: {printed}", isa.name());
+        assert!(printed.contains("the_stride_2_kernel_is_the_plain_unit ... ok"));
+    }
 }

@@ -90,12 +90,16 @@ pub fn train(workload: &Workload) -> Result<Report, TrainError> {
     let mut learner = Learner::new(model, &OptimizerConfig::default(), 0, &device)?;
     let batch = noise(workload);
     let parameters = num_parameters(&learner.classifier.network);
-    let step = || {
-        let whole = [Ok(batch.clone().into())];
-        learner.step(whole, 0.01).map(drop)
-    };
-    let times = time(workload, step)?;
+    let times = time(workload, || step(&mut learner, &batch, 0.01))?;
     Ok(report("train", workload, parameters, times))
+}
+
+/// What [`train`] times: a step of training, the batch brought to the device and the logits back.
+///
+/// # Errors
+/// As [`Learner::step`].
+pub fn step(learner: &mut Learner, batch: &Batch, rate: f64) -> Result<(), TrainError> {
+    learner.step([Ok(batch.clone().into())], rate).map(drop)
 }
 
 /// Times the network's inference on one batch of noise, logits brought back.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use shufflenet_model::Isa;
 
+use crate::error::TrainError;
+
 /// Where and how a run was started.
 #[derive(Serialize)]
 pub struct Environment {
@@ -59,6 +61,21 @@ pub fn use_threads(threads: usize) {
         .num_threads(threads)
         .use_current_thread()
         .build_global();
+}
+
+/// Refuses a `SHUFFLENET_ISA` that this processor cannot serve.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub fn check_dispatch() -> Result<(), TrainError> {
+    let names = Isa::available().into_iter().map(Isa::name);
+    Isa::asked_for()
+        .map(drop)
+        .map_err(|found| TrainError::Value {
+            key: "SHUFFLENET_ISA".into(),
+            found: format!("`{found}`"),
+            accepted: Vec::from_iter(names).join(", "),
+        })
 }
 
 /// The processor's name as Linux gives it, or the architecture.

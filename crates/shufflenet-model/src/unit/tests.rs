@@ -4,6 +4,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 
+mod differences;
+
 use super::*;
 use crate::testing::{distance, noise};
 
@@ -26,12 +28,12 @@ fn gradients<M: Module>(
 }
 
 /// A unit's convolutions, with gammas and betas unlike their initial ones.
-fn perturbed<'a>(convolutions: impl Iterator<Item = &'a mut ConvNorm>) {
+fn perturbed(convolutions: Vec<&mut ConvNorm>) {
     for (seed, conv) in (100..).step_by(2).zip(convolutions) {
         let norm = &mut conv.norm;
         let perturb = |x: Tensor<1>, seed| {
             let noise = noise(seed, x.dims(), &x.device()) * 0.3;
-            (x + noise).detach().require_grad()
+            (x.clone() + noise.cast(x.dtype())).detach().require_grad()
         };
         norm.gamma = norm.gamma.clone().map(|gamma| perturb(gamma, seed));
         norm.beta = norm.beta.clone().map(|beta| perturb(beta, seed + 1));
@@ -103,6 +105,38 @@ fn basic_convolutions(unit: &BasicUnit) -> Vec<&ConvNorm> {
     unit.right.convolutions().into()
 }
 
+fn basic_mut(unit: &mut BasicUnit) -> Vec<&mut ConvNorm> {
+    let Branch {
+        pointwise1,
+        depthwise,
+        pointwise2,
+        ..
+    } = &mut unit.right;
+    vec![pointwise1, depthwise, pointwise2]
+}
+
+fn downsample_mut(unit: &mut DownsampleUnit) -> Vec<&mut ConvNorm> {
+    let DownsampleUnit {
+        right,
+        left_depthwise,
+        left_pointwise,
+        ..
+    } = unit;
+    let Branch {
+        pointwise1,
+        depthwise,
+        pointwise2,
+        ..
+    } = right;
+    vec![
+        pointwise1,
+        depthwise,
+        pointwise2,
+        left_depthwise,
+        left_pointwise,
+    ]
+}
+
 fn downsample_convolutions(unit: &DownsampleUnit) -> Vec<&ConvNorm> {
     let left = [&unit.left_depthwise, &unit.left_pointwise];
     unit.right.convolutions().into_iter().chain(left).collect()
@@ -132,13 +166,7 @@ fn the_stride_1_kernel_is_the_plain_unit() {
             residual,
         };
         let mut unit = BasicUnit::new(&plan, false, init);
-        let Branch {
-            pointwise1,
-            depthwise,
-            pointwise2,
-            ..
-        } = &mut unit.right;
-        perturbed([pointwise1, depthwise, pointwise2].into_iter());
+        perturbed(basic_mut(&mut unit));
         let x = noise(7, [batch, inputs, height, width], &device);
         let what = format!(
             "{inputs}->{outputs}, left {left}, {batch}x{height}x{width}, residual {residual}"
@@ -175,14 +203,7 @@ fn the_stride_2_kernel_is_the_plain_unit() {
             units: Vec::new(),
         };
         let mut unit = DownsampleUnit::new(&plan, right_first, false, init);
-        let Branch {
-            pointwise1,
-            depthwise,
-            pointwise2,
-            ..
-        } = &mut unit.right;
-        let left = [&mut unit.left_depthwise, &mut unit.left_pointwise];
-        perturbed([pointwise1, depthwise, pointwise2].into_iter().chain(left));
+        perturbed(downsample_mut(&mut unit));
         let x = noise(7, [batch, inputs, height, width], &device);
         let what =
             format!("{inputs}->2x{branch}, {batch}x{height}x{width}, right first {right_first}");
@@ -208,13 +229,7 @@ fn views_are_read_as_what_they_mean() {
         residual: true,
     };
     let mut unit = BasicUnit::new(&plan, false, &mut Initialiser::new(5, &device));
-    let Branch {
-        pointwise1,
-        depthwise,
-        pointwise2,
-        ..
-    } = &mut unit.right;
-    perturbed([pointwise1, depthwise, pointwise2].into_iter());
+    perturbed(basic_mut(&mut unit));
     let views = [
         noise(1, [3, 4, 12, 5], &device).swap_dims(1, 2),
         noise(2, [5, 20, 4, 6], &device)

@@ -68,6 +68,9 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S);
 }
 
+/// The environment variable that forces a set.
+const VARIABLE: &str = "SHUFFLENET_ISA";
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
@@ -80,15 +83,31 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The widest set that this processor has and `SHUFFLENET_ISA` allows. Chosen once.
+    /// The widest set that this processor has, or the one of them that `SHUFFLENET_ISA` names; what
+    /// it names otherwise is passed over, see [`Self::asked_for`]. Chosen once.
     pub fn detected() -> Self {
         static CHOICE: OnceLock<Isa> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let wanted = std::env::var("SHUFFLENET_ISA").unwrap_or_default();
-            let allowed = |isa: &Self| wanted.is_empty() || wanted == isa.name();
-            let found = Self::available().into_iter().find(allowed);
-            found.unwrap_or(Self::Portable)
+        *CHOICE.get_or_init(|| match Self::asked_for() {
+            Ok(Some(isa)) => isa,
+            Ok(None) | Err(_) => {
+                let widest = Self::available().into_iter().next();
+                widest.unwrap_or(Self::Portable)
+            }
         })
+    }
+
+    /// The set that `SHUFFLENET_ISA` names, where it names one.
+    ///
+    /// # Errors
+    /// The variable's value, where no set of this processor has that name.
+    pub fn asked_for() -> Result<Option<Self>, String> {
+        let wanted = match std::env::var_os(VARIABLE) {
+            Some(wanted) if !wanted.is_empty() => wanted.to_string_lossy().into_owned(),
+            _ => return Ok(None),
+        };
+        let mut available = Self::available().into_iter();
+        let found = available.find(|isa| isa.name() == wanted);
+        found.map(Some).ok_or(wanted)
     }
 
     /// Every set that this processor has, widest first.

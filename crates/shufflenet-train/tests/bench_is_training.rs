@@ -1,0 +1,55 @@
+//! What `bench train` times is what a run does: the same steps leave the same weights.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use shufflenet_model::to_safetensors;
+use shufflenet_train::Interrupter;
+use shufflenet_train::console::Console;
+use shufflenet_train::fit::{Options, fit};
+use shufflenet_train::learner::Learner;
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::{bench, checkpoint, settings, sources};
+
+#[test]
+fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let overrides = [
+        format!("data.root={:?}", root.join("data/fashion-mnist-small")),
+        "train.max_steps=20".into(),
+        "train.batch_size=32".into(),
+        "schedule.kind=\"constant\"".into(),
+        "model.widths=[8, 16, 24, 32, 48]".into(),
+    ];
+    let experiment = settings::load(&root.join("configs/quickstart.toml"), &overrides).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        device: "flex".into(),
+        threads: 2,
+        out: folder.path().join("run"),
+        existing: Existing::Refuse,
+    };
+    fit(
+        &experiment,
+        &options,
+        &Interrupter::new(),
+        &mut Console::new(),
+    )
+    .unwrap();
+    let run = checkpoint::load(&options.out.join("checkpoints/last")).unwrap();
+
+    let train = &experiment.train;
+    let (model, optimizer) = (&experiment.model, &experiment.optimizer);
+    let mut learner = Learner::new(model, optimizer, train.seed, &Device::flex()).unwrap();
+    let sources = sources::open(&experiment).unwrap();
+    for batch in sources.train.epoch(1, 0).take(20) {
+        let batch = batch.unwrap();
+        bench::step(&mut learner, &batch, optimizer.learning_rate).unwrap();
+    }
+    assert!(run.weights == to_safetensors(&learner.classifier.network).unwrap());
+}
