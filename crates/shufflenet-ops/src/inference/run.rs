@@ -43,7 +43,7 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
 fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: &mut [f32]) {
     let (isa, stem) = (chain.isa, &chain.stem);
     let count = logits.len() / chain.classifier.outputs();
-    let bordered = stem.bordered(images, size);
+    let bordered = stem.bordered(images, size, bands);
     let mut site = stem.site(count, size);
     // Bands of whole lines.
     let lines = Site { width: 1, ..site }.bands(bands).into_iter();

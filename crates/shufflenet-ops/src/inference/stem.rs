@@ -4,6 +4,8 @@
 //! has its terms at the same distances from the window's corner wherever the window is: the
 //! convolution is a product whose rows overlap.
 
+use rayon::prelude::*;
+
 use super::Parts;
 use super::pass::Site;
 use super::product::{Place, Product, Weights};
@@ -73,22 +75,25 @@ impl Stem {
         }
     }
 
-    pub fn bordered(&self, images: &[f32], [height, width]: [usize; 2]) -> Bordered {
+    /// `images` with their border, put there by as many threads as there are `bands`.
+    pub fn bordered(&self, images: &[f32], [height, width]: [usize; 2], bands: usize) -> Bordered {
         let line = width + 2;
         let plane = (height + 2) * line;
-        let planes = images.len() / (height * width);
-        let mut values = Buffer::any(planes * plane);
-        let from = images.chunks_exact(height * width);
-        for (to, from) in values.chunks_exact_mut(plane).zip(from) {
-            to[..line].fill(0.0);
-            to[(height + 1) * line..].fill(0.0);
-            let lines = to[line..].chunks_exact_mut(line);
-            for (to, from) in lines.zip(from.chunks_exact(width)) {
-                to[0] = 0.0;
-                to[1..=width].copy_from_slice(from);
-                to[width + 1] = 0.0;
-            }
-        }
+        let lines = images.len() / (height * width) * (height + 2);
+        let mut values = Buffer::any(lines * line);
+        values
+            .par_chunks_exact_mut(line)
+            .enumerate()
+            .with_min_len(lines.div_ceil(bands).max(1))
+            .for_each(|(i, to)| match (i / (height + 2), i % (height + 2)) {
+                (plane, y) if (1..=height).contains(&y) => {
+                    let from = &images[(plane * height + y - 1) * width..][..width];
+                    to[0] = 0.0;
+                    to[1..=width].copy_from_slice(from);
+                    to[width + 1] = 0.0;
+                }
+                _ => to.fill(0.0),
+            });
         let window =
             |channel: usize| (0..9).map(move |t| (channel * plane + t / 3 * line + t % 3) as u32);
         Bordered {
