@@ -13,12 +13,12 @@
 //!
 //! **Split, concatenation and shuffle move nothing.** A stage keeps its pixels as rows that are wide
 //! enough for what all of its units give; each unit appends its columns. Which channel lies in which
-//! column is settled when the chain is built ([`columns`]), and a 1x1 convolution reads the columns
+//! column is settled when the chain is built (`columns.rs`), and a 1x1 convolution reads the columns
 //! that its unit's right side names.
 //!
 //! **One pass per unit.** A depthwise convolution is the only layer that looks at neighbours. All
 //! between two of them belongs to single pixels: depthwise, 1x1 and the next unit's 1x1 run as one
-//! pass ([`pass`]) over as many parts of the image as there are threads. With as many images as
+//! pass (`pass.rs`) over as many parts of the image as there are threads. With as many images as
 //! threads, each thread takes whole images instead. Neither choice changes a bit of the result.
 
 mod columns;
