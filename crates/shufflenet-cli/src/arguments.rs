@@ -151,7 +151,7 @@ pub struct Bench {
     pub work: Work,
     #[command(flatten)]
     pub network: Network,
-    /// Images in a batch [default: the experiment's, or 128]
+    /// Images in a batch [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
     /// Height and width of the images [default: 32 for the cifar stem, else 224]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,12 @@ pub struct Checkpoint {
     pub description: Description,
 }
 
+/// What every manifest says, also of a format that this version does not know.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -143,26 +150,27 @@ pub fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
 /// Reads the checkpoint in `folder`, checking every file against the manifest.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`]: none there, of a newer format, or damaged, with the file.
+/// [`TrainError::Checkpoint`]: none there, or damaged, with the file; [`TrainError::NewerFormat`];
+/// [`TrainError::Io`].
 pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
-    let manifest: Manifest = match fs::read(folder.join(MANIFEST)) {
-        Ok(bytes) => from_json(folder, MANIFEST, &bytes)?,
-        Err(_) if folder.is_dir() => {
-            return Err(TrainError::checkpoint(
-                folder,
-                "is no checkpoint: it has no manifest.json",
-            ));
+    let manifest = match fs::read(folder.join(MANIFEST)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => {
+            let message = "is no checkpoint: it has no manifest.json";
+            return Err(TrainError::checkpoint(folder, message));
         }
         Err(error) => return Err(TrainError::io("read", &folder.join(MANIFEST), error)),
     };
-    if manifest.format > FORMAT {
-        let message = format!(
-            "has format {}, this version reads up to {FORMAT}: use a newer shufflenet",
-            manifest.format
-        );
-        return Err(TrainError::checkpoint(folder, message));
+    let Version { format } = from_json(folder, MANIFEST, &manifest)?;
+    if format > FORMAT {
+        return Err(TrainError::NewerFormat {
+            path: folder.into(),
+            found: format,
+            readable: FORMAT,
+        });
     }
-    if manifest.format == 0 {
+    let manifest: Manifest = from_json(folder, MANIFEST, &manifest)?;
+    if format == 0 {
         let message = "damaged: there is no format 0";
         return Err(TrainError::checkpoint(&folder.join(MANIFEST), message));
     }

@@ -58,7 +58,20 @@ pub enum TrainError {
         /// Its value now.
         new: String,
     },
-    /// A checkpoint that is missing, damaged, or of a newer format.
+    /// A checkpoint of a format that this version does not know.
+    #[error(
+        "{} has format {found}, this version reads up to {readable}: use a newer shufflenet",
+        .path.display()
+    )]
+    NewerFormat {
+        /// Its folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format that can be read.
+        readable: u32,
+    },
+    /// A checkpoint that is missing or damaged.
     #[error("{}: {message}", .path.display())]
     Checkpoint {
         /// The path looked at.

@@ -75,12 +75,16 @@ pub fn fit(
             folder.metrics().display()
         ));
     }
-    let training = Training {
+    let mut training = Training {
         run: &run,
         folder: &folder,
         journal,
         state,
     };
+    if lost > 0 {
+        // Lines appended now would pass for the lost ones of the checkpoint that counted them.
+        training.save()?;
+    }
     training.train(console)
 }
 
@@ -131,8 +135,10 @@ impl Training<'_> {
             self.step(&mut batches, pace)?;
             let progress = &self.state.progress;
             if let Some(speed) = pace.first_estimate() {
-                let left = (total - progress.step) * train.batch_size * train.accumulate;
-                let time = duration(Duration::from_secs_f64(left as f64 / speed));
+                let records = run.sources.train.records_in(0..run.batches());
+                let left = (total - progress.step) as f64 / steps as f64 * records as f64;
+                let time = Duration::try_from_secs_f64(left / speed).unwrap_or(Duration::MAX);
+                let time = duration(time);
                 console.line(&format!(
                     "pace       {speed:.0} images/s: about {time} to go, evaluation not counted"
                 ));

@@ -38,7 +38,7 @@ pub struct MicroBatch {
 }
 
 impl From<Batch> for MicroBatch {
-    /// All images of a step, no dropout.
+    /// All images of a step. Dropout, where configured, is the network's own, not one of a seed.
     fn from(batch: Batch) -> Self {
         Self {
             batch,

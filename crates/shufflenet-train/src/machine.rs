@@ -27,7 +27,10 @@ impl Environment {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SHUFFLENET_COMMIT"),
-            command: std::env::args().collect(),
+            // Arguments need not be UTF-8.
+            command: std::env::args_os()
+                .map(|argument| argument.to_string_lossy().into_owned())
+                .collect(),
             device: device.into(),
             threads,
             cpu: cpu(),

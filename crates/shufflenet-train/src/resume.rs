@@ -1,8 +1,8 @@
 //! Where a run starts: afresh or from its newest intact checkpoint; and what `--resume` may change.
 //!
 //! A resumed run is to be the run that was started. What changes how long it trains, where the data lies
-//! or what is kept may change; whatever would give another result at a step already taken is refused
-//! with both values. The data may lie elsewhere, but must be the same: its checksum is in every
+//! or what is kept may change (a schedule that follows the length then changes, from here on); whatever
+//! else would have given another result at a step already taken is refused with both values. The data may lie elsewhere, but must be the same: its checksum is in every
 //! checkpoint.
 
 use std::path::Path;

@@ -4,7 +4,8 @@
 //! one. `last` and `best` beside it are links, replaced by a rename too. A kill leaves at most something
 //! named `.*.partial`, which the next start sweeps away; a failure (a full disk) takes it away itself.
 
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS};
@@ -61,7 +62,7 @@ fn free_name(root: &Path, step: usize) -> String {
 /// [`TrainError::Io`].
 pub fn open(root: &Path) -> Result<(), TrainError> {
     fs::create_dir_all(root).map_err(|e| TrainError::io("create", root, e))?;
-    for name in names(root) {
+    for name in names(root)? {
         if name.starts_with('.') && name.ends_with(".partial") {
             let path = root.join(name);
             let removed = match path.is_symlink() {
@@ -135,9 +136,9 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
 /// The newest intact checkpoint in `root`. `None` where there is none at all.
 ///
 /// # Errors
-/// The newest one's, where every one is damaged.
+/// The newest one's, where every one is damaged; what keeps one from being read that is not.
 pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
-    let mut candidates = checkpoints(root);
+    let mut candidates = checkpoints(root)?;
     candidates.reverse();
     // `last` is the newest by definition; the names only order what lies behind it.
     if let Ok(last) = fs::read_link(root.join("last")) {
@@ -154,7 +155,8 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
                     damaged,
                 }));
             }
-            Err(error) => damaged.push(error),
+            Err(error) if is_damage(&error) => damaged.push(error),
+            Err(error) => return Err(error),
         }
     }
     match damaged.into_iter().next() {
@@ -163,11 +165,21 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     }
 }
 
+/// Whether a checkpoint is damaged or gone. What is whole and only cannot be read now, by this version
+/// or by this user, is not to be passed over.
+fn is_damage(error: &TrainError) -> bool {
+    match error {
+        TrainError::Checkpoint { .. } => true,
+        TrainError::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// Of `newest` and those before it keeps `keep`, besides what `best` points at; deletes the others. Later
 /// ones, which only a damaged one that was passed over can be, are not counted and not touched.
 pub fn prune(root: &Path, keep: usize, newest: &str) {
     let best = fs::read_link(root.join("best")).ok();
-    let mut names = checkpoints(root);
+    let mut names = checkpoints(root).unwrap_or_default();
     names.retain(|name| number(name) <= number(newest));
     let old = names.len().saturating_sub(keep);
     for name in names.iter().take(old) {
@@ -179,18 +191,20 @@ pub fn prune(root: &Path, keep: usize, newest: &str) {
 }
 
 /// Names of the checkpoints in `root`, oldest first.
-fn checkpoints(root: &Path) -> Vec<String> {
-    let mut names = names(root);
+fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
+    let mut names = names(root)?;
     names.retain(|name| name.starts_with("step-"));
     names.sort_by_key(|name| number(name));
-    names
+    Ok(names)
 }
 
-fn names(root: &Path) -> Vec<String> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+/// What is in the folder `root`; nothing, where there is none.
+fn names(root: &Path) -> Result<Vec<String>, TrainError> {
+    let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    match fs::read_dir(root).and_then(|entries| entries.map(name).collect()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(|e| TrainError::io("read", root, e)),
+    }
 }
 
 /// What orders names: `step-000100-2` lies behind `step-000100`, both before `step-1000000`.

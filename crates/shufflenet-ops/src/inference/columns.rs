@@ -7,6 +7,7 @@
 /// in turn.
 pub(super) fn joined(first: &[usize], second: &[usize]) -> Vec<usize> {
     let all = [first, second].concat();
+    assert!(all.len().is_multiple_of(2), "two groups share the channels");
     let (low, high) = all.split_at(all.len() / 2);
     let pairs = low.iter().zip(high);
     pairs.flat_map(|(a, b)| [*a, *b]).collect()

@@ -18,6 +18,7 @@ const HEAD_ROWS: usize = 48;
 pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usize; 3]) -> Vec<f32> {
     let image = chain.stem.channels() * height * width;
     let classes = chain.classifier.outputs();
+    assert!(image > 0, "images have pixels");
     assert_eq!(images.len(), count * image, "values of {count} images");
     let mut logits = vec![0.0; count * classes];
     let threads = rayon::current_num_threads();
@@ -39,10 +40,12 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
     logits
 }
 
-/// Logits of some images, in so many bands.
+/// Logits of some images, in so many bands: more than one for a single image alone.
 fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: &mut [f32]) {
     let (isa, stem) = (chain.isa, &chain.stem);
     let count = logits.len() / chain.classifier.outputs();
+    // Head and classifier share out columns, which lie together in a single row only.
+    assert!(count == 1 || bands == 1, "bands are parts of one image");
     let bordered = stem.bordered(images, size, bands);
     let mut site = stem.site(count, size);
     // Bands of whole lines.

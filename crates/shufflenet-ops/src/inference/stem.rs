@@ -35,6 +35,11 @@ pub(super) struct Bordered {
 
 impl Stem {
     pub fn new(isa: Isa, parts: &Parts) -> Self {
+        assert_eq!(
+            parts.stem.inputs(),
+            9 * parts.input_channels,
+            "terms of the stem"
+        );
         let terms: Vec<usize> = (0..parts.stem.inputs()).collect();
         Self {
             channels: parts.input_channels,
@@ -59,12 +64,15 @@ impl Stem {
         self.channels
     }
 
-    /// The map that comes out for images of `height` by `width`.
+    /// The map that comes out for images of `height` by `width`. Panics where they are too small.
     pub fn site(&self, images: usize, [height, width]: [usize; 2]) -> Site {
         let out = |size: usize| {
             let size = size.div_ceil(self.stride);
             match self.pool {
-                Some(padding) => (size + 2 * padding - 3) / 2 + 1,
+                Some(padding) => {
+                    assert!(size + 2 * padding >= 3, "images too small for the stem");
+                    (size + 2 * padding - 3) / 2 + 1
+                }
                 None => size,
             }
         };
@@ -118,7 +126,7 @@ impl Stem {
             return;
         };
         // Three lines of the convolution at a time, line `y` in place `y % 3`, zeros around them:
-        // behind a ReLU, zero is never the larger.
+        // behind a ReLU, zero is never the larger. (A NaN may be lost here.)
         let ring_line = (images.width + 2 * padding) * row;
         let mut ring = Buffer::zeros(3 * ring_line);
         let mut held = [None; 3];

@@ -32,6 +32,20 @@ impl Exit {
         self.column..self.column + self.pointwise.outputs()
     }
 
+    fn new(isa: Isa, depthwise: &Folded, pointwise: Weights, stride: usize, column: usize) -> Self {
+        assert_eq!(depthwise.inputs(), 9, "terms of a depthwise convolution");
+        assert_eq!(
+            depthwise.outputs(),
+            pointwise.terms.len(),
+            "channels of a branch"
+        );
+        Self {
+            taps: Taps::new(isa, depthwise, stride),
+            pointwise,
+            column,
+        }
+    }
+
     fn run(&self, isa: Isa, maps: &[f32], shape: MapShape, band: &mut Band) {
         let (taps, pixels) = (&self.taps, band.pixels.clone());
         let mut y = Buffer::any(pixels.len() * taps.channels());
@@ -75,13 +89,19 @@ impl Basic {
         residual: bool,
         column: usize,
     ) -> Self {
+        let outputs = pointwise2.outputs();
+        assert_eq!(
+            pointwise1.outputs(),
+            depthwise.outputs(),
+            "channels of a branch"
+        );
+        assert!(
+            !residual || outputs == read.len(),
+            "a residual adds equal widths"
+        );
         Self {
             entrance: Weights::new(isa, pointwise1, read),
-            exit: Exit {
-                taps: Taps::new(isa, depthwise, 1),
-                pointwise: Weights::new(isa, pointwise2, &in_order(pointwise2)),
-                column,
-            },
+            exit: Exit::new(isa, depthwise, last(isa, pointwise2), 1, column),
             residual: residual.then(|| read.to_vec()),
         }
     }
@@ -153,18 +173,16 @@ impl Downsample {
                 .collect(),
             bias: order.iter().map(|&c| left_depthwise.bias[c]).collect(),
         };
-        let right = Exit {
-            taps: Taps::new(isa, depthwise, 2),
-            pointwise: Weights::new(isa, pointwise2, &in_order(pointwise2)),
-            column: 0,
-        };
+        assert_eq!(
+            pointwise1.outputs(),
+            depthwise.outputs(),
+            "channels of a branch"
+        );
+        let right = Exit::new(isa, depthwise, last(isa, pointwise2), 2, 0);
+        let left = Weights::new(isa, left_pointwise, &places);
         Self {
             entrance: Weights::new(isa, pointwise1, read),
-            left: Exit {
-                taps: Taps::new(isa, &reordered, 2),
-                pointwise: Weights::new(isa, left_pointwise, &places),
-                column: right.pointwise.padded(),
-            },
+            left: Exit::new(isa, &reordered, left, 2, right.pointwise.padded()),
             right,
             runs: runs(&lying),
         }
@@ -232,6 +250,7 @@ fn enter(isa: Isa, weights: &Weights, band: &Band, place: Place, start: usize, m
     });
 }
 
-fn in_order(layer: &Folded) -> Vec<usize> {
-    (0..layer.inputs()).collect()
+/// A branch's last 1x1 convolution, which reads what the depthwise one gives, in order.
+fn last(isa: Isa, layer: &Folded) -> Weights {
+    Weights::new(isa, layer, &Vec::from_iter(0..layer.inputs()))
 }
