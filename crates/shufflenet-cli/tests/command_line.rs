@@ -288,3 +288,19 @@ fn a_network_that_cannot_work_is_refused_by_summary_and_train() {
         "a refused run left a folder"
     );
 }
+
+/// A path of bytes that are no text is a path all the same.
+#[cfg(unix)]
+#[test]
+fn arguments_need_not_be_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = workplace();
+    let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
+    let out = OsStr::from_bytes(b"run-\xff");
+    command
+        .args(["--dry-run", "--out"])
+        .arg(out)
+        .assert()
+        .success();
+}

@@ -7,7 +7,7 @@ use crate::{last, metrics, narrow, refusal, train};
 use shufflenet_train::experiment::Experiment;
 use shufflenet_train::fit::Outcome;
 use shufflenet_train::run_folder::Existing;
-use shufflenet_train::store;
+use shufflenet_train::{checkpoint, store};
 
 /// A run interrupted early on, with two checkpoints.
 fn interrupted(folder: &Path) -> (Experiment, PathBuf) {
@@ -101,8 +101,32 @@ fn metrics_that_were_lost_do_not_stop_a_run() {
     let (experiment, run) = interrupted(folder.path());
     let file = run.join("metrics.jsonl");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, &text[..text.len() / 2]).unwrap();
-    train(&experiment, &run, Existing::Resume, usize::MAX);
+    let left = text.len() / 2;
+    fs::write(&file, &text[..left]).unwrap();
+    let mut keeping = experiment;
+    keeping.checkpoint.keep = 1000;
+    let step = last(&run).progress.step;
+    train(&keeping, &run, Existing::Resume, usize::MAX);
     // Every line that is left can be read, and the last is the end of the run.
     assert_eq!(metrics(&run).last().unwrap()["event"], "test");
+    // A kill right after the resume would have found a checkpoint that counts what was left.
+    let again = run.join(format!("checkpoints/step-{step:06}-2"));
+    let again = checkpoint::load(&again).unwrap().progress;
+    assert!(again.step == step && again.metrics_bytes <= left as u64);
+}
+
+#[test]
+fn a_newer_format_is_refused_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (experiment, run) = interrupted(folder.path());
+    let manifest = run.join("checkpoints/last/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let newer = text.replace("\"format\": 1,", "\"format\": 2, \"shards\": [],");
+    assert_ne!(newer, text);
+    fs::write(&manifest, newer).unwrap();
+    let line = refusal(&experiment, &run);
+    assert!(
+        line.ends_with("has format 2, this version reads up to 1: use a newer shufflenet"),
+        "{line}"
+    );
 }
