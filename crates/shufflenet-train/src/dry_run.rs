@@ -1,10 +1,11 @@
-//! One batch through everything that a run would do, in seconds, and nothing left behind.
+//! One batch through everything that a run would do, in seconds, and nothing left behind: the checkpoint
+//! goes to the system's temporary folder.
 //!
 //! What would stop a long run only after its first epoch (an evaluation set that does not fit, a
 //! checkpoint that cannot be written or read) stops this at once. No run folder is touched.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::checkpoint;
@@ -14,16 +15,6 @@ use crate::experiment::Experiment;
 use crate::run::Run;
 use crate::state::{State, not_finite};
 use crate::{Interrupter, store};
-
-/// A folder that is gone when this is dropped.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // The system's own cleaning takes what stays.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Opens device and data, takes one optimizer step, evaluates one batch, writes a checkpoint to a
 /// temporary folder and reads it back.
@@ -69,14 +60,16 @@ pub fn dry_run(
         ));
     }
 
-    let root = Temporary(temporary_folder());
-    store::open(&root.0)?;
+    let temporary = tempfile::tempdir();
+    let temporary =
+        temporary.map_err(|e| TrainError::io("create a folder in", &std::env::temp_dir(), e))?;
+    let root = temporary.path();
     let start = Instant::now();
     let saved = state.checkpoint(&run.description)?;
     if let Some(tensor) = not_finite(&saved) {
         return Err(diverged(&format!("`{tensor}`"), &run));
     }
-    let folder = root.0.join(store::save(&root.0, &saved)?);
+    let folder = root.join(store::save(root, &saved)?);
     let time = start.elapsed();
     let loaded = checkpoint::load(&folder)?;
     State::restore(experiment, &run.device, &loaded)
@@ -98,11 +91,6 @@ fn diverged(what: &str, run: &Run) -> TrainError {
         rate: run.schedule.rate(0),
         last: "none".into(),
     }
-}
-
-fn temporary_folder() -> PathBuf {
-    let name = format!("shufflenet-dry-run-{}", std::process::id());
-    std::env::temp_dir().join(name)
 }
 
 /// Bytes of the files in a folder.
