@@ -78,7 +78,7 @@ impl Kernel for Matmul<'_> {
                 // SAFETY: rows i.. and columns from `column` on lie within what was asserted above;
                 // a tile reads whole vectors of the right side and writes only the result's columns.
                 unsafe {
-                    let tile = Tile {
+                    let at = Tile {
                         inner: self.inner,
                         left: self.left.as_ptr().add(i * row),
                         left_strides: self.left_strides,
@@ -89,7 +89,7 @@ impl Kernel for Matmul<'_> {
                         columns: self.columns - column,
                         accumulate: self.accumulate,
                     };
-                    tile_of(s, width, count, &tile);
+                    sized_tile!(tile::<S>(s, &at), width, count);
                 }
                 i += count;
             }
@@ -115,27 +115,27 @@ pub(crate) fn panel(tile_rows: [usize; 4], left: usize) -> usize {
     widest
 }
 
-/// Calls the tile of `width` vectors and `count` rows.
-#[inline(always)]
-unsafe fn tile_of<S: Simd>(s: S, width: usize, count: usize, at: &Tile) {
-    macro_rules! rows {
-        ($width:literal: $($count:literal)*) => {
-            match count {
-                // SAFETY: the caller's promise.
-                $($count if $count <= S::TILE_ROWS[4 - $width] => unsafe {
-                    tile::<S, $count, $width>(s, at)
-                },)*
-                _ => unreachable!("a tile has as many rows as registers allow"),
-            }
-        };
-    }
-    match width {
-        1 => rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        2 => rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
-        3 => rows!(3: 1 2 3 4 5 6 7 8),
-        _ => rows!(4: 1 2 3 4 5 6),
-    }
+/// Calls `$tile::<S, ROWS, WIDTH>(s, at)` for a tile of `$width` vectors and `$count` rows: the kernel
+/// with the sizes as constants, so that its sums stay in registers. Unsafe as the tile is.
+macro_rules! sized_tile {
+    ($tile:ident::<$simd:ident>($s:expr, $at:expr), $width:expr, $count:expr) => {
+        match $width {
+            1 => sized_tile!(@ $tile, $simd, $s, $at, $count, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            2 => sized_tile!(@ $tile, $simd, $s, $at, $count, 2: 1 2 3 4 5 6 7 8 9 10 11 12),
+            3 => sized_tile!(@ $tile, $simd, $s, $at, $count, 3: 1 2 3 4 5 6 7 8),
+            _ => sized_tile!(@ $tile, $simd, $s, $at, $count, 4: 1 2 3 4 5 6),
+        }
+    };
+    (@ $tile:ident, $simd:ident, $s:expr, $at:expr, $count:expr, $width:literal: $($rows:literal)*) => {
+        match $count {
+            $($rows if $rows <= $simd::TILE_ROWS[4 - $width] => {
+                $tile::<$simd, $rows, $width>($s, $at)
+            })*
+            _ => unreachable!("a tile has as many rows as registers allow"),
+        }
+    };
 }
+pub(crate) use sized_tile;
 
 /// # Safety
 /// `ROWS` rows and `WIDTH` vectors from `at` on are readable on the right side, and

@@ -15,7 +15,7 @@ mod norm;
 mod operation;
 mod pointwise;
 pub(crate) mod pool;
-mod pooling;
+pub(crate) mod pooling;
 mod rows;
 mod shuffle;
 pub(crate) mod simd;

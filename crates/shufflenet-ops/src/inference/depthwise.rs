@@ -19,11 +19,9 @@ pub(super) struct Taps {
 
 impl Taps {
     pub fn new(isa: Isa, layer: &Folded, stride: usize) -> Self {
-        let mut bias = Buffer::zeros(isa.padded(layer.outputs()));
-        bias[..layer.outputs()].copy_from_slice(&layer.bias);
         Self {
             values: weights::taps(isa, &layer.weight),
-            bias,
+            bias: weights::padded(isa, &layer.bias, layer.outputs()),
             stride,
         }
     }

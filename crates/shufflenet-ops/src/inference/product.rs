@@ -10,10 +10,14 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
+use super::pass::cut;
 use super::weights::Folded;
-use crate::flex::matmul::panel;
+use crate::flex::matmul::{panel, sized_tile};
 use crate::flex::pool::Buffer;
 use crate::flex::simd::{Isa, Kernel, Simd};
+use crate::flex::weights;
 
 /// Packed weights with the places of the terms that they meet.
 pub(super) struct Weights {
@@ -64,13 +68,11 @@ impl Weights {
             first += width;
             start += inputs * width * lanes;
         }
-        let mut bias = Buffer::zeros(vectors * lanes);
-        bias[..outputs].copy_from_slice(&layer.bias);
         Self {
             terms: order.iter().map(|&k| places[k] as u32).collect(),
             panels,
             values,
-            bias,
+            bias: weights::padded(isa, &layer.bias, outputs),
             outputs,
             lanes,
         }
@@ -91,14 +93,28 @@ impl Weights {
         0..self.panels.len()
     }
 
-    /// Panels in `parts` shares, as even as they come, with each share's first column.
-    pub fn shares(&self, parts: usize) -> Vec<(Range<usize>, usize)> {
-        let count = self.panels.len();
-        let share = count.div_ceil(parts);
-        let range = |start: usize| start..(start + share).min(count);
-        let column = |start: usize| self.panels[start].first * self.lanes;
-        let starts = (0..count).step_by(share);
-        starts.map(|start| (range(start), column(start))).collect()
+    /// Runs `work` on all panels, shared out to so many threads, each with its columns of `out`: rows of
+    /// [`Self::padded`] values, more than one only where there is a single share.
+    pub fn share_out(
+        &self,
+        shares: usize,
+        out: &mut [f32],
+        work: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) {
+        assert!(
+            shares == 1 || out.len() == self.padded(),
+            "a share is part of one row"
+        );
+        let share = self.panels.len().div_ceil(shares);
+        let panels: Vec<_> = (0..self.panels.len())
+            .step_by(share)
+            .map(|start| start..(start + share).min(self.panels.len()))
+            .collect();
+        let pieces = cut(out, &panels, |panel| self.panels[panel].first * self.lanes);
+        (panels, pieces)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(panels, (_, out))| work(panels, out));
     }
 }
 
@@ -203,7 +219,7 @@ impl Kernel for Product<'_> {
                         let at = self.place.at(self.first + i + r) - self.out_start;
                         *out = self.out.as_mut_ptr().add(at + column(panel));
                     }
-                    let tile = Tile {
+                    let at = Tile {
                         left: self.left.as_ptr().add(i * self.left_row),
                         left_row: self.left_row,
                         terms: self.terms,
@@ -212,36 +228,11 @@ impl Kernel for Product<'_> {
                         relu: self.relu,
                         out,
                     };
-                    tile_of(s, panel.width, count, &tile);
+                    sized_tile!(tile::<S>(s, &at), panel.width, count);
                 }
                 i += count;
             }
         }
-    }
-}
-
-/// Calls the tile of `width` vectors and `count` rows.
-///
-/// # Safety
-/// As [`tile`].
-#[inline(always)]
-unsafe fn tile_of<S: Simd>(s: S, width: usize, count: usize, at: &Tile) {
-    macro_rules! rows {
-        ($width:literal: $($count:literal)*) => {
-            match count {
-                // SAFETY: the caller's promise.
-                $($count if $count <= S::TILE_ROWS[4 - $width] => unsafe {
-                    tile::<S, $count, $width>(s, at)
-                },)*
-                _ => unreachable!("a tile has as many rows as registers allow"),
-            }
-        };
-    }
-    match width {
-        1 => rows!(1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-        2 => rows!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
-        3 => rows!(3: 1 2 3 4 5 6 7 8),
-        _ => rows!(4: 1 2 3 4 5 6),
     }
 }
 

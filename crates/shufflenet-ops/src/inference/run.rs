@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::pass::{Maps, Next, Site, cut, pass};
+use super::pass::{Maps, Next, Site, pass};
 use super::product::{Place, Product};
 use super::{Chain, Stage};
 use crate::flex::pool::Buffer;
@@ -44,8 +44,6 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
 fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: &mut [f32]) {
     let (isa, stem) = (chain.isa, &chain.stem);
     let count = logits.len() / chain.classifier.outputs();
-    // Head and classifier share out columns, which lie together in a single row only.
-    assert!(count == 1 || bands == 1, "bands are parts of one image");
     let bordered = stem.bordered(images, size, bands);
     let mut site = stem.site(count, size);
     // Bands of whole lines.
@@ -108,41 +106,35 @@ fn head(chain: &Chain, site: Site, bands: usize, (rows, row): (&[f32], usize)) -
     let (isa, weights) = (chain.isa, &chain.head);
     let (pixels, padded) = (site.height * site.width, weights.padded());
     let mut features = Buffer::zeros(site.images * padded);
-    let shares = weights.shares(bands);
-    let columns: Vec<_> = shares.iter().map(|(_, column)| *column..*column).collect();
-    let pieces = cut(&mut features, &columns, |column| column);
     let weight = 1.0 / pixels as f32;
-    (shares, pieces)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|((panels, _), (_, out))| {
-            // One share of all columns, or the only image's part of them.
-            let width = out.len().min(padded);
-            let mut y = Buffer::any(HEAD_ROWS * width);
-            for (image, out) in out.chunks_exact_mut(width).enumerate() {
-                for start in (0..pixels).step_by(HEAD_ROWS) {
-                    let count = HEAD_ROWS.min(pixels - start);
-                    isa.run(Product {
-                        rows: count,
-                        left: &rows[(image * pixels + start) * row..],
-                        left_row: row,
-                        terms: &weights.terms,
-                        weights,
-                        panels: panels.clone(),
-                        relu: true,
-                        out: &mut y,
-                        out_start: 0,
-                        place: Place::rows(width, 0),
-                        first: 0,
-                    });
-                    for y in y.chunks_exact(width).take(count) {
-                        out.iter_mut()
-                            .zip(y)
-                            .for_each(|(out, y)| *out += weight * y);
-                    }
+    weights.share_out(bands, &mut features, |panels, out| {
+        // One share of all columns, or the only image's part of them.
+        let width = out.len().min(padded);
+        let mut y = Buffer::any(HEAD_ROWS * width);
+        for (image, out) in out.chunks_exact_mut(width).enumerate() {
+            for start in (0..pixels).step_by(HEAD_ROWS) {
+                let count = HEAD_ROWS.min(pixels - start);
+                isa.run(Product {
+                    rows: count,
+                    left: &rows[(image * pixels + start) * row..],
+                    left_row: row,
+                    terms: &weights.terms,
+                    weights,
+                    panels: panels.clone(),
+                    relu: true,
+                    out: &mut y,
+                    out_start: 0,
+                    place: Place::rows(width, 0),
+                    first: 0,
+                });
+                for y in y.chunks_exact(width).take(count) {
+                    out.iter_mut()
+                        .zip(y)
+                        .for_each(|(out, y)| *out += weight * y);
                 }
             }
-        });
+        }
+    });
     features
 }
 
@@ -151,28 +143,22 @@ fn classify(chain: &Chain, features: &[f32], bands: usize, logits: &mut [f32]) {
     let (isa, weights, row) = (chain.isa, &chain.classifier, chain.head.padded());
     let (images, classes) = (features.len() / row, weights.outputs());
     let mut padded = Buffer::any(images * weights.padded());
-    let shares = weights.shares(bands);
-    let columns: Vec<_> = shares.iter().map(|(_, column)| *column..*column).collect();
-    let pieces = cut(&mut padded, &columns, |column| column);
-    (shares, pieces)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|((panels, _), (_, out))| {
-            let width = out.len().min(weights.padded());
-            isa.run(Product {
-                rows: images,
-                left: features,
-                left_row: row,
-                terms: &weights.terms,
-                weights,
-                panels,
-                relu: false,
-                out,
-                out_start: 0,
-                place: Place::rows(width, 0),
-                first: 0,
-            });
+    weights.share_out(bands, &mut padded, |panels, out| {
+        let width = out.len().min(weights.padded());
+        isa.run(Product {
+            rows: images,
+            left: features,
+            left_row: row,
+            terms: &weights.terms,
+            weights,
+            panels,
+            relu: false,
+            out,
+            out_start: 0,
+            place: Place::rows(width, 0),
+            first: 0,
         });
+    });
     let rows = padded.chunks_exact(weights.padded());
     for (logits, padded) in logits.chunks_exact_mut(classes).zip(rows) {
         logits.copy_from_slice(&padded[..classes]);

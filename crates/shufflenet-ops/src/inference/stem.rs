@@ -11,6 +11,7 @@ use super::pass::Site;
 use super::product::{Place, Product, Weights};
 use super::units::Band;
 use crate::flex::pool::Buffer;
+use crate::flex::pooling::pooled;
 use crate::flex::simd::{Isa, Kernel, Simd};
 
 pub(super) struct Stem {
@@ -71,7 +72,7 @@ impl Stem {
             match self.pool {
                 Some(padding) => {
                     assert!(size + 2 * padding >= 3, "images too small for the stem");
-                    (size + 2 * padding - 3) / 2 + 1
+                    pooled(size, padding)
                 }
                 None => size,
             }
