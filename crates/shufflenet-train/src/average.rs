@@ -15,6 +15,9 @@ use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 use shufflenet_model::ShuffleNetV2;
 
+/// What metrics of the average are marked with.
+pub const LABEL: &str = "ema";
+
 /// `average` moved towards `network`, two classifying networks (after `valid()`) of one architecture.
 pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> ShuffleNetV2 {
     let mut values = Values {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ModelConfig, num_parameters};
 
-use crate::classifier::{Images, Scores};
+use crate::classifier::{Scores, pixels};
 use crate::error::TrainError;
 use crate::experiment::{Experiment, OptimizerConfig};
 use crate::learner::Learner;
@@ -115,8 +115,7 @@ pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
     let inference = Inference::new(&network);
     let batch = noise(workload);
     let times = time(workload, || {
-        let images = Images::new(batch.clone(), &device);
-        let logits = inference.forward(images.pixels);
+        let logits = inference.forward(pixels(batch.clone(), &device));
         Scores { logits }.to_host()?;
         Ok(())
     })?;

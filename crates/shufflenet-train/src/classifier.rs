@@ -7,8 +7,10 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
-use shufflenet_data::Batch;
+use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ShuffleNetV2};
+
+use crate::learner::MicroBatch;
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -44,23 +46,33 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a batch onto `device`; it counts for 1, and has no mask.
-    pub fn new(batch: Batch, device: &Device) -> Self {
+    /// Moves a part of a step's images onto `device`.
+    pub fn new(part: MicroBatch, device: &Device) -> Self {
+        let MicroBatch { batch, share, mask } = part;
         let count = batch.len();
-        let labels: Vec<i64> = batch.labels.into_iter().map(i64::from).collect();
-        let shape = [
-            count,
-            batch.shape.channels,
-            batch.shape.height,
-            batch.shape.width,
-        ];
+        let labels: Vec<i64> = batch.labels.iter().copied().map(i64::from).collect();
+        let mask = mask.map(|mask| {
+            let features = mask.len() / count.max(1);
+            Tensor::from_data(TensorData::new(mask, [count, features]), device)
+        });
         Self {
-            pixels: Tensor::from_data(TensorData::new(batch.pixels, shape), device),
             labels: Tensor::from_data(TensorData::new(labels, [count]), device),
-            share: 1.0,
-            mask: None,
+            pixels: pixels(batch, device),
+            share,
+            mask,
         }
     }
+}
+
+/// Moves a batch's pixels onto `device`, `[batch, channels, height, width]`.
+pub fn pixels(batch: Batch, device: &Device) -> Tensor<4> {
+    let ImageShape {
+        channels,
+        height,
+        width,
+    } = batch.shape;
+    let shape = [batch.len(), channels, height, width];
+    Tensor::from_data(TensorData::new(batch.pixels, shape), device)
 }
 
 impl TrainStep for Classifier {
@@ -90,6 +102,7 @@ impl InferenceStep for Classifier {
     type Input = Images;
     type Output = Scores;
 
+    /// Makes the network ready anew for each batch; [`crate::evaluate::score`] does so once.
     fn step(&self, batch: Images) -> Scores {
         Scores {
             logits: Inference::new(&self.network).forward(batch.pixels),

@@ -10,7 +10,7 @@ use shufflenet_data::Batches;
 use shufflenet_model::{Inference, ShuffleNetV2, load_safetensors, num_parameters};
 
 use crate::checkpoint::{self, AVERAGE, Checkpoint, WEIGHTS};
-use crate::classifier::{Classifier, Images, Scores};
+use crate::classifier::{Classifier, Scores, pixels};
 use crate::error::TrainError;
 use crate::store::{self, Located};
 use crate::tally::{Metrics, Tally};
@@ -134,7 +134,7 @@ pub fn score(
             return Ok(None);
         }
         let labels = batch.labels.clone();
-        let logits = inference.forward(Images::new(batch, device).pixels);
+        let logits = inference.forward(pixels(batch, device));
         tally.add(&Scores { logits }.to_host()?, &labels);
     }
     Ok(Some(tally))

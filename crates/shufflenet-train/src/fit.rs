@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use shufflenet_data::Batches;
 
+use crate::average::LABEL;
 use crate::checkpoint::{self, Best};
 use crate::console::{Console, describe, duration, thousands};
 use crate::error::TrainError;
@@ -69,12 +70,6 @@ pub fn fit(
     lines.iter().for_each(|line| console.line(line));
     let (config, keep) = (&experiment.checkpoint, state.progress.metrics_bytes);
     let (journal, lost) = Journal::open(&folder, config, &run.description, keep)?;
-    if lost > 0 {
-        console.line(&format!(
-            "resume     {} is {lost} bytes shorter than the checkpoint knows: those lines are lost",
-            folder.metrics().display()
-        ));
-    }
     let mut training = Training {
         run: &run,
         folder: &folder,
@@ -82,6 +77,10 @@ pub fn fit(
         state,
     };
     if lost > 0 {
+        console.line(&format!(
+            "resume     {} is {lost} bytes shorter than the checkpoint knows: those lines are lost",
+            folder.metrics().display()
+        ));
         // Lines appended now would pass for the lost ones of the checkpoint that counted them.
         training.save()?;
     }
@@ -326,7 +325,7 @@ impl Training<'_> {
             epoch: best.epoch,
             step: best.step,
             split: "test",
-            weights: checkpoint.average.is_some().then_some("ema"),
+            weights: checkpoint.average.is_some().then_some(LABEL),
             metrics: tally.metrics(),
             lr: 0.0,
             img_per_s: tally.count as f64 / start.elapsed().as_secs_f64(),

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_data::Batch;
 use shufflenet_model::{ModelConfig, ShuffleNetV2};
@@ -91,17 +91,9 @@ impl Learner {
         let mut gradients = GradientsAccumulator::new();
         let mut tally = Tally::default();
         for part in parts {
-            let MicroBatch { batch, share, mask } = part?;
-            let labels = batch.labels.clone();
-            let mut images = Images::new(batch, &self.device);
-            images.share = share;
-            images.mask = mask.map(|mask| {
-                let features = mask.len() / labels.len().max(1);
-                Tensor::from_data(
-                    TensorData::new(mask, [labels.len(), features]),
-                    &self.device,
-                )
-            });
+            let part = part?;
+            let labels = part.batch.labels.clone();
+            let images = Images::new(part, &self.device);
             let output = TrainStep::step(&self.classifier, images);
             tally.add(&output.item.to_host()?, &labels);
             if !tally.loss.is_finite() {
@@ -126,8 +118,9 @@ impl Learner {
     }
 }
 
-/// Whether every gradient is a number. A sum of numbers is one, and a sum with infinities or NaN is
-/// not; the sums of all parameters come back from the device in one piece.
+/// Whether every gradient is a number: a sum with an infinity or NaN in it is none. (Nor is one of numbers
+/// beyond float32 together, with which no run goes on either.) The sums of all parameters come back from
+/// the device in one piece.
 fn are_finite(classifier: &Classifier, gradients: &GradientsParams) -> Result<bool, TrainError> {
     struct Sums<'a> {
         gradients: &'a GradientsParams,

@@ -57,7 +57,7 @@ impl fmt::Display for Environment {
 
 /// Lets the CPU kernels of this process use `threads` threads, the calling one among them: work that
 /// it shares out does not wait for another thread to wake up first. To be called once, before the
-/// first tensor, by the thread that trains.
+/// first tensor, by the thread that trains: with one thread, others' work waits until that one has some.
 pub fn use_threads(threads: usize) {
     // A pool that is there already keeps its size: then a library user decided.
     let _ = rayon::ThreadPoolBuilder::new()

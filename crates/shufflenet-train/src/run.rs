@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use shufflenet_data::{Batches, random};
 
+use crate::average::LABEL;
 use crate::checkpoint::{Description, Progress};
 use crate::classifier::Classifier;
 use crate::error::TrainError;
@@ -176,7 +177,7 @@ impl<'a> Run<'a> {
         let learner = &state.learner;
         let mut classifiers = vec![(None, learner.classifier.valid())];
         if let Some(network) = learner.average.clone() {
-            classifiers.push((Some("ema"), Classifier { network }));
+            classifiers.push((Some(LABEL), Classifier { network }));
         }
         let mut evaluations = Vec::new();
         for (weights, classifier) in classifiers {

@@ -73,20 +73,6 @@ pub fn to_toml(experiment: &Experiment) -> Result<String, TrainError> {
     })
 }
 
-/// A network from flags of the command line, `(key of [model], value)`, the rest by default.
-///
-/// # Errors
-/// [`TrainError::Config`], as for a configuration file.
-pub fn model(flags: &[(&str, &Option<String>)]) -> Result<ModelConfig, TrainError> {
-    let mut table = Table::new();
-    for (key, value) in flags {
-        if let Some(value) = value {
-            table.insert((*key).into(), literal(value));
-        }
-    }
-    parse(table, "the command line")
-}
-
 fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);

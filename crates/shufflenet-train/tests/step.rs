@@ -4,31 +4,17 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod noise;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{ModelConfig, ShuffleNetV2, Stem, to_safetensors};
 use shufflenet_train::experiment::OptimizerConfig;
 use shufflenet_train::learner::{Learner, MicroBatch, Stepped};
 
-/// Noise of CIFAR's shape, another for each `salt`.
-fn batch(salt: u32, images: usize) -> Batch {
-    let shape = ImageShape {
-        channels: 3,
-        height: 16,
-        width: 16,
-    };
-    // Knuth's multiplicative hash: noise that is the same everywhere.
-    let hash = |i: usize| (i as u32 + (salt << 24)).wrapping_mul(2_654_435_761) >> 8;
-    let pixel = |i| hash(i) as f32 / 8_388_608.0 - 1.0;
-    Batch {
-        pixels: (0..images * shape.values()).map(pixel).collect(),
-        labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
-        shape,
-    }
-}
+use noise::batch;
 
 /// Plain gradient descent: a step moves the weights by the rate times the gradient.
 fn learner() -> Learner {
@@ -74,7 +60,7 @@ fn stepped(parts: Vec<MicroBatch>) -> Tensors {
 fn part(salt: u32, images: usize, share: f64) -> MicroBatch {
     MicroBatch {
         share,
-        ..batch(salt, images).into()
+        ..batch(salt, images, 16).into()
     }
 }
 
@@ -110,7 +96,7 @@ fn the_average_follows_weights_and_statistics_from_the_first_step_on() {
     learner.average_decay = Some(0.75);
     let mut expected = Tensors::new();
     for step in 0..4 {
-        learner.step([Ok(batch(step, 8).into())], 0.1).unwrap();
+        learner.step([Ok(batch(step, 8, 16).into())], 0.1).unwrap();
         let weights = tensors(&learner.classifier.network);
         if step == 0 {
             expected = weights;

@@ -4,28 +4,14 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod noise;
+
 use burn::tensor::Device;
-use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{ModelConfig, Scale, Stem, to_safetensors};
 use shufflenet_train::experiment::OptimizerConfig;
 use shufflenet_train::learner::Learner;
 
-/// A batch of CIFAR's shape, another for each step.
-fn batch(step: u32, images: usize) -> Batch {
-    let shape = ImageShape {
-        channels: 3,
-        height: 32,
-        width: 32,
-    };
-    // Knuth's multiplicative hash: noise that is the same everywhere.
-    let hash = |i: usize| (i as u32 + (step << 24)).wrapping_mul(2_654_435_761) >> 8;
-    let pixel = |i| hash(i) as f32 / 8_388_608.0 - 1.0;
-    Batch {
-        pixels: (0..images * shape.values()).map(pixel).collect(),
-        labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
-        shape,
-    }
-}
+use noise::batch;
 
 /// The weights after some steps of so many images in a pool of that many threads.
 fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
@@ -40,7 +26,7 @@ fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
         let mut learner = Learner::new(&model, &optimizer, 1, &Device::flex()).unwrap();
         for step in 0..steps {
             learner
-                .step([Ok(batch(step, images).into())], 0.05)
+                .step([Ok(batch(step, images, 32).into())], 0.05)
                 .unwrap();
         }
         to_safetensors(&learner.classifier.network).unwrap()

@@ -172,7 +172,7 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
     };
     let expected = |name: &str| &fixture.tensors[name];
 
-    let images = Images::new(fixture.batch(), device);
+    let images = Images::new(fixture.batch().into(), device);
     let logits = host(&InferenceStep::step(&classifier.valid(), images));
     let mut rows = vec![single(
         "evaluation_logits",
@@ -230,7 +230,7 @@ fn train_step(
     batch: Batch,
     device: &Device,
 ) -> TrainOutput<Scores> {
-    let mut images = Images::new(batch, device);
+    let mut images = Images::new(batch.into(), device);
     images.mask = (fixture.model.dropout > 0.0).then(|| fixture.mask(device));
     TrainStep::step(classifier, images)
 }
