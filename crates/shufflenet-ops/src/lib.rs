@@ -14,6 +14,11 @@ pub mod fused;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 pub mod inference;
 pub mod shuffle;
+#[expect(
+    unsafe_code,
+    reason = "a loop's work outlives no loop, as it says there"
+)]
+mod team;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};
 pub use flex::simd::Isa;

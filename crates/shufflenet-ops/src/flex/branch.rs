@@ -24,17 +24,16 @@
 //! so that `norm2`'s backward needs no pass of its own; then per image the depthwise gradients, and
 //! the first product's like the last's.
 
-use rayon::prelude::*;
-
 use super::depthwise::{Forward, InputGradient, WeightGradient};
 use super::geometry::Geometry;
-use super::join::BranchGradient;
 use super::map::{Fill, FillMap, MapShape};
 use super::norm::{GradientMoments, Moments, Norm, NormBackward};
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
+use super::separate::BranchGradient;
 use super::weights::{self, ConvNorm};
+use crate::team;
 
 /// A branch's weights.
 #[derive(Clone, Copy)]
@@ -91,34 +90,29 @@ impl<'a> Branch<'a> {
         let shape = at.map(columns);
         let image = at.pixels_out() * columns;
         let mut y = Buffer::any(at.images * image);
-        let moments: Vec<Moments> = y
-            .par_chunks_mut(at.part * image)
-            .enumerate()
-            .with_max_len(1)
-            .map(|(part, y)| {
-                let mut map = Buffer::any(shape.len());
-                shape.clear_border(&mut map);
-                let mut moments = Moments::new(isa, columns);
-                for (i, out) in y.chunks_exact_mut(image).enumerate() {
-                    fill_input(at, x, first, part * at.part + i, shape, columns, &mut map);
-                    let (map, weight, stride) = (&map[..], &weight[..], at.stride);
-                    isa.run(Forward {
-                        shape,
-                        columns,
-                        stride,
-                        map,
-                        weight,
-                        out,
-                    });
-                    let out = Rows {
-                        data: out,
-                        stride: columns,
-                    };
-                    moments.add(isa, at.pixels_out(), out);
-                }
-                moments
-            })
-            .collect();
+        let moments: Vec<Moments> = team::map(y.chunks_mut(at.part * image), |part, y| {
+            let mut map = Buffer::any(shape.len());
+            shape.clear_border(&mut map);
+            let mut moments = Moments::new(isa, columns);
+            for (i, out) in y.chunks_exact_mut(image).enumerate() {
+                fill_input(at, x, first, part * at.part + i, shape, columns, &mut map);
+                let (map, weight, stride) = (&map[..], &weight[..], at.stride);
+                isa.run(Forward {
+                    shape,
+                    columns,
+                    stride,
+                    map,
+                    weight,
+                    out,
+                });
+                let out = Rows {
+                    data: out,
+                    stride: columns,
+                };
+                moments.add(isa, at.pixels_out(), out);
+            }
+            moments
+        });
         let norm = Norm::of_batch(isa, &moments, self.depthwise, epsilon);
         Normed { y, norm }
     }
@@ -274,12 +268,10 @@ impl<'a> Branch<'a> {
             columns,
         };
         let taps = weights::taps(at.isa, self.depthwise.weight);
-        let parts: Vec<(Buffer, GradientMoments)> = out
-            .par_chunks_mut(at.part * at.pixels_in() * stride)
-            .enumerate()
-            .with_max_len(1)
-            .map(|(part, out)| pass.part(part, &taps, out, stride))
-            .collect();
+        let parts: Vec<(Buffer, GradientMoments)> = team::map(
+            out.chunks_mut(at.part * at.pixels_in() * stride),
+            |part, out| pass.part(part, &taps, out, stride),
+        );
         let (products, moments): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let weight = weights::summed(&products, 9, columns, None);
         (g1.map(|g1| (g1, GradientMoments::merge(&moments))), weight)

@@ -6,14 +6,13 @@
 //!
 //! Kept for the backward: `y`. Neither its normalised form nor the ReLU's is ever stored.
 
-use rayon::prelude::*;
-
 use super::geometry::Geometry;
 use super::norm::GradientMoments;
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::{NormReluMean, ReluGradient, Rows};
 use super::weights::{self, ConvNorm};
+use crate::team;
 
 /// The head's output, `[images][columns]`, and what its backward needs.
 pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (Buffer, Normed) {
@@ -21,23 +20,19 @@ pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (B
     let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
     let normed = pointwise::forward(at, pixels, x, conv, &weight, epsilon);
     let mut out = Buffer::any(at.images * columns);
-    out.par_chunks_mut(columns)
-        .zip(normed.y.par_chunks(pixels * columns))
-        .for_each(|(out, y)| {
-            let y = Rows {
-                data: y,
-                stride: columns,
-            };
-            let (scale, shift) = (&normed.norm.scale, &normed.norm.shift);
+    team::map(out.chunks_mut(at.part * columns), |part, out| {
+        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+            let y = normed.rows().behind((part * at.part + i) * pixels);
             isa.run(NormReluMean {
                 rows: pixels,
                 columns,
                 y,
-                scale,
-                shift,
+                scale: &normed.norm.scale,
+                shift: &normed.norm.shift,
                 out,
             });
-        });
+        }
+    });
     (out, normed)
 }
 
@@ -53,54 +48,49 @@ pub(crate) fn backward(
     let Normed { y, norm } = saved;
     let image = pixels * columns;
     let mut g = Buffer::any(y.len());
-    let moments: Vec<GradientMoments> = g
-        .par_chunks_mut(at.part * image)
-        .enumerate()
-        .with_max_len(1)
-        .map(|(part, g)| {
-            let mut moments = GradientMoments::new(isa, columns);
-            let mut share = Buffer::any(columns);
-            for (i, out) in g.chunks_exact_mut(image).enumerate() {
-                let number = part * at.part + i;
-                let of_image = &dout[number * columns..][..columns];
-                share
-                    .iter_mut()
-                    .zip(of_image)
-                    .for_each(|(share, g)| *share = g / pixels as f32);
-                let y = Rows {
-                    data: &y[number * image..],
+    let moments: Vec<GradientMoments> = team::map(g.chunks_mut(at.part * image), |part, g| {
+        let mut moments = GradientMoments::new(isa, columns);
+        let mut share = Buffer::any(columns);
+        for (i, out) in g.chunks_exact_mut(image).enumerate() {
+            let number = part * at.part + i;
+            let of_image = &dout[number * columns..][..columns];
+            share
+                .iter_mut()
+                .zip(of_image)
+                .for_each(|(share, g)| *share = g / pixels as f32);
+            let y = Rows {
+                data: &y[number * image..],
+                stride: columns,
+            };
+            let (scale, shift) = (&norm.scale, &norm.shift);
+            // Each pixel of the image has the same share.
+            let g = Rows {
+                data: &share,
+                stride: 0,
+            };
+            isa.run(ReluGradient {
+                rows: pixels,
+                columns,
+                g,
+                y,
+                scale,
+                shift,
+                out,
+                out_stride: columns,
+            });
+            moments.add(
+                isa,
+                pixels,
+                Rows {
+                    data: out,
                     stride: columns,
-                };
-                let (scale, shift) = (&norm.scale, &norm.shift);
-                // Each pixel of the image has the same share.
-                let g = Rows {
-                    data: &share,
-                    stride: 0,
-                };
-                isa.run(ReluGradient {
-                    rows: pixels,
-                    columns,
-                    g,
-                    y,
-                    scale,
-                    shift,
-                    out,
-                    out_stride: columns,
-                });
-                moments.add(
-                    isa,
-                    pixels,
-                    Rows {
-                        data: out,
-                        stride: columns,
-                    },
-                    y,
-                    norm,
-                );
-            }
-            moments
-        })
-        .collect();
+                },
+                y,
+                norm,
+            );
+        }
+        moments
+    });
     let norm = norm.backward(&GradientMoments::merge(&moments));
     let weight = weights::padded(isa, conv.weight, conv.inputs());
     let mut dx = Buffer::any(at.images * pixels * conv.inputs());

@@ -17,6 +17,7 @@ mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod pooling;
 mod rows;
+mod separate;
 mod shuffle;
 pub(crate) mod simd;
 #[cfg(target_arch = "x86_64")]

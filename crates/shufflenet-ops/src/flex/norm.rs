@@ -22,7 +22,7 @@ use super::simd::Isa;
 use super::weights::ConvNorm;
 
 /// Rows summed in float32 before the sum goes into float64.
-const BLOCK: usize = 256;
+pub(crate) const SUMMED: usize = 256;
 
 /// Two sums per column, over the rows of one part of a batch.
 struct ColumnSums {
@@ -76,11 +76,11 @@ impl Moments {
             self.center[..columns].copy_from_slice(&x.data[..columns]);
         }
         self.rows += rows;
-        for first in (0..rows).step_by(BLOCK) {
+        for first in (0..rows).step_by(SUMMED) {
             let data = &x.data[first * x.stride..];
             let [linear, squares] = &mut self.sums.block;
             isa.run(CenteredSums {
-                rows: BLOCK.min(rows - first),
+                rows: SUMMED.min(rows - first),
                 columns,
                 x: Rows { data, ..x },
                 center: &self.center,
@@ -101,11 +101,11 @@ impl GradientMoments {
 
     /// Adds `rows` rows of the output's gradient `g` and the input `y`.
     pub fn add(&mut self, isa: Isa, rows: usize, g: Rows, y: Rows, norm: &Norm) {
-        for first in (0..rows).step_by(BLOCK) {
+        for first in (0..rows).step_by(SUMMED) {
             let from = |x: Rows<'_>| x.stride * first;
             let [plain, weighted] = &mut self.0.block;
             isa.run(GradientSums {
-                rows: BLOCK.min(rows - first),
+                rows: SUMMED.min(rows - first),
                 columns: self.0.columns,
                 g: Rows {
                     data: &g.data[from(g)..],
@@ -120,6 +120,16 @@ impl GradientMoments {
             });
             self.0.take_block();
         }
+    }
+
+    /// Where a kernel adds its sums over at most [`SUMMED`] rows, before [`Self::take_block`].
+    pub fn block(&mut self) -> [&mut [f32]; 2] {
+        self.0.block.each_mut().map(|sums| &mut sums[..])
+    }
+
+    /// Takes the block's sums over and clears them.
+    pub fn take_block(&mut self) {
+        self.0.take_block();
     }
 
     /// The sums over all parts, in their order.

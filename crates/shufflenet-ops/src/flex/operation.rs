@@ -140,14 +140,8 @@ impl Operation {
         }
     }
 
-    /// Runs on a thread of the pool: from any other, each parallel loop of an operation would wake
-    /// the pool up and wait for it. The caller stays where it is, because Burn keeps running
-    /// statistics by thread.
+    /// What the operation computes.
     pub fn forward(&self, epsilon: f64) -> Forward {
-        rayon::scope(|_| self.forward_here(epsilon))
-    }
-
-    fn forward_here(&self, epsilon: f64) -> Forward {
         let (x, [images, channels, ..]) = self.input();
         let at = self.geometry();
         let (output, size, saved) = match self.kind {
@@ -196,15 +190,6 @@ impl Operation {
     /// The gradients in the order of the tensors, from the output's. The images' own is only
     /// computed where `for_input` asks for it.
     pub fn backward(
-        &self,
-        saved: &Saved,
-        output: FlexTensor,
-        for_input: bool,
-    ) -> Vec<Option<FlexTensor>> {
-        rayon::scope(|_| self.backward_here(saved, output, for_input))
-    }
-
-    fn backward_here(
         &self,
         saved: &Saved,
         output: FlexTensor,

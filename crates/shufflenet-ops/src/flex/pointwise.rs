@@ -4,20 +4,29 @@
 //! written; backward makes a block of `dy` by batch norm's backward and feeds it to both products,
 //! `dx = dy W` and `dW' += x' dy`.
 
-use rayon::prelude::*;
-
 use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
 use super::norm::{Moments, Norm, NormBackward};
 use super::pool::Buffer;
 use super::rows::{NormGradient, Prefetch, Rows};
 use super::weights::ConvNorm;
+use crate::team;
 
 /// What a convolution gave, and the batch norm behind it.
 pub(crate) struct Normed {
     /// Rows of `norm.columns()` values.
     pub y: Buffer,
     pub norm: Norm,
+}
+
+impl Normed {
+    /// What the convolution gave.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows {
+            data: &self.y,
+            stride: self.norm.columns(),
+        }
+    }
 }
 
 /// Gradients of one convolution and its batch norm, as Burn shapes them.
@@ -49,39 +58,34 @@ pub(crate) fn forward(
     let all = at.images * pixels;
     let part = at.part * pixels;
     let mut y = Buffer::any(all * columns);
-    let moments: Vec<Moments> = y
-        .par_chunks_mut(part * columns)
-        .enumerate()
-        .with_max_len(1)
-        .map(|(number, y)| {
-            let mut moments = Moments::new(isa, columns);
-            for (i, out) in y.chunks_mut(block * columns).enumerate() {
-                let first = number * part + i * block;
-                let rows = out.len() / columns;
-                isa.run(Matmul {
-                    rows,
-                    inner,
-                    columns,
-                    left: &x.data[first * x.stride..],
-                    left_strides: [x.stride, 1],
-                    right: weight,
-                    right_row: isa.padded(columns),
-                    out,
-                    out_row: columns,
-                    accumulate: false,
-                });
-                moments.add(
-                    isa,
-                    rows,
-                    Rows {
-                        data: out,
-                        stride: columns,
-                    },
-                );
-            }
-            moments
-        })
-        .collect();
+    let moments: Vec<Moments> = team::map(y.chunks_mut(part * columns), |number, y| {
+        let mut moments = Moments::new(isa, columns);
+        for (i, out) in y.chunks_mut(block * columns).enumerate() {
+            let first = number * part + i * block;
+            let rows = out.len() / columns;
+            isa.run(Matmul {
+                rows,
+                inner,
+                columns,
+                left: &x.data[first * x.stride..],
+                left_strides: [x.stride, 1],
+                right: weight,
+                right_row: isa.padded(columns),
+                out,
+                out_row: columns,
+                accumulate: false,
+            });
+            moments.add(
+                isa,
+                rows,
+                Rows {
+                    data: out,
+                    stride: columns,
+                },
+            );
+        }
+        moments
+    });
     let norm = Norm::of_batch(isa, &moments, conv, epsilon);
     Normed { y, norm }
 }
@@ -120,72 +124,67 @@ pub(crate) fn backward(
     let block = block_rows(inputs, outputs);
     let (padded, stride, accumulate) = (isa.padded(outputs), dx.stride, dx.accumulate);
     let [a, b, c] = &norm.factors;
-    dx.data
-        .par_chunks_mut(at.part * pixels * stride)
-        .enumerate()
-        .with_max_len(1)
-        .map(|(part, dx)| {
-            let mut dy = Buffer::any(block * padded);
-            let mut product = Buffer::zeros(inputs * padded);
-            let count = (at.images - part * at.part).min(at.part) * pixels;
-            for start in (0..count).step_by(block) {
-                let rows = block.min(count - start);
-                let first = part * at.part * pixels + start;
-                let from = |x: Rows<'_>| first * x.stride;
-                let y = Rows {
-                    data: &saved.y[first * outputs..],
-                    stride: outputs,
-                };
-                let g = Rows {
-                    data: &g.data[from(g)..],
-                    ..g
-                };
-                let (mean, factors) = (&saved.norm.mean[..], [&a[..], b, c]);
-                let block_of_x = Rows {
-                    data: &x.data[from(x)..],
-                    ..x
-                };
-                isa.run(Prefetch {
-                    rows,
-                    columns: inputs,
-                    x: block_of_x,
-                });
-                isa.run(NormGradient {
-                    rows,
-                    columns: outputs,
-                    g,
-                    y,
-                    mean,
-                    factors,
-                    out: &mut dy,
-                    out_stride: padded,
-                });
-                isa.run(Matmul {
-                    rows,
-                    inner: outputs,
-                    columns: inputs,
-                    left: &dy,
-                    left_strides: [padded, 1],
-                    right: weight,
-                    right_row: isa.padded(inputs),
-                    out: &mut dx[start * stride..],
-                    out_row: stride,
-                    accumulate,
-                });
-                isa.run(Matmul {
-                    rows: inputs,
-                    inner: rows,
-                    columns: outputs,
-                    left: block_of_x.data,
-                    left_strides: [1, x.stride],
-                    right: &dy,
-                    right_row: padded,
-                    out: &mut product,
-                    out_row: padded,
-                    accumulate: true,
-                });
-            }
-            product
-        })
-        .collect()
+    team::map(dx.data.chunks_mut(at.part * pixels * stride), |part, dx| {
+        let mut dy = Buffer::any(block * padded);
+        let mut product = Buffer::zeros(inputs * padded);
+        let count = (at.images - part * at.part).min(at.part) * pixels;
+        for start in (0..count).step_by(block) {
+            let rows = block.min(count - start);
+            let first = part * at.part * pixels + start;
+            let from = |x: Rows<'_>| first * x.stride;
+            let y = Rows {
+                data: &saved.y[first * outputs..],
+                stride: outputs,
+            };
+            let g = Rows {
+                data: &g.data[from(g)..],
+                ..g
+            };
+            let (mean, factors) = (&saved.norm.mean[..], [&a[..], b, c]);
+            let block_of_x = Rows {
+                data: &x.data[from(x)..],
+                ..x
+            };
+            isa.run(Prefetch {
+                rows,
+                columns: inputs,
+                x: block_of_x,
+            });
+            isa.run(NormGradient {
+                rows,
+                columns: outputs,
+                g,
+                y,
+                mean,
+                factors,
+                out: &mut dy,
+                out_stride: padded,
+            });
+            isa.run(Matmul {
+                rows,
+                inner: outputs,
+                columns: inputs,
+                left: &dy,
+                left_strides: [padded, 1],
+                right: weight,
+                right_row: isa.padded(inputs),
+                out: &mut dx[start * stride..],
+                out_row: stride,
+                accumulate,
+            });
+            isa.run(Matmul {
+                rows: inputs,
+                inner: rows,
+                columns: outputs,
+                left: block_of_x.data,
+                left_strides: [1, x.stride],
+                right: &dy,
+                right_row: padded,
+                out: &mut product,
+                out_row: padded,
+                accumulate: true,
+            });
+        }
+        product
+    })
 }

@@ -12,7 +12,15 @@ pub(crate) struct Rows<'a> {
     pub stride: usize,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// The rows from `first` on.
+    pub fn behind(self, first: usize) -> Rows<'a> {
+        Rows {
+            data: &self.data[first * self.stride..],
+            ..self
+        }
+    }
+
     /// Panics unless `rows` rows of `columns` lie within the block.
     #[inline(always)]
     pub fn check(&self, rows: usize, columns: usize) {

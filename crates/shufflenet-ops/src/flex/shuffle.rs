@@ -1,42 +1,68 @@
-//! The channel shuffle by two groups, row by row, and its inverse.
+//! The channel shuffle by two groups, of two sides of `half` channels each, in registers; and the way
+//! back. It deals out one channel of each in turn:
+//!
+//! ```text
+//! out[2 c] = first[c],    out[2 c + 1] = second[c],
+//! ```
+//!
+//! so that a vector of each side makes two vectors of the output: what a side ends on (batch norm,
+//! ReLU, a residual) is computed on the way, and nothing is written twice. The way back takes the
+//! gradient apart, through the ReLU, and adds up batch norm's two sums while it holds it.
 
 use super::rows::Rows;
 use super::simd::{Kernel, Simd};
 
-/// A row's two halves, dealt out in turn.
-pub(crate) struct Interleave<'a> {
-    pub rows: usize,
-    pub half: usize,
+/// Rows taken together, so that what belongs to a column is loaded once for all of them.
+const GROUP: usize = 16;
+
+/// Where one side's values come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
     pub x: Rows<'a>,
-    pub out: &'a mut [f32],
-    pub out_stride: usize,
+    /// Scale and shift, whole vectors, where the side ends on batch norm and ReLU.
+    pub norm: Option<[&'a [f32]; 2]>,
+    /// Added after the ReLU.
+    pub residual: Option<Rows<'a>>,
 }
 
-impl Kernel for Interleave<'_> {
+/// `out = shuffle(first ++ second)`, rows of `2 half` values.
+pub(crate) struct Shuffle<'a> {
+    pub rows: usize,
+    pub half: usize,
+    pub sides: [Source<'a>; 2],
+    pub out: &'a mut [f32],
+}
+
+impl Kernel for Shuffle<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
-            rows,
-            half,
-            out_stride,
-            ..
+            rows, half, sides, ..
         } = self;
-        self.x.check(rows, 2 * half);
-        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + 2 * half);
-        for row in 0..rows {
+        let padded = half.next_multiple_of(S::LANES);
+        for side in &sides {
+            side.x.check(rows, half);
+            let norm = side.norm.iter().flatten();
+            assert!(norm.into_iter().all(|vector| vector.len() >= padded));
+            side.residual.iter().for_each(|x| x.check(rows, half));
+        }
+        assert!(self.out.len() >= rows * 2 * half);
+        for first in (0..rows).step_by(GROUP) {
             for column in (0..half).step_by(S::LANES) {
                 let n = half - column;
-                // SAFETY: both halves of the row, and both vectors of the result, within what was
-                // asserted; the last of each is cut to what is left.
+                // SAFETY: rows and columns within what was asserted; the last vectors are cut to
+                // what is left.
                 unsafe {
-                    let x = self.x.data.as_ptr().add(row * self.x.stride + column);
-                    let first = s.load_first(x, n);
-                    let second = s.load_first(x.add(half), n);
-                    let (low, high) = s.interleave(first, second);
-                    let out = self.out.as_mut_ptr().add(row * out_stride + 2 * column);
-                    s.store_first(out, 2 * n, low);
-                    if 2 * n > S::LANES {
-                        s.store_first(out.add(S::LANES), 2 * n - S::LANES, high);
+                    let norms = sides.map(|side| side.vectors(s, column));
+                    for row in first..rows.min(first + GROUP) {
+                        let a = sides[0].value(s, [row, column], n, norms[0]);
+                        let b = sides[1].value(s, [row, column], n, norms[1]);
+                        let (low, high) = s.interleave(a, b);
+                        let out = self.out.as_mut_ptr().add(2 * (row * half + column));
+                        s.store_first(out, 2 * n, low);
+                        if 2 * n > S::LANES {
+                            s.store_first(out.add(S::LANES), 2 * n - S::LANES, high);
+                        }
                     }
                 }
             }
@@ -44,42 +70,231 @@ impl Kernel for Interleave<'_> {
     }
 }
 
-/// The inverse of [`Interleave`]: every second channel, then the others.
-pub(crate) struct Deinterleave<'a> {
-    pub rows: usize,
-    pub half: usize,
-    pub x: Rows<'a>,
-    pub out: &'a mut [f32],
-    pub out_stride: usize,
+impl<'a> Source<'a> {
+    /// Rows as they are.
+    pub fn plain(x: Rows<'a>) -> Self {
+        Self {
+            x,
+            norm: None,
+            residual: None,
+        }
+    }
+
+    /// Scale and shift of the columns from `column` on.
+    ///
+    /// # Safety
+    /// Both have a whole vector there.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd>(&self, s: S, column: usize) -> [S::Vector; 2] {
+        match self.norm {
+            // SAFETY: the caller's promise.
+            Some(norm) => norm.map(|vector| unsafe { s.load(vector.as_ptr().add(column)) }),
+            None => [s.splat(0.0); 2],
+        }
+    }
+
+    /// The first `n` values from `column` on.
+    ///
+    /// # Safety
+    /// They lie within what the side reads.
+    #[inline(always)]
+    unsafe fn value<S: Simd>(
+        &self,
+        s: S,
+        at: [usize; 2],
+        n: usize,
+        [scale, shift]: [S::Vector; 2],
+    ) -> S::Vector {
+        // SAFETY: the caller's promise.
+        let x = unsafe { self.x.vector(s, at, n) };
+        if self.norm.is_none() {
+            return x;
+        }
+        let z = s.max(s.mul_add(x, scale, shift), s.splat(0.0));
+        match self.residual {
+            // SAFETY: the caller's promise.
+            Some(residual) => s.add(z, unsafe { residual.vector(s, at, n) }),
+            None => z,
+        }
+    }
 }
 
-impl Kernel for Deinterleave<'_> {
+impl Rows<'_> {
+    /// The first `n` values of a row from a column on.
+    ///
+    /// # Safety
+    /// They lie within the block.
+    #[inline(always)]
+    unsafe fn vector<S: Simd>(&self, s: S, [row, column]: [usize; 2], n: usize) -> S::Vector {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_first(self.data.as_ptr().add(row * self.stride + column), n) }
+    }
+}
+
+/// Where one side's gradient goes.
+pub(crate) struct Sink<'a> {
+    /// The column of `dx` that takes it as it is.
+    pub passed: Option<usize>,
+    /// The branch that takes it through its last ReLU.
+    pub branch: Option<BranchSink<'a>>,
+}
+
+/// A branch's last batch norm, whose gradient goes to the rows of `g`, `half` values each.
+///
+/// `sum g` and `sum g (y - mean)` over the rows are added to `sums`. All vectors are whole.
+pub(crate) struct BranchSink<'a> {
+    pub y: Rows<'a>,
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub mean: &'a [f32],
+    pub g: &'a mut [f32],
+    pub sums: [&'a mut [f32]; 2],
+}
+
+/// The sides' gradients from the gradient of [`Shuffle`]'s output, `dout`.
+pub(crate) struct Unshuffle<'a> {
+    pub rows: usize,
+    pub half: usize,
+    pub dout: Rows<'a>,
+    pub sides: [Sink<'a>; 2],
+    pub dx: &'a mut [f32],
+    pub dx_stride: usize,
+}
+
+impl Kernel for Unshuffle<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
             rows,
             half,
-            out_stride,
+            dx_stride,
+            mut sides,
             ..
         } = self;
-        self.x.check(rows, 2 * half);
-        assert!(rows == 0 || self.out.len() >= (rows - 1) * out_stride + 2 * half);
-        for row in 0..rows {
+        self.dout.check(rows, 2 * half);
+        for side in &sides {
+            side.check::<S>(rows, half);
+            let reach = |column| (rows - 1) * dx_stride + column + half;
+            assert!(rows == 0 || side.passed.is_none_or(|to| self.dx.len() >= reach(to)));
+        }
+        for first in (0..rows).step_by(GROUP) {
             for column in (0..half).step_by(S::LANES) {
                 let n = half - column;
-                // SAFETY: as in `Interleave`.
+                // SAFETY: rows and columns within what was asserted; the last vectors are cut to
+                // what is left.
                 unsafe {
-                    let x = self.x.data.as_ptr().add(row * self.x.stride + 2 * column);
-                    let low = s.load_first(x, 2 * n);
-                    let high = match 2 * n > S::LANES {
-                        true => s.load_first(x.add(S::LANES), 2 * n - S::LANES),
-                        false => s.splat(0.0),
-                    };
-                    let (first, second) = s.deinterleave(low, high);
-                    let out = self.out.as_mut_ptr().add(row * out_stride + column);
-                    s.store_first(out, n, first);
-                    s.store_first(out.add(half), n, second);
+                    let mut lanes = [
+                        Lanes::load(s, &sides[0], column),
+                        Lanes::load(s, &sides[1], column),
+                    ];
+                    for row in first..rows.min(first + GROUP) {
+                        let low = self.dout.vector(s, [row, 2 * column], 2 * n);
+                        let high = match 2 * n > S::LANES {
+                            true => {
+                                let at = [row, 2 * column + S::LANES];
+                                self.dout.vector(s, at, 2 * n - S::LANES)
+                            }
+                            false => s.splat(0.0),
+                        };
+                        let (a, b) = s.deinterleave(low, high);
+                        let dx = self.dx.as_mut_ptr().wrapping_add(row * dx_stride + column);
+                        sides[0].take(s, [row, column, half], n, a, dx, &mut lanes[0]);
+                        sides[1].take(s, [row, column, half], n, b, dx, &mut lanes[1]);
+                    }
+                    lanes[0].store(s, &mut sides[0], column);
+                    lanes[1].store(s, &mut sides[1], column);
                 }
+            }
+        }
+    }
+}
+
+/// A branch's vectors at one column.
+struct Lanes<V> {
+    scale: V,
+    shift: V,
+    mean: V,
+    sums: [V; 2],
+}
+
+impl<V: Copy> Lanes<V> {
+    /// # Safety
+    /// The side has a whole vector at `column`.
+    #[inline(always)]
+    unsafe fn load<S: Simd<Vector = V>>(s: S, side: &Sink, column: usize) -> Self {
+        let Some(branch) = &side.branch else {
+            let zero = s.splat(0.0);
+            return Self {
+                scale: zero,
+                shift: zero,
+                mean: zero,
+                sums: [zero; 2],
+            };
+        };
+        // SAFETY: the caller's promise.
+        let vector = |values: &[f32]| unsafe { s.load(values.as_ptr().add(column)) };
+        Self {
+            scale: vector(branch.scale),
+            shift: vector(branch.shift),
+            mean: vector(branch.mean),
+            sums: [vector(branch.sums[0]), vector(branch.sums[1])],
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::load`].
+    #[inline(always)]
+    unsafe fn store<S: Simd<Vector = V>>(&self, s: S, side: &mut Sink, column: usize) {
+        let Some(branch) = &mut side.branch else {
+            return;
+        };
+        for (sums, sum) in branch.sums.iter_mut().zip(self.sums) {
+            // SAFETY: the caller's promise.
+            unsafe { s.store(sums.as_mut_ptr().add(column), sum) };
+        }
+    }
+}
+
+impl Sink<'_> {
+    #[inline(always)]
+    fn check<S: Simd>(&self, rows: usize, half: usize) {
+        let Some(branch) = &self.branch else {
+            return;
+        };
+        let padded = half.next_multiple_of(S::LANES);
+        branch.y.check(rows, half);
+        let vectors = [branch.scale, branch.shift, branch.mean];
+        assert!(vectors.iter().all(|vector| vector.len() >= padded));
+        assert!(branch.sums.iter().all(|sums| sums.len() >= padded));
+        assert!(branch.g.len() >= rows * half);
+    }
+
+    /// Takes the first `n` values of a row's gradient; `dx` is the row's, at the same column.
+    ///
+    /// # Safety
+    /// They lie within what was checked.
+    #[inline(always)]
+    unsafe fn take<S: Simd>(
+        &mut self,
+        s: S,
+        [row, column, half]: [usize; 3],
+        n: usize,
+        g: S::Vector,
+        dx: *mut f32,
+        lanes: &mut Lanes<S::Vector>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(to) = self.passed {
+                s.store_first(dx.add(to), n, g);
+            }
+            if let Some(branch) = &mut self.branch {
+                let y = branch.y.vector(s, [row, column], n);
+                let g = s.where_positive(s.mul_add(y, lanes.scale, lanes.shift), g);
+                s.store_first(branch.g.as_mut_ptr().add(row * half + column), n, g);
+                let [plain, weighted] = lanes.sums;
+                let weighted = s.mul_add(g, s.sub(y, lanes.mean), weighted);
+                lanes.sums = [s.add(plain, g), weighted];
             }
         }
     }

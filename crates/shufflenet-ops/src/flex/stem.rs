@@ -8,8 +8,6 @@
 //! colours it is cheaper to write out than a convolution without it is to compute. Kept for the
 //! backward: `y`, and where each maximum was. Images need no gradient, and get none.
 
-use rayon::prelude::*;
-
 use super::geometry::Geometry;
 use super::map::{Fill, FillMap, MapShape};
 use super::matmul::Matmul;
@@ -21,6 +19,7 @@ use super::rows::{NormGradient, NormRelu, ReluGradient, Rows};
 use super::simd::Isa;
 use super::weights::{self, ConvNorm};
 use super::windows::Windows;
+use crate::team;
 
 /// The stem of one network on one batch.
 #[derive(Clone, Copy)]
@@ -59,26 +58,23 @@ impl Stem<'_> {
         let image_in = at.pixels_out() * columns;
         let Some(padding) = self.pool else {
             let mut out = Buffer::any(y.len());
-            out.par_chunks_mut(at.part * image_in)
-                .enumerate()
-                .with_max_len(1)
-                .for_each(|(part, out)| {
-                    let y = Rows {
-                        data: &y[part * at.part * image_in..],
-                        stride: columns,
-                    };
-                    let (rows, scale, shift) = (out.len() / columns, &norm.scale, &norm.shift);
-                    isa.run(NormRelu {
-                        rows,
-                        columns,
-                        y,
-                        scale,
-                        shift,
-                        residual: None,
-                        out,
-                        out_stride: columns,
-                    });
+            team::map(out.chunks_mut(at.part * image_in), |part, out| {
+                let y = Rows {
+                    data: &y[part * at.part * image_in..],
+                    stride: columns,
+                };
+                let (rows, scale, shift) = (out.len() / columns, &norm.scale, &norm.shift);
+                isa.run(NormRelu {
+                    rows,
+                    columns,
+                    y,
+                    scale,
+                    shift,
+                    residual: None,
+                    out,
+                    out_stride: columns,
                 });
+            });
             return (
                 out,
                 Saved {
@@ -93,42 +89,39 @@ impl Stem<'_> {
         let mut out = Buffer::any(at.images * image_out);
         let mut places = Buffer::any(out.len());
         let parts = out
-            .par_chunks_mut(at.part * image_out)
-            .zip(places.par_chunks_mut(at.part * image_out));
-        parts
-            .enumerate()
-            .with_max_len(1)
-            .for_each(|(part, (out, places))| {
-                let mut map = Buffer::any(shape.len());
-                shape.clear_border(&mut map);
-                let images = out
-                    .chunks_exact_mut(image_out)
-                    .zip(places.chunks_exact_mut(image_out));
-                for (i, (out, places)) in images.enumerate() {
-                    let y = Rows {
-                        data: &y[(part * at.part + i) * image_in..],
-                        stride: columns,
-                    };
-                    let fill = Fill::NormRelu {
-                        scale: &norm.scale,
-                        shift: &norm.shift,
-                    };
-                    isa.run(FillMap {
-                        shape,
-                        columns,
-                        y,
-                        fill,
-                        map: &mut map,
-                    });
-                    isa.run(MaxPool {
-                        shape,
-                        columns,
-                        map: &map,
-                        out,
-                        places,
-                    });
-                }
-            });
+            .chunks_mut(at.part * image_out)
+            .zip(places.chunks_mut(at.part * image_out));
+        team::map(parts, |part, (out, places)| {
+            let mut map = Buffer::any(shape.len());
+            shape.clear_border(&mut map);
+            let images = out
+                .chunks_exact_mut(image_out)
+                .zip(places.chunks_exact_mut(image_out));
+            for (i, (out, places)) in images.enumerate() {
+                let y = Rows {
+                    data: &y[(part * at.part + i) * image_in..],
+                    stride: columns,
+                };
+                let fill = Fill::NormRelu {
+                    scale: &norm.scale,
+                    shift: &norm.shift,
+                };
+                isa.run(FillMap {
+                    shape,
+                    columns,
+                    y,
+                    fill,
+                    map: &mut map,
+                });
+                isa.run(MaxPool {
+                    shape,
+                    columns,
+                    map: &map,
+                    out,
+                    places,
+                });
+            }
+        });
         (
             out,
             Saved {
@@ -177,44 +170,40 @@ impl Stem<'_> {
         let [a, b, c] = &norm.factors;
         let (inner, padded) = (9 * self.channels, isa.padded(columns));
         let parts = at.images.div_ceil(at.part);
-        let products: Vec<Buffer> = (0..parts)
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|part| {
-                let mut product = Buffer::zeros(inner * padded);
-                let mut dy = Buffer::any(self.block_pixels() * padded);
-                self.windows(images, part, |first, rows, windows| {
-                    let from = first * columns;
-                    let rows_of = |data| Rows {
-                        data,
-                        stride: columns,
-                    };
-                    isa.run(NormGradient {
-                        rows,
-                        columns,
-                        g: rows_of(&g[from..]),
-                        y: rows_of(&saved.normed.y[from..]),
-                        mean: &saved.normed.norm.mean,
-                        factors: [a, b, c],
-                        out: &mut dy,
-                        out_stride: padded,
-                    });
-                    isa.run(Matmul {
-                        rows: inner,
-                        inner: rows,
-                        columns,
-                        left: windows,
-                        left_strides: [1, inner],
-                        right: &dy,
-                        right_row: padded,
-                        out: &mut product,
-                        out_row: padded,
-                        accumulate: true,
-                    });
+        let products: Vec<Buffer> = team::map(0..parts, |_, part| {
+            let mut product = Buffer::zeros(inner * padded);
+            let mut dy = Buffer::any(self.block_pixels() * padded);
+            self.windows(images, part, |first, rows, windows| {
+                let from = first * columns;
+                let rows_of = |data| Rows {
+                    data,
+                    stride: columns,
+                };
+                isa.run(NormGradient {
+                    rows,
+                    columns,
+                    g: rows_of(&g[from..]),
+                    y: rows_of(&saved.normed.y[from..]),
+                    mean: &saved.normed.norm.mean,
+                    factors: [a, b, c],
+                    out: &mut dy,
+                    out_stride: padded,
                 });
-                product
-            })
-            .collect();
+                isa.run(Matmul {
+                    rows: inner,
+                    inner: rows,
+                    columns,
+                    left: windows,
+                    left_strides: [1, inner],
+                    right: &dy,
+                    right_row: padded,
+                    out: &mut product,
+                    out_row: padded,
+                    accumulate: true,
+                });
+            });
+            product
+        });
         let weight = self.weight_by_channel(&weights::summed(&products, inner, columns, None));
         ConvNormGradient {
             weight,
@@ -229,39 +218,34 @@ impl Stem<'_> {
         let weight = weights::transposed(isa, &self.weight_by_window(), inner, None);
         let image = at.pixels_out() * columns;
         let mut y = Buffer::any(at.images * image);
-        let moments: Vec<Moments> = y
-            .par_chunks_mut(at.part * image)
-            .enumerate()
-            .with_max_len(1)
-            .map(|(part, y)| {
-                let mut moments = Moments::new(isa, columns);
-                let begin = part * at.part * at.pixels_out();
-                self.windows(images, part, |first, rows, windows| {
-                    let out = &mut y[(first - begin) * columns..][..rows * columns];
-                    isa.run(Matmul {
-                        rows,
-                        inner,
-                        columns,
-                        left: windows,
-                        left_strides: [inner, 1],
-                        right: &weight,
-                        right_row: isa.padded(columns),
-                        out,
-                        out_row: columns,
-                        accumulate: false,
-                    });
-                    moments.add(
-                        isa,
-                        rows,
-                        Rows {
-                            data: out,
-                            stride: columns,
-                        },
-                    );
+        let moments: Vec<Moments> = team::map(y.chunks_mut(at.part * image), |part, y| {
+            let mut moments = Moments::new(isa, columns);
+            let begin = part * at.part * at.pixels_out();
+            self.windows(images, part, |first, rows, windows| {
+                let out = &mut y[(first - begin) * columns..][..rows * columns];
+                isa.run(Matmul {
+                    rows,
+                    inner,
+                    columns,
+                    left: windows,
+                    left_strides: [inner, 1],
+                    right: &weight,
+                    right_row: isa.padded(columns),
+                    out,
+                    out_row: columns,
+                    accumulate: false,
                 });
-                moments
-            })
-            .collect();
+                moments.add(
+                    isa,
+                    rows,
+                    Rows {
+                        data: out,
+                        stride: columns,
+                    },
+                );
+            });
+            moments
+        });
         let norm = Norm::of_batch(isa, &moments, self.conv, epsilon);
         Normed { y, norm }
     }
@@ -275,84 +259,79 @@ impl Stem<'_> {
         let [height, width] = self.output();
         let image_out = height * width * columns;
         let mut g = Buffer::any(y.len());
-        let moments: Vec<GradientMoments> = g
-            .par_chunks_mut(at.part * image)
-            .enumerate()
-            .with_max_len(1)
-            .map(|(part, g)| {
-                let mut moments = GradientMoments::new(isa, columns);
-                let pooling = self
-                    .pool
-                    .map(|padding| self.pool_map(padding))
-                    .zip(saved.places.as_ref());
-                let mut map = Buffer::any(pooling.map_or(0, |(shape, _)| shape.len()));
-                for (i, g) in g.chunks_exact_mut(image).enumerate() {
-                    let number = part * at.part + i;
-                    let y = Rows {
-                        data: &y[number * image..],
-                        stride: columns,
-                    };
-                    let dout = &dout[number * image_out..][..image_out];
-                    let (scale, shift, out_stride) = (&norm.scale, &norm.shift, columns);
-                    let relu = |rows, g, y, out| {
-                        isa.run(ReluGradient {
-                            rows,
-                            columns,
-                            g,
-                            y,
-                            scale,
-                            shift,
-                            out,
-                            out_stride,
-                        });
-                    };
-                    match pooling {
-                        None => relu(
-                            at.pixels_out(),
-                            Rows {
-                                data: dout,
-                                stride: columns,
-                            },
-                            y,
-                            &mut *g,
-                        ),
-                        Some((shape, places)) => {
-                            let places = &places[number * image_out..][..image_out];
-                            map.fill(0.0);
-                            isa.run(MaxPoolGradient {
-                                shape,
-                                columns,
-                                dout,
-                                places,
-                                map: &mut map,
-                            });
-                            for (line, g) in g.chunks_exact_mut(shape.width * columns).enumerate() {
-                                let from = Rows {
-                                    data: &map[shape.at(line, 0)..],
-                                    stride: shape.channels,
-                                };
-                                let y = Rows {
-                                    data: &y.data[line * shape.width * columns..],
-                                    stride: columns,
-                                };
-                                relu(shape.width, from, y, g);
-                            }
-                        }
-                    }
-                    moments.add(
-                        isa,
+        let moments: Vec<GradientMoments> = team::map(g.chunks_mut(at.part * image), |part, g| {
+            let mut moments = GradientMoments::new(isa, columns);
+            let pooling = self
+                .pool
+                .map(|padding| self.pool_map(padding))
+                .zip(saved.places.as_ref());
+            let mut map = Buffer::any(pooling.map_or(0, |(shape, _)| shape.len()));
+            for (i, g) in g.chunks_exact_mut(image).enumerate() {
+                let number = part * at.part + i;
+                let y = Rows {
+                    data: &y[number * image..],
+                    stride: columns,
+                };
+                let dout = &dout[number * image_out..][..image_out];
+                let (scale, shift, out_stride) = (&norm.scale, &norm.shift, columns);
+                let relu = |rows, g, y, out| {
+                    isa.run(ReluGradient {
+                        rows,
+                        columns,
+                        g,
+                        y,
+                        scale,
+                        shift,
+                        out,
+                        out_stride,
+                    });
+                };
+                match pooling {
+                    None => relu(
                         at.pixels_out(),
                         Rows {
-                            data: g,
+                            data: dout,
                             stride: columns,
                         },
                         y,
-                        norm,
-                    );
+                        &mut *g,
+                    ),
+                    Some((shape, places)) => {
+                        let places = &places[number * image_out..][..image_out];
+                        map.fill(0.0);
+                        isa.run(MaxPoolGradient {
+                            shape,
+                            columns,
+                            dout,
+                            places,
+                            map: &mut map,
+                        });
+                        for (line, g) in g.chunks_exact_mut(shape.width * columns).enumerate() {
+                            let from = Rows {
+                                data: &map[shape.at(line, 0)..],
+                                stride: shape.channels,
+                            };
+                            let y = Rows {
+                                data: &y.data[line * shape.width * columns..],
+                                stride: columns,
+                            };
+                            relu(shape.width, from, y, g);
+                        }
+                    }
                 }
-                moments
-            })
-            .collect();
+                moments.add(
+                    isa,
+                    at.pixels_out(),
+                    Rows {
+                        data: g,
+                        stride: columns,
+                    },
+                    y,
+                    norm,
+                );
+            }
+            moments
+        });
         (g, GradientMoments::merge(&moments))
     }
 

@@ -11,6 +11,7 @@ use super::join::{self, Side};
 use super::pointwise::InputGradientOf;
 use super::pool::Buffer;
 use super::rows::Rows;
+use super::separate;
 
 /// Which unit, with its weights.
 pub(crate) enum Unit<'a> {
@@ -129,7 +130,7 @@ impl Unit<'_> {
         } else {
             (&mut [][..], 1)
         };
-        let [first, second] = join::backward(at, sides, dout, into, stride);
+        let [first, second] = separate::backward(at, sides, dout, into, stride);
         let gradients = match self {
             Self::Basic {
                 left,

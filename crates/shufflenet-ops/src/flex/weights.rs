@@ -1,9 +1,8 @@
 //! Weights as the kernels read them, packed anew at each step: they are small, and change each time.
 
-use rayon::prelude::*;
-
 use super::pool::Buffer;
 use super::simd::Isa;
+use crate::team;
 
 /// One convolution with the batch norm after it, as Burn holds them.
 #[derive(Clone, Copy)]
@@ -27,8 +26,13 @@ impl ConvNorm<'_> {
     }
 }
 
-/// Values that one thread packs faster than two.
-const MOST_SERIAL: usize = 16_384;
+/// Values worth a thread's turn.
+const WORTH_SHARING: usize = 4096;
+
+/// Rows of so many values that a thread takes at once.
+fn rows_at_once(row: usize) -> usize {
+    WORTH_SHARING.div_ceil(row)
+}
 
 /// `[n][k]` to `[k][n]`, the rows padded to whole vectors; row `k` times `scale[k]`, where given.
 /// The right side of a forward product.
@@ -36,22 +40,19 @@ pub(crate) fn transposed(isa: Isa, weight: &[f32], k: usize, scale: Option<&[f32
     let n = weight.len() / k;
     let row = isa.padded(n);
     let mut packed = Buffer::any(k * row);
-    let fill = |(i, packed): (usize, &mut [f32])| {
-        let factor = scale.map_or(1.0, |scale| scale[i]);
-        let column = weight[i..].iter().step_by(k);
-        packed
-            .iter_mut()
-            .zip(column)
-            .for_each(|(packed, w)| *packed = factor * w);
-        packed[n..].fill(0.0);
-    };
-    // Rows a thread takes at once: fewer would not be worth waking it.
-    let rows = (MOST_SERIAL / row).max(1);
-    packed
-        .par_chunks_exact_mut(row)
-        .enumerate()
-        .with_min_len(rows)
-        .for_each(fill);
+    let rows = rows_at_once(row);
+    team::map(packed.chunks_mut(rows * row), |block, packed| {
+        for (i, packed) in packed.chunks_exact_mut(row).enumerate() {
+            let i = block * rows + i;
+            let factor = scale.map_or(1.0, |scale| scale[i]);
+            let column = weight[i..].iter().step_by(k);
+            packed
+                .iter_mut()
+                .zip(column)
+                .for_each(|(packed, w)| *packed = factor * w);
+            packed[n..].fill(0.0);
+        }
+    });
     packed
 }
 
@@ -79,19 +80,26 @@ pub(crate) fn summed(parts: &[Buffer], k: usize, n: usize, scale: Option<&[f32]>
     };
     let row = first.len() / k;
     let mut total = Buffer::any(first.len());
-    total.copy_from_slice(first);
-    for part in rest {
-        total
-            .iter_mut()
-            .zip(part.iter())
-            .for_each(|(total, x)| *total += x);
-    }
-    let mut sum = Buffer::any(n * k);
-    for (i, total) in total.chunks_exact(row).enumerate() {
-        let factor = scale.map_or(1.0, |scale| scale[i]);
-        for (j, x) in total[..n].iter().enumerate() {
-            sum[j * k + i] = factor * x;
+    team::map(total.chunks_mut(WORTH_SHARING), |block, total| {
+        let here = block * WORTH_SHARING..block * WORTH_SHARING + total.len();
+        total.copy_from_slice(&first[here.clone()]);
+        for part in rest {
+            let terms = total.iter_mut().zip(&part[here.clone()]);
+            terms.for_each(|(total, x)| *total += x);
         }
-    }
+    });
+    let mut sum = Buffer::any(n * k);
+    let rows = rows_at_once(k);
+    team::map(sum.chunks_mut(rows * k), |block, sum| {
+        for (j, sum) in sum.chunks_exact_mut(k).enumerate() {
+            let column = total[block * rows + j..].iter().step_by(row);
+            sum.iter_mut().zip(column).for_each(|(sum, x)| *sum = *x);
+            if let Some(scale) = scale {
+                sum.iter_mut()
+                    .zip(scale)
+                    .for_each(|(sum, scale)| *sum *= scale);
+            }
+        }
+    });
     sum
 }

@@ -152,7 +152,6 @@ impl Chain {
     /// # Panics
     /// Where `images` is not as long as `size` says, or too small for the stem.
     pub fn run(&self, images: &[f32], size: [usize; 3]) -> Vec<f32> {
-        // On a thread of the pool: each pass would wake it up and wait for it from any other.
-        rayon::scope(|_| run::batch(self, images, size))
+        run::batch(self, images, size)
     }
 }

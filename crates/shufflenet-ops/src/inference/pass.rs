@@ -5,13 +5,12 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::product::Place;
 use super::units::{Band, Basic, Downsample};
 use crate::flex::map::MapShape;
 use crate::flex::pool::Buffer;
 use crate::flex::simd::Isa;
+use crate::team;
 
 /// Some images' maps.
 #[derive(Clone, Copy)]
@@ -119,23 +118,22 @@ pub(super) fn pass(
     let rows = cut(rows, bands, |pixel| pixel * row);
     let right = cut(right, bands, |pixel| places[0].at(pixel));
     let left = cut(left, bands, |pixel| places[1].at(pixel));
-    (bands.to_vec(), rows, right, left)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(
-            |(pixels, (_, rows), (right_start, right), (left_start, left))| {
-                let mut band = Band { pixels, rows, row };
-                work(&mut band);
-                match next {
-                    Next::Basic(unit) => unit.enter(isa, &band, places[0], right_start, right),
-                    Next::Downsample(unit) => {
-                        unit.enter_right(isa, &band, places[0], right_start, right);
-                        unit.enter_left(&band, places[1], left_start, left);
-                    }
-                    Next::End => {}
-                }
-            },
-        );
+    let rows = bands.iter().zip(rows);
+    let maps = right.into_iter().zip(left);
+    team::map(rows.zip(maps), |_, ((pixels, (_, rows)), maps)| {
+        let ((right_start, right), (left_start, left)) = maps;
+        let pixels = pixels.clone();
+        let mut band = Band { pixels, rows, row };
+        work(&mut band);
+        match next {
+            Next::Basic(unit) => unit.enter(isa, &band, places[0], right_start, right),
+            Next::Downsample(unit) => {
+                unit.enter_right(isa, &band, places[0], right_start, right);
+                unit.enter_left(&band, places[1], left_start, left);
+            }
+            Next::End => {}
+        }
+    });
     next_maps
 }
 

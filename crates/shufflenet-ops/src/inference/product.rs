@@ -10,14 +10,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::pass::cut;
 use super::weights::Folded;
 use crate::flex::matmul::{panel, sized_tile};
 use crate::flex::pool::Buffer;
 use crate::flex::simd::{Isa, Kernel, Simd};
 use crate::flex::weights;
+use crate::team;
 
 /// Packed weights with the places of the terms that they meet.
 pub(super) struct Weights {
@@ -111,10 +110,9 @@ impl Weights {
             .map(|start| start..(start + share).min(self.panels.len()))
             .collect();
         let pieces = cut(out, &panels, |panel| self.panels[panel].first * self.lanes);
-        (panels, pieces)
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|(panels, (_, out))| work(panels, out));
+        team::map(panels.into_iter().zip(pieces), |_, (panels, (_, out))| {
+            work(panels, out);
+        });
     }
 }
 

@@ -1,11 +1,10 @@
 //! The run of a chain: stem, units, head, classifier.
 
-use rayon::prelude::*;
-
 use super::pass::{Maps, Next, Site, pass};
 use super::product::{Place, Product};
 use super::{Chain, Stage};
 use crate::flex::pool::Buffer;
+use crate::team;
 
 /// Images that a thread takes through all layers together: late layers have few pixels and large
 /// weights, which serve all of them while they are in the cache.
@@ -21,7 +20,7 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
     assert!(image > 0, "images have pixels");
     assert_eq!(images.len(), count * image, "values of {count} images");
     let mut logits = vec![0.0; count * classes];
-    let threads = rayon::current_num_threads();
+    let threads = team::threads();
     if count < threads {
         for (images, logits) in images
             .chunks_exact(image)
@@ -32,11 +31,12 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
         return logits;
     }
     let size = count.div_ceil(threads).min(GROUP);
-    images
-        .par_chunks(size * image)
-        .zip(logits.par_chunks_mut(size * classes))
-        .with_max_len(1)
-        .for_each(|(images, logits)| group(chain, images, [height, width], 1, logits));
+    let groups = images
+        .chunks(size * image)
+        .zip(logits.chunks_mut(size * classes));
+    team::map(groups, |_, (images, logits)| {
+        group(chain, images, [height, width], 1, logits);
+    });
     logits
 }
 

@@ -4,8 +4,6 @@
 //! has its terms at the same distances from the window's corner wherever the window is: the
 //! convolution is a product whose rows overlap.
 
-use rayon::prelude::*;
-
 use super::Parts;
 use super::pass::Site;
 use super::product::{Place, Product, Weights};
@@ -13,6 +11,7 @@ use super::units::Band;
 use crate::flex::pool::Buffer;
 use crate::flex::pooling::pooled;
 use crate::flex::simd::{Isa, Kernel, Simd};
+use crate::team;
 
 pub(super) struct Stem {
     channels: usize,
@@ -90,19 +89,21 @@ impl Stem {
         let plane = (height + 2) * line;
         let lines = images.len() / (height * width) * (height + 2);
         let mut values = Buffer::any(lines * line);
-        values
-            .par_chunks_exact_mut(line)
-            .enumerate()
-            .with_min_len(lines.div_ceil(bands).max(1))
-            .for_each(|(i, to)| match (i / (height + 2), i % (height + 2)) {
-                (plane, y) if (1..=height).contains(&y) => {
-                    let from = &images[(plane * height + y - 1) * width..][..width];
-                    to[0] = 0.0;
-                    to[1..=width].copy_from_slice(from);
-                    to[width + 1] = 0.0;
+        let share = lines.div_ceil(bands).max(1);
+        team::map(values.chunks_mut(share * line), |band, to| {
+            for (i, to) in to.chunks_exact_mut(line).enumerate() {
+                let i = band * share + i;
+                match (i / (height + 2), i % (height + 2)) {
+                    (plane, y) if (1..=height).contains(&y) => {
+                        let from = &images[(plane * height + y - 1) * width..][..width];
+                        to[0] = 0.0;
+                        to[1..=width].copy_from_slice(from);
+                        to[width + 1] = 0.0;
+                    }
+                    _ => to.fill(0.0),
                 }
-                _ => to.fill(0.0),
-            });
+            }
+        });
         let window =
             |channel: usize| (0..9).map(move |t| (channel * plane + t / 3 * line + t % 3) as u32);
         Bordered {

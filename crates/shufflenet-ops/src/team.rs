@@ -1,0 +1,288 @@
+//! Loops shared out between threads that stay awake.
+//!
+//! An operation is a row of parallel loops of ten to a thousand microseconds, with short serial parts
+//! between them. A pool whose idle threads go to sleep spends tens of microseconds on waking them up
+//! for each: a tenth of a training step of the smallest network. Here threads look for the next loop
+//! for a while before they sleep, and a loop hands out its items in the order of the threads' turns:
+//! each thread has a range of its own first, the same one in every loop over a batch, whose data its
+//! cache may still hold; who is done takes from the others'.
+//!
+//! Loops have as many threads as rayon's pool, which this has nothing else to do with: whoever sets
+//! the one (`--threads` does) sets the other. Results come in the order of the items, so nothing
+//! depends on who computed what.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Threads of a loop, the calling one among them.
+pub(crate) fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// `work(i, item)` for each item `i`, in parallel; what it gave, in the order of the items.
+pub(crate) fn map<I: Send, T: Send>(
+    items: impl IntoIterator<Item = I>,
+    work: impl Fn(usize, I) -> T + Sync,
+) -> Vec<T> {
+    let mut items = items.into_iter().enumerate();
+    if threads() == 1 {
+        return items.map(|(i, item)| work(i, item)).collect();
+    }
+    let slots: Vec<_> = items
+        .by_ref()
+        .map(|(_, item)| Mutex::new(Slot::Waiting(item)))
+        .collect();
+    share_out(slots.len(), &|i| {
+        let mut slot = lock(&slots[i]);
+        if let Slot::Waiting(item) = std::mem::replace(&mut *slot, Slot::Taken) {
+            *slot = Slot::Done(work(i, item));
+        }
+    });
+    let results = slots.into_iter().map(|slot| {
+        let slot = slot.into_inner();
+        slot.unwrap_or_else(PoisonError::into_inner)
+    });
+    let done = |slot| match slot {
+        Slot::Done(result) => Some(result),
+        Slot::Waiting(_) | Slot::Taken => None,
+    };
+    results.filter_map(done).collect()
+}
+
+enum Slot<I, T> {
+    Waiting(I),
+    Taken,
+    Done(T),
+}
+
+/// `item(i)` for each `i` below `items`.
+fn share_out(items: usize, item: &(dyn Fn(usize) + Sync)) {
+    let threads = threads().min(items);
+    if threads <= 1 {
+        return (0..items).for_each(item);
+    }
+    let start = |thread: usize| thread * items / threads;
+    let next: Vec<_> = (0..threads).map(|i| AtomicUsize::new(start(i))).collect();
+    let take_from = |range: usize| {
+        loop {
+            let i = next[range].fetch_add(1, Ordering::Relaxed);
+            if i >= start(range + 1) {
+                return;
+            }
+            item(i);
+        }
+    };
+    let ranges = |thread: usize| (thread..threads).chain(0..thread);
+    TEAM.run(threads, &|thread| ranges(thread).for_each(take_from));
+}
+
+static TEAM: Team = Team {
+    helpers: Mutex::new(0),
+    job: Mutex::new(None),
+    number: AtomicUsize::new(0),
+    at_work: AtomicUsize::new(0),
+    panic: Mutex::new(None),
+    sleepers: AtomicUsize::new(0),
+    sleep: Mutex::new(()),
+    wake: Condvar::new(),
+};
+
+/// How long a thread looks for the next loop before it sleeps: the time between two operations.
+const AWAKE: Duration = Duration::from_micros(300);
+
+/// Looks between two offers of the processor to other threads.
+const LOOKS: usize = 16;
+
+/// The process's threads, and the loop that they are at.
+struct Team {
+    /// Threads started, besides the callers. Held by the caller whose loop runs.
+    helpers: Mutex<usize>,
+    /// What there is to join.
+    job: Mutex<Option<Job>>,
+    /// Of the job; jobs are counted.
+    number: AtomicUsize,
+    /// Helpers that have joined the job.
+    at_work: AtomicUsize,
+    /// What the first helper that panicked panicked with.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+}
+
+/// What each thread is to call, with its place among so many threads.
+#[derive(Clone, Copy)]
+struct Job {
+    work: &'static (dyn Fn(usize) + Sync),
+    threads: usize,
+}
+
+impl Team {
+    /// Calls `work(0)` here and `work(i)` on those helpers that have time, each `i` below `threads` at
+    /// most once: every call must be able to do all the work that is left.
+    fn run(&'static self, threads: usize, work: &(dyn Fn(usize) + Sync)) {
+        // A loop within a loop, or beside another thread's, has no helpers.
+        let mut helpers = match self.helpers.try_lock() {
+            Ok(helpers) => helpers,
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(TryLockError::WouldBlock) => return work(0),
+        };
+        while *helpers + 1 < threads {
+            let place = *helpers + 1;
+            let helper = thread::Builder::new().name(format!("shufflenet-ops {place}"));
+            if helper.spawn(move || self.help(place)).is_err() {
+                break;
+            }
+            *helpers = place;
+        }
+        // SAFETY: the same reference but for its lifetime. No helper has it after `joined` is dropped,
+        // which is before this function returns or unwinds.
+        let work: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
+        *lock(&self.job) = Some(Job { work, threads });
+        let joined = Joined(self);
+        // Sequentially consistent, as are a sleeper's two: it sees the new number, or is seen.
+        self.number.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _sleep = lock(&self.sleep);
+            self.wake.notify_all();
+        }
+        work(0);
+        drop(joined);
+        if let Some(panic) = lock(&self.panic).take() {
+            resume_unwind(panic);
+        }
+    }
+
+    /// The life of the helper in this place.
+    fn help(&self, place: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.next(seen);
+            let job = lock(&self.job);
+            let Some(Job { work, .. }) = job.filter(|job| place < job.threads) else {
+                continue;
+            };
+            self.at_work.fetch_add(1, Ordering::Relaxed);
+            drop(job);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(place))) {
+                lock(&self.panic).get_or_insert(panic);
+            }
+            self.at_work.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// The number of the job after `seen`, once there is one.
+    fn next(&self, seen: usize) -> usize {
+        let since = Instant::now();
+        while since.elapsed() < AWAKE {
+            for _ in 0..LOOKS {
+                let number = self.number.load(Ordering::Acquire);
+                if number != seen {
+                    return number;
+                }
+                std::hint::spin_loop();
+            }
+            thread::yield_now();
+        }
+        let mut sleep = lock(&self.sleep);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while self.number.load(Ordering::SeqCst) == seen {
+            sleep = self
+                .wake
+                .wait(sleep)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.number.load(Ordering::SeqCst)
+    }
+}
+
+/// While it lives, helpers may join the job; when dropped, it waits for those that did.
+struct Joined<'a>(&'a Team);
+
+impl Drop for Joined<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.job) = None;
+        loop {
+            for _ in 0..LOOKS {
+                if self.0.at_work.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+/// A poisoned lock's value is as good as any here: panics are passed on by hand.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(work)
+    }
+
+    #[test]
+    fn every_item_is_worked_on_once_and_results_are_in_order() {
+        for threads in [1, 2, 5] {
+            with_threads(threads, || {
+                for items in 0..40 {
+                    let mut data = vec![0; 3 * items];
+                    let results = map(data.chunks_mut(3), |i, chunk| {
+                        chunk.iter_mut().for_each(|x| *x += i);
+                        i * i
+                    });
+                    assert_eq!(results, Vec::from_iter((0..items).map(|i| i * i)));
+                    assert!(data.iter().enumerate().all(|(at, x)| *x == at / 3));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn loops_within_loops_and_beside_each_other_end() {
+        let sum = |n: usize| map(0..n, |_, i| i).into_iter().sum::<usize>();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    with_threads(3, || {
+                        for _ in 0..200 {
+                            assert_eq!(map(0..8, |_, n| sum(n)), [0, 0, 1, 3, 6, 10, 15, 21]);
+                        }
+                    });
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_next_loop_runs() {
+        for bad in [0, 31] {
+            let panicked = with_threads(2, || {
+                catch_unwind(|| map(0..32, |i, _| assert!(i != bad, "item {i}")))
+            });
+            assert!(panicked.is_err());
+        }
+        let threads = with_threads(2, || {
+            map(0..64, |_, _| {
+                thread::sleep(Duration::from_millis(1));
+                thread::current().id()
+            })
+        });
+        assert_eq!(threads.len(), 64);
+        assert!(HashSet::<thread::ThreadId>::from_iter(threads).len() <= 2);
+    }
+}
