@@ -53,7 +53,7 @@ impl Kernel for Shuffle<'_> {
                 // SAFETY: rows and columns within what was asserted; the last vectors are cut to
                 // what is left.
                 unsafe {
-                    let norms = sides.map(|side| side.vectors(s, column));
+                    let norms = [sides[0].vectors(s, column), sides[1].vectors(s, column)];
                     for row in first..rows.min(first + GROUP) {
                         let a = sides[0].value(s, [row, column], n, norms[0]);
                         let b = sides[1].value(s, [row, column], n, norms[1]);
@@ -87,8 +87,12 @@ impl<'a> Source<'a> {
     #[inline(always)]
     unsafe fn vectors<S: Simd>(&self, s: S, column: usize) -> [S::Vector; 2] {
         match self.norm {
-            // SAFETY: the caller's promise.
-            Some(norm) => norm.map(|vector| unsafe { s.load(vector.as_ptr().add(column)) }),
+            // Not `map`, which is no part of the kernel's code: it would be called.
+            Some([scale, shift]) => unsafe {
+                // SAFETY: the caller's promise.
+                let scale = s.load(scale.as_ptr().add(column));
+                [scale, s.load(shift.as_ptr().add(column))]
+            },
             None => [s.splat(0.0); 2],
         }
     }
