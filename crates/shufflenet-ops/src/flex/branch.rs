@@ -24,16 +24,14 @@
 //! so that `norm2`'s backward needs no pass of its own; then per image the depthwise gradients, and
 //! the first product's like the last's.
 
-use super::depthwise::{Forward, InputGradient, WeightGradient};
+use super::depthwise_pass;
 use super::geometry::Geometry;
-use super::map::{Fill, FillMap, MapShape};
-use super::norm::{GradientMoments, Moments, Norm, NormBackward};
+use super::norm::{Norm, NormBackward};
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::Rows;
 use super::separate::BranchGradient;
 use super::weights::{self, ConvNorm};
-use crate::team;
 
 /// A branch's weights.
 #[derive(Clone, Copy)]
@@ -62,7 +60,8 @@ impl<'a> Branch<'a> {
             let weight = weights::transposed(isa, conv.weight, conv.inputs(), None);
             pointwise::forward(at, at.pixels_in(), x, conv, &weight, epsilon)
         });
-        let depthwise = self.depthwise_forward(at, x, pointwise1.as_ref(), epsilon);
+        let input = depthwise_input(x, pointwise1.as_ref());
+        let depthwise = depthwise_pass::forward(at, input, self.depthwise, epsilon);
         let conv = self.pointwise2;
         let input = Rows {
             data: &depthwise.y,
@@ -76,45 +75,6 @@ impl<'a> Branch<'a> {
             depthwise,
             pointwise2,
         }
-    }
-
-    fn depthwise_forward(
-        &self,
-        at: Geometry,
-        x: Rows,
-        first: Option<&Normed>,
-        epsilon: f64,
-    ) -> Normed {
-        let (isa, columns) = (at.isa, self.depthwise.outputs());
-        let weight = weights::taps(isa, self.depthwise.weight);
-        let shape = at.map(columns);
-        let image = at.pixels_out() * columns;
-        let mut y = Buffer::any(at.images * image);
-        let moments: Vec<Moments> = team::map(y.chunks_mut(at.part * image), |part, y| {
-            let mut map = Buffer::any(shape.len());
-            shape.clear_border(&mut map);
-            let mut moments = Moments::new(isa, columns);
-            for (i, out) in y.chunks_exact_mut(image).enumerate() {
-                fill_input(at, x, first, part * at.part + i, shape, columns, &mut map);
-                let (map, weight, stride) = (&map[..], &weight[..], at.stride);
-                isa.run(Forward {
-                    shape,
-                    columns,
-                    stride,
-                    map,
-                    weight,
-                    out,
-                });
-                let out = Rows {
-                    data: out,
-                    stride: columns,
-                };
-                moments.add(isa, at.pixels_out(), out);
-            }
-            moments
-        });
-        let norm = Norm::of_batch(isa, &moments, self.depthwise, epsilon);
-        Normed { y, norm }
     }
 
     /// What `pointwise2`'s output lacks because `norm2`'s shift was left out: `W3 shift2`.
@@ -205,7 +165,19 @@ impl<'a> Branch<'a> {
             beta: norm3.beta,
         };
 
-        let (g1, depthwise) = self.depthwise_backward(at, x, saved, &norm2, dh, dx);
+        let pass = depthwise_pass::Backward {
+            at,
+            conv: self.depthwise,
+            x: depthwise_input(x, saved.pointwise1.as_ref()),
+            saved: second,
+            norm: &norm2,
+            g: Rows {
+                data: &dh,
+                stride: last.inputs(),
+            },
+        };
+        let (g1, depthwise) = pass.run(dx.data, dx.stride);
+        drop(dh);
         let gradient2 = ConvNormGradient {
             weight: depthwise,
             gamma: norm2.gamma,
@@ -239,174 +211,19 @@ impl<'a> Branch<'a> {
         };
         vec![gradient1, gradient2, gradient3]
     }
-
-    /// The depthwise weights' gradient and, behind `norm1`, its input's with the two sums; without a
-    /// first convolution the input's gradient goes straight into `dx`.
-    fn depthwise_backward(
-        &self,
-        at: Geometry,
-        x: Rows,
-        saved: &Saved,
-        norm2: &NormBackward,
-        dh: Buffer,
-        dx: &mut InputGradientOf,
-    ) -> (Option<BranchGradient>, Buffer) {
-        let columns = self.depthwise.outputs();
-        let first = saved.pointwise1.as_ref();
-        let image = at.pixels_in() * columns;
-        let mut g1 = first.map(|_| Buffer::any(at.images * image));
-        let (out, stride) = match &mut g1 {
-            Some(g1) => (&mut g1[..], columns),
-            None => (&mut *dx.data, dx.stride),
-        };
-        let pass = DepthwiseBackward {
-            at,
-            x,
-            saved,
-            norm2,
-            dh: &dh,
-            columns,
-        };
-        let taps = weights::taps(at.isa, self.depthwise.weight);
-        let parts: Vec<(Buffer, GradientMoments)> = team::map(
-            out.chunks_mut(at.part * at.pixels_in() * stride),
-            |part, out| pass.part(part, &taps, out, stride),
-        );
-        let (products, moments): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let weight = weights::summed(&products, 9, columns, None);
-        (g1.map(|g1| (g1, GradientMoments::merge(&moments))), weight)
-    }
 }
 
-/// Lays image `i` of the depthwise convolution's input into a map.
-fn fill_input(
-    at: Geometry,
-    x: Rows,
-    first: Option<&Normed>,
-    i: usize,
-    shape: MapShape,
-    columns: usize,
-    map: &mut [f32],
-) {
-    let (rows, fill) = match first {
-        None => (x, Fill::Plain),
-        Some(Normed { y, norm }) => {
-            let fill = Fill::NormRelu {
-                scale: &norm.scale,
-                shift: &norm.shift,
-            };
-            (
-                Rows {
-                    data: y,
-                    stride: columns,
-                },
-                fill,
-            )
-        }
-    };
-    let data = &rows.data[i * at.pixels_in() * rows.stride..];
-    at.isa.run(FillMap {
-        shape,
-        columns,
-        y: Rows { data, ..rows },
-        fill,
-        map,
-    });
-}
-
-/// The pass over images of [`Branch::depthwise_backward`].
-struct DepthwiseBackward<'a> {
-    at: Geometry,
-    x: Rows<'a>,
-    saved: &'a Saved,
-    norm2: &'a NormBackward,
-    dh: &'a [f32],
-    columns: usize,
-}
-
-impl DepthwiseBackward<'_> {
-    fn part(
-        &self,
-        part: usize,
-        taps: &[f32],
-        out: &mut [f32],
-        stride: usize,
-    ) -> (Buffer, GradientMoments) {
-        let Self { at, columns, .. } = *self;
-        let isa = at.isa;
-        let first = self.saved.pointwise1.as_ref();
-        let second = &self.saved.depthwise;
-        let (shape, dy_shape) = (at.map(columns), at.gradient_map(columns));
-        let (mut map, mut dy) = (Buffer::any(shape.len()), Buffer::any(dy_shape.len()));
-        shape.clear_border(&mut map);
-        dy_shape.clear_border(&mut dy);
-        let mut product = Buffer::zeros(9 * shape.channels);
-        let mut moments = GradientMoments::new(isa, columns);
-        let [a, b, c] = &self.norm2.factors;
-        let image = at.pixels_in() * stride;
-        for i in 0..out.len().div_ceil(image) {
-            let number = part * at.part + i;
-            fill_input(at, self.x, first, number, shape, columns, &mut map);
-            let from = number * at.pixels_out() * columns;
-            let y = Rows {
-                data: &second.y[from..],
-                stride: columns,
-            };
-            let g = Rows {
-                data: &self.dh[from..],
-                stride: columns,
-            };
-            let fill = Fill::NormGradient {
-                g,
-                mean: &second.norm.mean,
-                factors: [a, b, c],
-            };
-            isa.run(FillMap {
-                shape: dy_shape,
-                columns,
-                y,
-                fill,
-                map: &mut dy,
-            });
-            isa.run(WeightGradient {
-                shape,
-                stride: at.stride,
-                map: &map,
-                dy_shape,
-                dy: &dy,
-                out: &mut product,
-            });
-            let image = &mut out[i * image..];
-            isa.run(InputGradient {
-                size: [at.height, at.width],
-                columns,
-                stride: at.stride,
-                dy_shape,
-                dy: &dy,
-                weight: taps,
-                relu: first.map(|_| (&map[..], shape)),
-                out: image,
-                out_stride: stride,
-            });
-            if let Some(first) = first {
-                let from = number * at.pixels_in() * columns;
-                let y = Rows {
-                    data: &first.y[from..],
-                    stride: columns,
-                };
-                moments.add(
-                    isa,
-                    at.pixels_in(),
-                    Rows {
-                        data: image,
-                        stride,
-                    },
-                    y,
-                    &first.norm,
-                );
-            }
-        }
-        (product, moments)
+/// What the depthwise convolution reads: what the `first` convolution gave, or the input itself.
+fn depthwise_input<'a>(x: Rows<'a>, first: Option<&'a Normed>) -> depthwise_pass::Input<'a> {
+    match first {
+        None => depthwise_pass::Input {
+            rows: x,
+            norm: None,
+        },
+        Some(first) => depthwise_pass::Input {
+            rows: first.rows(),
+            norm: Some(&first.norm),
+        },
     }
 }
 

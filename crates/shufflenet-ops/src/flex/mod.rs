@@ -5,6 +5,7 @@
 
 mod branch;
 pub(crate) mod depthwise;
+mod depthwise_pass;
 pub(crate) mod extension;
 mod geometry;
 mod head;
