@@ -32,6 +32,8 @@ pub(crate) struct Matmul<'a> {
     pub out_row: usize,
     /// Add to what `out` holds instead of replacing it.
     pub accumulate: bool,
+    /// What will be asked for next: brought to the second-level cache while this is computed.
+    pub ahead: [&'a [f32]; 2],
 }
 
 /// Rows that a block should have for `inner` by `columns` weights: where those are narrow, the block's
@@ -67,6 +69,9 @@ impl Kernel for Matmul<'_> {
         assert!(self.left.len() > (self.rows - 1) * row + (self.inner - 1) * term);
         assert!(self.right.len() >= (self.inner - 1) * self.right_row + vectors * S::LANES);
         assert!(self.out.len() >= (self.rows - 1) * self.out_row + self.columns);
+        let mut ahead = self
+            .ahead
+            .map(|values| Ahead::new(values, self.tiles::<S>(vectors)));
         let mut first = 0;
         while first < vectors {
             let width = panel(S::TILE_ROWS, vectors - first);
@@ -75,6 +80,8 @@ impl Kernel for Matmul<'_> {
             let mut i = 0;
             while i < self.rows {
                 let count = height.min(self.rows - i);
+                ahead[0].fetch(s);
+                ahead[1].fetch(s);
                 // SAFETY: rows i.. and columns from `column` on lie within what was asserted above;
                 // a tile reads whole vectors of the right side and writes only the result's columns.
                 unsafe {
@@ -95,6 +102,49 @@ impl Kernel for Matmul<'_> {
             }
             first += width;
         }
+    }
+}
+
+impl Matmul<'_> {
+    /// Tiles that the result is computed in.
+    #[inline(always)]
+    fn tiles<S: Simd>(&self, vectors: usize) -> usize {
+        let (mut first, mut tiles) = (0, 0);
+        while first < vectors {
+            let width = panel(S::TILE_ROWS, vectors - first);
+            tiles += self.rows.div_ceil(S::TILE_ROWS[4 - width]);
+            first += width;
+        }
+        tiles
+    }
+}
+
+/// Values that are asked for a few at a time, as memory can only answer so many requests at once.
+struct Ahead<'a> {
+    rest: &'a [f32],
+    /// Values a time.
+    share: usize,
+}
+
+/// Floats in a cache line.
+const LINE: usize = 16;
+
+impl<'a> Ahead<'a> {
+    #[inline(always)]
+    fn new(values: &'a [f32], times: usize) -> Self {
+        Self {
+            rest: values,
+            share: values.len().div_ceil(times * LINE) * LINE,
+        }
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd>(&mut self, s: S) {
+        let (now, rest) = self.rest.split_at(self.share.min(self.rest.len()));
+        for line in now.chunks(LINE) {
+            s.prefetch_far(line.as_ptr());
+        }
+        self.rest = rest;
     }
 }
 
@@ -238,6 +288,7 @@ mod tests {
             out: &mut out,
             out_row,
             accumulate,
+            ahead: [&left, &[]],
         });
         for i in 0..rows {
             for j in 0..out_row {

@@ -74,6 +74,7 @@ pub(crate) fn forward(
                 out,
                 out_row: columns,
                 accumulate: false,
+                ahead: [x.storage(first + rows..first + rows + block), &[]],
             });
             moments.add(
                 isa,
@@ -123,7 +124,7 @@ pub(crate) fn backward(
     let (isa, inputs, outputs) = (at.isa, conv.inputs(), conv.outputs());
     let block = block_rows(inputs, outputs);
     let (padded, stride, accumulate) = (isa.padded(outputs), dx.stride, dx.accumulate);
-    let [a, b, c] = &norm.factors;
+    let (y, [a, b, c]) = (saved.rows(), &norm.factors);
     team::map(dx.data.chunks_mut(at.part * pixels * stride), |part, dx| {
         let mut dy = Buffer::any(block * padded);
         let mut product = Buffer::zeros(inputs * padded);
@@ -131,20 +132,8 @@ pub(crate) fn backward(
         for start in (0..count).step_by(block) {
             let rows = block.min(count - start);
             let first = part * at.part * pixels + start;
-            let from = |x: Rows<'_>| first * x.stride;
-            let y = Rows {
-                data: &saved.y[first * outputs..],
-                stride: outputs,
-            };
-            let g = Rows {
-                data: &g.data[from(g)..],
-                ..g
-            };
-            let (mean, factors) = (&saved.norm.mean[..], [&a[..], b, c]);
-            let block_of_x = Rows {
-                data: &x.data[from(x)..],
-                ..x
-            };
+            let next = first + rows..first + rows + block;
+            let block_of_x = x.behind(first);
             isa.run(Prefetch {
                 rows,
                 columns: inputs,
@@ -153,10 +142,10 @@ pub(crate) fn backward(
             isa.run(NormGradient {
                 rows,
                 columns: outputs,
-                g,
-                y,
-                mean,
-                factors,
+                g: g.behind(first),
+                y: y.behind(first),
+                mean: &saved.norm.mean,
+                factors: [a, b, c],
                 out: &mut dy,
                 out_stride: padded,
             });
@@ -171,6 +160,7 @@ pub(crate) fn backward(
                 out: &mut dx[start * stride..],
                 out_row: stride,
                 accumulate,
+                ahead: [g.storage(next.clone()), y.storage(next.clone())],
             });
             isa.run(Matmul {
                 rows: inputs,
@@ -183,6 +173,7 @@ pub(crate) fn backward(
                 out: &mut product,
                 out_row: padded,
                 accumulate: true,
+                ahead: [x.storage(next), &[]],
             });
         }
         product

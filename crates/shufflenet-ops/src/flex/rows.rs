@@ -3,6 +3,8 @@
 //! A *row* is one pixel's channels. Every pass works on a block of rows that the operation before it
 //! has just written, and so finds it in the cache.
 
+use std::ops::Range;
+
 use super::simd::{Kernel, Simd};
 
 /// A block of rows to read: `stride` values from one to the next.
@@ -19,6 +21,12 @@ impl<'a> Rows<'a> {
             data: &self.data[first * self.stride..],
             ..self
         }
+    }
+
+    /// The storage of the rows `rows`, as far as it goes.
+    pub fn storage(self, rows: Range<usize>) -> &'a [f32] {
+        let at = |row: usize| (row * self.stride).min(self.data.len());
+        &self.data[at(rows.start)..at(rows.end)]
     }
 
     /// Panics unless `rows` rows of `columns` lie within the block.

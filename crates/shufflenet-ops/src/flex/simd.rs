@@ -60,6 +60,8 @@ pub(crate) trait Simd: Copy {
     fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
     /// Asks for the cache line at `p` before it is needed. Any address will do.
     fn prefetch(self, p: *const f32);
+    /// As [`Self::prefetch`], to the second-level cache.
+    fn prefetch_far(self, p: *const f32);
 }
 
 /// A computation written over [`Simd`]. `run` and all that it calls per vector must be
@@ -294,4 +296,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
+
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const f32) {}
 }

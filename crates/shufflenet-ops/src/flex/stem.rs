@@ -200,6 +200,7 @@ impl Stem<'_> {
                     out: &mut product,
                     out_row: padded,
                     accumulate: true,
+                    ahead: [&[]; 2],
                 });
             });
             product
@@ -234,6 +235,7 @@ impl Stem<'_> {
                     out,
                     out_row: columns,
                     accumulate: false,
+                    ahead: [&[]; 2],
                 });
                 moments.add(
                     isa,
