@@ -288,7 +288,7 @@ mod tests {
             out: &mut out,
             out_row,
             accumulate,
-            ahead: [&left, &[]],
+            ahead: [left, &[]],
         });
         for i in 0..rows {
             for j in 0..out_row {

@@ -8,7 +8,7 @@ use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
 use super::norm::{Moments, Norm, NormBackward};
 use super::pool::Buffer;
-use super::rows::{NormGradient, Prefetch, Rows};
+use super::rows::{NormGradient, Rows};
 use super::weights::ConvNorm;
 use crate::team;
 
@@ -134,11 +134,6 @@ pub(crate) fn backward(
             let first = part * at.part * pixels + start;
             let next = first + rows..first + rows + block;
             let block_of_x = x.behind(first);
-            isa.run(Prefetch {
-                rows,
-                columns: inputs,
-                x: block_of_x,
-            });
             isa.run(NormGradient {
                 rows,
                 columns: outputs,

@@ -36,29 +36,6 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Asks for a block before its time: a product that reads it column by column would wait for each row.
-pub(crate) struct Prefetch<'a> {
-    pub rows: usize,
-    pub columns: usize,
-    pub x: Rows<'a>,
-}
-
-impl Kernel for Prefetch<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for row in 0..self.rows {
-            for column in (0..self.columns).step_by(16) {
-                s.prefetch(
-                    self.x
-                        .data
-                        .as_ptr()
-                        .wrapping_add(row * self.x.stride + column),
-                );
-            }
-        }
-    }
-}
-
 /// Copies rows.
 pub(crate) struct Copy<'a> {
     pub rows: usize,
