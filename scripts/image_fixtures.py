@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Makes the images of crates/shufflenet-data/tests/fixtures/images and what Pillow sees in them.
 
-  image_fixtures.py FOLDER      needs Pillow and numpy
+  image_fixtures.py FOLDER      needs Pillow and numpy; pyarrow for the parquet file
 
 Beside each image NAME lies NAME.rgb: width and height, four little-endian bytes each, then the RGB that a
 person sees: turned by EXIF, transparency on white, the upper eight of sixteen bits. For the photograph-like
 ones there is NAME.eval, too: 24 x 24 RGB, the shorter side resized to 28 by Pillow's antialiased bilinear
-filter, the middle cropped as torchvision does.
+filter, the middle cropped as torchvision does. In the folder `parquet` beside FOLDER: three 2x2 images with
+labels, as Hugging Face has them.
 """
 import io
+import json
 import pathlib
 import struct
 import sys
@@ -121,6 +123,22 @@ def images():
     yield "one.png", encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")
 
 
+def write_parquet(folder):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    pngs = [encoded(Image.new("RGB", (2, 2), (value, 0, 0)), "PNG") for value in (10, 20, 30)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns = {
+        "img": pa.array([{"bytes": png, "path": None} for png in pngs], kind),
+        "label": pa.array([0, 1, 1], "int64"),
+    }
+    described = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps(described)})
+    folder.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(table, folder / "train-00000-of-00001.parquet", compression="snappy")
+
+
 def main(arguments):
     if len(arguments) != 1:
         sys.exit(__doc__)
@@ -131,6 +149,7 @@ def main(arguments):
         (folder / name).write_bytes(data)
         (folder / f"{name}.rgb").write_bytes(struct.pack("<II", *image.size) + image.tobytes())
         (folder / f"{name}.eval").write_bytes(evaluation(image).tobytes())
+    write_parquet(folder.parent / "parquet")
 
 
 if __name__ == "__main__":

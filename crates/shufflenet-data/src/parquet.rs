@@ -166,3 +166,43 @@ fn class_names(json: &str) -> Option<Vec<String>> {
         .map(|name| name.as_str().map(String::from))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet")
+    }
+
+    fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
+        let options = Options {
+            size: 2,
+            resize: Some(2),
+            ..Options::default()
+        };
+        Parquet.open(root, split, &options)
+    }
+
+    #[test]
+    fn images_labels_and_names_are_read() {
+        let set = open(&fixture(), Split::Train).unwrap();
+        assert_eq!(set.class_names, ["cat", "dog"]);
+        assert_eq!(set.labels(), [0, 1, 1]);
+        assert_eq!(set.image(2).unwrap()[..4], [30; 4]);
+        let line = open(&fixture(), Split::Test).unwrap_err().to_string();
+        assert!(line.contains("has no such files"), "{line}");
+    }
+
+    #[test]
+    fn damage_is_answered() {
+        let name = "train-00000-of-00001.parquet";
+        let whole = std::fs::read(fixture().join(name)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for cut in [0, 5, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(folder.path().join(name), &whole[..cut]).unwrap();
+            let line = open(folder.path(), Split::Train).unwrap_err().to_string();
+            assert!(line.contains("found a damaged parquet file"), "{line}");
+        }
+    }
+}
