@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
 mod arguments;
+mod data;
 
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -85,6 +86,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Eval(arguments) => eval(&arguments),
         Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
         Command::Devices => devices(),
     }
 }

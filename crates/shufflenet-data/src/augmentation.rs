@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::random::{Purpose, below, stream};
-use crate::{DataError, ImageShape};
+use crate::{DataError, Dataset, ImageShape};
 
 /// What may happen to a training image. Default: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Augmentation {
     pub crop_padding: usize,
     /// Mirror left and right with probability 1/2.
     pub flip: bool,
+    /// Show a random window of an encoded image instead of its middle: torchvision's
+    /// `RandomResizedCrop`, for photographs.
+    pub random_resized_crop: bool,
 }
 
 /// One draw of an augmentation: where the window lies, and whether it is mirrored.
@@ -39,11 +42,23 @@ impl Placement {
 }
 
 impl Augmentation {
-    /// Whether it makes sense for images of `shape`: the padding is smaller than either side.
+    /// Whether it makes sense for the images of `dataset`: the padding is smaller than either side, and
+    /// windows are of encoded images, which are larger than what the network sees.
     ///
     /// # Errors
     /// [`DataError::Value`] otherwise.
-    pub fn check(&self, shape: ImageShape) -> Result<(), DataError> {
+    pub fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
+        let shape = dataset.shape;
+        if self.random_resized_crop && !dataset.is_encoded() {
+            return Err(DataError::value(
+                "augmentation.random_resized_crop",
+                "true",
+                format!(
+                    "false for {}, whose images are of one size; crop_padding shifts those",
+                    dataset.name
+                ),
+            ));
+        }
         let side = shape.height.min(shape.width);
         if self.crop_padding < side {
             return Ok(());
@@ -167,7 +182,7 @@ mod tests {
         ) {
             let shape = ImageShape { channels: 2, height, width };
             let image: Vec<u8> = (0..shape.values()).map(|value| value as u8 + 1).collect();
-            let placement = Augmentation { crop_padding: padding, flip }.draw(seed, 0, 0);
+            let placement = Augmentation { crop_padding: padding, flip, ..Augmentation::default() }.draw(seed, 0, 0);
             let normalization = Normalization { mean: vec![0.4, 0.5], std: vec![0.2, 0.3] };
             let tables = normalization.tables();
             let mut out = vec![f32::NAN; shape.values()];
@@ -184,6 +199,7 @@ mod tests {
         let augmentation = Augmentation {
             crop_padding: 1,
             flip: true,
+            random_resized_crop: false,
         };
         let mut seen = Vec::new();
         for sample in 0..500 {
@@ -212,6 +228,7 @@ mod tests {
             let augmentation = Augmentation {
                 crop_padding: 4,
                 flip: true,
+                random_resized_crop: false,
             };
             (first..first + 20)
                 .map(|sample| augmentation.draw(seed, epoch, sample))
@@ -227,16 +244,22 @@ mod tests {
     fn nothing_happens_by_default_and_large_paddings_are_refused() {
         let augmentation: Augmentation = serde_json::from_str("{}").unwrap();
         assert_eq!(augmentation.draw(5, 6, 7), Placement::UNCHANGED);
-        let shape = random_dataset(1, 0).shape;
-        assert!(augmentation.check(shape).is_ok());
+        let dataset = random_dataset(1, 0);
+        assert!(augmentation.check(&dataset).is_ok());
         let large = Augmentation {
             crop_padding: 999,
-            flip: false,
+            ..augmentation.clone()
         };
-        let line = large.check(shape).unwrap_err().to_string();
+        let line = large.check(&dataset).unwrap_err().to_string();
         assert!(
             line.starts_with("augmentation.crop_padding is 999, expected less than"),
             "{line}"
         );
+        let windows = Augmentation {
+            random_resized_crop: true,
+            ..augmentation
+        };
+        let line = windows.check(&dataset).unwrap_err().to_string();
+        assert!(line.contains("expected false for noise"), "{line}");
     }
 }

@@ -1,9 +1,14 @@
-//! A set of labelled images of one size, held as u8 in memory.
+//! A set of labelled images that are all of one size when they reach a network: pixels held as u8 in
+//! memory, or encoded images that are decoded when they are needed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use crate::DataError;
+use rand_chacha::ChaCha8Rng;
+
+use crate::encoded::{Encoded, EncodedImages};
+use crate::{DataError, OnBadImage, Options};
 
 /// Size of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +53,17 @@ pub struct Dataset {
     pub shape: ImageShape,
     /// Names of the classes, by label.
     pub class_names: Vec<String>,
-    pixels: Vec<u8>,
+    /// Images that could not be decoded and were left out, a line each.
+    pub skipped: Vec<String>,
     labels: Vec<u16>,
+    images: Images,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Images {
+    /// C x H x W, record after record.
+    Pixels(Vec<u8>),
+    Encoded(EncodedImages),
 }
 
 impl Dataset {
@@ -65,15 +79,7 @@ impl Dataset {
         pixels: Vec<u8>,
         labels: Vec<u16>,
     ) -> Result<Self, DataError> {
-        // Records are numbered by u32 everywhere: an epoch's order is half the size.
-        if labels.is_empty() || u32::try_from(labels.len()).is_err() {
-            let found = labels.len().to_string();
-            return Err(DataError::value(
-                format!("{name}: records"),
-                found,
-                "1 to 4294967295",
-            ));
-        }
+        check_count(&name, labels.len())?;
         let values = u128::from(labels.len() as u64) * shape.values() as u128;
         if values == 0 || pixels.len() as u128 != values {
             return Err(DataError::value(
@@ -82,20 +88,61 @@ impl Dataset {
                 format!("{values}, {} records of {shape}", labels.len()),
             ));
         }
-        let classes = class_names.len();
-        if let Some((record, label)) = first_foreign_label(&labels, classes) {
-            return Err(DataError::value(
-                format!("{name}: label of record {record}"),
-                label.to_string(),
-                format!("less than {classes}, the number of classes"),
-            ));
-        }
+        check_labels(&name, &labels, class_names.len())?;
         Ok(Self {
             name,
             shape,
             class_names,
-            pixels,
+            skipped: Vec::new(),
             labels,
+            images: Images::Pixels(pixels),
+        })
+    }
+
+    /// A set of encoded images, one for each of `labels`. Where `options` say so, those that cannot be
+    /// decoded are left out.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] for no records, more than 2^32, or a label that no class has.
+    pub(crate) fn of_encoded(
+        root: &Path,
+        class_names: Vec<String>,
+        records: Vec<Encoded>,
+        mut labels: Vec<u16>,
+        options: &Options,
+    ) -> Result<Self, DataError> {
+        options.check_channels()?;
+        let name = name_of(root);
+        check_labels(&name, &labels, class_names.len())?;
+        let mut images = EncodedImages::new(root, records, options);
+        let bad = match options.on_bad_image {
+            OnBadImage::Error => Vec::new(),
+            OnBadImage::Skip => images.check(),
+        };
+        if !bad.is_empty() {
+            let mut good = vec![true; labels.len()];
+            bad.iter().for_each(|&(record, _)| good[record] = false);
+            let mut keep = good.iter();
+            images.records.retain(|_| keep.next() == Some(&true));
+            let mut keep = good.iter();
+            labels.retain(|_| keep.next() == Some(&true));
+        }
+        check_count(&name, labels.len())?;
+        let side = options.size as usize;
+        Ok(Self {
+            name,
+            shape: ImageShape {
+                channels: options.channels,
+                height: side,
+                width: side,
+            },
+            class_names,
+            skipped: bad
+                .into_iter()
+                .map(|(_, error)| error.to_string())
+                .collect(),
+            labels,
+            images: Images::Encoded(images),
         })
     }
 
@@ -119,18 +166,100 @@ impl Dataset {
         &self.labels
     }
 
-    /// Pixels of all records, C x H x W each.
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// Pixels of record `index`, C x H x W.
+    /// Pixels of record `index`, C x H x W: of an encoded image its middle, as evaluation sees it.
+    ///
+    /// # Errors
+    /// An encoded image that cannot be read: [`DataError::Io`], [`DataError::Content`].
     ///
     /// # Panics
     /// Where `index` is not below [`Dataset::len`].
-    pub fn image(&self, index: usize) -> &[u8] {
-        let values = self.shape.values();
-        &self.pixels[index * values..][..values]
+    pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        match &self.images {
+            Images::Pixels(pixels) => {
+                let values = self.shape.values();
+                Ok(Cow::Borrowed(&pixels[index * values..][..values]))
+            }
+            Images::Encoded(images) => images.middle(index).map(Cow::Owned),
+        }
+    }
+
+    /// Pixels of a window of record `index` that is drawn from `random`, C x H x W; of pixels in memory the
+    /// whole image, see [`crate::Augmentation::check`].
+    pub(crate) fn window(
+        &self,
+        index: usize,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Cow<'_, [u8]>, DataError> {
+        match &self.images {
+            Images::Pixels(_) => self.image(index),
+            Images::Encoded(images) => images.window(index, random).map(Cow::Owned),
+        }
+    }
+
+    /// The encoded images, where the set is one of such.
+    pub(crate) fn encoded(&self) -> Option<&EncodedImages> {
+        match &self.images {
+            Images::Pixels(_) => None,
+            Images::Encoded(images) => Some(images),
+        }
+    }
+
+    /// Whether images are decoded when they are needed, and may be of any size before that.
+    pub fn is_encoded(&self) -> bool {
+        self.encoded().is_some()
+    }
+
+    /// What names record `index` in a message: its file, or its number.
+    pub fn record_name(&self, index: usize) -> String {
+        match self.encoded() {
+            Some(images) => images.path(index).display().to_string(),
+            None => format!("{}: record {index}", self.name),
+        }
+    }
+
+    /// Hands over what identifies the set's content, piece by piece, for a checksum: all pixels, or of
+    /// encoded images names and sizes (reading every file would take longer than some runs), and then all
+    /// labels, two bytes each, the lower first.
+    pub fn identify(&self, mut with: impl FnMut(&[u8])) {
+        match &self.images {
+            Images::Pixels(pixels) => with(pixels),
+            Images::Encoded(images) => {
+                for Encoded { name, size, .. } in &images.records {
+                    with(name.as_os_str().as_encoded_bytes());
+                    with(&[0]);
+                    with(&size.to_le_bytes());
+                }
+            }
+        }
+        let labels = self.labels.iter();
+        with(
+            &labels
+                .flat_map(|label| label.to_le_bytes())
+                .collect::<Vec<u8>>(),
+        );
+    }
+}
+
+/// Records are numbered by u32 everywhere: an epoch's order is half the size.
+fn check_count(name: &str, count: usize) -> Result<(), DataError> {
+    if count > 0 && u32::try_from(count).is_ok() {
+        return Ok(());
+    }
+    Err(DataError::value(
+        format!("{name}: records"),
+        count.to_string(),
+        "1 to 4294967295",
+    ))
+}
+
+fn check_labels(name: &str, labels: &[u16], classes: usize) -> Result<(), DataError> {
+    match first_foreign_label(labels, classes) {
+        None => Ok(()),
+        Some((record, label)) => Err(DataError::value(
+            format!("{name}: label of record {record}"),
+            label.to_string(),
+            format!("less than {classes}, the number of classes"),
+        )),
     }
 }
 
@@ -176,7 +305,7 @@ mod tests {
     fn a_consistent_set_is_kept_in_order() {
         let dataset = dataset(3, (0..8).collect(), vec![2, 0]).unwrap();
         assert_eq!((dataset.len(), dataset.classes()), (2, 3));
-        assert_eq!(dataset.image(1), [4, 5, 6, 7]);
+        assert_eq!(*dataset.image(1).unwrap(), [4, 5, 6, 7]);
         assert_eq!(dataset.labels(), [2, 0]);
         assert_eq!(dataset.shape.to_string(), "1x2x2");
     }

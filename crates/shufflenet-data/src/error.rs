@@ -45,6 +45,14 @@ pub enum DataError {
         /// What would be accepted.
         expected: String,
     },
+    /// A file could not be fetched.
+    #[error("{url}: cannot be fetched: {problem}")]
+    Fetch {
+        /// Its address.
+        url: String,
+        /// What came of it.
+        problem: String,
+    },
     /// A thread that prepares batches is gone.
     #[error("a thread that prepares batches failed: {cause}")]
     Worker {
@@ -57,6 +65,14 @@ impl DataError {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_path_buf();
         Self::Io { path, error }
+    }
+
+    #[cfg(feature = "fetch")]
+    pub(crate) fn fetch(url: &str, problem: impl Into<String>) -> Self {
+        Self::Fetch {
+            url: url.into(),
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn missing(path: &Path, problem: &'static str, advice: &'static str) -> Self {
@@ -80,7 +96,8 @@ impl DataError {
         }
     }
 
-    pub(crate) fn value(
+    /// [`DataError::Value`] of its parts.
+    pub fn value(
         what: impl Into<String>,
         found: impl Into<String>,
         expected: impl Into<String>,

@@ -1,19 +1,95 @@
-//! The file formats that are read, by the names that a configuration uses.
+//! The formats that sets are stored in, by the names that a configuration uses.
+//!
+//! Adding a format is one file that implements [`Reader`], and its line in [`READERS`].
 
+use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{DataError, Dataset, cifar10, idx};
+use crate::cifar::{Cifar10, Cifar100};
+use crate::folder::Folder;
+use crate::idx::Idx;
+use crate::manifest::Manifest;
+#[cfg(feature = "parquet")]
+use crate::parquet::Parquet;
+use crate::synthetic::Synthetic;
+use crate::{DataError, Dataset, Options};
+
+/// Reads sets of one format.
+pub(crate) trait Reader: Sync {
+    /// The format's name in a configuration.
+    fn name(&self) -> &'static str;
+
+    /// Reads `split` of the set at `root` and checks it, as far as that needs no image decoded.
+    fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError>;
+}
+
+/// Every format that this build reads.
+const READERS: &[&dyn Reader] = &[
+    &Cifar10,
+    &Cifar100,
+    &Idx,
+    &Folder,
+    &Manifest,
+    #[cfg(feature = "parquet")]
+    &Parquet,
+    &Synthetic,
+];
 
 /// How a set is stored on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// CIFAR-10's official binary files: a folder, or `cifar-10-binary.tar.gz`.
-    Cifar10,
-    /// The files of MNIST and Fashion-MNIST, plain or gzipped, in one folder.
-    Idx,
+#[derive(Clone, Copy)]
+pub struct Format(&'static dyn Reader);
+
+impl Format {
+    /// The format with that name.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] for a name that this build does not know.
+    pub fn named(name: &str) -> Result<Self, DataError> {
+        let mut readers = READERS.iter();
+        let found = readers.find(|reader| reader.name() == name);
+        found.map(|&reader| Self(reader)).ok_or_else(|| {
+            let known: Vec<&str> = READERS.iter().map(|reader| reader.name()).collect();
+            let mut expected = format!("one of {}", known.join(", "));
+            if name == "parquet" {
+                expected += " (parquet needs a build with --features parquet)";
+            }
+            DataError::value("the format", name, expected)
+        })
+    }
+
+    /// Its name in a configuration.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Format {}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Which part of a set, as its publisher divided it.
@@ -25,17 +101,30 @@ pub enum Split {
     Test,
 }
 
-/// Reads one part of the set at `root` into memory and checks it.
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// Opens one part of the set at `root` and checks it. Sets of encoded images are decoded as images are
+/// asked for; with [`crate::OnBadImage::Skip`] each is decoded once here, and left out if it cannot be.
 ///
 /// # Errors
 /// [`DataError::Missing`], with how to get the set, where it is not at `root`;
 /// [`DataError::Content`] for a file that is truncated, foreign or at odds with the others;
-/// [`DataError::Io`] where the system refuses.
-pub fn open(format: Format, root: &Path, split: Split) -> Result<Dataset, DataError> {
-    match format {
-        Format::Cifar10 => cifar10::open(root, split),
-        Format::Idx => idx::open(root, split),
-    }
+/// [`DataError::Io`] where the system refuses; [`DataError::Value`] for an option that cannot work.
+pub fn open(
+    format: Format,
+    root: &Path,
+    split: Split,
+    options: &Options,
+) -> Result<Dataset, DataError> {
+    options.check()?;
+    format.0.open(root, split, options)
 }
 
 #[cfg(test)]
@@ -44,9 +133,23 @@ mod tests {
 
     #[test]
     fn formats_have_the_names_that_configurations_use() {
-        for (format, name) in [(Format::Cifar10, "\"cifar10\""), (Format::Idx, "\"idx\"")] {
-            assert_eq!(serde_json::to_string(&format).unwrap(), name);
-            assert_eq!(serde_json::from_str::<Format>(name).unwrap(), format);
+        for name in [
+            "cifar10",
+            "cifar100",
+            "idx",
+            "folder",
+            "manifest",
+            "synthetic",
+        ] {
+            let text = format!("\"{name}\"");
+            let format: Format = serde_json::from_str(&text).unwrap();
+            assert_eq!(format, Format::named(name).unwrap());
+            assert_eq!(serde_json::to_string(&format).unwrap(), text);
         }
+        let line = Format::named("tfrecord").unwrap_err().to_string();
+        assert!(
+            line.starts_with("the format is tfrecord, expected one of cifar10, cifar100, idx,"),
+            "{line}"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! A validation part taken out of a training set, so that the test set chooses nothing.
 
-use crate::DataError;
+use std::path::Path;
+
 use crate::random::{Purpose, shuffle, stream};
+use crate::{DataError, Options, Split};
 
 /// Records of a set in two parts, each in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,32 @@ pub fn holdout(
     parts.train.sort_unstable();
     parts.validation.sort_unstable();
     Ok(parts)
+}
+
+/// The records of `split` in a set at `root` that nobody has divided: [`Options::test_fraction`] of each
+/// class is the test part.
+pub(crate) fn division(
+    root: &Path,
+    labels: &[u16],
+    classes: usize,
+    split: Split,
+    options: &Options,
+) -> Result<Vec<u32>, DataError> {
+    if options.test_fraction == 0.0 {
+        return Err(DataError::value(
+            "data.options.test_fraction",
+            "0",
+            format!(
+                "a fraction: {} has no training and test part",
+                root.display()
+            ),
+        ));
+    }
+    let parts = holdout(labels, classes, options.test_fraction, options.split_seed)?;
+    Ok(match split {
+        Split::Train => parts.train,
+        Split::Test => parts.validation,
+    })
 }
 
 #[cfg(test)]

@@ -12,17 +12,31 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::dataset::{class_names, first_foreign_label, name_of};
-use crate::{DataError, Dataset, ImageShape, Split};
+use crate::format::Reader;
+use crate::{DataError, Dataset, ImageShape, Options, Split};
 
-const IMAGES: u32 = 2051;
-const LABELS: u32 = 2049;
+pub(crate) const IMAGES: u32 = 2051;
+pub(crate) const LABELS: u32 = 2049;
 const CLASSES: &str = "classes.txt";
 const ADVICE: &str = "a set is the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, \
     t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or .gz; one is bundled in \
     data/fashion-mnist-small";
 
+/// The format `idx`.
+pub(crate) struct Idx;
+
+impl Reader for Idx {
+    fn name(&self) -> &'static str {
+        "idx"
+    }
+
+    fn open(&self, root: &Path, split: Split, _: &Options) -> Result<Dataset, DataError> {
+        open(root, split)
+    }
+}
+
 /// Reads `split` of the set in the folder `root`.
-pub(crate) fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
+fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
     let part = match split {
         Split::Train => "train",
         Split::Test => "t10k",
@@ -90,16 +104,24 @@ fn read_names(root: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// Sizes and values of an IDX file of bytes in `N` dimensions.
+fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), DataError> {
+    let file = BufReader::new(File::open(path).map_err(|error| DataError::io(path, error))?);
+    match path.extension().is_some_and(|extension| extension == "gz") {
+        true => parse(path, MultiGzDecoder::new(file), true, magic),
+        false => parse(path, file, false, magic),
+    }
+}
+
+/// The same of what `reader` gives: what is in the file at `path`, unpacked where it is `gzipped`.
 ///
 /// Nothing is allocated on the header's word: values are collected as they come, one beyond what the
 /// header announces at the most.
-fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), DataError> {
-    let file = BufReader::new(File::open(path).map_err(|error| DataError::io(path, error))?);
-    let gzipped = path.extension().is_some_and(|extension| extension == "gz");
-    let mut reader: Box<dyn Read> = match gzipped {
-        true => Box::new(MultiGzDecoder::new(file)),
-        false => Box::new(file),
-    };
+pub(crate) fn parse<const N: usize>(
+    path: &Path,
+    mut reader: impl Read,
+    gzipped: bool,
+    magic: u32,
+) -> Result<([usize; N], Vec<u8>), DataError> {
     let mut take = |count: u64| {
         let mut bytes = Vec::new();
         match (&mut reader).take(count).read_to_end(&mut bytes) {
@@ -207,8 +229,8 @@ mod tests {
         let plain = open(root, Split::Train).unwrap();
         let gzipped = open(root, Split::Test).unwrap();
         assert_eq!(plain.shape.to_string(), "1x2x3");
-        assert_eq!(plain.image(1), [7, 8, 9, 10, 11, 12]);
-        assert_eq!(plain.image(1), gzipped.image(1));
+        assert_eq!(*plain.image(1).unwrap(), [7, 8, 9, 10, 11, 12]);
+        assert_eq!(plain.image(1).unwrap(), gzipped.image(1).unwrap());
         assert_eq!(gzipped.labels(), [3, 9]);
 
         let gz = root.join("t10k-images-idx3-ubyte.gz");

@@ -1,21 +1,24 @@
 //! Labelled images from files on disk to batches for a training loop.
 //!
-//! [`open`] reads a set whole into memory, checks it and gives a [`Dataset`] of u8 pixels;
-//! [`holdout`] splits off a validation part; a [`Loader`] turns records into [`Batch`]es of
+//! [`open`] checks a set and gives a [`Dataset`]: u8 pixels in memory, or encoded images that are decoded
+//! when a batch needs them; [`holdout`] splits off a validation part; a [`Loader`] turns records into [`Batch`]es of
 //! normalised f32, shuffled and augmented where that is asked for, prepared ahead by threads or not.
 //! Every random choice is a function of (seed, epoch, sample), see [`random`].
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
-//! use shufflenet_data::{Augmentation, Format, Loader, Normalization, Split, holdout, open};
+//! use shufflenet_data::{
+//!     Augmentation, Format, Loader, Normalization, Options, Split, holdout, open,
+//! };
 //!
 //! # fn main() -> Result<(), shufflenet_data::DataError> {
-//! let set = open(Format::Cifar10, Path::new("data/cifar-10-batches-bin"), Split::Train)?;
+//! let (format, root) = (Format::named("cifar10")?, Path::new("data/cifar-10-batches-bin"));
+//! let set = open(format, root, Split::Train, &Options::default())?;
 //! let parts = holdout(set.labels(), set.classes(), 0.1, 0)?;
-//! let normalization = Normalization::of(&set, &parts.train);
+//! let normalization = Normalization::of(&set, &parts.train)?;
 //! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
 //!     .shuffled(0)
-//!     .augmented(Augmentation { crop_padding: 4, flip: true })
+//!     .augmented(Augmentation { crop_padding: 4, flip: true, ..Augmentation::default() })
 //!     .workers(1);
 //! for batch in loader.epoch(0, 0) {
 //!     let batch = batch?;
@@ -28,16 +31,31 @@
 //! Nothing here knows a network or a tensor library: pixels are plain vectors, in N x C x H x W.
 
 mod augmentation;
-mod cifar10;
+mod cifar;
 mod dataset;
+pub mod decode;
+mod encoded;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+mod folder;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod holdout;
 mod idx;
 mod loader;
+mod manifest;
+pub mod mosaic;
 mod normalization;
+mod options;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod prefetch;
 pub mod random;
+pub mod survey;
+mod synthetic;
+mod view;
 
 pub use augmentation::Augmentation;
 pub use dataset::{Dataset, ImageShape};
@@ -45,7 +63,8 @@ pub use error::DataError;
 pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
 pub use loader::{Batch, Loader};
-pub use normalization::Normalization;
+pub use normalization::{MOST_DECODED, Normalization};
+pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
 pub use prefetch::Batches;
 pub use random::epoch_order;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::augmentation::render;
 use crate::prefetch::Batches;
-use crate::random::epoch_order;
-use crate::{Augmentation, Dataset, ImageShape, Normalization};
+use crate::random::{Purpose, epoch_order, stream};
+use crate::{Augmentation, DataError, Dataset, ImageShape, Normalization};
 
 /// Normalised images with their labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +143,8 @@ impl Loader {
 
     /// The batches of `epoch` with these numbers, as far as it has them.
     ///
-    /// An item is an error where a thread that prepares batches is lost; it is the last one then.
+    /// An item is an error where an encoded image cannot be read, or a thread that prepares batches is
+    /// lost; it is the last one then.
     pub fn part_of_epoch(&self, epoch: u64, batches: Range<usize>) -> Batches {
         let order = match self.seed {
             Some(seed) => Arc::new(epoch_order(&self.indices, seed, epoch)),
@@ -153,28 +154,34 @@ impl Loader {
         let make = move |batch| {
             let start = batch * loader.batch_size;
             let end = order.len().min(start + loader.batch_size);
-            Ok(loader.assemble(&order[start..end], epoch))
+            loader.assemble(&order[start..end], epoch)
         };
         let numbers = batches.start..batches.end.min(self.batches());
         Batches::new(Arc::new(make), numbers, self.workers)
     }
 
-    fn assemble(&self, records: &[u32], epoch: u64) -> Batch {
+    fn assemble(&self, records: &[u32], epoch: u64) -> Result<Batch, DataError> {
         let shape = self.dataset.shape;
         let mut pixels = vec![0.0; records.len() * shape.values()];
         let seed = self.seed.unwrap_or(0);
         for (&record, out) in records.iter().zip(pixels.chunks_exact_mut(shape.values())) {
             let placement = self.augmentation.draw(seed, epoch, record);
-            let image = self.dataset.image(record as usize);
-            render(image, shape, placement, &self.tables, out);
+            let image = match self.augmentation.random_resized_crop {
+                true => {
+                    let mut random = stream(seed, Purpose::Crop, epoch, record.into());
+                    self.dataset.window(record as usize, &mut random)?
+                }
+                false => self.dataset.image(record as usize)?,
+            };
+            render(&image, shape, placement, &self.tables, out);
         }
         let label = |&record: &u32| self.dataset.labels()[record as usize];
         let labels = records.iter().map(label).collect();
-        Batch {
+        Ok(Batch {
             pixels,
             labels,
             shape,
-        }
+        })
     }
 }
 
@@ -204,6 +211,7 @@ mod tests {
         loader(batch_size).shuffled(3).augmented(Augmentation {
             crop_padding: 2,
             flip: true,
+            random_resized_crop: false,
         })
     }
 
@@ -236,7 +244,7 @@ mod tests {
         let dataset = loader.dataset();
         for (record, (values, label)) in images(loader.epoch(0, 0)).iter().enumerate() {
             assert_eq!(*label, dataset.labels()[record]);
-            let first = f32::from(dataset.image(record)[0]) / 255.0;
+            let first = f32::from(dataset.image(record).unwrap()[0]) / 255.0;
             assert!((values[0] - (first - 0.4) / 0.2).abs() < 1e-6);
         }
     }

@@ -21,6 +21,10 @@ pub enum Purpose {
     Augmentation = 3,
     /// Which features dropout drops; epoch = micro-batch of the step, index = optimizer step.
     Dropout = 4,
+    /// The window of a random resized crop; index = record.
+    Crop = 5,
+    /// The noise of a synthetic set; epoch = 0 for training images, 1 for test images, index = record.
+    Synthetic = 6,
 }
 
 /// The stream of random words for one choice.

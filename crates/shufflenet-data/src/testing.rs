@@ -18,3 +18,13 @@ pub fn random_dataset(count: usize, seed: u64) -> Dataset {
     let names = ["a", "b", "c", "d"].map(String::from).to_vec();
     Dataset::new("noise".into(), shape, names, pixels, labels).unwrap()
 }
+
+/// A PNG of one grey.
+pub fn png(width: u32, height: u32, value: u8) -> Vec<u8> {
+    let picture = image::RgbImage::from_pixel(width, height, image::Rgb([value; 3]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shufflenet_data::{Augmentation, Format, Normalization};
+use shufflenet_data::{Augmentation, Format, Normalization, Options};
 use shufflenet_model::ModelConfig;
 
 use crate::error::TrainError;
@@ -42,10 +42,13 @@ pub struct Experiment {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// File format: `cifar10` or `idx`.
+    /// `cifar10`, `cifar100`, `idx`, `folder`, `manifest`, `parquet` or `synthetic`; see `data/README.md`.
     pub format: Format,
-    /// Folder (or official archive) that holds the set.
+    /// Folder (or official archive, or list) that holds the set.
     pub root: PathBuf,
+    /// How the format is read: image size, bad images, divisions.
+    #[serde(default)]
+    pub options: Options,
     /// Fraction of the training set held out to choose `best` by: stratified, seeded by
     /// `train.seed`. 0: none is held out, and the test set stands in.
     #[serde(default)]

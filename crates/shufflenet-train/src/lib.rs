@@ -9,6 +9,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
 pub mod console;
+pub mod data_tools;
 pub mod device;
 pub mod dry_run;
 pub mod error;
@@ -36,3 +37,5 @@ pub mod tally;
 
 pub use burn::train::Interrupter;
 pub use error::TrainError;
+#[cfg(feature = "fetch")]
+pub use shufflenet_data::fetch::names as fetch_names;

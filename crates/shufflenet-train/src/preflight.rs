@@ -9,6 +9,9 @@ use crate::experiment::{Experiment, ScheduleKind};
 use crate::machine::Environment;
 use crate::sources::Sources;
 
+/// Bad images that are named; there may be thousands.
+const MOST_NAMED: usize = 10;
+
 /// Refuses an experiment that cannot train on its data; returns notes on one that can.
 ///
 /// # Errors
@@ -36,6 +39,19 @@ pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, 
         model.check_training_batch(ragged, height, width)?;
     }
     let mut notes = Vec::new();
+    if !sources.skipped.is_empty() {
+        let count = sources.skipped.len();
+        notes.push(format!(
+            "note       {count} images cannot be decoded and are left out (`data verify` lists all):"
+        ));
+        notes.extend(
+            sources
+                .skipped
+                .iter()
+                .take(MOST_NAMED)
+                .map(|line| format!("           {line}")),
+        );
+    }
     if map == [1, 1] {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \

@@ -21,18 +21,35 @@ use crate::experiment::Experiment;
 /// One line that names the file and the key: unreadable file, TOML syntax, unknown key, wrong
 /// type, or a value that makes no sense.
 pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
-    let text =
-        std::fs::read_to_string(file).map_err(|source| TrainError::io("read", file, source))?;
-    let origin = file.display().to_string();
-    let mut table: Table = text
-        .parse()
-        .map_err(|error| syntax(&origin, &text, &error))?;
+    load_or_assemble(Some(file), overrides)
+}
+
+/// As [`load`]; without a file, of the overrides alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_or_assemble(
+    file: Option<&Path>,
+    overrides: &[String],
+) -> Result<Experiment, TrainError> {
+    let (mut table, origin) = match file {
+        None => (Table::new(), "the command line".into()),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| TrainError::io("read", file, source))?;
+            let origin = file.display().to_string();
+            let table = text
+                .parse()
+                .map_err(|error| syntax(&origin, &text, &error))?;
+            (table, origin)
+        }
+    };
     for assignment in overrides {
         assign(&mut table, assignment)?;
     }
     let mut experiment: Experiment = parse(table, &origin)?;
     if experiment.name.is_empty() {
-        let stem = file.file_stem().unwrap_or_default();
+        let stem = file.and_then(Path::file_stem).unwrap_or("unnamed".as_ref());
         experiment.name = stem.to_string_lossy().into_owned();
     }
     experiment.check()?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use shufflenet_data::{Dataset, ImageShape, Loader, Normalization, Split, holdout};
+use shufflenet_data::{Dataset, ImageShape, Loader, Normalization, Options, Split, holdout};
 
 use crate::checkpoint::{Description, hex};
 use crate::error::TrainError;
@@ -24,9 +24,11 @@ pub struct Sources {
     pub test: Option<Loader>,
     /// Name of the set.
     pub name: String,
-    /// SHA-256 of all pixels and labels, of the training set and then of the test set: what a resumed run
-    /// must find again, wherever the files lie.
+    /// SHA-256 of all pixels and labels ([`Dataset::identify`]), of the training set and then of the test
+    /// set: what a resumed run must find again, wherever the files lie.
     pub sha256: String,
+    /// Images that could not be decoded and were left out, a line each.
+    pub skipped: Vec<String>,
     /// Size of an image.
     pub shape: ImageShape,
     /// Names of the classes.
@@ -52,12 +54,8 @@ impl Sources {
 /// data's.
 pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let data = &experiment.data;
-    let train = Arc::new(shufflenet_data::open(
-        data.format,
-        &data.root,
-        Split::Train,
-    )?);
-    let test = Arc::new(shufflenet_data::open(data.format, &data.root, Split::Test)?);
+    let train = Arc::new(part(experiment, &data.root, Split::Train)?);
+    let test = Arc::new(part(experiment, &data.root, Split::Test)?);
     check_fit(experiment, &train)?;
     check_fit(experiment, &test)?;
 
@@ -67,10 +65,10 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     }
     let normalization = match &data.normalization {
         Some(given) => given.clone(),
-        None => Normalization::of(&train, &records),
+        None => Normalization::of(&train, &records)?,
     };
     normalization.check(train.shape.channels)?;
-    data.augmentation.check(train.shape)?;
+    data.augmentation.check(&train)?;
 
     let batch = experiment.train.batch_size;
     let loader = |dataset: &Arc<Dataset>, records: Vec<u32>| {
@@ -90,10 +88,24 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
         test: test_loader,
         name: train.name.clone(),
         sha256: sha256([&*train, &*test]),
+        skipped: [train.skipped.as_slice(), &test.skipped].concat(),
         shape: train.shape,
         class_names: train.class_names.clone(),
         normalization,
     })
+}
+
+/// One part of the data of `experiment`, as its publisher divided it, at `root`.
+///
+/// # Errors
+/// What the data refuses.
+pub fn part(experiment: &Experiment, root: &Path, split: Split) -> Result<Dataset, TrainError> {
+    let options = Options {
+        channels: experiment.model.input_channels,
+        ..experiment.data.options.clone()
+    };
+    let dataset = shufflenet_data::open(experiment.data.format, root, split, &options)?;
+    Ok(dataset)
 }
 
 /// A part of the data for evaluating a checkpoint: `test`, `validation` or `train`, from `root` or
@@ -114,14 +126,14 @@ pub fn split(
         found: split.into(),
         accepted: accepted.into(),
     };
-    let part = match split {
+    let published = match split {
         "test" => Split::Test,
         "train" | "validation" => Split::Train,
         _ => return Err(refuse("test, validation, train")),
     };
     let data = &experiment.data;
     let root = root.unwrap_or(&data.root);
-    let dataset = shufflenet_data::open(data.format, root, part)?;
+    let dataset = part(experiment, root, published)?;
     check_fit(experiment, &dataset)?;
     let found = dataset.shape;
     if [found.channels, found.height, found.width] != description.input {
@@ -147,13 +159,7 @@ pub fn split(
 fn sha256(sets: [&Dataset; 2]) -> String {
     let mut digest = Sha256::new();
     for set in sets {
-        digest.update(set.pixels());
-        let labels = set.labels().iter();
-        digest.update(
-            labels
-                .flat_map(|label| label.to_le_bytes())
-                .collect::<Vec<u8>>(),
-        );
+        set.identify(|bytes| digest.update(bytes));
     }
     hex(&digest.finalize())
 }

@@ -12,7 +12,11 @@ fn every_shipped_configuration_reads() {
         let file = entry.unwrap().path();
         let experiment = settings::load(&file, &[]).unwrap();
         let root = experiment.data.root;
-        let known = ["data/fashion-mnist-small", "data/cifar-10-batches-bin"];
+        let known = [
+            "data/fashion-mnist-small",
+            "data/cifar-10-batches-bin",
+            "photos",
+        ];
         assert!(
             known.iter().any(|known| root == Path::new(known)),
             "{root:?}"
@@ -21,6 +25,7 @@ fn every_shipped_configuration_reads() {
     }
     seen.sort();
     let expected = [
+        "photos",
         "quickstart",
         "scale0_5",
         "scale1",

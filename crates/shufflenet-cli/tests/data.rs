@@ -1,0 +1,147 @@
+//! `shufflenet data` and training from a folder of images, as a user meets them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shufflenet-data/tests/fixtures/images")
+}
+
+/// A folder with two classes of images of every kind, and an experiment on it.
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, count) in [("train", 12), ("test", 4)] {
+        for (class, ending) in [("jpegs", ".jpg"), ("others", ".png")] {
+            let place = folder.path().join("set").join(part).join(class);
+            fs::create_dir_all(&place).unwrap();
+            let names = fs::read_dir(images())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name());
+            let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+            names.retain(|name| name.ends_with(ending));
+            names.sort();
+            for name in &names[..count] {
+                fs::copy(images().join(name), place.join(name)).unwrap();
+            }
+        }
+    }
+    let text = "[model]\nscale = 0.5\nstem = \"cifar\"\nclasses = 2\n\
+                [data]\nformat = \"folder\"\nroot = \"set\"\nworkers = 2\n\
+                augmentation = { random_resized_crop = true, flip = true }\n\
+                [data.options]\nsize = 32\n[train]\nepochs = 1\nbatch_size = 8\n";
+    fs::write(folder.path().join("trial.toml"), text).unwrap();
+    folder
+}
+
+/// Exit code, standard output and standard error.
+fn run(folder: &Path, line: &str) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("shufflenet").unwrap();
+    let output = command
+        .current_dir(folder)
+        .args(line.split(' '))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn a_folder_is_measured_looked_at_and_trained_on() {
+    let folder = workplace();
+    let at = folder.path();
+    let (code, text, _) = run(at, "data verify --config trial.toml");
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "train: 24 images, 0 bad\ntest: 8 images, 0 bad\n")
+    );
+    let (code, text, _) = run(at, "data stats --config trial.toml --json");
+    let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &stats["parts"][0]["records"]), (0, &24.into()));
+    assert_eq!(stats["duplicates_across"].as_array().unwrap().len(), 8);
+    let preview = "data preview --config trial.toml --out preview.png --count 9";
+    let (code, text, _) = run(at, preview);
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "preview.png: 9 training images\n")
+    );
+    let (code, _, line) = run(at, preview);
+    assert!(
+        code == 1 && line.contains("cannot write preview.png"),
+        "{line}"
+    );
+    let (code, text, line) = run(at, "train --config trial.toml --out run");
+    assert!(
+        code == 0 && text.contains("24 training records, 8 test records"),
+        "{text}{line}"
+    );
+}
+
+#[test]
+fn a_bad_image_stops_or_is_left_out_by_name() {
+    let folder = workplace();
+    let at = folder.path();
+    let bad = at.join("set/train/jpegs/420.jpg");
+    let whole = fs::read(&bad).unwrap();
+    fs::write(&bad, &whole[..whole.len() / 2]).unwrap();
+    let (code, text, _) = run(at, "data verify --config trial.toml");
+    assert!(
+        code == 1 && text.contains("420.jpg: found a truncated JPEG, expected"),
+        "{text}"
+    );
+    let (code, _, line) = run(at, "train --config trial.toml --out run");
+    assert!(
+        code == 1 && line.contains("420.jpg: found a truncated JPEG"),
+        "{line}"
+    );
+    let skipping = "train --config trial.toml --out skipping --set data.options.on_bad_image=skip";
+    let (code, text, line) = run(at, skipping);
+    assert!(
+        code == 0 && text.contains("23 training records"),
+        "{text}{line}"
+    );
+    assert!(
+        text.contains("note       1 images cannot be decoded"),
+        "{text}"
+    );
+    assert!(text.contains("420.jpg: found a truncated JPEG"), "{text}");
+}
+
+#[test]
+fn options_that_cannot_work_are_answered() {
+    let folder = workplace();
+    let refused = |assignment: &str, expected: &str| {
+        let line = format!("train --config trial.toml --out run --set {assignment}");
+        let (code, _, line) = run(folder.path(), &line);
+        assert!(code != 0 && line.contains(expected), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    };
+    refused(
+        "data.options.size=0",
+        "data.options.size is 0, expected 1 to 4096 pixels",
+    );
+    refused(
+        "data.options.resize=8",
+        "data.options.resize is 8, expected 32",
+    );
+    refused(
+        "data.options.on_bad_image=ignore",
+        "unknown variant `ignore`",
+    );
+    refused("data.options.sizes=3", "did you mean `data.options.size`?");
+    refused(
+        "data.format=tfrecord",
+        "expected one of cifar10, cifar100, idx, folder",
+    );
+    refused("data.format=parquet", "--features parquet");
+}

@@ -1,0 +1,531 @@
+//! The official binary files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009).
+//!
+//! A record is its label and 3 x 1024 bytes of pixels: the red plane, the green, the blue, each row by
+//! row. CIFAR-10 has a byte of label; five files hold its training records, one the test records, 10,000
+//! in each. CIFAR-100 has two, superclass (`coarse`) and class (`fine`), in one file a part. Text files name
+//! the classes. All are read from their folder or straight from the official `.tar.gz`. Smaller sets in
+//! the same files are fine, but files of one part must be equally long: that is how a file cut between
+//! two records is found.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::dataset::{class_names, first_foreign_label, name_of};
+use crate::format::Reader;
+use crate::{DataError, Dataset, ImageShape, Labels, Options, Split};
+
+const SHAPE: ImageShape = ImageShape {
+    channels: 3,
+    height: 32,
+    width: 32,
+};
+const PIXELS: usize = 3 * 32 * 32;
+/// The most that an archive may unpack to; the official ones are 184 MB.
+const UNPACKED: u64 = 1 << 30;
+
+/// How one of the two sets lies in its files.
+struct Layout {
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// The names of the classes, one a line.
+    names: &'static str,
+    classes: usize,
+    /// Bytes of label before the pixels, and which of them counts.
+    label_bytes: usize,
+    label: usize,
+    /// Records of the longest official file, the most that is read of one.
+    records: usize,
+    folder: &'static str,
+    archive: &'static str,
+    advice: &'static str,
+}
+
+const TEN: Layout = Layout {
+    train: &[
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+    ],
+    test: &["test_batch.bin"],
+    names: "batches.meta.txt",
+    classes: 10,
+    label_bytes: 1,
+    label: 0,
+    records: 10_000,
+    folder: "cifar-10-batches-bin",
+    archive: "cifar-10-binary.tar.gz",
+    advice: "`python3 scripts/fetch_cifar10.py` or `shufflenet data fetch cifar10` gets the complete \
+             CIFAR-10 into data/cifar-10-batches-bin",
+};
+
+const HUNDRED_FINE: Layout = Layout {
+    train: &["train.bin"],
+    test: &["test.bin"],
+    names: "fine_label_names.txt",
+    classes: 100,
+    label_bytes: 2,
+    label: 1,
+    records: 50_000,
+    folder: "cifar-100-binary",
+    archive: "cifar-100-binary.tar.gz",
+    advice: "`shufflenet data fetch cifar100` gets it into data/cifar-100-binary",
+};
+
+const HUNDRED_COARSE: Layout = Layout {
+    names: "coarse_label_names.txt",
+    classes: 20,
+    label: 0,
+    ..HUNDRED_FINE
+};
+
+/// The format `cifar10`.
+pub(crate) struct Cifar10;
+
+impl Reader for Cifar10 {
+    fn name(&self) -> &'static str {
+        "cifar10"
+    }
+
+    fn open(&self, root: &Path, split: Split, _: &Options) -> Result<Dataset, DataError> {
+        TEN.open(root, split)
+    }
+}
+
+/// The format `cifar100`.
+pub(crate) struct Cifar100;
+
+impl Reader for Cifar100 {
+    fn name(&self) -> &'static str {
+        "cifar100"
+    }
+
+    fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
+        match options.labels {
+            Labels::Fine => HUNDRED_FINE.open(root, split),
+            Labels::Coarse => HUNDRED_COARSE.open(root, split),
+        }
+    }
+}
+
+/// One of the files, in memory.
+struct Loaded {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Layout {
+    /// Bytes of a record.
+    fn record(&self) -> usize {
+        self.label_bytes + PIXELS
+    }
+
+    /// Reads `split` of the set at `root`: its folder, the folder's parent, the archive, or the
+    /// archive's folder.
+    fn open(&self, root: &Path, split: Split) -> Result<Dataset, DataError> {
+        let batches = match split {
+            Split::Train => self.train,
+            Split::Test => self.test,
+        };
+        let wanted = [&[self.names], batches].concat();
+        let place = self.locate(root)?;
+        let files = match place.is_dir() {
+            true => self.read_folder(&place, &wanted)?,
+            false => {
+                let file = File::open(&place).map_err(|error| DataError::io(&place, error))?;
+                let unpacked = MultiGzDecoder::new(BufReader::new(file));
+                self.read_archive(&place, unpacked, &wanted)?
+            }
+        };
+        self.assemble(&place, &files)
+    }
+
+    /// A set of its files: the names of the classes, then the batches.
+    fn assemble(&self, place: &Path, files: &[Loaded]) -> Result<Dataset, DataError> {
+        let [names, batches @ ..] = files else {
+            return Err(DataError::missing(
+                place,
+                "holds none of the files",
+                self.advice,
+            ));
+        };
+        let names = self.read_names(names)?;
+        check_equal_lengths(batches, self.record())?;
+
+        let mut pixels = Vec::with_capacity(batches.iter().map(|file| file.bytes.len()).sum());
+        let mut labels = Vec::new();
+        for Loaded { path, bytes } in batches {
+            let records = || bytes.chunks_exact(self.record());
+            let of_file: Vec<u16> = records().map(|record| record[self.label].into()).collect();
+            if let Some((record, label)) = first_foreign_label(&of_file, self.classes) {
+                let found = format!("label {label} in record {record}");
+                return Err(DataError::content(
+                    path,
+                    found,
+                    format!("0 to {}", self.classes - 1),
+                ));
+            }
+            labels.extend(of_file);
+            records().for_each(|record| pixels.extend_from_slice(&record[self.label_bytes..]));
+        }
+        Dataset::new(name_of(place), SHAPE, names, pixels, labels)
+    }
+
+    /// The folder of the files, or the archive.
+    fn locate(&self, root: &Path) -> Result<PathBuf, DataError> {
+        if root.is_file() {
+            return Ok(root.to_path_buf());
+        }
+        for folder in [root.to_path_buf(), root.join(self.folder)] {
+            let mut files = self.train.iter().chain(self.test);
+            if files.any(|name| folder.join(name).is_file()) {
+                return Ok(folder);
+            }
+        }
+        let archive = root.join(self.archive);
+        if archive.is_file() {
+            return Ok(archive);
+        }
+        let problem = match root.is_dir() {
+            true => "holds none of the files",
+            false => "is not there",
+        };
+        Err(DataError::missing(root, problem, self.advice))
+    }
+
+    fn read_folder(&self, folder: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
+        let read = |name: &&str| {
+            let path = folder.join(name);
+            let size = match fs::metadata(&path) {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(DataError::missing(&path, "is not there", self.advice));
+                }
+                Err(error) => return Err(DataError::io(&path, error)),
+            };
+            self.check_size(&path, size)?;
+            let bytes = fs::read(&path).map_err(|error| DataError::io(&path, error))?;
+            Ok(Loaded { path, bytes })
+        };
+        wanted.iter().map(read).collect()
+    }
+
+    /// Reads the `wanted` files of an archive that was `unpacked`, in that order, wherever in it they are. Only
+    /// those are read, and nothing is written: links and names with `..` lead nowhere.
+    fn read_archive(
+        &self,
+        archive: &Path,
+        unpacked: impl Read,
+        wanted: &[&str],
+    ) -> Result<Vec<Loaded>, DataError> {
+        let damaged = |error: io::Error| {
+            let found = format!("a damaged or truncated archive ({error})");
+            let expected = format!("the official {}; {}", self.archive, self.advice);
+            DataError::content(archive, found, expected)
+        };
+        let unpacked = unpacked.take(UNPACKED);
+        let mut found = BTreeMap::new();
+        for entry in tar::Archive::new(unpacked).entries().map_err(damaged)? {
+            let mut entry = entry.map_err(damaged)?;
+            let path = archive.join(entry.path().map_err(damaged)?);
+            let Some(position) = wanted.iter().position(|name| path.ends_with(name)) else {
+                continue;
+            };
+            self.check_size(&path, entry.size())?;
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(damaged)?;
+            // A link has a size, too, but no bytes.
+            self.check_size(&path, bytes.len() as u64)?;
+            found.insert(position, Loaded { path, bytes });
+        }
+        for (position, name) in wanted.iter().enumerate() {
+            if !found.contains_key(&position) {
+                let path = archive.join(name);
+                return Err(DataError::missing(&path, "is not there", self.advice));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Whether a file of `size` bytes can be what its name says, before it is read.
+    fn check_size(&self, path: &Path, size: u64) -> Result<(), DataError> {
+        let (record, most) = (self.record() as u64, (self.records * self.record()) as u64);
+        let (fits, expected) = if path.ends_with(self.names) {
+            (
+                size <= 4096,
+                format!("the names of the {} classes", self.classes),
+            )
+        } else {
+            let whole = size > 0 && size.is_multiple_of(record) && size <= most;
+            (
+                whole,
+                format!("{most} as in the official file, or fewer whole records of {record}"),
+            )
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(DataError::content(path, format!("{size} bytes"), expected)),
+        }
+    }
+
+    fn read_names(&self, file: &Loaded) -> Result<Vec<String>, DataError> {
+        let names = class_names(&String::from_utf8_lossy(&file.bytes));
+        match names.len() == self.classes {
+            true => Ok(names),
+            false => Err(DataError::content(
+                &file.path,
+                format!("{} class names", names.len()),
+                format!("{}, one a line", self.classes),
+            )),
+        }
+    }
+}
+
+/// An unpacked archive of CIFAR-100's test part, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_archive(bytes: &[u8]) {
+    let (layout, place) = (HUNDRED_FINE, Path::new("archive"));
+    let wanted = [layout.names, layout.test[0]];
+    let files = layout.read_archive(place, bytes, &wanted);
+    let _ = files.and_then(|files| layout.assemble(place, &files));
+}
+
+fn check_equal_lengths(files: &[Loaded], record: usize) -> Result<(), DataError> {
+    let records = |file: &Loaded| file.bytes.len() / record;
+    let longest = files.iter().max_by_key(|file| records(file));
+    let shortest = files.iter().min_by_key(|file| records(file));
+    match (shortest, longest) {
+        (Some(short), Some(long)) if records(short) != records(long) => Err(DataError::content(
+            &short.path,
+            format!("{} records", records(short)),
+            format!("{}, as many as in {}", records(long), long.path.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAIN: &[&str] = TEN.train;
+    const NAMES: &str = TEN.names;
+    const FOLDER: &str = TEN.folder;
+    const ARCHIVE: &str = TEN.archive;
+    const CLASSES: usize = 10;
+    const RECORD: usize = 1 + PIXELS;
+    const OFFICIAL: u64 = 10_000 * RECORD as u64;
+
+    fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
+        TEN.open(root, split)
+    }
+
+    /// Writes a set of `records` records a file; labels count up.
+    fn write(folder: &Path, records: usize) {
+        for (file, name) in TRAIN.iter().chain(TEN.test).enumerate() {
+            let mut bytes = Vec::new();
+            for record in 0..records {
+                bytes.push((record % 10) as u8);
+                bytes.extend((0..RECORD - 1).map(|i| (i + record + file) as u8));
+            }
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        let names: Vec<String> = (0..CLASSES).map(|class| format!("class {class}")).collect();
+        std::fs::write(folder.join(NAMES), names.join("\n")).unwrap();
+    }
+
+    fn refusal(folder: &Path) -> String {
+        open(folder, Split::Train).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn records_keep_their_order_and_planes() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 3);
+        let train = open(folder.path(), Split::Train).unwrap();
+        assert_eq!((train.len(), train.shape), (15, SHAPE));
+        assert_eq!(train.labels()[..4], [0, 1, 2, 0]);
+        assert_eq!(train.image(4).unwrap()[..3], [2, 3, 4]);
+        assert_eq!(train.class_names[9], "class 9");
+        assert_eq!(open(folder.path(), Split::Test).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn the_archive_reads_as_the_folder_does() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join(FOLDER);
+        std::fs::create_dir(&folder).unwrap();
+        write(&folder, 2);
+        let archive = outer.path().join(ARCHIVE);
+        let gz = flate2::write::GzEncoder::new(
+            File::create(&archive).unwrap(),
+            flate2::Compression::fast(),
+        );
+        let mut tar = tar::Builder::new(gz);
+        tar.append_dir_all(FOLDER, &folder).unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        for split in [Split::Train, Split::Test] {
+            let from_folder = open(outer.path(), split).unwrap();
+            let from_archive = open(&archive, split).unwrap();
+            assert_eq!(from_folder.labels(), from_archive.labels());
+            assert_eq!(
+                from_folder.image(1).unwrap(),
+                from_archive.image(1).unwrap()
+            );
+        }
+        let whole = std::fs::read(&archive).unwrap();
+        std::fs::write(&archive, &whole[..whole.len() / 2]).unwrap();
+        let line = open(&archive, Split::Test).unwrap_err().to_string();
+        assert!(line.contains(ARCHIVE) && line.contains("damaged"), "{line}");
+    }
+
+    #[test]
+    fn truncated_and_foreign_files_are_named_with_both_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 3);
+        let file = folder.path().join(TRAIN[2]);
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..RECORD * 3 - 5]).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains(TRAIN[2]) && line.contains("9214 bytes"),
+            "{line}"
+        );
+        assert!(line.contains("30730000"), "{line}");
+        std::fs::write(&file, &whole[..RECORD * 2]).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("2 records") && line.contains("expected 3"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_label_without_a_class_is_named_with_its_record() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 2);
+        let file = folder.path().join(TRAIN[4]);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[RECORD] = 17;
+        std::fs::write(&file, bytes).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("label 17 in record 1, expected 0 to 9"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn foreign_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 2);
+        let file = folder.path().join(TRAIN[0]);
+        let large = File::create(&file).unwrap();
+        large.set_len(OFFICIAL + RECORD as u64).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("data_batch_1.bin: found 30733073 bytes, expected 30730000"),
+            "{line}"
+        );
+        std::fs::write(&file, []).unwrap();
+        assert!(refusal(folder.path()).contains("found 0 bytes"));
+        std::fs::remove_file(&file).unwrap();
+        let line = refusal(folder.path());
+        assert!(
+            line.contains("data_batch_1.bin: is not there; `python3 scripts/"),
+            "{line}"
+        );
+
+        std::fs::write(folder.path().join(NAMES), "cat\ndog\n").unwrap();
+        let line = open(folder.path(), Split::Test).unwrap_err().to_string();
+        assert!(
+            line.ends_with("batches.meta.txt: found 2 class names, expected 10, one a line"),
+            "{line}"
+        );
+
+        let text = folder.path().join("notes.txt");
+        std::fs::write(&text, "no archive").unwrap();
+        let line = open(&text, Split::Test).unwrap_err().to_string();
+        assert!(
+            line.contains("notes.txt: found a damaged or truncated archive"),
+            "{line}"
+        );
+        assert!(
+            line.contains("expected the official cifar-10-binary.tar.gz"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_missing_set_says_how_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = refusal(folder.path());
+        assert!(line.contains("python3 scripts/fetch_cifar10.py"), "{line}");
+    }
+
+    #[test]
+    fn cifar_100_has_two_labels_for_each_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let record = |coarse: u8, fine: u8, value: u8| {
+            let mut bytes = vec![coarse, fine];
+            bytes.extend([value; PIXELS]);
+            bytes
+        };
+        let names = |count: usize| {
+            (0..count)
+                .map(|i| format!("name {i}\n"))
+                .collect::<String>()
+        };
+        std::fs::write(
+            root.join("train.bin"),
+            [record(4, 99, 1), record(19, 0, 2)].concat(),
+        )
+        .unwrap();
+        std::fs::write(root.join("test.bin"), record(20, 5, 3)).unwrap();
+        std::fs::write(root.join("fine_label_names.txt"), names(100)).unwrap();
+        std::fs::write(root.join("coarse_label_names.txt"), names(20)).unwrap();
+        let read = |labels, split| {
+            let options = Options {
+                labels,
+                ..Options::default()
+            };
+            Cifar100.open(root, split, &options)
+        };
+        let fine = read(Labels::Fine, Split::Train).unwrap();
+        assert_eq!((fine.labels(), fine.classes()), (&[99, 0][..], 100));
+        assert_eq!(*fine.image(1).unwrap(), [2; PIXELS]);
+        let coarse = read(Labels::Coarse, Split::Train).unwrap();
+        assert_eq!((coarse.labels(), coarse.classes()), (&[4, 19][..], 20));
+        let line = read(Labels::Coarse, Split::Test).unwrap_err().to_string();
+        assert!(
+            line.contains("test.bin: found label 20 in record 0, expected 0 to 19"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn links_and_paths_out_of_an_archive_lead_nowhere() {
+        let outer = tempfile::tempdir().unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, TEN.test[0], "/etc/passwd")
+            .unwrap();
+        let archive = outer.path().join(ARCHIVE);
+        let mut gz = flate2::write::GzEncoder::new(
+            File::create(&archive).unwrap(),
+            flate2::Compression::fast(),
+        );
+        std::io::Write::write_all(&mut gz, &tar.into_inner().unwrap()).unwrap();
+        gz.finish().unwrap();
+        let line = open(&archive, Split::Test).unwrap_err().to_string();
+        assert!(line.contains("test_batch.bin: found 0 bytes"), "{line}");
+    }
+}

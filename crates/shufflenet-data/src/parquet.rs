@@ -1,0 +1,208 @@
+//! Hugging Face's parquet files with embedded images: `train-*.parquet` and `test-*.parquet` (or
+//! `validation-*`), in the root or in `data/` below it.
+//!
+//! A row is an image, a struct with `bytes` (or the bytes themselves) in a column `image` or `img`, and a whole
+//! number in a column `label`. The classes' names are in the metadata under `huggingface`; without them the
+//! classes are numbers. Encoded images are held in memory, decoded they never are.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+
+use crate::encoded::Encoded;
+use crate::format::Reader;
+use crate::{DataError, Dataset, Options, Split};
+
+const ADVICE: &str =
+    "a set is train-*.parquet and test-*.parquet, with the columns image (or img) and label";
+const COLUMNS: &str =
+    "a column image (or img) with an image's bytes, and a column label of whole numbers";
+
+/// The format `parquet`.
+pub(crate) struct Parquet;
+
+impl Reader for Parquet {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
+        let (mut records, mut labels, mut names) = (Vec::new(), Vec::new(), None);
+        for path in files(root, split)? {
+            let file = File::open(&path).map_err(|error| DataError::io(&path, error))?;
+            let part = read(&path, file)?;
+            names = names.or(part.names);
+            for (row, (bytes, label)) in part.rows.into_iter().enumerate() {
+                let file = path.strip_prefix(root).unwrap_or(&path);
+                let name = format!("{}: row {row}", file.display());
+                let size = bytes.len() as u64;
+                records.push(Encoded {
+                    name: name.into(),
+                    size,
+                    bytes: Some(bytes),
+                });
+                labels.push(label);
+            }
+        }
+        let names = names.unwrap_or_else(|| {
+            let classes = labels.iter().max().map_or(0, |&last| usize::from(last) + 1);
+            (0..classes).map(|class| class.to_string()).collect()
+        });
+        Dataset::of_encoded(root, names, records, labels, options)
+    }
+}
+
+/// The files of `split`, in order.
+fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, DataError> {
+    let beginnings: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Test => &["test", "validation"],
+    };
+    for folder in [root.to_path_buf(), root.join("data")] {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        let entries: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        for beginning in beginnings {
+            let is_one = |path: &&PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with(beginning) && name.ends_with(".parquet")
+            };
+            let mut found: Vec<PathBuf> = entries.iter().filter(is_one).cloned().collect();
+            found.sort();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+    Err(DataError::missing(root, "has no such files", ADVICE))
+}
+
+struct Part {
+    rows: Vec<(Vec<u8>, u16)>,
+    names: Option<Vec<String>>,
+}
+
+/// All rows of a file. The library that reads it panics at some damage, which is an answer like another here.
+fn read(path: &Path, file: File) -> Result<Part, DataError> {
+    let read = || {
+        let damaged = |error: parquet::errors::ParquetError| {
+            let found = format!("a damaged parquet file ({error})");
+            DataError::content(path, found, "a whole one")
+        };
+        let reader = SerializedFileReader::new(file).map_err(damaged)?;
+        let metadata = reader.metadata().file_metadata().key_value_metadata();
+        let described = metadata
+            .into_iter()
+            .flatten()
+            .find(|pair| pair.key == "huggingface");
+        let names = described.and_then(|pair| class_names(pair.value.as_deref()?));
+        let mut rows = Vec::new();
+        for (number, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
+            let row = row.map_err(damaged)?;
+            let found = image_and_label(&row).ok_or_else(|| {
+                DataError::content(path, format!("row {number} without them"), COLUMNS)
+            })?;
+            rows.push(found);
+        }
+        Ok(Part { rows, names })
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(DataError::content(
+            path,
+            "a damaged parquet file",
+            "a whole one",
+        ))
+    })
+}
+
+/// A file of `bytes`, for fuzzing.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_file(bytes: &[u8]) {
+    use std::io::Write;
+    let Ok(mut file) = tempfile::tempfile() else {
+        return;
+    };
+    if file.write_all(bytes).is_ok() {
+        let _ = read(Path::new("file"), file);
+    }
+}
+
+fn image_and_label(row: &Row) -> Option<(Vec<u8>, u16)> {
+    let column = |wanted: &[&str]| {
+        let mut columns = row.get_column_iter();
+        let found = columns.find(|(name, _)| wanted.contains(&name.as_str()));
+        found.map(|(_, field)| field)
+    };
+    let image = match column(&["image", "img"])? {
+        Field::Group(group) => {
+            let mut fields = group.get_column_iter();
+            fields.find(|(name, _)| *name == "bytes")?.1
+        }
+        field => field,
+    };
+    let Field::Bytes(bytes) = image else {
+        return None;
+    };
+    let label = match *column(&["label"])? {
+        Field::Long(label) => u16::try_from(label).ok()?,
+        Field::Int(label) => u16::try_from(label).ok()?,
+        _ => return None,
+    };
+    Some((bytes.data().to_vec(), label))
+}
+
+/// `{"info": {"features": {"label": {"names": [...]}}}}`
+fn class_names(json: &str) -> Option<Vec<String>> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    let names = value.pointer("/info/features/label/names")?.as_array()?;
+    names
+        .iter()
+        .map(|name| name.as_str().map(String::from))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet")
+    }
+
+    fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
+        let options = Options {
+            size: 2,
+            resize: Some(2),
+            ..Options::default()
+        };
+        Parquet.open(root, split, &options)
+    }
+
+    #[test]
+    fn images_labels_and_names_are_read() {
+        let set = open(&fixture(), Split::Train).unwrap();
+        assert_eq!(set.class_names, ["cat", "dog"]);
+        assert_eq!(set.labels(), [0, 1, 1]);
+        assert_eq!(set.image(2).unwrap()[..4], [30; 4]);
+        let line = open(&fixture(), Split::Test).unwrap_err().to_string();
+        assert!(line.contains("has no such files"), "{line}");
+    }
+
+    #[test]
+    fn damage_is_answered() {
+        let name = "train-00000-of-00001.parquet";
+        let whole = std::fs::read(fixture().join(name)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for cut in [0, 5, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(folder.path().join(name), &whole[..cut]).unwrap();
+            let line = open(folder.path(), Split::Train).unwrap_err().to_string();
+            assert!(line.contains("found a damaged parquet file"), "{line}");
+        }
+    }
+}

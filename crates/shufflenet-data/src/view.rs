@@ -1,0 +1,196 @@
+//! From an image of any size to the square that the network sees.
+//!
+//! For evaluation torchvision's `Resize(r)` and `CenterCrop(s)`: the shorter side becomes `r` pixels, the
+//! middle `s` x `s` of that is kept. For training its `RandomResizedCrop(s)`: a window of 8 to 100 % of
+//! the area and a ratio of 3:4 to 4:3, drawn uniformly in area and in the logarithm of the ratio
+//! (Szegedy et al. 2014). Either is a [`Window`] of the image and one resize of it by Pillow's
+//! antialiased bilinear filter: what lies outside the window is never computed, so an image of 1 x 65,535
+//! pixels costs no more than another.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+use crate::random::below;
+
+/// A rectangle of an image, in its pixels; edges may lie within pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Window {
+    /// What is left after resizing the shorter side to `resize` and cropping the middle `size` x `size`.
+    pub(crate) fn central((width, height): (u32, u32), resize: u32, size: u32) -> Self {
+        let short = u64::from(width.min(height)).max(1);
+        let resized = |side: u32| u64::from(side) * u64::from(resize) / short;
+        let place = |side: u32| {
+            let resized = resized(side).max(1) as f64;
+            let scale = f64::from(side) / resized;
+            // Python's `round`, which torchvision uses here, takes halves to the even number.
+            let start = ((resized - f64::from(size)) / 2.0).round_ties_even();
+            (start * scale, f64::from(size) * scale)
+        };
+        let ((left, width), (top, height)) = (place(width), place(height));
+        Self {
+            left,
+            top,
+            width,
+            height,
+        }
+    }
+
+    /// A window drawn at random; where ten draws do not fit, the largest in the middle whose ratio is
+    /// allowed.
+    pub(crate) fn random((width, height): (u32, u32), random: &mut ChaCha8Rng) -> Self {
+        let (image_width, image_height) = (f64::from(width), f64::from(height));
+        let area = image_width * image_height;
+        for _ in 0..10 {
+            let target = area * (0.08 + 0.92 * fraction(random));
+            let ratio = ((2.0 * fraction(random) - 1.0) * (4.0f64 / 3.0).ln()).exp();
+            let w = (target * ratio).sqrt().round_ties_even();
+            let h = (target / ratio).sqrt().round_ties_even();
+            if (1.0..=image_width).contains(&w) && (1.0..=image_height).contains(&h) {
+                let left = below(random, width - w as u32 + 1);
+                let top = below(random, height - h as u32 + 1);
+                return Self {
+                    left: left.into(),
+                    top: top.into(),
+                    width: w,
+                    height: h,
+                };
+            }
+        }
+        let ratio = (image_width / image_height).clamp(0.75, 4.0 / 3.0);
+        let w = image_width
+            .min((image_height * ratio).round_ties_even())
+            .max(1.0);
+        let h = image_height
+            .min((image_width / ratio).round_ties_even())
+            .max(1.0);
+        Self {
+            left: ((image_width - w) / 2.0).floor(),
+            top: ((image_height - h) / 2.0).floor(),
+            width: w,
+            height: h,
+        }
+    }
+}
+
+/// A uniform number from 0 to below 1, of 32 random bits.
+fn fraction(random: &mut ChaCha8Rng) -> f64 {
+    f64::from(random.next_u32()) / 2f64.powi(32)
+}
+
+/// `window` of `picture`, as `channels` x `size` x `size` values: planes of red, green and blue, or one of
+/// grey.
+///
+/// # Errors
+/// What the resizer refuses, in words.
+pub(crate) fn cut(
+    picture: &RgbImage,
+    window: Window,
+    size: u32,
+    channels: usize,
+) -> Result<Vec<u8>, String> {
+    let (width, height) = picture.dimensions();
+    let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
+        .map_err(|error| error.to_string())?;
+    let mut square = Image::new(size, size, PixelType::U8x3);
+    // Rounding may have put an edge a hair outside.
+    let inside = |start: f64, length: f64, side: u32| length.min(f64::from(side) - start);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .crop(
+            window.left,
+            window.top,
+            inside(window.left, window.width, width),
+            inside(window.top, window.height, height),
+        );
+    Resizer::new()
+        .resize(&source, &mut square, &options)
+        .map_err(|error| error.to_string())?;
+    let pixels = square.buffer().as_chunks::<3>().0;
+    let plane = |channel: usize| pixels.iter().map(move |pixel| pixel[channel % 3]);
+    Ok(match channels {
+        1 => pixels.iter().map(grey).collect(),
+        _ => (0..3).flat_map(plane).collect(),
+    })
+}
+
+/// Luma of ITU-R 601, as Pillow's `convert("L")` computes it.
+fn grey(&[red, green, blue]: &[u8; 3]) -> u8 {
+    let weighted = 19595 * u32::from(red) + 38470 * u32::from(green) + 7471 * u32::from(blue);
+    ((weighted + 0x8000) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, stream};
+    use proptest::prelude::*;
+
+    fn is_inside(window: Window, (width, height): (u32, u32)) -> bool {
+        let Window {
+            left,
+            top,
+            width: w,
+            height: h,
+        } = window;
+        let fits = |start: f64, length: f64, side: u32| {
+            start >= 0.0 && length > 0.0 && start + length <= f64::from(side) * (1.0 + 1e-12)
+        };
+        fits(left, w, width) && fits(top, h, height)
+    }
+
+    proptest! {
+        #[test]
+        fn windows_lie_on_the_image(width in 1u32..3000, height in 1u32..3000, size in 1u32..300, seed: u64) {
+            let image = (width, height);
+            prop_assert!(is_inside(Window::central(image, size + size / 7, size), image));
+            let mut random = stream(seed, Purpose::Crop, 0, 0);
+            prop_assert!(is_inside(Window::random(image, &mut random), image));
+        }
+
+        #[test]
+        fn a_view_has_its_size_whatever_the_image(
+            width in 1u32..50, height in 1u32..50, size in 1u32..40, seed: u64,
+        ) {
+            let picture = RgbImage::from_pixel(width, height, image::Rgb([10, 200, 30]));
+            let mut random = stream(seed, Purpose::Crop, 0, 0);
+            let windows = [
+                Window::central((width, height), size, size),
+                Window::random((width, height), &mut random),
+            ];
+            for window in windows {
+                let view = cut(&picture, window, size, 3).unwrap();
+                let plane = (size * size) as usize;
+                prop_assert_eq!(view.len(), 3 * plane);
+                // One colour stays that colour.
+                prop_assert!(view[..plane].iter().all(|&red| red == 10));
+                prop_assert_eq!(cut(&picture, window, size, 1).unwrap(), vec![124; plane]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_image_costs_no_more_than_its_window() {
+        let picture = RgbImage::new(1, 65_535);
+        let window = Window::central((1, 65_535), 256, 224);
+        assert_eq!(cut(&picture, window, 224, 3).unwrap().len(), 3 * 224 * 224);
+    }
+
+    #[test]
+    fn an_image_of_the_size_asked_for_is_not_touched() {
+        let picture = RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        let view = cut(&picture, Window::central((8, 8), 8, 8), 8, 3).unwrap();
+        for (place, pixel) in picture.pixels().enumerate() {
+            assert_eq!([view[place], view[64 + place], view[128 + place]], pixel.0);
+        }
+    }
+}
