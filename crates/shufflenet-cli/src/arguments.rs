@@ -25,7 +25,7 @@ pub enum Command {
     /// Time training, inference or data loading on this machine
     Bench(Bench),
     /// List what this build can run on, and what it finds on this machine
-    Devices,
+    Devices(Devices),
 }
 
 /// `shufflenet train`
@@ -37,7 +37,7 @@ pub struct Train {
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -72,7 +72,7 @@ pub struct Eval {
     /// Which part: test, validation or train
     #[arg(long, default_value = "test")]
     pub split: String,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -160,7 +160,7 @@ pub struct Bench {
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -180,4 +180,15 @@ pub enum Work {
     Infer,
     /// Loading of an experiment's training batches (needs --config)
     Data,
+}
+
+/// `shufflenet devices`
+#[derive(Args)]
+pub struct Devices {
+    /// Also compare training steps on every GPU with the CPU's; exit code 1 where one computes wrongly
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
 }
