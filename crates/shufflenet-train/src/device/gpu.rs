@@ -163,8 +163,13 @@ mod wgpu {
 
     pub fn adapters(backend: &str) -> Vec<Adapter> {
         let devices = devices(backend).into_vec();
-        let described = described(backend);
-        // Burn counts the kinds; wgpu knows the names. Both enumerate one graphics API in its order.
+        let mut described = described(backend);
+        // Burn counts the kinds; wgpu knows the names. Both enumerate one graphics API in its order, but of
+        // programs that pose as a GPU Burn knows one.
+        let mut is_first = true;
+        described.retain(|(info, _)| {
+            kind(info.device_type) != Kind::Cpu || std::mem::take(&mut is_first)
+        });
         let adapters = devices.into_iter().zip(described).enumerate();
         adapters
             .map(|(index, (device, (info, largest_buffer)))| Adapter {

@@ -3,9 +3,9 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use shufflenet_model::ShuffleNetV2;
 use shufflenet_model::batch_norm::EPSILON;
 use shufflenet_model::conv_norm::ConvNorm;
+use shufflenet_model::{ShuffleNetV2, Stem};
 use shufflenet_ops::fused::{self, ConvNormWeights};
 
 use crate::fixture::{Fixture, signed};
@@ -55,9 +55,13 @@ fn every_operation_computes_and_differentiates_as_on_the_cpu() {
 
 /// The one kernel where the device has it, else the plain operations, as in the network.
 fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
-    let kind = network.config().stem();
     if fused::serves(&x) {
-        let (stride, pool) = (kind.stride(), kind.pool_padding());
+        let [stride, _] = network.stem.conv.stride;
+        let pool = match network.config().stem() {
+            Stem::Imagenet => Some(1),
+            Stem::Seed => Some(0),
+            Stem::Cifar => None,
+        };
         return fused::stem(x, weights(&network.stem), stride, pool, EPSILON).output;
     }
     let x = network.stem.forward(x);
