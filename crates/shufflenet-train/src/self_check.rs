@@ -102,7 +102,10 @@ fn tensors(learner: &Learner) -> Result<[Vec<f32>; 2], TrainError> {
     let file = SafeTensors::deserialize(&file).map_err(|e| encode(e.to_string()))?;
     let mut parts = [Vec::new(), Vec::new()];
     let [weights, statistics] = &mut parts;
-    for (name, view) in file.iter() {
+    // A file's index is a hash map: in its own order, two readings would not match.
+    let mut views: Vec<_> = file.iter().collect();
+    views.sort_unstable_by_key(|(name, _)| *name);
+    for (name, view) in views {
         let (values, _) = view.data().as_chunks::<4>();
         let part = match name.contains("running_") {
             true => &mut *statistics,

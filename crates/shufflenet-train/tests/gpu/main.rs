@@ -71,7 +71,8 @@ fn networks_of_both_layouts_train_as_on_the_cpu() {
 
 #[test]
 fn the_self_check_passes_and_tells_by_how_much() {
-    let passed = self_check::check(&gpu(), "the adapter under test").unwrap();
+    let passed = self_check::check(&gpu(), "the adapter under test");
+    let passed = passed.unwrap_or_else(|error| panic!("{error}"));
     println!("self-check      {passed}");
     assert!(passed.error <= 1e-3, "{passed}");
 }
