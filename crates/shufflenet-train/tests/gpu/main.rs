@@ -1,8 +1,9 @@
 //! The GPU path against the CPU's kernels: operations, whole networks, steps, and a run that moves.
 //!
 //! The adapter is `wgpu`'s best, or what `SHUFFLENET_TEST_DEVICE` names; without one these tests fail. A
-//! software adapter will do (`docs/gpu.md`). `cargo test -p shufflenet-train --features wgpu --test gpu --
-//! --nocapture` prints every error. The inputs are the parity fixtures', chosen so that rounding flips
+//! software adapter will do (`docs/gpu.md`). `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu
+//! --test gpu -- --nocapture` prints every error. (Burn's default device is the GPU otherwise, which would be
+//! started a second time to load optimizer state, and an OpenGL context is one thread's. The binary sets it.) The inputs are the parity fixtures', chosen so that rounding flips
 //! no ReLU: one flip would move a gradient by a percent.
 #![allow(
     clippy::unwrap_used,

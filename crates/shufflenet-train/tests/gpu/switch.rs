@@ -59,7 +59,9 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
     let environment = std::fs::read_to_string(moved.join("environment.json")).unwrap();
     assert!(environment.contains("\"adapter\""), "{environment}");
 
-    let report = |run: &Path, device: &str| evaluate(run, None, "test", device).unwrap();
+    let report = |run: &Path, device: &str| {
+        evaluate(&run.join("checkpoints/last"), None, "test", device).unwrap()
+    };
     let here = report(&moved, "flex");
     assert_eq!(here.step, 5);
     for other in [report(&moved, &gpu_name()), report(&stayed, "flex")] {
