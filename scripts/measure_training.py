@@ -2,7 +2,8 @@
 """What a training run costs besides its steps, on this machine: loader, checkpoints, memory.
 
   measure_training.py [--config configs/scale0_5.toml] [--batch 128] [--steps 200] [--rounds 3]
-                      [--workers 0,1,2] [--threads 2] [--binary target/release/shufflenet]
+                      [--workers 0,1,2] [--threads 2] [--device flex] [--set KEY=VALUE]...
+                      [--only loader|checkpoints|memory] [--binary target/release/shufflenet]
 
 1. Images per second of training on the configuration's data, for each number of loader workers, over those
    of `bench train`, which steps on one batch again and again. In turn, so many rounds.
@@ -33,7 +34,9 @@ def train(options, out, overrides):
         "train.log_every": 0,
     } | overrides
     command = [options.binary, "train", "--config", options.config, "--out", out, "--force"]
-    command += ["--threads", options.threads]
+    command += ["--threads", options.threads, "--device", options.device]
+    for pair in options.set:
+        command += ["--set", pair]
     for key, value in pairs.items():
         command += ["--set", f"{key}={value}"]
     return [str(word) for word in command]
@@ -55,7 +58,7 @@ def training_speed(options, out, overrides):
 
 def fixed_batch_speed(options):
     command = [options.binary, "bench", "train", "--config", options.config, "--batch", options.batch]
-    command += ["--steps", options.steps, "--threads", options.threads, "--json"]
+    command += ["--steps", options.steps, "--threads", options.threads, "--device", options.device, "--json"]
     return json.loads(run([str(word) for word in command]))["img_per_s"]
 
 
@@ -111,6 +114,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="flex")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--only", choices=["loader", "checkpoints", "memory"])
     options = parser.parse_args()
     options.binary = pathlib.Path(options.binary).resolve()

@@ -28,7 +28,7 @@ pub enum Command {
     #[command(subcommand)]
     Data(Data),
     /// List what this build can run on, and what it finds on this machine
-    Devices,
+    Devices(Devices),
 }
 
 /// `shufflenet train`
@@ -40,7 +40,7 @@ pub struct Train {
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -75,7 +75,7 @@ pub struct Eval {
     /// Which part: test, validation or train
     #[arg(long, default_value = "test")]
     pub split: String,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -163,7 +163,7 @@ pub struct Bench {
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1...
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
@@ -230,6 +230,17 @@ pub struct Set {
 pub struct Stats {
     #[command(flatten)]
     pub set: Set,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shufflenet devices`
+#[derive(Args)]
+pub struct Devices {
+    /// Also compare training steps on every GPU with the CPU's; exit code 1 where one computes wrongly
+    #[arg(long)]
+    pub check: bool,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Bench, Command, Eval, Summary, Train, Work};
+use arguments::{Arguments, Bench, Command, Devices, Eval, Summary, Train, Work};
 use clap::Parser;
 use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::console::{Console, describe, thousands};
@@ -18,7 +18,7 @@ use shufflenet_train::dry_run::dry_run;
 use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::summarise::summarise;
-use shufflenet_train::{Interrupter, TrainError, device, evaluate, machine, settings};
+use shufflenet_train::{Interrupter, TrainError, device, devices, evaluate, machine, settings};
 
 /// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
 /// out again, where the system's allocator returns them to the kernel and has them zeroed.
@@ -87,7 +87,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
         Command::Data(arguments) => data::run(&arguments),
-        Command::Devices => devices(),
+        Command::Devices(arguments) => devices(&arguments),
     }
 }
 
@@ -200,12 +200,16 @@ fn summary(arguments: &Summary) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn devices() -> anyhow::Result<ExitCode> {
-    let lines: Vec<String> = device::list()
-        .into_iter()
-        .map(|device| format!("{:<9} {}\n", device.name, device.description))
-        .collect();
-    print(&lines.concat())
+fn devices(arguments: &Devices) -> anyhow::Result<ExitCode> {
+    let listing = devices::list(arguments.check);
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&listing)?),
+        false => listing.to_string(),
+    })?;
+    Ok(match listing.all_right() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    })
 }
 
 fn use_threads(asked: Option<u16>) -> usize {

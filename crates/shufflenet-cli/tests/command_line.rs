@@ -152,6 +152,35 @@ fn devices_and_checkpoints_that_are_none_are_refused() {
 }
 
 #[test]
+fn devices_are_listed_with_what_is_missing() {
+    let folder = workplace();
+    let assert = shufflenet(folder.path(), &["devices", "--json"]).assert();
+    let output = &assert.success().get_output().stdout.clone();
+    let listing: serde_json::Value = serde_json::from_slice(output).unwrap();
+    let device = |name: &str| {
+        let mut devices = listing["devices"].as_array().unwrap().iter();
+        devices.find(|device| device["name"] == name)
+    };
+    assert_eq!(device("flex").unwrap()["available"], true);
+    for backend in ["wgpu", "vulkan", "cuda"] {
+        // With the backend built in, its adapters stand in its place.
+        let Some(absent) = device(backend) else {
+            continue;
+        };
+        assert_eq!(absent["available"], false);
+        let run = ["train", "--config", "trial.toml", "--device", backend];
+        let missing = absent["description"].as_str().unwrap();
+        let code = if missing.contains("not built in") {
+            2
+        } else {
+            1
+        };
+        let line = refusal(folder.path(), &run, code);
+        assert!(line.contains(backend), "{line}");
+    }
+}
+
+#[test]
 fn a_run_trains_refuses_to_be_overwritten_and_evaluates_to_what_it_reported() {
     let folder = workplace();
     let train = ["train", "--config", "trial.toml"];

@@ -29,13 +29,16 @@ pub fn dry_run(
 ) -> Result<(), TrainError> {
     let interrupter = Interrupter::new();
     let run = Run::open(experiment, device, threads, &interrupter)?;
+    run.check_device(console)?;
     let mut state = State::fresh(experiment, &run.device)?;
     let lines = run.introduce(&state);
     lines.iter().for_each(|line| console.line(line));
 
     let start = Instant::now();
     let mut batches = run.rest_of_epoch(&state);
-    let images = match run.step(&mut state, &mut batches)? {
+    let stepped = run.step(&mut state, &mut batches)?;
+    let settled = run.settle(&mut state)?;
+    let images = match settled.and(stepped) {
         Ok(images) => images,
         Err(what) => return Err(diverged(what, &run)),
     };

@@ -96,6 +96,35 @@ pub enum TrainError {
         /// Its folder, or `none`.
         last: String,
     },
+    /// A backend without a driver on this machine.
+    #[error("{device}: no adapter was found: {missing}")]
+    NoAdapter {
+        /// The device asked for.
+        device: String,
+        /// What the machine may lack.
+        missing: &'static str,
+    },
+    /// An adapter that is there and does not start.
+    #[error("{adapter} cannot be used: {message}")]
+    Adapter {
+        /// Its name.
+        adapter: String,
+        /// The backend's words.
+        message: String,
+    },
+    /// A device that computes nonsense.
+    #[error(
+        "{device} computes wrongly: training steps of a small network moved its weights otherwise than on \
+         the CPU, {:.0} % off where {:.0} % is allowed; nothing was trained. Use another adapter (`shufflenet \
+         devices --check` tries them all), another driver, or --device flex",
+        .error * 100.0, crate::self_check::TOLERANCE * 100.0
+    )]
+    WrongDevice {
+        /// Its name.
+        device: String,
+        /// The relative difference.
+        error: f64,
+    },
     /// The device could not do what was asked of it.
     #[error("the device failed: {0}")]
     Device(#[from] burn::tensor::ExecutionError),

@@ -59,6 +59,7 @@ pub fn fit(
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
     let run = Run::open(experiment, &options.device, options.threads, interrupter)?;
+    run.check_device(console)?;
     let folder = RunFolder::open(&options.out, experiment, options.existing)?;
     let (state, notes) = resume::start(&run, &folder, options.existing)?;
     notes.iter().for_each(|note| console.line(note));
@@ -103,6 +104,7 @@ impl Training<'_> {
             let mut pace = Pace::start(first_epoch);
             first_epoch = false;
             self.train_epoch(console, &mut pace)?;
+            self.settle()?;
             let speed = pace.speed();
             let evaluation = || self.run.sources.evaluation.epoch(0, 0);
             let evaluated = match self.run.interrupter.should_stop() {
@@ -144,10 +146,15 @@ impl Training<'_> {
             }
             console.advance(|| {
                 let metrics = progress.tally.metrics();
-                format!("{}, {:.0} img/s", describe(&metrics), pace.speed())
+                let speed = pace.speed();
+                match metrics.count {
+                    // A GPU has not been asked yet.
+                    0 => format!("{speed:.0} img/s"),
+                    _ => format!("{}, {speed:.0} img/s", describe(&metrics)),
+                }
             });
             if train.log_every > 0 && progress.step.is_multiple_of(train.log_every) {
-                self.log_step(console, pace.speed())?;
+                self.log_step(console, pace)?;
             }
             if self.journal.is_due(self.state.progress.step) {
                 self.save()?;
@@ -163,15 +170,24 @@ impl Training<'_> {
                 pace.add(images);
                 Ok(())
             }
-            Err(what) => {
-                let progress = &self.state.progress;
-                let rate = self.run.schedule.rate(progress.step);
-                Err(self.journal.diverged(what, progress, rate))
-            }
+            Err(what) => Err(self.diverged(what)),
         }
     }
 
+    fn diverged(&self, what: &str) -> TrainError {
+        let progress = &self.state.progress;
+        let rate = self.run.schedule.rate(progress.step);
+        self.journal.diverged(what, progress, rate)
+    }
+
+    /// Waits for what a GPU still computes, and counts it.
+    fn settle(&mut self) -> Result<(), TrainError> {
+        let settled = self.run.settle(&mut self.state)?;
+        settled.map_err(|what| self.diverged(what))
+    }
+
     fn save(&mut self) -> Result<PathBuf, TrainError> {
+        self.settle()?;
         let rate = self.run.rate_used(&self.state);
         self.journal.save(&mut self.state, rate)
     }
@@ -187,7 +203,9 @@ impl Training<'_> {
         Ok(Outcome::Interrupted)
     }
 
-    fn log_step(&mut self, console: &Console, speed: f64) -> Result<(), TrainError> {
+    fn log_step(&mut self, console: &Console, pace: &Pace) -> Result<(), TrainError> {
+        self.settle()?;
+        let speed = pace.speed();
         let line = self.train_line("step", speed);
         self.journal.append(&line)?;
         if !console.is_terminal() {

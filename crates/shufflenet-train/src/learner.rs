@@ -1,4 +1,11 @@
 //! The network with its optimizer, and the one step that training and benchmarks both take.
+//!
+//! When divergence is noticed depends on the device. On the CPU loss and gradients are looked at before
+//! the weights move, in every step. On a GPU, which is not to be waited for, the loss is looked at when
+//! it is read ([`crate::unread`]), at most
+//! [`MOST_UNREAD`](crate::unread::MOST_UNREAD) batches late: a gradient that is no number
+//! leaves weights, and so a next loss, that are none. Nothing is lost by it, since no checkpoint is
+//! written before all is read, nor ever with a number in it that is none.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
@@ -11,6 +18,7 @@ use crate::classifier::{Classifier, Images};
 use crate::error::TrainError;
 use crate::experiment::OptimizerConfig;
 use crate::tally::Tally;
+use crate::unread::Unread;
 use crate::{average, optimizer};
 
 /// What a step of training changes.
@@ -25,6 +33,7 @@ pub struct Learner {
     /// The decay of that average. `None`: there is none.
     pub average_decay: Option<f64>,
     device: Device,
+    unread: Unread,
 }
 
 /// A part of the images of an optimizer step.
@@ -48,11 +57,12 @@ impl From<Batch> for MicroBatch {
     }
 }
 
-/// How a step ended.
+/// How a step ended, or the steps that were read at last.
 pub enum Stepped {
-    /// The weights have moved. The sums are of the step's images.
+    /// The weights have moved. The sums are of the images whose logits were read: on the CPU those of
+    /// the step.
     Taken(Tally),
-    /// The weights have not moved: this is infinite or no number.
+    /// This is infinite or no number. On the CPU the weights have not moved.
     Diverged(&'static str),
 }
 
@@ -74,6 +84,7 @@ impl Learner {
             optimizer: optimizer::build(optimizer),
             average: None,
             average_decay: None,
+            unread: Unread::on(&device),
             device,
         })
     }
@@ -89,21 +100,24 @@ impl Learner {
         rate: f64,
     ) -> Result<Stepped, TrainError> {
         let mut gradients = GradientsAccumulator::new();
-        let mut tally = Tally::default();
         for part in parts {
             let part = part?;
-            let labels = part.batch.labels.clone();
+            let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
             let images = Images::new(part, &self.device);
             let output = TrainStep::step(&self.classifier, images);
-            tally.add(&output.item.to_host()?, &labels);
-            if !tally.loss.is_finite() {
-                return Ok(Stepped::Diverged("the loss"));
-            }
+            self.unread.push(output.item, labels, bytes);
             gradients.accumulate(&self.classifier, output.grads);
         }
         let gradients = gradients.grads();
-        if !are_finite(&self.classifier, &gradients)? {
-            return Ok(Stepped::Diverged("a gradient"));
+        let mut stepped = Stepped::Taken(Tally::default());
+        if !self.unread.may_wait() {
+            stepped = self.settle()?;
+            if matches!(stepped, Stepped::Taken(_)) && !are_finite(&self.classifier, &gradients)? {
+                stepped = Stepped::Diverged("a gradient");
+            }
+            if matches!(stepped, Stepped::Diverged(_)) {
+                return Ok(stepped);
+            }
         }
         let classifier = self.classifier.clone();
         self.classifier = self.optimizer.step(rate, classifier, gradients);
@@ -114,7 +128,29 @@ impl Learner {
                 None => network,
             });
         }
-        Ok(Stepped::Taken(tally))
+        match self.unread.may_wait() && self.unread.is_due() {
+            true => self.settle(),
+            false => Ok(stepped),
+        }
+    }
+
+    /// Reads what is still on the device: after it, every image of the steps taken has been counted.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub fn settle(&mut self) -> Result<Stepped, TrainError> {
+        let mut tally = Tally::default();
+        self.unread.read_into(&mut tally)?;
+        Ok(match (tally.loss.is_finite(), self.unread.may_wait()) {
+            (true, _) => Stepped::Taken(tally),
+            (false, false) => Stepped::Diverged("the loss"),
+            (false, true) => Stepped::Diverged("a loss (a GPU's are read some steps late)"),
+        })
+    }
+
+    /// Whether steps wait on the device to be counted.
+    pub fn may_wait(&self) -> bool {
+        self.unread.may_wait()
     }
 }
 

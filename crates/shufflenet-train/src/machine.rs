@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use burn::tensor::Device;
 use serde::Serialize;
 use shufflenet_model::Isa;
 
+use crate::device;
 use crate::error::TrainError;
 
 /// Where and how a run was started.
@@ -15,6 +17,9 @@ pub struct Environment {
     commit: &'static str,
     command: Vec<String>,
     device: String,
+    /// What a GPU calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<String>,
     threads: usize,
     cpu: String,
     /// Vector instructions that the CPU kernels chose at run time.
@@ -22,8 +27,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This process, training on `device` with `threads` threads.
-    pub fn here(device: &str, threads: usize) -> Self {
+    /// This process, training on the device of that name with `threads` threads.
+    pub fn here(name: &str, device: &Device, threads: usize) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SHUFFLENET_COMMIT"),
@@ -31,7 +36,8 @@ impl Environment {
             command: std::env::args_os()
                 .map(|argument| argument.to_string_lossy().into_owned())
                 .collect(),
-            device: device.into(),
+            device: name.into(),
+            adapter: device::adapter_name(device),
             threads,
             cpu: cpu(),
             dispatch: dispatch(),
@@ -43,6 +49,19 @@ impl Environment {
         &self.device
     }
 
+    /// That name, with what a GPU calls itself.
+    pub fn device_in_words(&self) -> String {
+        match &self.adapter {
+            Some(adapter) => format!("{} ({adapter})", self.device),
+            None => self.device.clone(),
+        }
+    }
+
+    /// Name of the GPU, empty on the CPU.
+    pub fn adapter(&self) -> &str {
+        self.adapter.as_deref().unwrap_or_default()
+    }
+
     /// Vector instructions in use.
     pub fn dispatch(&self) -> &str {
         self.dispatch
@@ -51,7 +70,8 @@ impl Environment {
 
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {} threads, {}", self.device, self.threads, self.cpu)
+        let device = self.device_in_words();
+        write!(f, "{device}, {} threads, {}", self.threads, self.cpu)
     }
 }
 

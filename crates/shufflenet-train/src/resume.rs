@@ -142,10 +142,14 @@ fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
 
 /// What a changed machine may do to the bits, where it differs from the run's last start.
 fn machine_note(before: &serde_json::Value, now: &Environment) -> Option<String> {
-    let pairs = [("device", now.device()), ("dispatch", now.dispatch())];
+    let pairs = [
+        ("device", now.device()),
+        ("adapter", now.adapter()),
+        ("dispatch", now.dispatch()),
+    ];
     let changes = pairs.into_iter().filter_map(|(key, now)| {
         let before = before.get(key)?.as_str()?;
-        (before != now).then(|| format!("{key} {before}, now {now}"))
+        (before != now && !now.is_empty()).then(|| format!("{key} {before}, now {now}"))
     });
     let changes: Vec<String> = changes.collect();
     (!changes.is_empty()).then(|| {

@@ -9,6 +9,7 @@ use shufflenet_data::{Batches, random};
 use crate::average::LABEL;
 use crate::checkpoint::{Description, Progress};
 use crate::classifier::Classifier;
+use crate::console::Console;
 use crate::error::TrainError;
 use crate::evaluate::score;
 use crate::experiment::Experiment;
@@ -18,7 +19,11 @@ use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
 use crate::tally::Metrics;
-use crate::{Interrupter, device, preflight};
+use crate::{Interrupter, device, preflight, self_check};
+
+/// Nothing else is heard of a GPU for a while.
+const TUNING: &str =
+    "tuning     the first steps try out kernels for each shape of tensor, which may take minutes";
 
 /// What stays the same from step to step.
 pub struct Run<'a> {
@@ -73,13 +78,30 @@ impl<'a> Run<'a> {
                 normalization: sources.normalization.clone(),
             },
             schedule: Schedule::of(experiment, sources.train.batches()),
-            environment: Environment::here(device_name, threads),
+            environment: Environment::here(device_name, &device, threads),
             experiment,
             sources,
             device,
             interrupter,
             notes,
         })
+    }
+
+    /// Refuses a GPU that computes wrongly ([`self_check`]), and says what it does meanwhile. The CPU is
+    /// what a GPU is held to.
+    ///
+    /// # Errors
+    /// [`TrainError::WrongDevice`], [`TrainError::Device`].
+    pub fn check_device(&self, console: &Console) -> Result<(), TrainError> {
+        if !device::is_queued(&self.device) {
+            return Ok(());
+        }
+        if cfg!(feature = "tuned") {
+            console.line(TUNING);
+        }
+        let passed = self_check::check(&self.device, &self.environment.device_in_words())?;
+        console.line(&format!("self-check {passed}"));
+        Ok(())
     }
 
     /// Batches of an epoch.
@@ -138,16 +160,25 @@ impl<'a> Run<'a> {
                 batch,
             })
         });
-        let tally = match state.learner.step(parts, self.schedule.rate(step))? {
-            Stepped::Taken(tally) => tally,
-            Stepped::Diverged(what) => return Ok(Err(what)),
-        };
+        let stepped = state.learner.step(parts, self.schedule.rate(step))?;
+        if let Err(what) = tally(state, stepped) {
+            return Ok(Err(what));
+        }
         let progress = &mut state.progress;
-        progress.tally.merge(&tally);
         progress.step += 1;
         progress.batch = taken.end;
         progress.finished = false;
         Ok(Ok(images))
+    }
+
+    /// Counts what a GPU still holds of the steps taken, so that metrics and checkpoints are of all of them.
+    /// Returns what is no longer a number, where something is not.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub fn settle(&self, state: &mut State) -> Result<Result<(), &'static str>, TrainError> {
+        let stepped = state.learner.settle()?;
+        Ok(tally(state, stepped))
     }
 
     /// What dropout does to micro-batch `part` of a step.
@@ -191,5 +222,16 @@ impl<'a> Run<'a> {
             });
         }
         Ok(Some(evaluations))
+    }
+}
+
+/// Adds the images that were read to the epoch's.
+fn tally(state: &mut State, stepped: Stepped) -> Result<(), &'static str> {
+    match stepped {
+        Stepped::Taken(tally) => {
+            state.progress.tally.merge(&tally);
+            Ok(())
+        }
+        Stepped::Diverged(what) => Err(what),
     }
 }

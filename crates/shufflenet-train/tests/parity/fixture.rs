@@ -131,7 +131,7 @@ fn hashes(name: &str, salt: u32) -> impl Iterator<Item = u32> {
 }
 
 /// `s(i)` of the formula.
-fn signed(name: &str, salt: u32) -> impl Iterator<Item = f64> {
+pub fn signed(name: &str, salt: u32) -> impl Iterator<Item = f64> {
     hashes(name, salt).map(|h| f64::from(h >> 8) / f64::from(1 << 23) - 1.0)
 }
 

@@ -1,0 +1,167 @@
+//! Which device runs the tensors: the one place of this crate that names a backend.
+//!
+//! Burn's modules are generic over backends by taking a `&Device`, so everything else only passes
+//! one on. A device is chosen by name: `flex` (CPU), `ndarray` (CPU, for comparison: many times
+//! slower in training), or a GPU backend that was built in (`wgpu`, `vulkan`, `cuda`) with, after a
+//! colon, which of its adapters: a number (`wgpu:1`), a kind (`wgpu:discrete`) or a part of a name
+//! (`cuda:h100`). Without one it is the best kind found. Nothing of a backend is started before one of
+//! its devices is asked for.
+
+mod gpu;
+
+use burn::tensor::Device;
+
+use crate::error::TrainError;
+pub(crate) use gpu::{Adapter, adapters, missing};
+
+/// The name that selects the CPU.
+pub const DEFAULT: &str = "flex";
+
+/// Backends that run on adapters, each by the cargo feature of its name.
+pub(crate) const GPU_BACKENDS: [&str; 3] = ["wgpu", "vulkan", "cuda"];
+
+/// The device with this name, ready for use.
+///
+/// # Errors
+/// [`TrainError::Value`]: a name or adapter that does not exist (with those that do), or a backend that
+/// this binary was built without (with the cargo feature to add). [`TrainError::NoAdapter`]: there is
+/// no driver for it here. [`TrainError::Adapter`]: it is there, and does not start.
+pub fn open(name: &str) -> Result<Device, TrainError> {
+    let (backend, which) = match name.split_once(':') {
+        Some((backend, which)) => (backend, Some(which)),
+        None => (name, None),
+    };
+    match (backend, which) {
+        ("flex", None) => Ok(Device::flex()),
+        ("ndarray", None) => Ok(ndarray()),
+        ("flex" | "ndarray", Some(_)) => Err(refused(name, format!("{backend} (there is one)"))),
+        _ if GPU_BACKENDS.contains(&backend) => {
+            let adapter = choose(name, backend, which)?;
+            adapter.start()?;
+            Ok(adapter.device)
+        }
+        _ => Err(refused(name, names())),
+    }
+}
+
+/// Whether tensors of `device` are computed elsewhere than by the calling thread: what is asked of it is
+/// queued, and only reading a value waits for it.
+pub fn is_queued(device: &Device) -> bool {
+    let device = device.clone().inner();
+    device != Device::flex() && device != ndarray()
+}
+
+/// The adapter behind a GPU's device, as it names itself.
+pub fn adapter_name(device: &Device) -> Option<String> {
+    gpu::name(device)
+}
+
+/// The adapter that `which` stands for, or the best.
+fn choose(name: &str, backend: &str, which: Option<&str>) -> Result<Adapter, TrainError> {
+    let Some(mut adapters) = adapters(backend) else {
+        return Err(refused(name, not_built_in(backend)));
+    };
+    if adapters.is_empty() {
+        return Err(TrainError::NoAdapter {
+            device: name.into(),
+            missing: missing(backend),
+        });
+    }
+    let found: Vec<String> = adapters.iter().map(Adapter::to_string).collect();
+    let unknown = || refused(name, format!("{backend}, {}", found.join(", ")));
+    let index = match which {
+        None => position(&adapters, |adapter| {
+            adapters.iter().all(|other| adapter.kind <= other.kind)
+        }),
+        Some(which) => match which.parse::<usize>() {
+            Ok(index) => (index < adapters.len()).then_some(index),
+            Err(_) => position(&adapters, |adapter| adapter.kind.word() == which)
+                .or_else(|| named(&adapters, which)),
+        },
+    };
+    let index = index.ok_or_else(unknown)?;
+    Ok(adapters.swap_remove(index))
+}
+
+fn position(adapters: &[Adapter], is_it: impl Fn(&Adapter) -> bool) -> Option<usize> {
+    adapters.iter().position(is_it)
+}
+
+/// The one adapter with `part` in its name.
+fn named(adapters: &[Adapter], part: &str) -> Option<usize> {
+    let part = part.to_lowercase();
+    let has_it =
+        |adapter: &Adapter| !part.is_empty() && adapter.title.to_lowercase().contains(&part);
+    let mut hits = adapters.iter().enumerate().filter(|(_, a)| has_it(a));
+    let (index, _) = hits.next()?;
+    hits.next().is_none().then_some(index)
+}
+
+fn refused(name: &str, accepted: String) -> TrainError {
+    TrainError::Value {
+        key: "--device".into(),
+        found: format!("`{name}`"),
+        accepted,
+    }
+}
+
+/// What this binary can run on, in words.
+fn names() -> String {
+    let (built_in, absent): (Vec<&str>, Vec<&str>) = GPU_BACKENDS
+        .into_iter()
+        .partition(|backend| gpu::is_built_in(backend));
+    let mut names = ["flex", "ndarray"].map(String::from).to_vec();
+    names.extend(
+        built_in
+            .iter()
+            .map(|backend| format!("{backend}, {backend}:N")),
+    );
+    let names = names.join(", ");
+    match absent.is_empty() {
+        true => names,
+        false => format!("{names} (not built in: {})", absent.join(", ")),
+    }
+}
+
+fn not_built_in(backend: &str) -> String {
+    let names = names();
+    format!("{names}; add --features {backend} to cargo for {backend}")
+}
+
+#[expect(deprecated, reason = "kept for comparison; flex is the default")]
+fn ndarray() -> Device {
+    Device::ndarray()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_devices_open_by_name() {
+        assert!(!is_queued(&open("flex").unwrap().autodiff()));
+        assert!(!is_queued(&open("ndarray").unwrap()));
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known() {
+        for name in ["gpu", "flex:1", "opencl:0", "", ":"] {
+            let line = open(name).unwrap_err().to_string();
+            assert!(
+                line.contains("--device") && line.contains("accepted: flex"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_device_not_built_in_names_its_feature() {
+        for backend in GPU_BACKENDS {
+            if !gpu::is_built_in(backend) {
+                let line = open(backend).unwrap_err().to_string();
+                let feature = format!("--features {backend}");
+                assert!(line.contains(&feature), "{line}");
+            }
+        }
+    }
+}

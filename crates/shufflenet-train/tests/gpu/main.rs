@@ -1,0 +1,104 @@
+//! The GPU path against the CPU's kernels: operations, whole networks, steps, and a run that moves.
+//!
+//! The adapter is `wgpu`'s best, or what `SHUFFLENET_TEST_DEVICE` names; without one these tests fail. A
+//! software adapter will do (`docs/gpu.md`). `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu
+//! --test gpu -- --nocapture` prints every error. (Burn's default device is the GPU otherwise, which would be
+//! started a second time to load optimizer state, and an OpenGL context is one thread's. The binary sets it.) The inputs are the parity fixtures', chosen so that rounding flips
+//! no ReLU: one flip would move a gradient by a percent.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "measured figures are for whoever asks with --nocapture"
+)]
+
+#[path = "../parity/fixture.rs"]
+#[allow(dead_code, reason = "the parity tests use the rest")]
+mod fixture;
+mod operations;
+mod switch;
+mod trace;
+
+use burn::tensor::Device;
+use fixture::Fixture;
+use shufflenet_train::{device, self_check};
+
+/// Of every quantity, relative to the CPU's.
+const TOLERANCE: f64 = 1e-4;
+
+/// Name of the device under test.
+fn gpu_name() -> String {
+    std::env::var("SHUFFLENET_TEST_DEVICE").unwrap_or_else(|_| "wgpu".into())
+}
+
+fn gpu() -> Device {
+    let name = gpu_name();
+    match device::open(&name) {
+        Ok(device) => device,
+        Err(error) => {
+            panic!("these tests need an adapter (docs/gpu.md says which will do): {error}")
+        }
+    }
+}
+
+#[test]
+fn networks_of_both_layouts_train_as_on_the_cpu() {
+    let gpu = gpu();
+    for name in ["standard-0.5", "seed-0.5", "seed-seed-stem"] {
+        let fixture = Fixture::read(name);
+        let expected = trace::trace(&fixture, &Device::flex());
+        let found = trace::trace(&fixture, &gpu);
+        for (quantity, tensors) in &expected {
+            let mut worst = (0.0, "");
+            for (tensor, values) in tensors {
+                // Zero by construction: a batch norm takes off what the beta before it adds.
+                let is_zero = fixture.gradient_norms.get(tensor) == Some(&0.0);
+                let scale = match *quantity == "gradients" && is_zero {
+                    true => &tensors[&tensor.replace(".bias", ".weight")],
+                    false => values,
+                };
+                let error = distance(&found[quantity][tensor], values, scale);
+                if error.is_nan() || error > worst.0 {
+                    worst = (error, tensor.as_str());
+                }
+            }
+            println!("{name:<15} {quantity:<21} {:.1e}  {}", worst.0, worst.1);
+            assert!(worst.0 <= TOLERANCE, "{name}, {quantity}: {worst:?}");
+        }
+    }
+}
+
+#[test]
+fn the_self_check_passes_and_tells_by_how_much() {
+    let passed = self_check::check(&gpu(), "the adapter under test");
+    let passed = passed.unwrap_or_else(|error| panic!("{error}"));
+    println!("self-check      {passed}");
+    assert!(passed.error <= 1e-3, "{passed}");
+}
+
+#[test]
+fn adapters_are_chosen_by_number_kind_and_name_and_others_refused() {
+    let backend = gpu_name();
+    let backend = backend.split(':').next().unwrap();
+    let gpu = gpu();
+    let title = device::adapter_name(&gpu).unwrap();
+    assert!(device::open(&format!("{backend}:0")).is_ok());
+    assert!(device::open(&format!("{backend}:{}", title.to_uppercase())).is_ok());
+    for wrong in ["4242", "-1", "quantum", ""] {
+        let name = format!("{backend}:{wrong}");
+        let error = device::open(&name).unwrap_err();
+        let line = error.to_string();
+        assert!(error.is_usage(), "{line}");
+        assert!(line.contains(&name) && line.contains(&title), "{line}");
+    }
+}
+
+/// `|a - b| / |scale|`
+fn distance(a: &[f64], b: &[f64], scale: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(a, b)| a - b));
+    difference / norm(&mut scale.iter().copied())
+}

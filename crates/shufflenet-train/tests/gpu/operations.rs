@@ -1,0 +1,152 @@
+//! Each operation that has kernels on the CPU against the same one as the GPU computes it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+use shufflenet_model::batch_norm::EPSILON;
+use shufflenet_model::conv_norm::ConvNorm;
+use shufflenet_model::{ShuffleNetV2, Stem};
+use shufflenet_ops::fused::{self, ConvNormWeights};
+
+use crate::fixture::{Fixture, signed};
+use crate::{TOLERANCE, distance, gpu};
+
+/// An operation: its name, the shape of its input, and how it is reached.
+type Operation = (
+    &'static str,
+    [usize; 4],
+    fn(&ShuffleNetV2, Tensor<4>) -> Tensor<4>,
+);
+
+#[test]
+fn every_operation_computes_and_differentiates_as_on_the_cpu() {
+    // Stem with and without pooling, units of both strides and layouts, the head.
+    let operations: [(&str, Operation); 8] = [
+        ("standard-0.5", ("stem", [4, 3, 16, 12], stem)),
+        (
+            "seed-seed-stem",
+            ("stem with pooling", [4, 3, 32, 22], stem),
+        ),
+        (
+            "standard-0.5",
+            ("stride-2 unit", [4, 24, 16, 12], downsample),
+        ),
+        (
+            "seed-0.5",
+            ("stride-2 unit, seed", [4, 24, 16, 12], downsample),
+        ),
+        ("standard-0.5", ("stride-1 unit", [4, 48, 8, 6], basic)),
+        ("seed-0.5", ("stride-1 unit, seed", [4, 48, 8, 6], basic)),
+        ("standard-0.5", ("head", [4, 192, 4, 3], head)),
+        ("standard-se", ("squeeze-excitation", [4, 48, 8, 6], basic)),
+    ];
+    let gpu = gpu();
+    for (fixture, operation) in operations {
+        let fixture = Fixture::read(fixture);
+        let expected = measure(&fixture, &operation, &Device::flex());
+        let found = measure(&fixture, &operation, &gpu);
+        for ((what, found), (_, expected)) in found.iter().zip(&expected) {
+            let error = distance(found, expected, expected);
+            println!("{:<20} {what:<15} {error:.1e}", operation.0);
+            assert!(error <= TOLERANCE, "{}, {what}: {error:e}", operation.0);
+        }
+    }
+}
+
+/// The one kernel where the device has it, else the plain operations, as in the network.
+fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+    if fused::serves(&x) {
+        let [stride, _] = network.stem.conv.stride;
+        let pool = match network.config().stem() {
+            Stem::Imagenet => Some(1),
+            Stem::Seed => Some(0),
+            Stem::Cifar => None,
+        };
+        return fused::stem(x, weights(&network.stem), stride, pool, EPSILON).output;
+    }
+    let x = network.stem.forward(x);
+    match &network.pool {
+        Some(pool) => pool.forward(x),
+        None => x,
+    }
+}
+
+/// Likewise, as a map of one pixel.
+fn head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+    if fused::serves(&x) {
+        let pooled = fused::head(x, weights(&network.last), EPSILON).output;
+        let [images, channels] = pooled.dims();
+        return pooled.reshape([images, channels, 1, 1]);
+    }
+    network.last.forward(x).mean_dim(2).mean_dim(3)
+}
+
+fn weights(conv: &ConvNorm) -> ConvNormWeights {
+    ConvNormWeights {
+        weight: conv.conv.weight.val(),
+        gamma: conv.norm.gamma.val(),
+        beta: conv.norm.beta.val(),
+    }
+}
+
+fn downsample(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+    network.stages[0].downsample.forward(x)
+}
+
+fn basic(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+    network.stages[0].units[0].forward(x)
+}
+
+/// Output, input gradient, and all parameters' gradients in one, of a loss that weighs every output.
+fn measure(
+    fixture: &Fixture,
+    (name, shape, forward): &Operation,
+    device: &Device,
+) -> [(&'static str, Vec<f64>); 3] {
+    let device = device.clone().autodiff();
+    let network = fixture.network(&device);
+    let x = noise(name, *shape, &device).require_grad();
+    let y = forward(&network, x.clone());
+    let weights = noise("weights of the loss", y.dims(), &device);
+    let mut gradients = (y.clone() * weights).sum().backward();
+    let dx = x.grad_remove(&mut gradients).unwrap();
+    let gradients = GradientsParams::from_grads(gradients, &network);
+    let mut all = All {
+        gradients: &gradients,
+        values: Vec::new(),
+    };
+    network.visit(&mut all);
+    [
+        ("output", values(y.inner())),
+        ("input gradient", values(dx)),
+        ("gradients", all.values),
+    ]
+}
+
+/// The gradients of all parameters, one after the other.
+struct All<'a> {
+    gradients: &'a GradientsParams,
+    values: Vec<f64>,
+}
+
+impl ModuleVisitor for All<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.values.extend(values(gradient));
+        }
+    }
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// Noise from -2 to 2 by the fixtures' formula.
+fn noise(name: &str, shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let count = shape.iter().product();
+    let values: Vec<f32> = signed(name, 0)
+        .map(|s| (2.0 * s) as f32)
+        .take(count)
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

@@ -1,0 +1,76 @@
+//! Moving a run from the CPU to a GPU and back is a switch: the same experiment, the same checkpoints.
+
+use std::path::Path;
+
+use shufflenet_train::console::Console;
+use shufflenet_train::evaluate::evaluate;
+use shufflenet_train::experiment::Experiment;
+use shufflenet_train::fit::{Options, fit};
+use shufflenet_train::run_folder::Existing;
+use shufflenet_train::{Interrupter, checkpoint, settings};
+
+use crate::gpu_name;
+
+/// A small network on the few images of the CIFAR-format fixture.
+fn experiment(steps: usize) -> Experiment {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let data = root.join("crates/shufflenet-data/tests/fixtures/cifar10-format");
+    let overrides = [
+        format!("data.root={data:?}"),
+        "data.augmentation.crop_padding=0".into(),
+        "train.batch_size=20".into(),
+        format!("train.max_steps={steps}"),
+        "train.ema_decay=0.9".into(),
+        "schedule.kind=\"constant\"".into(),
+        "model.widths=[8, 16, 24, 32, 48]".into(),
+        "model.repeats=[1, 1, 1]".into(),
+    ];
+    settings::load(&root.join("configs/scale0_5.toml"), &overrides).unwrap()
+}
+
+fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
+    let options = Options {
+        device: device.into(),
+        threads: 2,
+        out: out.into(),
+        existing,
+    };
+    let experiment = experiment(steps);
+    fit(
+        &experiment,
+        &options,
+        &Interrupter::new(),
+        &mut Console::new(),
+    )
+    .unwrap();
+}
+
+/// Loss and accuracy after five steps are those of the CPU's own run, to what rounding makes of them.
+#[test]
+fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let [moved, stayed] = ["moved", "stayed"].map(|name| folder.path().join(name));
+    train(&moved, 2, "flex", Existing::Refuse);
+    train(&moved, 5, &gpu_name(), Existing::Resume);
+    train(&stayed, 5, "flex", Existing::Refuse);
+
+    let last = checkpoint::load(&moved.join("checkpoints/last")).unwrap();
+    assert_eq!(last.progress.step, 5);
+    let environment = std::fs::read_to_string(moved.join("environment.json")).unwrap();
+    assert!(environment.contains("\"adapter\""), "{environment}");
+
+    let report = |run: &Path, device: &str| {
+        evaluate(&run.join("checkpoints/last"), None, "test", device).unwrap()
+    };
+    let here = report(&moved, "flex");
+    assert_eq!(here.step, 5);
+    for other in [report(&moved, &gpu_name()), report(&stayed, "flex")] {
+        let (a, b) = (here.metrics, other.metrics);
+        println!(
+            "loss {:.6} and {:.6}, top-1 {} and {}",
+            a.loss, b.loss, a.top1, b.top1
+        );
+        assert_eq!(a.count, b.count);
+        assert!((a.loss - b.loss).abs() <= 1e-3 * b.loss, "{a:?}, {b:?}");
+    }
+}

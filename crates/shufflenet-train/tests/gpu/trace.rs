@@ -1,0 +1,86 @@
+//! What five steps of training leave behind on a device, to be compared with another's.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use burn::tensor::Tensor;
+use burn::train::{InferenceStep, TrainStep};
+use shufflenet_model::{parameters, to_safetensors};
+use shufflenet_train::classifier::{Classifier, Images, Scores};
+use shufflenet_train::{optimizer, tally::Tally};
+
+use crate::fixture::{Fixture, Tensors, unpack};
+
+/// Quantities, each of several tensors by name.
+pub type Trace = BTreeMap<&'static str, Tensors>;
+
+/// Inference, then as many steps of the trainer's as the fixture has.
+pub fn trace(fixture: &Fixture, device: &Device) -> Trace {
+    let training = device.clone().autodiff();
+    let mut classifier = Classifier {
+        network: fixture.network(&training),
+    };
+    let mut trace = Trace::new();
+    let images = Images::new(fixture.batch().into(), device);
+    let scores = InferenceStep::step(&classifier.valid(), images);
+    trace.insert("inference logits", single("logits", host(&scores)));
+
+    let mut optimizer = optimizer::build(&fixture.optimizer);
+    let mut losses = Tensors::new();
+    for step in 0..fixture.losses.len() {
+        let batch = fixture.batch();
+        let images = Images::new(batch.clone().into(), &training);
+        let output = TrainStep::step(&classifier, images);
+        let mut tally = Tally::default();
+        tally.add(&output.item.to_host().unwrap(), &batch.labels);
+        losses.insert(format!("step {step}"), vec![tally.metrics().loss]);
+        if step == 0 {
+            trace.insert("training logits", single("logits", host(&output.item)));
+            trace.insert("gradients", gradients(&classifier, &output.grads));
+        }
+        let rate = fixture.optimizer.learning_rate;
+        classifier = optimizer.step(rate, classifier, output.grads);
+    }
+    trace.insert("losses of five steps", losses);
+    let (statistics, weights) = unpack(&to_safetensors(&classifier.network).unwrap())
+        .into_iter()
+        .partition(|(name, _)| name.contains("running_"));
+    trace.insert("weights after them", weights);
+    trace.insert("running statistics", statistics);
+    trace
+}
+
+fn single(name: &str, values: Vec<f64>) -> Tensors {
+    Tensors::from([(name.into(), values)])
+}
+
+fn host(scores: &Scores) -> Vec<f64> {
+    let logits = scores.to_host().unwrap();
+    logits.into_iter().map(f64::from).collect()
+}
+
+/// Every parameter's gradient under its name.
+fn gradients(classifier: &Classifier, gradients: &GradientsParams) -> Tensors {
+    struct Collector<'a> {
+        gradients: &'a GradientsParams,
+        names: HashMap<ParamId, String>,
+        found: Tensors,
+    }
+    impl ModuleVisitor for Collector<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                let values = gradient.into_data().iter::<f64>().collect();
+                self.found.insert(self.names[&param.id].clone(), values);
+            }
+        }
+    }
+    let mut collector = Collector {
+        gradients,
+        names: parameters(&classifier.network).into_iter().collect(),
+        found: Tensors::new(),
+    };
+    classifier.visit(&mut collector);
+    collector.found
+}
