@@ -71,7 +71,9 @@ pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
     })
 }
 
-fn jpeg_header(bytes: &[u8]) -> Result<(JpegDecoder<ZCursor<&[u8]>>, (u32, u32)), String> {
+type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
+fn jpeg_header(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), String> {
     // Its own limits would refuse an image of 65,535 rows; ours is on the product.
     let options = DecoderOptions::default()
         .set_strict_mode(false)
