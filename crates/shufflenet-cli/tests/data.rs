@@ -123,7 +123,7 @@ fn options_that_cannot_work_are_answered() {
     let refused = |assignment: &str, expected: &str| {
         let line = format!("train --config trial.toml --out run --set {assignment}");
         let (code, _, line) = run(folder.path(), &line);
-        assert!(code != 0 && line.contains(expected), "{line}");
+        assert!(code == 2 && line.contains(expected), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
     };
     refused(

@@ -103,7 +103,8 @@ fn class_folders(folder: &Path) -> Result<Vec<String>, DataError> {
     }
 }
 
-/// The images of each of `classes` below `part`, named from `root`, and their labels.
+/// The images of `classes` below `part`, named from `root`, and their labels: the first of each class, the
+/// second of each, and so on, so that the first few records are some of every class.
 fn images(
     root: &Path,
     part: &Path,
@@ -111,13 +112,14 @@ fn images(
     options: &Options,
 ) -> Result<(Vec<Encoded>, Vec<u16>), DataError> {
     let below = part.strip_prefix(root).unwrap_or(part);
-    let (mut records, mut labels) = (Vec::new(), Vec::new());
+    let mut images = Vec::new();
     for (label, class) in (0u16..=u16::MAX).zip(classes) {
         let folder = part.join(class);
         if !folder.is_dir() {
             // A class may have no test images.
             continue;
         }
+        let mut number = 0;
         for name in list(&folder)? {
             let name = PathBuf::from(name);
             let ending = name.extension().unwrap_or_default();
@@ -125,19 +127,22 @@ fn images(
                 .iter()
                 .any(|known| ending.eq_ignore_ascii_case(known))
             {
-                records.push(file(root, below.join(class).join(name), options)?);
-                labels.push(label);
+                let image = file(root, below.join(class).join(name), options)?;
+                images.push((number, label, image));
+                number += 1;
             }
         }
     }
-    if records.is_empty() {
+    if images.is_empty() {
         return Err(DataError::missing(
             part,
             "has no images in its subfolders",
             ADVICE,
         ));
     }
-    Ok((records, labels))
+    images.sort_by_key(|&(number, ..)| number);
+    let records = images.into_iter();
+    Ok(records.map(|(_, label, image)| (image, label)).unzip())
 }
 
 fn every_class_has_one(part: &Path, classes: &[String], labels: &[u16]) -> Result<(), DataError> {
@@ -211,6 +216,7 @@ mod tests {
             ("train/dog/b.png", 1),
             ("train/dog/a.PNG", 2),
             ("train/cat/x.png", 3),
+            ("train/cat/y.png", 5),
             ("train/cat/notes.txt", 0),
             ("train/cat/.hidden.png", 0),
             ("val/dog/c.png", 4),
@@ -218,15 +224,16 @@ mod tests {
         write(root, &files);
         let train = Folder.open(root, Split::Train, &options()).unwrap();
         assert_eq!(train.class_names, ["cat", "dog"]);
-        assert_eq!(train.labels(), [0, 1, 1]);
+        // The first of each class, then the second of each.
+        assert_eq!(train.labels(), [0, 1, 0, 1]);
         let first = |index: usize| train.image(index).unwrap()[0];
-        assert_eq!([first(0), first(1), first(2)], [3, 2, 1]);
+        assert_eq!([0, 1, 2, 3].map(first), [3, 2, 5, 1]);
         assert_eq!(train.shape.to_string(), "3x8x8");
         let test = Folder.open(root, Split::Test, &options()).unwrap();
         assert_eq!((test.labels(), test.classes()), (&[1][..], 2));
 
         fs::remove_file(root.join("train/dog/b.png")).unwrap();
-        let line = train.image(2).unwrap_err().to_string();
+        let line = train.image(3).unwrap_err().to_string();
         assert!(line.contains("train/dog/b.png: cannot be read"), "{line}");
         fs::write(root.join("train/cat/x.png"), png(9, 9, 3)).unwrap();
         let line = train.image(0).unwrap_err().to_string();
@@ -290,9 +297,9 @@ mod tests {
             ..options()
         };
         let set = Folder.open(root, Split::Train, &skipping).unwrap();
-        assert_eq!((set.len(), set.labels()), (2, &[0, 1][..]));
+        assert_eq!((set.len(), set.labels()), (2, &[1, 0][..]));
         assert_eq!(set.skipped, [line]);
-        assert_eq!(set.image(0).unwrap()[0], 2);
+        assert_eq!(set.image(0).unwrap()[0], 3);
     }
 
     #[test]

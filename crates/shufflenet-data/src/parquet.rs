@@ -9,6 +9,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 
@@ -90,12 +91,25 @@ struct Part {
 
 /// All rows of a file. The library that reads it panics at some damage, which is an answer like another here.
 fn read(path: &Path, file: File) -> Result<Part, DataError> {
+    let length = file
+        .metadata()
+        .map_err(|error| DataError::io(path, error))?
+        .len();
     let read = || {
         let damaged = |error: parquet::errors::ParquetError| {
             let found = format!("a damaged parquet file ({error})");
             DataError::content(path, found, "a whole one")
         };
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
+        let groups = reader.metadata().row_groups();
+        let mut columns = groups.iter().flat_map(|group| group.columns());
+        if !columns.all(|column| lies_within(column, length)) {
+            return Err(DataError::content(
+                path,
+                "a damaged parquet file (a column outside it)",
+                "a whole one",
+            ));
+        }
         let metadata = reader.metadata().file_metadata().key_value_metadata();
         let described = metadata
             .into_iter()
@@ -119,6 +133,18 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             "a whole one",
         ))
     })
+}
+
+/// Whether a column's pages are in a file of `length` bytes: the library asserts that they are.
+fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
+    let dictionary = column.dictionary_page_offset();
+    let start = u64::try_from(dictionary.unwrap_or(column.data_page_offset()));
+    let size = u64::try_from(column.compressed_size());
+    let end = start
+        .ok()
+        .zip(size.ok())
+        .and_then(|(start, size)| start.checked_add(size));
+    end.is_some_and(|end| end <= length)
 }
 
 /// A file of `bytes`, for fuzzing.

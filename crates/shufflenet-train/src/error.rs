@@ -180,9 +180,11 @@ impl TrainError {
 
     /// Whether the command was wrong (exit code 2) rather than its execution (exit code 1).
     pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Config { .. } | Self::Value { .. } | Self::RunExists(_) | Self::NotARun(_)
-        ) || matches!(self, Self::Changed { .. } | Self::Model(_))
+        match self {
+            Self::Config { .. } | Self::Value { .. } | Self::Model(_) => true,
+            Self::Data(DataError::Value { .. }) => true,
+            Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. } => true,
+            _ => false,
+        }
     }
 }

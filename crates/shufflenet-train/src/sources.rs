@@ -59,10 +59,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     check_fit(experiment, &train)?;
     check_fit(experiment, &test)?;
 
-    let (mut records, validation) = parts(experiment, &train)?;
-    if let Some(limit) = data.limit {
-        records.truncate(limit);
-    }
+    let (records, validation) = parts(experiment, &train)?;
     let normalization = match &data.normalization {
         Some(given) => given.clone(),
         None => Normalization::of(&train, &records)?,
@@ -170,16 +167,16 @@ fn parts(
     dataset: &Dataset,
 ) -> Result<(Vec<u32>, Option<Vec<u32>>), TrainError> {
     let fraction = experiment.data.validation;
-    if fraction == 0.0 {
-        return Ok((all(dataset), None));
-    }
-    let parts = holdout(
-        dataset.labels(),
-        dataset.classes(),
-        fraction,
-        experiment.train.seed,
-    )?;
-    Ok((parts.train, Some(parts.validation)))
+    let (mut train, validation) = match fraction {
+        0.0 => (all(dataset), None),
+        _ => {
+            let (labels, classes) = (dataset.labels(), dataset.classes());
+            let parts = holdout(labels, classes, fraction, experiment.train.seed)?;
+            (parts.train, Some(parts.validation))
+        }
+    };
+    train.truncate(experiment.data.limit.unwrap_or(usize::MAX));
+    Ok((train, validation))
 }
 
 fn all(dataset: &Dataset) -> Vec<u32> {
