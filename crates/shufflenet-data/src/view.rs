@@ -116,11 +116,14 @@ pub(crate) fn cut(
         .resize(&source, &mut square, &options)
         .map_err(|error| error.to_string())?;
     let pixels = square.buffer().as_chunks::<3>().0;
-    let plane = |channel: usize| pixels.iter().map(move |pixel| pixel[channel % 3]);
-    Ok(match channels {
-        1 => pixels.iter().map(grey).collect(),
-        _ => (0..3).flat_map(plane).collect(),
-    })
+    if channels == 1 {
+        return Ok(pixels.iter().map(grey).collect());
+    }
+    let mut planes = Vec::with_capacity(3 * pixels.len());
+    for channel in 0..3 {
+        planes.extend(pixels.iter().map(|pixel| pixel[channel]));
+    }
+    Ok(planes)
 }
 
 /// Luma of ITU-R 601, as Pillow's `convert("L")` computes it.

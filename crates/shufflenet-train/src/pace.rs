@@ -2,40 +2,46 @@
 
 use std::time::{Duration, Instant};
 
-/// Steps that are slower than the rest: memory is taken, kernels are chosen.
+/// A run's first steps, which are slower than the rest: memory is taken, kernels are chosen.
 const WARM_UP: usize = 2;
 /// Steps after which, or time after which, the pace is worth telling.
 const STEPS: usize = 10;
 const TIME: Duration = Duration::from_secs(10);
 
-/// Counts images from the warm-up on.
+/// Counts an epoch's images; once there are more, without those of the run's warm-up.
 pub struct Pace {
     since: Instant,
+    latest: Instant,
     steps: usize,
     images: usize,
+    warm_up: usize,
     told: bool,
 }
 
 impl Pace {
-    /// Starts counting. `tell`: whether [`Pace::first_estimate`] should ever answer.
-    pub fn start(tell: bool) -> Self {
+    /// Starts counting. `first`: whether this is the run's first epoch, which has the warm-up, and of which
+    /// [`Pace::first_estimate`] answers.
+    pub fn start(first: bool) -> Self {
+        let now = Instant::now();
         Self {
-            since: Instant::now(),
+            since: now,
+            latest: now,
             steps: 0,
             images: 0,
-            told: !tell,
+            warm_up: if first { WARM_UP } else { 0 },
+            told: !first,
         }
     }
 
     /// A step of so many images was taken.
     pub fn add(&mut self, images: usize) {
-        self.steps += 1;
-        if self.steps == WARM_UP {
-            self.since = Instant::now();
+        if self.steps == self.warm_up && self.steps > 0 {
+            self.since = self.latest;
             self.images = 0;
-        } else {
-            self.images += images;
         }
+        self.steps += 1;
+        self.images += images;
+        self.latest = Instant::now();
     }
 
     /// Images per second so far.
@@ -52,5 +58,25 @@ impl Pace {
         }
         self.told = true;
         Some(self.speed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_warm_up_counts_until_there_is_more() {
+        let mut pace = Pace::start(true);
+        for images in [1, 1, 7] {
+            pace.add(images);
+            assert!(pace.speed() > 0.0);
+        }
+        assert_eq!(pace.images, 7);
+        let mut later = Pace::start(false);
+        later.add(1);
+        later.add(1);
+        later.add(7);
+        assert_eq!(later.images, 9);
     }
 }
