@@ -120,11 +120,7 @@ fn images(
         }
         for name in list(&folder)? {
             let name = PathBuf::from(name);
-            let ending = name.extension().unwrap_or_default();
-            if ENDINGS
-                .iter()
-                .any(|known| ending.eq_ignore_ascii_case(known))
-            {
+            if is_image_name(&name) {
                 records.push(file(root, below.join(class).join(name), options)?);
                 labels.push(label);
             }
@@ -138,6 +134,13 @@ fn images(
         ));
     }
     Ok((records, labels))
+}
+
+/// Whether a file of this name is taken for an image where a whole folder is read.
+pub fn is_image_name(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    let mut known = ENDINGS.iter();
+    known.any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 fn every_class_has_one(part: &Path, classes: &[String], labels: &[u16]) -> Result<(), DataError> {

@@ -146,7 +146,11 @@ pub fn split(
     }
     let records = match split {
         "test" => all(&dataset),
-        "train" => parts(experiment, &dataset)?.0,
+        "train" => {
+            let mut records = parts(experiment, &dataset)?.0;
+            records.truncate(data.limit.unwrap_or(records.len()));
+            records
+        }
         _ => parts(experiment, &dataset)?
             .1
             .ok_or_else(|| refuse("test, train (this run held no validation part out)"))?,
