@@ -163,7 +163,7 @@ pub enum TrainError {
     },
     /// Weights of others that cannot be read.
     #[error(transparent)]
-    StateDict(#[from] StateDictError),
+    StateDict(#[from] Box<StateDictError>),
     /// Weights of others that are not this network's.
     #[error(
         "{}: is not the {network}: {fit}\n(--partial takes what fits; the network's other tensors keep their \

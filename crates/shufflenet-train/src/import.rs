@@ -53,7 +53,7 @@ pub fn import(request: &Request) -> Result<Vec<String>, TrainError> {
             accepted: "a folder to be made".into(),
         });
     }
-    let weights = StateDict::open(&request.weights, request.prefix.as_deref())?;
+    let weights = StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
     let (overrides, notes) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
     let Some(stem) = experiment.model.stem else {
@@ -83,7 +83,7 @@ pub fn import(request: &Request) -> Result<Vec<String>, TrainError> {
         experiment.train.seed,
         &device::open(device::DEFAULT)?,
     )?;
-    let (network, fit) = weights.load(network)?;
+    let (network, fit) = weights.load(network).map_err(Box::new)?;
     if !(fit.is_exact() || request.partial) {
         return Err(TrainError::Misfit {
             path: request.weights.clone(),
@@ -144,7 +144,7 @@ fn known(request: &Request, weights: &StateDict) -> Result<(Vec<String>, Vec<Str
     if request.config.is_some() {
         return Ok((request.overrides.clone(), notes));
     }
-    let model = infer(weights)?;
+    let model = infer(weights).map_err(Box::new)?;
     let mut overrides = vec![
         "name=imported".to_string(),
         "data.format=folder".to_string(),
