@@ -121,7 +121,9 @@ class Workplace:
             checkpoint = self.folder / f"{name}-{form}-imported"
             mean, std = (",".join(map(str, values)) for values in (MEAN, STD))
             self.run(
-                *("import", "--weights", file, "--stem", model["stem"], "--size", size),
+                *("import", "--weights", file, "--stem", model["stem"]),
+                # No zoom: the pixels are to be PyTorch's.
+                *("--set", f"data.options.size={size}", "--set", f"data.options.resize={size}"),
                 *("--mean", mean, "--std", std, "--out", checkpoint),
             )
             ours = self.logits(checkpoint, paths)

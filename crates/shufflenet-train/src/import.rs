@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::{Normalization, Options};
 use shufflenet_model::{
-    ModelConfig, ShuffleNetV2, StateDict, infer, num_parameters, to_safetensors,
+    ModelConfig, ShuffleNetV2, StateDict, Stem, infer, num_parameters, to_safetensors,
 };
 
 use crate::checkpoint::{self, Checkpoint, Description, Progress};
@@ -93,6 +93,8 @@ pub fn import(request: &Request) -> Result<Vec<String>, TrainError> {
     }
     if experiment.data.options == Options::default() {
         experiment.data.options.size = size as u32;
+        // Small images are shown whole.
+        experiment.data.options.resize = (stem == Stem::Cifar).then_some(size as u32);
     }
     let parameters = num_parameters(&network);
     let checkpoint = Checkpoint {
