@@ -334,7 +334,10 @@ fn bad_inputs_are_answered() {
     write("half.pth", &standard[..standard.len() / 2]);
     let safetensors = fs::read(fixture("standard.safetensors")).unwrap();
     write("half.safetensors", &safetensors[..safetensors.len() / 2]);
-    write("code.pth", b"cos\nsystem\n(S'touch made'\ntR.");
+    write(
+        "code.pth",
+        b"\x80\x02cposix\nsystem\nX\x0a\0\0\0touch made\x85R.",
+    );
     write(
         "deep.pth",
         &[&[b']'; 50_000][..], &[b'a'; 49_999], b"."].concat(),

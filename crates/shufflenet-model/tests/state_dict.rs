@@ -219,20 +219,21 @@ fn files_that_are_no_weights_are_refused() {
     assert!(line.contains("cannot be read"), "{line}");
 }
 
-/// A pickle is a program: this one would make a file.
+/// A pickle is a program: these would make a file, called alone, and within a dictionary.
 #[test]
 fn a_pickle_that_runs_code_runs_none() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
-    let code = format!("cos\nsystem\n(S'touch {}'\ntR.", made.display());
-    refusal(code.as_bytes());
-    refusal(
-        format!(
-            "c__builtin__\neval\n(S'open(\"{}\", \"w\")'\ntR.",
-            made.display()
-        )
-        .as_bytes(),
-    );
+    let command = format!("touch {}", made.display());
+    let argument = [
+        &b"X"[..],
+        &(command.len() as u32).to_le_bytes(),
+        command.as_bytes(),
+    ]
+    .concat();
+    let call = [&b"cposix\nsystem\n"[..], &argument, b"\x85R"].concat();
+    refusal(&[&b"\x80\x02"[..], &call, b"."].concat());
+    refusal(&[&b"\x80\x02}X\x01\0\0\0a"[..], &call, b"s."].concat());
     assert!(!made.exists());
 }
 

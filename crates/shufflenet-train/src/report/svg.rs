@@ -47,7 +47,8 @@ impl Chart<'_> {
                 (low.min(value), high.max(value))
             })
         };
-        let x = Axis::new(range(&mut finite().map(|p| p.0)), LEFT, WIDTH - RIGHT);
+        // Epochs and steps are counted.
+        let x = Axis::of_counts(range(&mut finite().map(|p| p.0)), LEFT, WIDTH - RIGHT);
         let y = Axis::new(range(&mut finite().map(|p| p.1)), HEIGHT - BOTTOM, TOP);
         let mut svg = open(WIDTH, HEIGHT, self.title);
         axes(&mut svg, &x, &y, self.x, self.percent);
@@ -115,13 +116,22 @@ struct Axis {
 }
 
 impl Axis {
-    fn new((low, high): (f64, f64), from: f64, to: f64) -> Self {
+    fn new(range: (f64, f64), from: f64, to: f64) -> Self {
+        Self::with_steps_of(0.0, range, from, to)
+    }
+
+    fn of_counts(range: (f64, f64), from: f64, to: f64) -> Self {
+        Self::with_steps_of(1.0, range, from, to)
+    }
+
+    /// With steps of at least `least`.
+    fn with_steps_of(least: f64, (low, high): (f64, f64), from: f64, to: f64) -> Self {
         let high = if high > low {
             high
         } else {
             low + low.abs().max(1.0) * 0.1
         };
-        let step = round_step((high - low) / 5.0);
+        let step = round_step(((high - low) / 5.0).max(least));
         Self {
             low: (low / step).floor() * step,
             high: (high / step).ceil() * step,
@@ -245,7 +255,8 @@ pub(super) fn confusion(rows: &[Vec<u64>], names: &[&str]) -> String {
     let classes = rows.len();
     let (side, margin) = (420.0, 90.0);
     let cell = (side - margin) / classes.max(1) as f64;
-    let mut svg = open(side, side, "Confusion matrix");
+    // The last column's slanted name leans over the edge.
+    let mut svg = open(side + 40.0, side, "Confusion matrix");
     let at = |index: usize| margin + index as f64 * cell;
     for (i, row) in rows.iter().enumerate() {
         let whole = row.iter().sum::<u64>().max(1) as f64;
