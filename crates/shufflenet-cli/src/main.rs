@@ -4,21 +4,25 @@
 
 mod arguments;
 mod data;
+mod eval;
+mod exchange;
+mod predict;
 
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use arguments::{Arguments, Bench, Command, Devices, Eval, Summary, Train, Work};
+use arguments::{Arguments, Bench, Command, Devices, Report, Summary, Train, Work};
 use clap::Parser;
 use shufflenet_train::bench::{self, Workload};
-use shufflenet_train::console::{Console, describe, thousands};
+use shufflenet_train::console::Console;
 use shufflenet_train::dry_run::dry_run;
 use shufflenet_train::fit::{Options, Outcome, fit};
+use shufflenet_train::report::{Reported, report as write_report};
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::summarise::summarise;
-use shufflenet_train::{Interrupter, TrainError, device, devices, evaluate, machine, settings};
+use shufflenet_train::{Interrupter, TrainError, device, devices, machine, settings};
 
 /// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
 /// out again, where the system's allocator returns them to the kernel and has them zeroed.
@@ -83,11 +87,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     machine::check_dispatch()?;
     match arguments.command {
         Command::Train(arguments) => train(&arguments),
-        Command::Eval(arguments) => eval(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::Devices(arguments) => devices(&arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Report(arguments) => report(&arguments),
+        Command::Import(arguments) => exchange::import(&arguments),
+        Command::Export(arguments) => exchange::export(&arguments),
     }
 }
 
@@ -138,31 +146,19 @@ fn stop_on_signal(interrupter: &Interrupter) -> anyhow::Result<()> {
     .context("cannot listen for Ctrl-C")
 }
 
-fn eval(arguments: &Eval) -> anyhow::Result<ExitCode> {
+fn report(arguments: &Report) -> anyhow::Result<ExitCode> {
     use_threads(arguments.threads);
-    let report = evaluate::evaluate(
-        &arguments.checkpoint,
-        arguments.data.as_deref(),
-        &arguments.split,
-        &arguments.device,
-    )?;
-    if arguments.json {
-        return print(&format!("{}\n", serde_json::to_string(&report)?));
+    let (out, notes) = write_report(&Reported {
+        runs: arguments.runs.clone(),
+        out: arguments.out.clone(),
+        data: arguments.data.clone(),
+        split: arguments.split.clone(),
+        device: arguments.device.clone(),
+    })?;
+    for note in notes {
+        let _ = writeln!(stderr(), "note: {note}");
     }
-    let caveat = match report.chosen_by_this_split {
-        true => "\n(best was chosen by this split)",
-        false => "",
-    };
-    print(&format!(
-        "{}, step {}\n{}: {} on {} records, {:.0} images/s on {}{caveat}\n",
-        report.checkpoint.join(report.weights).display(),
-        report.step,
-        report.split,
-        describe(&report.metrics),
-        thousands(report.metrics.count as usize),
-        report.img_per_s,
-        report.device,
-    ))
+    print(&format!("{}\n", out.display()))
 }
 
 fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {

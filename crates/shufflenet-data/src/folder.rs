@@ -122,11 +122,7 @@ fn images(
         let mut number = 0;
         for name in list(&folder)? {
             let name = PathBuf::from(name);
-            let ending = name.extension().unwrap_or_default();
-            if ENDINGS
-                .iter()
-                .any(|known| ending.eq_ignore_ascii_case(known))
-            {
+            if is_image_name(&name) {
                 let image = file(root, below.join(class).join(name), options)?;
                 images.push((number, label, image));
                 number += 1;
@@ -143,6 +139,13 @@ fn images(
     images.sort_by_key(|&(number, ..)| number);
     let records = images.into_iter();
     Ok(records.map(|(_, label, image)| (image, label)).unzip())
+}
+
+/// Whether a file of this name is taken for an image where a whole folder is read.
+pub fn is_image_name(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    let mut known = ENDINGS.iter();
+    known.any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 fn every_class_has_one(part: &Path, classes: &[String], labels: &[u16]) -> Result<(), DataError> {

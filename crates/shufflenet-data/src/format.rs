@@ -59,6 +59,11 @@ impl Format {
         })
     }
 
+    /// Whether its images are files of their own, of any size, that [`crate::Options`] bring to one.
+    pub fn is_encoded(&self) -> bool {
+        matches!(self.name(), "folder" | "manifest" | "parquet")
+    }
+
     /// Its name in a configuration.
     pub fn name(&self) -> &'static str {
         self.0.name()

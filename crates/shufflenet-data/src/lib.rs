@@ -51,7 +51,9 @@ mod normalization;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod png;
 mod prefetch;
+mod prepare;
 pub mod random;
 pub mod survey;
 mod synthetic;
@@ -60,12 +62,15 @@ mod view;
 pub use augmentation::Augmentation;
 pub use dataset::{Dataset, ImageShape};
 pub use error::DataError;
+pub use folder::is_image_name;
 pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
 pub use loader::{Batch, Loader};
 pub use normalization::{MOST_DECODED, Normalization};
 pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
+pub use png::png;
 pub use prefetch::Batches;
+pub use prepare::Preparation;
 pub use random::epoch_order;
 
 #[cfg(test)]

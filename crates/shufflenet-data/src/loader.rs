@@ -116,6 +116,11 @@ impl Loader {
         &self.dataset
     }
 
+    /// The records, in order.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
     /// Number of records, those that [`Loader::drop_last`] leaves out included.
     pub fn records(&self) -> usize {
         self.indices.len()

@@ -42,7 +42,9 @@
 //!
 //! [`to_safetensors`] and [`load_safetensors`] write and read files under torchvision's names (layout
 //! `standard`) or the seed listing's (`seed`), in PyTorch's shapes. [`parameters`] gives the same names
-//! to whoever stores something else about a parameter.
+//! to whoever stores something else about a parameter. [`to_state_dict`] is for PyTorch's own
+//! `load_state_dict(strict=True)`, [`to_onnx`] for everything that runs ONNX.
+//! [`StateDict`] reads what PyTorch saved, [`infer`] tells which network it is of.
 //!
 //! # What it costs
 //!
@@ -66,12 +68,15 @@ pub mod batch_norm;
 pub mod config;
 pub mod conv_norm;
 mod error;
+mod infer;
 pub mod inference;
 mod initialise;
 pub mod names;
 pub mod network;
+pub mod onnx;
 pub mod plan;
 pub mod squeeze_excitation;
+pub mod state_dict;
 pub mod summary;
 #[cfg(test)]
 mod testing;
@@ -80,8 +85,13 @@ pub mod weights;
 
 pub use config::{Layout, ModelConfig, Scale, Stem};
 pub use error::ModelError;
+pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
+pub use onnx::to_onnx;
 pub use shufflenet_ops::Isa;
+pub use state_dict::{Fit, StateDict, StateDictError};
 pub use summary::Summary;
-pub use weights::{WeightsError, load_safetensors, num_parameters, parameters, to_safetensors};
+pub use weights::{
+    WeightsError, load_safetensors, num_parameters, parameters, to_safetensors, to_state_dict,
+};

@@ -13,7 +13,7 @@ use crate::squeeze_excitation::REDUCTION;
 const MOST_CHANNELS: usize = 4_096;
 const MOST_CLASSES: usize = 1_000_000;
 const MOST_WIDTH: usize = 8_192;
-const MOST_REPEATS: usize = 64;
+pub(crate) const MOST_REPEATS: usize = 64;
 
 /// The channels of a stage.
 pub(crate) struct StagePlan {

@@ -5,7 +5,8 @@
 //! so that the same weights give the same bytes. Loading wants exactly the network's tensors: what
 //! is missing, left over, of another shape or of another type is refused by name, and nothing in a
 //! damaged or hostile file panics. Only PyTorch's `num_batches_tracked` counters, which nothing
-//! here uses, are passed over, and never written.
+//! here uses, are passed over, and written only for PyTorch ([`to_state_dict`]). Files of others go through
+//! [`crate::state_dict`] first.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -95,8 +96,48 @@ pub fn num_parameters(network: &ShuffleNetV2) -> usize {
 /// # Errors
 /// [`WeightsError::Device`] when the device does not give a tensor back.
 pub fn to_safetensors(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
-    let mut tensors = BTreeMap::new();
-    for entry in entries(network) {
+    serialize(encoded(network)?)
+}
+
+/// The same with batch norm's counters, which `load_state_dict(strict=True)` looks for in newer versions
+/// of PyTorch. They are 0: PyTorch uses them for norms without momentum alone, and a network does not
+/// know how many batches it has seen.
+///
+/// # Errors
+/// As [`to_safetensors`].
+pub fn to_state_dict(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
+    let mut tensors = encoded(network)?;
+    let counters: Vec<String> = tensors
+        .keys()
+        .filter_map(|name| Some(format!("{}{COUNTER}", name.strip_suffix("running_mean")?)))
+        .collect();
+    let zero = (Dtype::I64, Vec::new(), vec![0; 8]);
+    tensors.extend(counters.into_iter().map(|name| (name, zero.clone())));
+    serialize(tensors)
+}
+
+/// A safetensors file without a tensor: the optimizer's state of a network that was trained elsewhere.
+///
+/// # Errors
+/// None that is known.
+pub fn no_tensors() -> Result<Vec<u8>, WeightsError> {
+    serialize(Encoded::new())
+}
+
+/// What PyTorch calls the number of batches that a batch norm has seen.
+pub(crate) const COUNTER: &str = "num_batches_tracked";
+
+/// A tensor as files have it: PyTorch's shape, row after row.
+pub(crate) struct StoredTensor {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// Every float tensor of the network by its name in files.
+pub(crate) fn stored(
+    network: &ShuffleNetV2,
+) -> Result<BTreeMap<String, StoredTensor>, WeightsError> {
+    let stored = |entry: Entry| {
         let data = entry
             .values
             .try_into_data()
@@ -108,13 +149,28 @@ pub fn to_safetensors(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
         if let [inputs, outputs] = entry.shape[..] {
             values = transposed(&values, inputs, outputs);
         }
-        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        tensors.insert(entry.file, (pytorch_shape(&entry.shape), bytes));
-    }
+        let shape = pytorch_shape(&entry.shape);
+        Ok((entry.file, StoredTensor { shape, values }))
+    };
+    entries(network).into_iter().map(stored).collect()
+}
+
+/// Type, shape and bytes by name.
+type Encoded = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+fn encoded(network: &ShuffleNetV2) -> Result<Encoded, WeightsError> {
+    let encode = |(name, tensor): (String, StoredTensor)| {
+        let bytes = tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        (name, (Dtype::F32, tensor.shape, bytes))
+    };
+    Ok(stored(network)?.into_iter().map(encode).collect())
+}
+
+fn serialize(tensors: Encoded) -> Result<Vec<u8>, WeightsError> {
     let views = tensors
         .iter()
-        .map(|(name, (shape, bytes))| {
-            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        .map(|(name, (dtype, shape, bytes))| {
+            Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>, SafeTensorError>>()?;
     // Some readers ask which framework's shapes these are. One entry only: more would be written in
@@ -132,7 +188,7 @@ pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNe
     let file = SafeTensors::deserialize(bytes)?;
     let mut stored: BTreeMap<&str, TensorView> = file
         .iter()
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
+        .filter(|(name, _)| !name.ends_with(COUNTER))
         .collect();
     let found = stored.len();
     let in_words = network.config().to_string();
@@ -160,11 +216,25 @@ pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNe
             network: in_words,
         });
     }
+    Ok(put(network, tensors))
+}
+
+/// `network` with these values, as Burn shapes them, at these paths; the others stay.
+pub(crate) fn put(network: ShuffleNetV2, tensors: HashMap<String, TensorData>) -> ShuffleNetV2 {
     // Unshared, lest a clone that the caller keeps get these running statistics, too.
-    Ok(network.unshare().map(&mut Loader {
+    network.unshare().map(&mut Loader {
         path: Vec::new(),
         tensors,
-    }))
+    })
+}
+
+/// The values of a tensor of PyTorch's, as Burn has it in `shape`.
+pub(crate) fn from_pytorch(values: Vec<f32>, shape: &[usize]) -> TensorData {
+    let values = match *shape {
+        [inputs, outputs] => transposed(&values, outputs, inputs),
+        _ => values,
+    };
+    TensorData::new(values, shape.to_vec())
 }
 
 /// The values of a stored tensor, as Burn shapes them.
@@ -191,18 +261,12 @@ fn read(
         });
     }
     let (chunks, _) = view.data().as_chunks::<4>();
-    let mut values: Vec<f32> = chunks
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
-    if let [inputs, outputs] = shape[..] {
-        values = transposed(&values, outputs, inputs);
-    }
-    Ok(TensorData::new(values, shape.to_vec()))
+    let values = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    Ok(from_pytorch(values.collect(), shape))
 }
 
 /// PyTorch stores the weight of a linear layer, the only one of rank 2, transposed.
-fn pytorch_shape(shape: &[usize]) -> Vec<usize> {
+pub(crate) fn pytorch_shape(shape: &[usize]) -> Vec<usize> {
     match *shape {
         [inputs, outputs] => vec![outputs, inputs],
         _ => shape.to_vec(),
@@ -216,12 +280,12 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// A float tensor of the network.
-struct Entry {
+pub(crate) struct Entry {
     id: ParamId,
-    path: String,
-    file: String,
+    pub path: String,
+    pub file: String,
     /// As in Burn.
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     values: Tensor<1>,
 }
 
@@ -232,7 +296,7 @@ impl Entry {
 }
 
 /// Every float tensor of the network under its names.
-fn entries(network: &ShuffleNetV2) -> Vec<Entry> {
+pub(crate) fn entries(network: &ShuffleNetV2) -> Vec<Entry> {
     let names = names(network.config()).into_iter();
     let mut collector = Collector {
         path: Vec::new(),

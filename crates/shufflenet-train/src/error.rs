@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use shufflenet_data::DataError;
-use shufflenet_model::{ModelError, WeightsError};
+use shufflenet_model::onnx::OnnxError;
+use shufflenet_model::{Fit, ModelError, StateDictError, WeightsError};
 
 /// An error of configuration, training or evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +161,26 @@ pub enum TrainError {
         /// What is wrong with it.
         source: WeightsError,
     },
+    /// Weights of others that cannot be read.
+    #[error(transparent)]
+    StateDict(#[from] Box<StateDictError>),
+    /// Weights of others that are not this network's.
+    #[error(
+        "{}: is not the {network}: {fit}\n(--partial takes what fits; the network's other tensors keep their \
+         initial values)",
+        .path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// The network, in words.
+        network: String,
+        /// What does not fit.
+        fit: Box<Fit>,
+    },
+    /// A network that cannot be written as ONNX.
+    #[error(transparent)]
+    Onnx(#[from] Box<OnnxError>),
 }
 
 impl TrainError {

@@ -1,4 +1,5 @@
-//! Loss and accuracy of a network over a set: every record once, the ragged last batch included.
+//! Loss, accuracy and what else can be measured of a network over a set: every record once, the ragged last
+//! batch included.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -6,20 +7,43 @@ use std::time::Instant;
 use burn::tensor::Device;
 use burn::train::Interrupter;
 use serde::Serialize;
-use shufflenet_data::{Batch, Batches};
+use shufflenet_data::{Batch, Batches, Loader};
 use shufflenet_model::{Inference, ShuffleNetV2, load_safetensors, num_parameters};
 
-use crate::checkpoint::{self, AVERAGE, Checkpoint, WEIGHTS};
+use crate::checkpoint::{AVERAGE, Checkpoint, WEIGHTS};
 use crate::classifier::{Classifier, Scores, pixels};
 use crate::error::TrainError;
-use crate::store::{self, Located};
+use crate::measures::{Measures, Outcome};
 use crate::tally::{Metrics, Tally};
+use crate::trained::{self, Trained, Weights};
 use crate::unread::Unread;
 use crate::{device, sources};
 
-/// What `eval` reports; the fields of [`Metrics`] are its own in JSON.
+/// Version of what `eval --json` prints: `docs/evaluation.md`. Keys may be added without a new one.
+const FORMAT: u32 = 1;
+
+/// What to evaluate, on what.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The checkpoint, see [`crate::store::locate`].
+    pub checkpoint: PathBuf,
+    /// Which of its weights; without a choice those that `best` was chosen by.
+    pub weights: Option<Weights>,
+    /// Where the data is; where the run had it, unless given.
+    pub data: Option<PathBuf>,
+    /// `test`, `validation` or `train`.
+    pub split: String,
+    /// Whether to take the mean logits of each image and its mirror image.
+    pub flip: bool,
+    /// Device name.
+    pub device: String,
+}
+
+/// What `eval` reports; the fields of [`Metrics`] and [`Measures`] are its own in JSON.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// Version of this shape.
+    pub format: u32,
     /// The checkpoint's folder.
     pub checkpoint: PathBuf,
     /// Its weight file: the moving average where there is one and no file was named.
@@ -28,6 +52,8 @@ pub struct Report {
     pub step: usize,
     /// The part of the data.
     pub split: String,
+    /// Whether mirror images were looked at, too.
+    pub tta: bool,
     /// Loss and accuracy.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -39,48 +65,78 @@ pub struct Report {
     pub parameters: usize,
     /// Whether `best` was chosen by this very set, which flatters it.
     pub chosen_by_this_split: bool,
+    /// Classes, confusion, calibration.
+    #[serde(flatten)]
+    pub measures: Measures,
 }
 
-/// Evaluates the checkpoint at `path` (see [`store::locate`]) on a part of the data, read anew.
+/// An evaluation, record by record.
+pub struct Evaluated {
+    /// The sums.
+    pub report: Report,
+    /// What was said of each record, in the loader's order.
+    pub outcomes: Vec<Outcome>,
+    /// The records.
+    pub loader: Loader,
+}
+
+/// Evaluates a checkpoint on a part of the data, read anew.
 ///
 /// # Errors
 /// What the checkpoint, the data or the device refuses.
-pub fn evaluate(
-    path: &Path,
-    data: Option<&Path>,
-    split: &str,
-    device_name: &str,
-) -> Result<Report, TrainError> {
-    let device = device::open(device_name)?;
-    let Located { folder, file } = store::locate(path)?;
-    let checkpoint = checkpoint::load(&folder)?;
+pub fn evaluate(request: &Request) -> Result<Evaluated, TrainError> {
+    let device = device::open(&request.device)?;
+    let Trained {
+        folder,
+        weights,
+        checkpoint,
+        classifier,
+    } = trained::open(&request.checkpoint, request.weights, &device)?;
     let description = &checkpoint.description;
     let experiment = &description.experiment;
-    let loader = sources::split(description, data, split, experiment.train.batch_size)?;
-    let weights = file.unwrap_or(chosen(&checkpoint));
-    let classifier = restore(&checkpoint, weights, &folder, &device)?;
+    let split = &request.split;
+    let batch_size = experiment.train.batch_size;
+    let loader = sources::split(description, request.data.as_deref(), split, batch_size)?;
     let start = Instant::now();
-    let tally = score(
+    let mut tally = Tally::default();
+    let mut outcomes = Vec::new();
+    score_each(
         &classifier,
         loader.epoch(0, 0),
         &device,
         &Interrupter::new(),
+        request.flip,
+        &mut |logits, labels| {
+            tally.add(logits, labels);
+            let rows = logits.chunks(logits.len() / labels.len().max(1));
+            let records = rows.zip(labels);
+            outcomes.extend(records.map(|(row, &label)| Outcome::new(row, label.into())));
+        },
     )?;
-    let metrics = tally.unwrap_or_default().metrics();
+    let metrics = tally.metrics();
     let chosen_by = match experiment.data.validation == 0.0 {
         true => "test",
         false => "validation",
     };
-    Ok(Report {
-        checkpoint: folder,
+    let report = Report {
+        format: FORMAT,
         weights,
         step: checkpoint.progress.step,
-        split: split.into(),
+        split: split.clone(),
+        tta: request.flip,
         img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
         metrics,
-        device: device_name.into(),
+        device: request.device.clone(),
         parameters: num_parameters(&classifier.network),
-        chosen_by_this_split: chosen_by == split,
+        // What was imported was chosen by nothing of ours.
+        chosen_by_this_split: chosen_by == split && checkpoint.progress.step > 0,
+        measures: Measures::of(&outcomes, &description.class_names),
+        checkpoint: folder,
+    };
+    Ok(Evaluated {
+        report,
+        outcomes,
+        loader,
     })
 }
 
@@ -127,14 +183,35 @@ pub fn score(
     device: &Device,
     interrupter: &Interrupter,
 ) -> Result<Option<Tally>, TrainError> {
-    let inference = Inference::new(&classifier.network);
     let mut tally = Tally::default();
+    let finished = score_each(
+        classifier,
+        batches,
+        device,
+        interrupter,
+        false,
+        &mut |logits, labels| tally.add(logits, labels),
+    )?;
+    Ok(finished.then_some(tally))
+}
+
+/// Hands `each` the logits and labels of every batch; with `flip` the mean logits of images and their mirror
+/// images. False where interrupted.
+fn score_each(
+    classifier: &Classifier,
+    batches: Batches,
+    device: &Device,
+    interrupter: &Interrupter,
+    flip: bool,
+    each: &mut dyn FnMut(&[f32], &[u16]),
+) -> Result<bool, TrainError> {
+    let inference = Inference::new(&classifier.network);
     let mut unread = Unread::on(device);
     let mut whole = 0;
     for batch in batches {
         let mut batch = batch?;
         if interrupter.should_stop() {
-            return Ok(None);
+            return Ok(false);
         }
         let labels = batch.labels.clone();
         if unread.may_wait() {
@@ -142,14 +219,22 @@ pub fn score(
             fill(&mut batch, whole);
         }
         let bytes = size_of_val(&*batch.pixels);
-        let logits = inference.forward(pixels(batch, device));
+        let images = pixels(batch, device);
+        let logits = match flip {
+            true => {
+                // Columns in reverse.
+                let mirrored = inference.forward(images.clone().flip([3]));
+                (inference.forward(images) + mirrored) / 2.0
+            }
+            false => inference.forward(images),
+        };
         unread.push(Scores { logits }, labels, bytes);
         if unread.is_due() {
-            unread.read_into(&mut tally)?;
+            unread.read(each)?;
         }
     }
-    unread.read_into(&mut tally)?;
-    Ok(Some(tally))
+    unread.read(each)?;
+    Ok(true)
 }
 
 /// Adds black images, whose logits nobody reads, to a ragged last batch: a GPU chooses its kernels by

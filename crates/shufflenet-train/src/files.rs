@@ -27,6 +27,17 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     written
 }
 
+/// Writes a file that is not there yet.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let mut file = File::create_new(path).map_err(|e| TrainError::io("create", path, e))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|e| {
+        // Half a file is of no use.
+        let _ = fs::remove_file(path);
+        TrainError::io("write", path, e)
+    })
+}
+
 /// Points the link at `path` at its neighbour `target`.
 pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> {
     let fresh = partial(path);
@@ -39,7 +50,8 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
 /// Renames and makes it durable.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
     fs::rename(from, to).map_err(|e| TrainError::io("rename", from, e))?;
-    sync_folder(to.parent().unwrap_or(Path::new(".")))
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 /// Writes a file and waits until it is on disk.

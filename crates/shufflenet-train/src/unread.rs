@@ -56,12 +56,20 @@ impl Unread {
     /// # Errors
     /// [`TrainError::Device`].
     pub fn read_into(&mut self, tally: &mut Tally) -> Result<(), TrainError> {
+        self.read(&mut |logits, labels| tally.add(logits, labels))
+    }
+
+    /// Hands each batch's logits and labels to `each`, in the order in which they came. None are left.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub fn read(&mut self, each: &mut dyn FnMut(&[f32], &[u16])) -> Result<(), TrainError> {
         self.bytes = 0;
         for (scores, labels) in self.scores.drain(..) {
             let logits = scores.to_host()?;
             let classes = logits.len() / scores.logits.dims()[0].max(1);
             let own = logits.get(..classes * labels.len());
-            tally.add(own.unwrap_or(&logits), &labels);
+            each(own.unwrap_or(&logits), &labels);
         }
         Ok(())
     }

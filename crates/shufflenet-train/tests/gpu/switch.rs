@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use shufflenet_train::console::Console;
-use shufflenet_train::evaluate::evaluate;
+use shufflenet_train::evaluate::{Request, evaluate};
 use shufflenet_train::experiment::Experiment;
 use shufflenet_train::fit::{Options, fit};
 use shufflenet_train::run_folder::Existing;
@@ -60,7 +60,15 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
     assert!(environment.contains("\"adapter\""), "{environment}");
 
     let report = |run: &Path, device: &str| {
-        evaluate(&run.join("checkpoints/last"), None, "test", device).unwrap()
+        let request = Request {
+            checkpoint: run.join("checkpoints/last"),
+            weights: None,
+            data: None,
+            split: "test".into(),
+            flip: false,
+            device: device.into(),
+        };
+        evaluate(&request).unwrap().report
     };
     let here = report(&moved, "flex");
     assert_eq!(here.step, 5);

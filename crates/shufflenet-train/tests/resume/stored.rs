@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use shufflenet_train::checkpoint;
-use shufflenet_train::evaluate::evaluate;
+use shufflenet_train::evaluate::{Request, evaluate};
 use shufflenet_train::fit::Outcome;
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::settings;
@@ -46,7 +46,15 @@ fn it_evaluates_to_what_it_did() {
     let expected = expected();
     for (file, loss) in [("model", expected.model_loss), ("ema", expected.ema_loss)] {
         let file = fixture().join(format!("run/checkpoints/step-000060/{file}.safetensors"));
-        let report = evaluate(&file, Some(&data()), "test", "flex").unwrap();
+        let request = Request {
+            checkpoint: file,
+            weights: None,
+            data: Some(data()),
+            split: "test".into(),
+            flip: false,
+            device: "flex".into(),
+        };
+        let report = evaluate(&request).unwrap().report;
         assert_eq!(report.step, 60);
         assert_close(report.metrics.loss, loss);
     }

@@ -1,0 +1,113 @@
+//! A single image from anywhere as a network sees it: decoded, its middle cut out, normalised. What evaluation
+//! does to the images of a set, for images that are in none.
+
+use crate::decode::decode;
+use crate::view::{Window, cut};
+use crate::{DataError, Normalization};
+
+/// How an image is brought to a network.
+#[derive(Clone, Debug)]
+pub struct Preparation {
+    size: u32,
+    resize: u32,
+    tables: Vec<[f32; 256]>,
+}
+
+impl Preparation {
+    /// The shorter side becomes `resize` pixels, the middle `size` x `size` of that is kept, and normalised;
+    /// grey where the normalisation has one channel.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] for a number of channels other than 1 and 3, or a size of 0.
+    pub fn new(size: u32, resize: u32, normalization: &Normalization) -> Result<Self, DataError> {
+        let channels = normalization.mean.len();
+        if !matches!(channels, 1 | 3) {
+            let found = channels.to_string();
+            return Err(DataError::value(
+                "the network's number of channels",
+                found,
+                "3 (RGB) or 1 (grey)",
+            ));
+        }
+        normalization.check(channels)?;
+        if size == 0 || resize < size {
+            let found = format!("{size} of {resize} pixels");
+            return Err(DataError::value(
+                "the size of the images",
+                found,
+                "1 or more, of as many or more",
+            ));
+        }
+        Ok(Self {
+            size,
+            resize,
+            tables: normalization.tables(),
+        })
+    }
+
+    /// Channels x height x width of what [`Preparation::pixels`] gives.
+    pub fn shape(&self) -> [usize; 3] {
+        let side = self.size as usize;
+        [self.tables.len(), side, side]
+    }
+
+    /// The normalised pixels of an encoded image.
+    ///
+    /// # Errors
+    /// Why it cannot be decoded, in words.
+    pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
+        let picture = decode(bytes)?;
+        let window = Window::central(picture.dimensions(), self.resize, self.size);
+        let values = cut(&picture, window, self.size, self.tables.len())?;
+        let plane = self.size as usize * self.size as usize;
+        let channels = values.chunks(plane).zip(&self.tables);
+        let normalised = |(plane, table): (&[u8], &[f32; 256])| {
+            plane
+                .iter()
+                .map(|&value| table[usize::from(value)])
+                .collect::<Vec<f32>>()
+        };
+        Ok(channels.flat_map(normalised).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{ImageFormat, Rgb, RgbImage};
+
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let picture = RgbImage::from_pixel(width, height, Rgb([255, 0, 51]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn an_image_of_any_size_becomes_normalised_planes() {
+        let normalization = Normalization {
+            mean: vec![0.5, 0.0, 0.2],
+            std: vec![0.5, 1.0, 0.1],
+        };
+        let preparation = Preparation::new(4, 5, &normalization).unwrap();
+        for (width, height) in [(4, 4), (9, 31), (1, 1)] {
+            let pixels = preparation.pixels(&png(width, height)).unwrap();
+            assert_eq!(pixels.len(), 3 * 16);
+            assert!(pixels[..16].iter().all(|&x| x == 1.0));
+            assert!(pixels[16..32].iter().all(|&x| x == 0.0));
+            assert!(pixels[32..].iter().all(|x| x.abs() < 1e-6));
+        }
+        let half = &png(9, 9)[..40];
+        assert!(preparation.pixels(half).unwrap_err().contains("damaged"));
+        assert_eq!(preparation.pixels(b"").unwrap_err(), "an empty file");
+    }
+
+    #[test]
+    fn channels_that_no_image_has_are_refused() {
+        let line = Preparation::new(4, 4, &Normalization::identity(2)).unwrap_err();
+        assert!(line.to_string().contains("3 (RGB) or 1 (grey)"));
+    }
+}

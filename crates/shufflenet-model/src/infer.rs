@@ -1,0 +1,155 @@
+//! Which network a file's tensors are of, by their names and shapes.
+//!
+//! The layout shows in the names, the number of units too; widths, split, input channels and classes in the
+//! shapes of a few convolutions. What leaves no trace in either is the stem (its stride and pooling have no
+//! weights), the residual sum and dropout: those stay at the layout's defaults, for the caller to set.
+
+use std::collections::HashMap;
+
+use crate::config::{Layout, ModelConfig, Scale};
+use crate::names::names;
+use crate::plan::MOST_REPEATS;
+use crate::state_dict::{StateDict, StateDictError};
+
+/// The network of `weights`, without a stem.
+///
+/// # Errors
+/// [`StateDictError::Network`]: names of no layout, a convolution that is not there or of a strange shape, a
+/// network that cannot be built, or one that is much larger than the file.
+pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
+    let refuse = |message: String| Err(StateDictError::Network(message));
+    let has = |name: &str| weights.shape(name).is_some();
+    let layout = match (has("conv1.0.weight"), has("conv1.weight")) {
+        (true, _) => Layout::Standard,
+        (false, true) if has("conv_last.weight") => Layout::Seed,
+        _ => {
+            let first: Vec<&str> = weights.names().take(3).collect();
+            return refuse(format!(
+                "found {} tensors ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc) or \
+                 the listing's (conv1.weight, shuffles..., conv_last, fc)",
+                weights.len(),
+                first.join(", ")
+            ));
+        }
+    };
+    let everything = ModelConfig {
+        layout,
+        repeats: [MOST_REPEATS; 3],
+        squeeze_excitation: true,
+        ..ModelConfig::default()
+    };
+    let table = Table {
+        files: names(&everything)
+            .into_iter()
+            .map(|name| (name.path, name.file))
+            .collect(),
+        weights,
+    };
+    let [stem, input_channels] = table.sizes("stem.conv.weight")?;
+    let [last, before_last] = table.sizes("last.conv.weight")?;
+    let [classes, _] = table.sizes("classifier.weight")?;
+    let inputs = |stage: usize| {
+        let path = format!("stages.{stage}.downsample.left_depthwise.conv.weight");
+        table.sizes(&path).map(|[channels, _]| channels)
+    };
+    let widths = [stem, inputs(1)?, inputs(2)?, before_last, last];
+    let mut config = ModelConfig {
+        repeats: [0, 1, 2].map(|stage| table.units(stage)),
+        input_channels,
+        classes,
+        squeeze_excitation: table
+            .find("stages.0.downsample.right.squeeze_excitation.excite.weight")
+            .is_ok(),
+        ..everything
+    };
+    match Scale::ALL
+        .into_iter()
+        .find(|scale| scale.widths() == widths)
+    {
+        Some(scale) => config.scale = scale,
+        None => config.widths = Some(widths),
+    }
+    config.split_ratio = table.split_ratio(&config)?;
+    let plans = config
+        .plan()
+        .map_err(|error| StateDictError::Network(error.to_string()))?;
+    // What a hostile file's few large tensors imply of others must not be paid for.
+    let unit = |channels: usize| channels.saturating_mul(channels).saturating_mul(2);
+    let stages = plans.iter().map(|stage| {
+        let units = stage.units.iter();
+        let units = units.map(|plan| unit(plan.outputs - plan.left));
+        units.fold(unit(stage.branch), usize::saturating_add)
+    });
+    let implied = stages.fold(last.saturating_mul(classes), usize::saturating_add);
+    let held = weights.numbers();
+    if implied / 2 > held + SLACK {
+        return refuse(format!(
+            "a {config} has more than {implied} weights, and the file {held}"
+        ));
+    }
+    Ok(config)
+}
+
+/// Networks this small are built whatever the file holds.
+const SLACK: usize = 10_000_000;
+
+/// Shapes by our paths.
+struct Table<'a> {
+    files: HashMap<String, String>,
+    weights: &'a StateDict,
+}
+
+impl Table<'_> {
+    fn find<'a>(&'a self, path: &'a str) -> Result<(&'a str, &'a [usize]), StateDictError> {
+        let file = self.files.get(path).map_or(path, String::as_str);
+        let shape = self.weights.shape(file);
+        let shape = shape.ok_or_else(|| StateDictError::Network(format!("{file} is missing")))?;
+        Ok((file, shape))
+    }
+
+    /// The first two sizes of the tensor at `path`.
+    fn sizes(&self, path: &str) -> Result<[usize; 2], StateDictError> {
+        match self.find(path)? {
+            (_, &[first, second, ..]) => Ok([first, second]),
+            (file, shape) => Err(StateDictError::Network(format!(
+                "{file} is {shape:?}, expected two sizes or more"
+            ))),
+        }
+    }
+
+    /// Stride-1 units of a stage.
+    fn units(&self, stage: usize) -> usize {
+        let has = |unit: &usize| self.find(&first_convolution(stage, *unit)).is_ok();
+        (0..MOST_REPEATS).take_while(has).count()
+    }
+
+    /// Half, where that explains every unit; else what the widest unit says.
+    fn split_ratio(&self, config: &ModelConfig) -> Result<f64, StateDictError> {
+        let [stem, stages @ .., _last] = config.widths();
+        let mut inputs_before = stem;
+        let mut ratio = config.split_ratio;
+        let mut explained = true;
+        for (stage, outputs) in stages.into_iter().enumerate() {
+            for unit in 0..config.repeats[stage] {
+                let inputs = match (config.layout, unit) {
+                    (Layout::Seed, 0) => 2 * inputs_before,
+                    _ => outputs,
+                };
+                let [_, right] = self.sizes(&first_convolution(stage, unit))?;
+                let left = inputs.saturating_sub(right);
+                explained &=
+                    (config.split_ratio * inputs as f64).round_ties_even() as usize == left;
+                ratio = left as f64 / inputs as f64;
+            }
+            inputs_before = outputs;
+        }
+        Ok(match explained {
+            true => config.split_ratio,
+            false => ratio,
+        })
+    }
+}
+
+fn first_convolution(stage: usize, unit: usize) -> String {
+    format!("stages.{stage}.units.{unit}.right.pointwise1.conv.weight")
+}

@@ -1,0 +1,382 @@
+//! Weights that somebody else saved: PyTorch's `.pth` and `.pt` (zip, and the formats before it) and
+//! safetensors files, under torchvision's or the listing's names.
+//!
+//! A pickle is a program. [`pytorch_reader`] interprets the few calls that rebuild tensors and runs nothing;
+//! its bounds are on nesting, copies and sizes. Names and shapes are read first, values only where they have
+//! a place ([`StateDict::load`]), so what a file claims costs no more than what it holds.
+//!
+//! Every tensor is accounted for: it is loaded, or it is in the [`Fit`], or it lies outside the part of the file
+//! that was chosen. Only PyTorch's `num_batches_tracked` counters are passed over without a word.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use pytorch_reader::{DType, FileFormat, PytorchError, PytorchReader};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, SafeTensorError};
+
+use crate::network::ShuffleNetV2;
+use crate::weights::{COUNTER, entries, from_pytorch, put, pytorch_shape};
+
+/// A file that cannot be read as weights.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDictError {
+    /// The file could not be read.
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A damaged safetensors file.
+    #[error("{}: no whole safetensors file: {source}", .path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SafeTensorError,
+    },
+    /// Neither safetensors nor what `torch.save` writes, or a damaged or hostile one.
+    #[error(
+        "{}: neither a safetensors file nor one of torch.save that holds tensors alone: {message}",
+        .path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        message: String,
+    },
+    /// Several sets of weights, or none where one was asked for.
+    #[error("{}: {found}; accepted: --prefix with one of {}", .path.display(), .accepted.join(", "))]
+    Prefix {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// The prefixes that there are.
+        accepted: Vec<String>,
+    },
+    /// Tensors that are larger than the file.
+    #[error(
+        "{}: its tensors claim {claimed} numbers, which its {bytes} bytes cannot hold",
+        .path.display()
+    )]
+    Claim {
+        /// The file.
+        path: PathBuf,
+        /// Numbers in all tensors together.
+        claimed: u128,
+        /// The file's size.
+        bytes: u64,
+    },
+    /// Names of another network.
+    #[error("the network cannot be told from names and shapes: {0}")]
+    Network(String),
+}
+
+/// Named tensors of a file, their values not yet read.
+pub struct StateDict {
+    path: PathBuf,
+    /// What kind of file it is, in words.
+    pub kind: String,
+    /// What all names began with and was taken off: `module.`, `state_dict.`...
+    pub prefix: String,
+    /// Tensors whose names do not begin so.
+    pub outside: Vec<String>,
+    tensors: BTreeMap<String, ForeignTensor>,
+}
+
+struct ForeignTensor {
+    shape: Vec<usize>,
+    kind: DType,
+    bytes: Box<dyn Fn() -> io::Result<Vec<u8>>>,
+}
+
+/// What does not fit between a file and a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// Tensors of the network that the file lacks.
+    pub missing: Vec<String>,
+    /// Tensors of the file that the network lacks.
+    pub unused: Vec<String>,
+    /// Tensors of another shape, or that are not of floating point, with what was found and what is expected.
+    pub misshapen: Vec<String>,
+    /// Tensors that are loaded.
+    pub loaded: usize,
+}
+
+impl Fit {
+    /// Whether everything has its place.
+    pub fn is_exact(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+/// A line of counts and then a line for each tensor.
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (missing, unused) = (self.missing.len(), self.unused.len());
+        let misshapen = self.misshapen.len();
+        write!(
+            f,
+            "{} tensors fit, {missing} missing, {unused} unused, {misshapen} misshapen",
+            self.loaded
+        )?;
+        let lists = [
+            ("missing", &self.missing),
+            ("unused", &self.unused),
+            ("misshapen", &self.misshapen),
+        ];
+        for (what, names) in lists {
+            for name in names {
+                write!(f, "\n  {what:<10} {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StateDict {
+    /// Reads names, types and shapes of the tensors in `path`. Where the file holds several sets of weights
+    /// (a model and its moving average), `prefix` says whose.
+    ///
+    /// # Errors
+    /// [`StateDictError`].
+    pub fn open(path: &Path, prefix: Option<&str>) -> Result<Self, StateDictError> {
+        let io = |source| StateDictError::Io {
+            path: path.into(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let mut start = Vec::new();
+        file.take(9).read_to_end(&mut start).map_err(io)?;
+        // A safetensors file is the length of a header, eight bytes, and that header, in JSON.
+        let (kind, tensors) = match start.get(8) {
+            Some(b'{') => ("safetensors".into(), safetensors(path)?),
+            _ => pickle(path)?,
+        };
+        let numbers = |tensor: &ForeignTensor| tensor.shape.iter().map(|&n| n as u128).product();
+        let claimed: u128 = tensors.values().map(numbers).fold(0, u128::saturating_add);
+        if claimed > u128::from(size) {
+            return Err(StateDictError::Claim {
+                path: path.into(),
+                claimed,
+                bytes: size,
+            });
+        }
+        let prefix = choose(path, &tensors, prefix)?;
+        let mut outside = Vec::new();
+        let mut chosen = BTreeMap::new();
+        for (name, tensor) in tensors {
+            match name.strip_prefix(&prefix) {
+                Some(name) if name.ends_with(COUNTER) => {}
+                Some(name) => drop(chosen.insert(name.into(), tensor)),
+                None => outside.push(name),
+            }
+        }
+        Ok(Self {
+            path: path.into(),
+            kind,
+            prefix,
+            outside,
+            tensors: chosen,
+        })
+    }
+
+    /// How many tensors there are, counters left out.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.tensors.get(name)?.shape)
+    }
+
+    /// Names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Numbers in all tensors together.
+    pub(crate) fn numbers(&self) -> usize {
+        let numbers = |tensor: &ForeignTensor| tensor.shape.iter().product::<usize>();
+        self.tensors.values().map(numbers).sum()
+    }
+
+    /// `network` with the tensors of the file that fit it, float16, bfloat16 and float64 brought to float32;
+    /// and what does not fit, where the network keeps what it had.
+    ///
+    /// # Errors
+    /// [`StateDictError::Io`] where values cannot be read.
+    pub fn load(&self, network: ShuffleNetV2) -> Result<(ShuffleNetV2, Fit), StateDictError> {
+        let mut fit = Fit::default();
+        let mut found = HashMap::new();
+        let mut known = HashMap::new();
+        for entry in entries(&network) {
+            let (name, expected) = (entry.file, pytorch_shape(&entry.shape));
+            known.insert(name.clone(), ());
+            let Some(tensor) = self.tensors.get(&name) else {
+                fit.missing.push(name);
+                continue;
+            };
+            if tensor.shape != expected {
+                let shape = &tensor.shape;
+                fit.misshapen
+                    .push(format!("{name}: {shape:?}, expected {expected:?}"));
+                continue;
+            }
+            let bytes = (tensor.bytes)().map_err(|source| StateDictError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+            match floats(tensor.kind, &bytes) {
+                Some(values) if values.len() == expected.iter().product::<usize>() => {
+                    found.insert(entry.path, from_pytorch(values, &entry.shape));
+                }
+                _ => fit.misshapen.push(format!(
+                    "{name}: of type {:?}, expected F32, F16, BF16 or F64",
+                    tensor.kind
+                )),
+            }
+        }
+        fit.loaded = found.len();
+        fit.unused = self
+            .names()
+            .filter(|name| !known.contains_key(*name))
+            .map(String::from)
+            .collect();
+        Ok((put(network, found), fit))
+    }
+}
+
+/// The last convolution's names in torchvision and in the listing: what stands before it is the prefix.
+const LAST: [&str; 2] = ["conv5.0.weight", "conv_last.weight"];
+
+fn choose(
+    path: &Path,
+    tensors: &BTreeMap<String, ForeignTensor>,
+    asked: Option<&str>,
+) -> Result<String, StateDictError> {
+    let prefix_of = |name: &String| {
+        let prefix = LAST.iter().find_map(|last| name.strip_suffix(last))?;
+        (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_string())
+    };
+    let prefixes: Vec<String> = tensors.keys().filter_map(prefix_of).collect();
+    let refuse = |found: String| StateDictError::Prefix {
+        path: path.into(),
+        found,
+        accepted: prefixes
+            .iter()
+            .map(|prefix| format!("\"{prefix}\""))
+            .collect(),
+    };
+    match (asked, prefixes.as_slice()) {
+        (Some(asked), _) if tensors.keys().any(|name| name.starts_with(asked)) => Ok(asked.into()),
+        (Some(asked), _) => Err(refuse(format!("no name begins with \"{asked}\""))),
+        (None, []) => Ok(String::new()),
+        (None, [prefix]) => Ok(prefix.clone()),
+        (None, several) => Err(refuse(format!("{} networks in one file", several.len()))),
+    }
+}
+
+type Tensors = BTreeMap<String, ForeignTensor>;
+
+fn safetensors(path: &Path) -> Result<Tensors, StateDictError> {
+    let bytes = std::fs::read(path).map_err(|source| StateDictError::Io {
+        path: path.into(),
+        source,
+    })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| StateDictError::Safetensors {
+        path: path.into(),
+        source,
+    })?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let kind = match view.dtype() {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            Dtype::F64 => DType::F64,
+            // Counters; anything else has no place, and is told by its name.
+            _ => DType::U8,
+        };
+        let bytes = view.data().to_vec();
+        let tensor = ForeignTensor {
+            shape: view.shape().to_vec(),
+            kind,
+            bytes: Box::new(move || Ok(bytes.clone())),
+        };
+        tensors.insert(name.to_string(), tensor);
+    }
+    Ok(tensors)
+}
+
+fn pickle(path: &Path) -> Result<(String, Tensors), StateDictError> {
+    let reader = PytorchReader::new(path).map_err(|error| match error {
+        PytorchError::Io(source) if source.raw_os_error().is_some() => StateDictError::Io {
+            path: path.into(),
+            source,
+        },
+        other => StateDictError::Pickle {
+            path: path.into(),
+            message: other.to_string().replace('\n', " "),
+        },
+    })?;
+    if reader.is_empty() {
+        return Err(StateDictError::Pickle {
+            path: path.into(),
+            message: "there are none in it".into(),
+        });
+    }
+    let kind = match reader.metadata().format_type {
+        FileFormat::Zip => "PyTorch (zip)",
+        FileFormat::Legacy => "PyTorch (legacy)",
+        FileFormat::Tar => "PyTorch (tar)",
+        FileFormat::Pickle => "pickle",
+    };
+    let tensor = |(name, tensor): (String, pytorch_reader::Tensor)| {
+        let (_, kind, shape, bytes) = tensor.into_parts();
+        let bytes = Box::new(bytes);
+        (name, ForeignTensor { shape, kind, bytes })
+    };
+    Ok((
+        kind.into(),
+        reader.into_tensors().into_iter().map(tensor).collect(),
+    ))
+}
+
+/// Little-endian numbers as float32; `None` for types that are none of weights.
+fn floats(kind: DType, bytes: &[u8]) -> Option<Vec<f32>> {
+    let two = bytes.as_chunks::<2>().0.iter();
+    Some(match kind {
+        DType::F32 => {
+            let four = bytes.as_chunks::<4>().0.iter();
+            four.map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        }
+        DType::F64 => {
+            let eight = bytes.as_chunks::<8>().0.iter();
+            eight
+                .map(|&bytes| f64::from_le_bytes(bytes) as f32)
+                .collect()
+        }
+        DType::F16 => two
+            .map(|&bytes| f16::from_le_bytes(bytes).to_f32())
+            .collect(),
+        DType::BF16 => two
+            .map(|&bytes| bf16::from_le_bytes(bytes).to_f32())
+            .collect(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,232 @@
+//! Somebody else's weights as a checkpoint of ours, which `eval`, `predict` and `export` then take.
+//!
+//! What names and shapes tell is told aloud; what they do not tell (the stem, how pixels were normalised, what the
+//! classes are called) is asked for, or said to be a default. A tensor that has no place, or a place that has no
+//! tensor, is refused unless that is asked for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use shufflenet_data::{Normalization, Options};
+use shufflenet_model::{
+    ModelConfig, ShuffleNetV2, StateDict, Stem, infer, num_parameters, to_safetensors,
+};
+
+use crate::checkpoint::{self, Checkpoint, Description, Progress};
+use crate::console::thousands;
+use crate::error::TrainError;
+use crate::files::{partial, rename, sync_folder};
+use crate::{device, settings};
+
+/// What to import, and what is known about it.
+pub struct Request {
+    /// A `.pth`, `.pt` or `.safetensors` file.
+    pub weights: PathBuf,
+    /// What the names of the wanted tensors begin with, where a file holds several networks.
+    pub prefix: Option<String>,
+    /// An experiment whose network it is; without one the network is told by names and shapes.
+    pub config: Option<PathBuf>,
+    /// Keys of the experiment, as in `model.stem=cifar`.
+    pub overrides: Vec<String>,
+    /// Mean and deviation by channel, of pixels scaled to 0..1.
+    pub normalization: Option<Normalization>,
+    /// A file with the name of a class a line.
+    pub class_names: Option<PathBuf>,
+    /// Height and width of the images; without it what the stem was made for.
+    pub size: Option<usize>,
+    /// Take what fits and leave the rest.
+    pub partial: bool,
+    /// The folder to make.
+    pub out: PathBuf,
+}
+
+/// Imports what `request` asks for; lines that say what was found and assumed.
+///
+/// # Errors
+/// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
+pub fn import(request: &Request) -> Result<Vec<String>, TrainError> {
+    let out = &request.out;
+    if out.exists() {
+        return Err(TrainError::Value {
+            key: "--out".into(),
+            found: format!("{}, which exists", out.display()),
+            accepted: "a folder to be made".into(),
+        });
+    }
+    let weights = StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
+    let (overrides, notes) = known(request, &weights)?;
+    let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
+    let Some(stem) = experiment.model.stem else {
+        return Err(TrainError::Value {
+            key: "--stem".into(),
+            found: "not given, and weights do not tell it".into(),
+            accepted:
+                "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
+                    .into(),
+        });
+    };
+    let size = match request.size {
+        Some(size) => size,
+        None => stem.customary_size(),
+    };
+    let model = experiment.model.clone();
+    model.validate(size, size)?;
+    let channels = model.input_channels;
+    let (normalization, note) = match &request.normalization {
+        Some(given) => (given.clone(), None),
+        None => normalization(experiment.data.normalization.clone(), channels),
+    };
+    normalization.check(channels)?;
+    let class_names = class_names(request.class_names.as_deref(), model.classes)?;
+    let network = ShuffleNetV2::new(
+        &model,
+        experiment.train.seed,
+        &device::open(device::DEFAULT)?,
+    )?;
+    let (network, fit) = weights.load(network).map_err(Box::new)?;
+    if !(fit.is_exact() || request.partial) {
+        return Err(TrainError::Misfit {
+            path: request.weights.clone(),
+            network: model.to_string(),
+            fit: Box::new(fit),
+        });
+    }
+    if experiment.data.options == Options::default() {
+        experiment.data.options.size = size as u32;
+        // Small images are shown whole.
+        experiment.data.options.resize = (stem == Stem::Cifar).then_some(size as u32);
+    }
+    let parameters = num_parameters(&network);
+    let checkpoint = Checkpoint {
+        weights: encoded(out, to_safetensors(&network))?,
+        average: None,
+        optimizer: encoded(out, shufflenet_model::weights::no_tensors())?,
+        progress: Progress::default(),
+        description: Description {
+            experiment,
+            data_sha256: String::new(),
+            class_names,
+            input: [channels, size, size],
+            normalization,
+        },
+    };
+    write(out, &checkpoint)?;
+    let mut lines = notes;
+    lines.push(format!(
+        "network    {model}, {stem} stem, {channels} channels in, images of {size}x{size}: {} parameters",
+        thousands(parameters)
+    ));
+    lines.extend(note);
+    lines.push(format!("tensors    {fit}"));
+    lines.push(format!("written    {}", out.display()));
+    Ok(lines)
+}
+
+/// The keys of the experiment, inferred ones first, and what the file is, in words.
+fn known(request: &Request, weights: &StateDict) -> Result<(Vec<String>, Vec<String>), TrainError> {
+    let mut notes = vec![format!(
+        "file       {}: {}, {} tensors",
+        request.weights.display(),
+        weights.kind,
+        weights.len()
+    )];
+    if !weights.prefix.is_empty() {
+        notes.push(format!(
+            "prefix     `{}`, which names begin with, is taken off; {} tensors lie outside",
+            weights.prefix,
+            weights.outside.len()
+        ));
+        notes.extend(
+            weights
+                .outside
+                .iter()
+                .map(|name| format!("           {name}")),
+        );
+    }
+    if request.config.is_some() {
+        return Ok((request.overrides.clone(), notes));
+    }
+    let model = infer(weights).map_err(Box::new)?;
+    let mut overrides = vec![
+        "name=imported".to_string(),
+        "data.format=folder".to_string(),
+        "data.root=data".to_string(),
+    ];
+    overrides.extend(keys(&model));
+    overrides.extend(request.overrides.iter().cloned());
+    Ok((overrides, notes))
+}
+
+/// What [`infer`] tells, as keys.
+fn keys(model: &ModelConfig) -> Vec<String> {
+    let width = match &model.widths {
+        None => format!("model.scale={}", model.scale),
+        Some(widths) => format!("model.widths={widths:?}"),
+    };
+    vec![
+        width,
+        format!("model.layout={}", model.layout),
+        format!("model.repeats={:?}", model.repeats),
+        format!("model.input_channels={}", model.input_channels),
+        format!("model.classes={}", model.classes),
+        format!("model.split_ratio={:?}", model.split_ratio),
+        format!("model.squeeze_excitation={}", model.squeeze_excitation),
+    ]
+}
+
+/// The experiment's, or none, which is to be said.
+fn normalization(
+    configured: Option<Normalization>,
+    channels: usize,
+) -> (Normalization, Option<String>) {
+    match configured {
+        Some(configured) => (configured, None),
+        None => (
+            Normalization::identity(channels),
+            Some("note       no --mean and --std: pixels are scaled to 0..1 and no further".into()),
+        ),
+    }
+}
+
+fn class_names(file: Option<&Path>, classes: usize) -> Result<Vec<String>, TrainError> {
+    let Some(file) = file else {
+        return Ok((0..classes).map(|class| class.to_string()).collect());
+    };
+    let text = fs::read_to_string(file).map_err(|e| TrainError::io("read", file, e))?;
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
+    if names.len() != classes || names.iter().any(String::is_empty) {
+        return Err(TrainError::Value {
+            key: format!("--class-names {}", file.display()),
+            found: format!("{} lines", names.len()),
+            accepted: format!("{classes} names, one a line, in the order of the logits"),
+        });
+    }
+    Ok(names)
+}
+
+fn encoded(
+    path: &Path,
+    bytes: Result<Vec<u8>, shufflenet_model::WeightsError>,
+) -> Result<Vec<u8>, TrainError> {
+    bytes.map_err(|source| TrainError::Weights {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Writes the folder beside its place and renames it there.
+fn write(out: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
+    }
+    let fresh = partial(out);
+    fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
+    let written = checkpoint::write(&fresh, checkpoint)
+        .and_then(|()| sync_folder(&fresh))
+        .and_then(|()| rename(&fresh, out));
+    if written.is_err() {
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    written
+}

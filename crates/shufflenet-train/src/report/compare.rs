@@ -1,0 +1,152 @@
+//! The page of several runs beside each other.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::history::Line;
+use super::svg::{Chart, Series};
+use super::{Part, escape, page as whole, percent, table};
+use crate::console::thousands;
+
+pub(super) fn page(parts: &[Part]) -> String {
+    let names: Vec<&str> = parts
+        .iter()
+        .map(|part| part.history.name.as_str())
+        .collect();
+    let title = names.join(", ");
+    let mut body = format!("<h1>{}</h1>\n", escape(&title));
+    for part in parts {
+        if let Err(error) = &part.evaluated {
+            body += &format!(
+                "<p class=\"note\">{} was not evaluated: {}</p>\n",
+                escape(&part.history.name),
+                escape(&error.to_string())
+            );
+        }
+    }
+    body += "<h2>Results</h2>\n";
+    body += &results(parts);
+    body += "<h2>Training</h2>\n<div class=\"figures\">\n";
+    body += &curves(parts, "Loss, evaluated", false, |line| line.loss);
+    body += &curves(parts, "Top-1, evaluated", true, |line| line.top1);
+    let rates = parts.iter().enumerate().map(|(colour, part)| Series {
+        name: part.history.name.clone(),
+        colour,
+        dashed: false,
+        points: part.history.rates(),
+    });
+    body += &Chart {
+        title: "Schedule",
+        x: "step",
+        percent: false,
+        series: rates.collect(),
+    }
+    .figure();
+    body += "</div>\n<h2>What differs in the configuration</h2>\n";
+    body += &differences(parts);
+    whole(&title, &body)
+}
+
+/// A row a run. Intervals that overlap do not say that runs differ.
+fn results(parts: &[Part]) -> String {
+    let head = [
+        "run",
+        "top-1",
+        "95 % interval",
+        "loss",
+        "macro F1",
+        "calibration error",
+        "records",
+        "parameters",
+        "images/s",
+    ];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for part in parts {
+        let mut row = vec![part.history.name.clone()];
+        match &part.evaluated {
+            Ok(evaluated) => {
+                let report = &evaluated.report;
+                let (metrics, measures) = (&report.metrics, &report.measures);
+                let [low, high] = measures.top1_interval.map(|share| percent(share, 2));
+                row.extend([
+                    percent(metrics.top1, 2),
+                    format!("{low} to {high}"),
+                    format!("{:.4}", metrics.loss),
+                    percent(measures.macro_f1, 2),
+                    percent(measures.calibration_error, 2),
+                    format!("{} {}", thousands(metrics.count as usize), report.split),
+                    thousands(report.parameters),
+                ]);
+            }
+            Err(_) => row.extend(std::iter::repeat_n("-".to_string(), head.len() - 2)),
+        }
+        let speed = part.history.speed();
+        row.push(speed.map_or("-".into(), |speed| format!("{speed:.0}")));
+        rows.push(row);
+    }
+    table(&rows)
+}
+
+fn curves(parts: &[Part], title: &str, percent: bool, value: fn(&Line) -> Option<f64>) -> String {
+    let series = parts.iter().enumerate().map(|(colour, part)| Series {
+        name: format!("{}, {}", part.history.name, part.history.evaluated()),
+        colour,
+        dashed: false,
+        points: part.history.curve(false, value),
+    });
+    Chart {
+        title,
+        x: "epoch",
+        percent,
+        series: series.collect(),
+    }
+    .figure()
+}
+
+/// The keys whose values are not the same in every run.
+fn differences(parts: &[Part]) -> String {
+    let configs: Vec<BTreeMap<String, String>> = parts
+        .iter()
+        .map(|part| {
+            let mut keys = BTreeMap::new();
+            let table: Table = part.history.config.parse().unwrap_or_default();
+            flatten("", &Value::Table(table), &mut keys);
+            keys
+        })
+        .collect();
+    let mut keys: Vec<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
+    keys.sort();
+    keys.dedup();
+    let runs = parts.iter().map(|part| part.history.name.clone());
+    let mut rows: Vec<Vec<String>> = vec![std::iter::once("key".into()).chain(runs).collect()];
+    for key in keys {
+        let values: Vec<String> = configs
+            .iter()
+            .map(|config| config.get(key).cloned().unwrap_or("-".into()))
+            .collect();
+        if values.windows(2).any(|pair| pair.first() != pair.last()) {
+            rows.push([vec![key.clone()], values].concat());
+        }
+    }
+    match rows.len() {
+        1 => "<p>Nothing.</p>\n".into(),
+        _ => table(&rows),
+    }
+}
+
+fn flatten(path: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                let path = match path {
+                    "" => key.clone(),
+                    path => format!("{path}.{key}"),
+                };
+                flatten(&path, value, keys);
+            }
+        }
+        Value::String(text) => drop(keys.insert(path.into(), text.clone())),
+        other => drop(keys.insert(path.into(), other.to_string())),
+    }
+}

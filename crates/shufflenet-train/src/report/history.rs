@@ -1,0 +1,130 @@
+//! What a run folder tells of how the run went: `config.toml`, `environment.json`, `metrics.jsonl`.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::TrainError;
+
+/// A run as its folder has it.
+pub(super) struct History {
+    pub name: String,
+    /// The text of `config.toml`.
+    pub config: String,
+    /// Keys and values of `environment.json`.
+    pub environment: Vec<(String, String)>,
+    pub lines: Vec<Line>,
+}
+
+/// A line of `metrics.jsonl`, as far as a report needs it: newer versions may say more.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Line {
+    pub event: String,
+    pub epoch: usize,
+    pub step: usize,
+    pub split: String,
+    pub weights: Option<String>,
+    pub loss: Option<f64>,
+    pub top1: Option<f64>,
+    #[serde(default)]
+    pub lr: f64,
+    #[serde(default)]
+    pub img_per_s: f64,
+}
+
+impl History {
+    /// Reads the run folder `path`.
+    pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
+        let config = path.join("config.toml");
+        if !config.is_file() {
+            let message = "is no run folder: it has no config.toml";
+            return Err(TrainError::checkpoint(path, message));
+        }
+        let config = fs::read_to_string(&config).map_err(|e| TrainError::io("read", &config, e))?;
+        let metrics = path.join("metrics.jsonl");
+        let text = fs::read_to_string(&metrics).map_err(|e| TrainError::io("read", &metrics, e))?;
+        let line = |(number, text): (usize, &str)| {
+            serde_json::from_str(text).map_err(|error| {
+                let message = format!("line {}: damaged: {error}", number + 1);
+                TrainError::checkpoint(&metrics, message)
+            })
+        };
+        // A run under way may have written half a line; a line ends with its line feed.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().enumerate().map(line);
+        let resolved = path.canonicalize();
+        let resolved = resolved.as_deref().unwrap_or(path);
+        let name = resolved.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Self {
+            name: name.into_owned(),
+            config,
+            environment: environment(&path.join("environment.json")),
+            lines: lines.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The epochs' lines of a split, of the moving average where the run kept one.
+    pub(super) fn epochs(&self, training: bool) -> Vec<&Line> {
+        let of_split = |line: &&Line| line.event == "epoch" && (line.split == "train") == training;
+        let mut lines: Vec<&Line> = self.lines.iter().filter(of_split).collect();
+        if lines.iter().any(|line| line.weights.is_some()) {
+            lines.retain(|line| line.weights.is_some());
+        }
+        lines
+    }
+
+    /// What the evaluated split is called.
+    pub(super) fn evaluated(&self) -> &str {
+        self.epochs(false)
+            .last()
+            .map_or("evaluation", |line| line.split.as_str())
+    }
+
+    /// Values of lines by epoch.
+    pub(super) fn curve(&self, training: bool, value: fn(&Line) -> Option<f64>) -> Vec<(f64, f64)> {
+        let lines = self.epochs(training).into_iter();
+        lines
+            .filter_map(|line| Some((line.epoch as f64, value(line)?)))
+            .collect()
+    }
+
+    /// The learning rate by step, wherever it was written down.
+    pub(super) fn rates(&self) -> Vec<(f64, f64)> {
+        let lines = self.lines.iter();
+        lines
+            .filter(|line| line.split == "train")
+            .map(|line| (line.step as f64, line.lr))
+            .collect()
+    }
+
+    /// Median speed of the training epochs.
+    pub(super) fn speed(&self) -> Option<f64> {
+        let mut speeds: Vec<f64> = self
+            .epochs(true)
+            .iter()
+            .map(|line| line.img_per_s)
+            .collect();
+        speeds.sort_by(f64::total_cmp);
+        speeds.get(speeds.len() / 2).copied()
+    }
+}
+
+/// The values of a JSON object in words; nothing, where there is none.
+fn environment(path: &Path) -> Vec<(String, String)> {
+    let bytes = fs::read(path).unwrap_or_default();
+    let Ok(Value::Object(object)) = serde_json::from_slice(&bytes) else {
+        return Vec::new();
+    };
+    let in_words = |value: Value| match value {
+        Value::String(text) => text,
+        Value::Array(parts) => {
+            let parts = parts.iter().map(|part| part.as_str().unwrap_or("?"));
+            parts.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let pairs = object.into_iter();
+    pairs.map(|(key, value)| (key, in_words(value))).collect()
+}

@@ -1,0 +1,250 @@
+//! A run, or several beside each other, as one HTML file: curves, schedule, what the best checkpoint gets right and
+//! wrong, configuration, environment.
+//!
+//! The file is whole in itself: style sheet, charts (`svg.rs`) and pictures are inside, nothing is fetched and no
+//! script runs. Light, dark and printed by its style sheet alone. The run's folder tells how it went
+//! (`history.rs`); what the network gets wrong is measured anew (`mistakes.rs`), where the data is at hand.
+
+mod compare;
+mod history;
+mod mistakes;
+mod one;
+mod svg;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::TrainError;
+use crate::evaluate::{Evaluated, Request, evaluate};
+use crate::files::{replace, write_new};
+use history::History;
+
+/// How every report begins: by that a file is known to be one, which may be replaced.
+const MARK: &str = "<!doctype html><!-- a report of shufflenet -->\n";
+
+/// What to report, and where.
+pub struct Reported {
+    /// Run folders; several are compared.
+    pub runs: Vec<PathBuf>,
+    /// The file; without one `report.html` in the run's folder.
+    pub out: Option<PathBuf>,
+    /// Where the data is; where the run had it, unless given.
+    pub data: Option<PathBuf>,
+    /// `test`, `validation` or `train`.
+    pub split: String,
+    /// Device name.
+    pub device: String,
+}
+
+/// A run and, where its best checkpoint could be evaluated, how that went.
+struct Part {
+    history: History,
+    evaluated: Result<Evaluated, TrainError>,
+}
+
+/// Writes a report; its path and notes on what is not in it.
+///
+/// # Errors
+/// Runs that cannot be read; [`TrainError::Value`] where the file would replace one that is no report.
+pub fn report(reported: &Reported) -> Result<(PathBuf, Vec<String>), TrainError> {
+    let out = place(reported)?;
+    let mut parts = Vec::new();
+    let mut notes = Vec::new();
+    for run in &reported.runs {
+        let history = History::read(run)?;
+        let evaluated = evaluate(&Request {
+            checkpoint: run.clone(),
+            weights: None,
+            data: reported.data.clone(),
+            split: reported.split.clone(),
+            flip: false,
+            device: reported.device.clone(),
+        });
+        if let Err(error) = &evaluated {
+            notes.push(format!("{}: not evaluated: {error}", run.display()));
+        }
+        parts.push(Part { history, evaluated });
+    }
+    let page = match parts.as_slice() {
+        [part] => one::page(part),
+        several => compare::page(several),
+    };
+    match out.exists() {
+        true => replace(&out, page.as_bytes())?,
+        false => write_new(&out, page.as_bytes())?,
+    }
+    Ok((out, notes))
+}
+
+/// Where the report goes: never over a file that is none.
+fn place(reported: &Reported) -> Result<PathBuf, TrainError> {
+    let out = match (&reported.out, reported.runs.as_slice()) {
+        (Some(out), _) => out.clone(),
+        (None, [run]) => run.join("report.html"),
+        (None, _) => {
+            return Err(TrainError::Value {
+                key: "--out".into(),
+                found: "not given".into(),
+                accepted: "a file, where several runs are compared".into(),
+            });
+        }
+    };
+    if out.exists() && !is_report(&out) {
+        return Err(TrainError::Value {
+            key: "--out".into(),
+            found: format!("{}, which exists and is no report", out.display()),
+            accepted: "a file to be made, or an earlier report".into(),
+        });
+    }
+    Ok(out)
+}
+
+fn is_report(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
+}
+
+/// A whole page.
+fn page(title: &str, body: &str) -> String {
+    format!(
+        "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{}</title>\n<style>\n{}</style></head>\n<body>\n{body}\
+         <footer>Made by shufflenet {}. Nothing on this page is loaded from elsewhere.</footer>\n</body></html>\n",
+        escape(title),
+        include_str!("style.css"),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Text as HTML has it, in elements and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A table; the first row is its head.
+fn table(rows: &[Vec<String>]) -> String {
+    let row = |(index, cells): (usize, &Vec<String>)| {
+        let kind = if index == 0 { "th" } else { "td" };
+        let cell = |cell: &String| format!("<{kind}>{}</{kind}>", escape(cell));
+        format!("<tr>{}</tr>\n", cells.iter().map(cell).collect::<String>())
+    };
+    let rows: String = rows.iter().enumerate().map(row).collect();
+    format!("<div class=\"wide\"><table>\n{rows}</table></div>\n")
+}
+
+/// A share as a percentage of so many decimals.
+fn percent(share: f64, decimals: usize) -> String {
+    format!("{:.decimals$} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reported(runs: &[&Path], out: Option<PathBuf>) -> Reported {
+        Reported {
+            runs: runs.iter().map(|run| run.to_path_buf()).collect(),
+            out,
+            data: None,
+            split: "test".into(),
+            device: "flex".into(),
+        }
+    }
+
+    /// A run folder whose data is nowhere.
+    fn run(folder: &Path, name: &str) -> PathBuf {
+        let run = folder.join(name);
+        fs::create_dir(&run).unwrap();
+        fs::write(
+            run.join("config.toml"),
+            format!("name = \"{name}\" # <b>\n"),
+        )
+        .unwrap();
+        let line = |epoch: usize, split: &str, loss: f64| {
+            format!(
+                "{{\"event\":\"epoch\",\"epoch\":{epoch},\"step\":{},\"split\":\"{split}\",\"loss\":{loss},\
+                 \"top1\":0.5,\"top5\":0.9,\"count\":10,\"lr\":0.1,\"img_per_s\":9.0}}\n",
+                epoch * 10
+            )
+        };
+        let lines: String = (1..4)
+            .flat_map(|epoch| {
+                [
+                    line(epoch, "train", 2.0),
+                    line(epoch, "test", 1.0 / epoch as f64),
+                ]
+            })
+            .collect();
+        fs::write(run.join("metrics.jsonl"), lines + "{\"event\":\"ep").unwrap();
+        run
+    }
+
+    #[test]
+    fn a_page_is_whole_in_itself_and_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = run(folder.path(), "a");
+        let (out, notes) = report(&reported(&[&a], None)).unwrap();
+        let page = fs::read_to_string(&out).unwrap();
+        assert_eq!(out, a.join("report.html"));
+        assert!(notes[0].contains("not evaluated"), "{notes:?}");
+        assert!(page.contains("not evaluated") && page.contains("# &lt;b&gt;"));
+        assert_eq!(
+            page.matches("<polyline").count(),
+            5,
+            "loss and top-1 twice, the rate"
+        );
+        for foreign in ["http", "<script", "url(", "@import", "src=\"//"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        // An earlier report is replaced, another file is not.
+        report(&reported(&[&a], None)).unwrap();
+        fs::write(&out, "mine").unwrap();
+        let line = report(&reported(&[&a], None)).unwrap_err().to_string();
+        assert!(line.contains("is no report"), "{line}");
+    }
+
+    #[test]
+    fn runs_are_compared_by_curves_and_by_the_keys_that_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (run(folder.path(), "a"), run(folder.path(), "b"));
+        let line = report(&reported(&[&a, &b], None)).unwrap_err().to_string();
+        assert!(line.contains("--out"), "{line}");
+        let out = folder.path().join("both.html");
+        report(&reported(&[&a, &b], Some(out.clone()))).unwrap();
+        let page = fs::read_to_string(out).unwrap();
+        assert_eq!(
+            page.matches("<polyline").count(),
+            6,
+            "three charts of two runs"
+        );
+        assert!(page.contains("<td>name</td><td>a</td><td>b</td>"), "{page}");
+    }
+
+    #[test]
+    fn what_is_no_run_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = report(&reported(&[folder.path()], None))
+            .unwrap_err()
+            .to_string();
+        assert!(line.contains("is no run folder"), "{line}");
+        let damaged = run(folder.path(), "damaged");
+        fs::write(damaged.join("metrics.jsonl"), "{}\n").unwrap();
+        let line = report(&reported(&[&damaged], None))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            line.contains("metrics.jsonl") && line.contains("line 1"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! The page of one run.
+
+use super::history::{History, Line};
+use super::svg::{self, Chart, Series};
+use super::{Part, escape, mistakes, page as whole, percent, table};
+use crate::console::thousands;
+use crate::evaluate::Evaluated;
+use crate::measures::Class;
+
+/// Pairs of classes that are listed.
+const MOST_CONFUSIONS: usize = 10;
+/// Classes for which there is a matrix.
+const MOST_IN_MATRIX: usize = 100;
+
+pub(super) fn page(part: &Part) -> String {
+    let history = &part.history;
+    let mut body = format!("<h1>{}</h1>\n", escape(&history.name));
+    match &part.evaluated {
+        Ok(evaluated) => body += &headline(evaluated),
+        Err(error) => {
+            body += &format!(
+                "<p class=\"note\">The best checkpoint was not evaluated: {}</p>\n",
+                escape(&error.to_string())
+            );
+        }
+    }
+    body += &training(history);
+    if let Ok(evaluated) = &part.evaluated {
+        body += &quality(evaluated);
+        body += &mistakes::section(evaluated);
+    }
+    body += &format!(
+        "<h2>Configuration</h2>\n<pre>{}</pre>\n",
+        escape(history.config.trim())
+    );
+    body += "<h2>Environment</h2>\n";
+    let rows = history
+        .environment
+        .iter()
+        .map(|(key, value)| vec![key.clone(), value.clone()]);
+    let head = std::iter::once(vec!["at the last start".to_string(), String::new()]);
+    body +=
+        &table(&head.chain(rows).collect::<Vec<_>>()).replace("<table>", "<table class=\"text\">");
+    whole(&history.name, &body)
+}
+
+/// The figures that one looks for first.
+fn headline(evaluated: &Evaluated) -> String {
+    let report = &evaluated.report;
+    let (metrics, measures) = (&report.metrics, &report.measures);
+    let [low, high] = measures.top1_interval.map(|share| percent(share, 1));
+    let tiles = [
+        (
+            percent(metrics.top1, 2),
+            format!("top-1, {low} to {high} (95 %)"),
+        ),
+        (percent(metrics.top5, 2), "top-5".into()),
+        (format!("{:.4}", metrics.loss), "loss".into()),
+        (percent(measures.macro_f1, 2), "macro F1".into()),
+        (
+            percent(measures.calibration_error, 2),
+            "calibration error".into(),
+        ),
+        (thousands(report.parameters), "parameters".into()),
+    ];
+    let tile = |(value, name): &(String, String)| {
+        format!(
+            "<div class=\"tile\"><b>{}</b><span>{}</span></div>\n",
+            escape(value),
+            escape(name)
+        )
+    };
+    let caveat = match report.chosen_by_this_split {
+        true => {
+            "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
+        }
+        false => "",
+    };
+    format!(
+        "<p>{} of {} after {} steps, on {} {} records.</p>\n{caveat}<div class=\"tiles\">\n{}</div>\n",
+        escape(report.weights),
+        escape(&report.checkpoint.display().to_string()),
+        thousands(report.step),
+        thousands(metrics.count as usize),
+        escape(&report.split),
+        tiles.iter().map(tile).collect::<String>()
+    )
+}
+
+fn training(history: &History) -> String {
+    let evaluated = history.evaluated();
+    let curves = |title, value: fn(&Line) -> Option<f64>, percent| {
+        let series = |(name, training, colour): (&str, bool, usize)| Series {
+            name: name.into(),
+            colour,
+            dashed: training,
+            points: history.curve(training, value),
+        };
+        let series = [("train", true, 1), (evaluated, false, 0)].map(series);
+        let (x, series) = ("epoch", series.into());
+        Chart {
+            title,
+            x,
+            percent,
+            series,
+        }
+        .figure()
+    };
+    let rate = Series {
+        name: "learning rate".into(),
+        colour: 2,
+        dashed: false,
+        points: history.rates(),
+    };
+    let schedule = Chart {
+        title: "Schedule",
+        x: "step",
+        percent: false,
+        series: vec![rate],
+    };
+    let speed = history.speed().map_or(String::new(), |speed| {
+        format!("<p class=\"soft\">{speed:.0} images/s in the median epoch.</p>\n")
+    });
+    format!(
+        "<h2>Training</h2>\n{speed}<div class=\"figures\">\n{}{}{}</div>\n",
+        curves("Loss", |line| line.loss, false),
+        curves("Top-1", |line| line.top1, true),
+        schedule.figure()
+    )
+}
+
+fn quality(evaluated: &Evaluated) -> String {
+    let measures = &evaluated.report.measures;
+    let names: Vec<&str> = measures
+        .classes
+        .iter()
+        .map(|class| class.name.as_str())
+        .collect();
+    let mut figures = svg::calibration(&measures.calibration);
+    if names.len() <= MOST_IN_MATRIX {
+        figures = svg::confusion(&measures.confusion, &names) + &figures;
+    }
+    let mut pairs: Vec<(u64, usize, usize)> = Vec::new();
+    for (label, row) in measures.confusion.iter().enumerate() {
+        let misses = row
+            .iter()
+            .enumerate()
+            .filter(|&(other, &count)| other != label && count > 0);
+        pairs.extend(misses.map(|(other, &count)| (count, label, other)));
+    }
+    pairs.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+    pairs.truncate(MOST_CONFUSIONS);
+    let name = |class: usize| names.get(class).map_or("?", |name| name).to_string();
+    let mut confusions = vec![vec![
+        "taken for another".to_string(),
+        "taken for".into(),
+        "records".into(),
+    ]];
+    confusions.extend(
+        pairs
+            .iter()
+            .map(|&(count, label, other)| vec![name(label), name(other), count.to_string()]),
+    );
+    format!(
+        "<h2>Classes</h2>\n<div class=\"figures\">\n{figures}</div>\n{}<h2>Most frequent confusions</h2>\n{}",
+        classes(&measures.classes),
+        table(&confusions)
+    )
+}
+
+/// A row a class.
+fn classes(classes: &[Class]) -> String {
+    let share = |share: Option<f64>| share.map_or("-".into(), |share| percent(share, 1));
+    let row = |class: &Class| {
+        vec![
+            class.name.clone(),
+            share(class.precision),
+            share(class.recall),
+            share(class.f1),
+            class.count.to_string(),
+        ]
+    };
+    let head = ["class", "precision", "recall", "F1", "records"]
+        .map(String::from)
+        .to_vec();
+    let rows: Vec<Vec<String>> = std::iter::once(head)
+        .chain(classes.iter().map(row))
+        .collect();
+    table(&rows)
+}
