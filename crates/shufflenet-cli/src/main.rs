@@ -4,6 +4,7 @@
 
 mod arguments;
 mod data;
+mod lr_find;
 
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
@@ -87,6 +88,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
         Command::Data(arguments) => data::run(&arguments),
+        Command::LrFind(arguments) => lr_find::run(&arguments),
         Command::Devices(arguments) => devices(&arguments),
     }
 }

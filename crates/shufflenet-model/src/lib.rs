@@ -42,7 +42,8 @@
 //!
 //! [`to_safetensors`] and [`load_safetensors`] write and read files under torchvision's names (layout
 //! `standard`) or the seed listing's (`seed`), in PyTorch's shapes. [`parameters`] gives the same names
-//! to whoever stores something else about a parameter.
+//! to whoever stores something else about a parameter. [`load_for_fine_tuning`] starts from another task's
+//! weights, [`ShuffleNetV2::freeze_parts`] keeps parts as they are.
 //!
 //! # What it costs
 //!
@@ -66,6 +67,7 @@ pub mod batch_norm;
 pub mod config;
 pub mod conv_norm;
 mod error;
+pub mod fine_tune;
 pub mod inference;
 mod initialise;
 pub mod names;
@@ -80,6 +82,7 @@ pub mod weights;
 
 pub use config::{Layout, ModelConfig, Scale, Stem};
 pub use error::ModelError;
+pub use fine_tune::load_for_fine_tuning;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use shufflenet_ops::Isa;

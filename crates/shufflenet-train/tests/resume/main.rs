@@ -105,7 +105,9 @@ fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        line.as_object_mut().unwrap().remove("img_per_s").unwrap();
+        for clock in ["img_per_s", "time"] {
+            line.as_object_mut().unwrap().remove(clock).unwrap();
+        }
         line
     };
     text.lines().map(parse).collect()
