@@ -21,14 +21,15 @@ const LINES: usize = 16;
 const COLUMNS: usize = 72;
 
 impl Curve<'_> {
-    /// Smallest and largest x (in powers of ten) and y. Constant values get a range of their own.
+    /// Smallest and largest x (in powers of ten) and y. A range without values or with a single one is made up.
     fn ranges(&self) -> [[f64; 2]; 2] {
         let range = |values: &mut dyn Iterator<Item = f64>| {
             let start = [f64::INFINITY, f64::NEG_INFINITY];
             let [low, high] = values.fold(start, |[low, high], v| [low.min(v), high.max(v)]);
-            match low < high {
-                true => [low, high],
-                false => [low - 0.5, low + 0.5],
+            match (low < high, low.is_finite()) {
+                (true, _) => [low, high],
+                (false, true) => [low - 0.5, low + 0.5],
+                (false, false) => [0.0, 1.0],
             }
         };
         [
