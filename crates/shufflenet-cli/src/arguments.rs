@@ -253,7 +253,7 @@ pub struct LrFind {
     #[arg(long, value_name = "RATE", default_value_t = 10.0)]
     pub to: f64,
     /// Steps from the first rate to the last
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 300)]
     pub steps: usize,
     /// Also write the plot as an SVG picture; a file that exists is not replaced
     #[arg(long, value_name = "FILE")]

@@ -50,6 +50,6 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     }
     print(&match found.suggestion {
         Some(rate) => format!("the loss falls fastest at a rate of {rate:.2e} (marked)\n"),
-        None => "the loss never falls: try a lower --from, or more --steps\n".into(),
+        None => "the loss hardly falls: try more --steps, or a lower --from\n".into(),
     })
 }

@@ -31,7 +31,7 @@ pub struct Found {
     pub rates: Vec<f64>,
     /// The loss at each, smoothed over the steps before.
     pub losses: Vec<f64>,
-    /// The rate at which the loss falls fastest. `None`: it never falls.
+    /// The rate at which the loss falls fastest. `None`: it hardly falls.
     pub suggestion: Option<f64>,
 }
 
@@ -39,6 +39,8 @@ pub struct Found {
 const SMOOTHING: f64 = 0.9;
 /// A loss so many times the best is beyond hope.
 const EXPLODED: f64 = 3.0;
+/// A loss that never falls to this part of the first says nothing about where it falls.
+const NOTABLE: f64 = 0.95;
 
 /// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
 ///
@@ -110,23 +112,15 @@ pub fn find(
 /// logarithm, so a difference of losses is a slope.
 fn steepest(rates: &[f64], losses: &[f64]) -> Option<f64> {
     let stretch = (rates.len() / 20).max(1);
-    let lowest = losses
-        .iter()
-        .copied()
-        .enumerate()
-        .min_by(|a, b| a.1.total_cmp(&b.1))?
-        .0;
-    let falls = |start: usize| {
-        losses
-            .get(start + stretch)
-            .zip(losses.get(start))
-            .map(|(b, a)| b - a)
-    };
-    let starts = (0..lowest).filter_map(|start| Some((start, falls(start)?)));
-    let (start, fall) = starts.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    (fall < 0.0)
-        .then(|| rates.get(start + stretch / 2).copied())
-        .flatten()
+    let numbered = losses.iter().copied().enumerate();
+    let (lowest, least) = numbered.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    if least > NOTABLE * losses.first()? {
+        return None;
+    }
+    let fall = |start: usize| Some(losses.get(start)? - losses.get(start + stretch)?);
+    let falls = (0..lowest).filter_map(|start| Some((start, fall(start)?)));
+    let (start, _) = falls.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    rates.get(start + stretch / 2).copied()
 }
 
 #[cfg(test)]
