@@ -165,31 +165,38 @@ pub(super) fn equalize(image: &mut [u8], shape: ImageShape) {
 }
 
 /// Blurred below 1, sharper above: away from the mean of each pixel's neighbourhood, where it counts five
-/// times. Pixels at the edge stay as they are.
+/// times. Pixels at the edge have none, and are blended with themselves.
 pub(super) fn sharpness(image: &mut [u8], shape: ImageShape, factor: f64) {
     let ImageShape { height, width, .. } = shape;
     if height <= 2 || width <= 2 {
         return;
     }
-    let (one, five) = (1.0f32 / 13.0, 5.0f32 / 13.0);
     for plane in image.chunks_exact_mut(shape.plane()) {
         let source = plane.to_vec();
-        let rows = plane.chunks_exact_mut(width).enumerate();
-        for (y, row) in rows.skip(1).take(height - 2) {
-            for (x, pixel) in row.iter_mut().enumerate().skip(1).take(width - 2) {
-                let mut sum = 0.0;
-                for dy in 0..3 {
-                    let start = (y + dy - 1) * width + x - 1;
-                    for (dx, &value) in source[start..start + 3].iter().enumerate() {
-                        let weight = if (dy, dx) == (1, 1) { five } else { one };
-                        sum += weight * f32::from(value);
-                    }
-                }
-                // The blurred image is one of pixels, and rounded.
-                *pixel = blend(*pixel, sum.round_ties_even(), factor);
+        for (y, row) in plane.chunks_exact_mut(width).enumerate() {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                let inside = (1..height - 1).contains(&y) && (1..width - 1).contains(&x);
+                let blurred = match inside {
+                    true => blurred(&source, y * width + x, width),
+                    false => f32::from(*pixel),
+                };
+                *pixel = blend(*pixel, blurred, factor);
             }
         }
     }
+}
+
+/// The weighted mean of the nine pixels around `place`, rounded: it is a pixel of the blurred image.
+fn blurred(plane: &[u8], place: usize, width: usize) -> f32 {
+    let (one, five) = (1.0f32 / 13.0, 5.0f32 / 13.0);
+    let mut sum = 0.0;
+    for row in [place - width, place, place + width] {
+        for neighbour in row - 1..row + 2 {
+            let weight = if neighbour == place { five } else { one };
+            sum += weight * f32::from(plane[neighbour]);
+        }
+    }
+    sum.round_ties_even()
 }
 
 fn look_up(image: &mut [u8], table: &[u8; 256]) {
