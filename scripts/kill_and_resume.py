@@ -143,6 +143,7 @@ def metrics(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
         line.pop("img_per_s")
+        line.pop("time")
     return lines
 
 

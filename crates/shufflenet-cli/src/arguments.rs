@@ -27,6 +27,8 @@ pub enum Command {
     /// Fetch, check, measure and look at sets of images
     #[command(subcommand)]
     Data(Data),
+    /// Find a learning rate: train for some steps while the rate rises, and plot the loss
+    LrFind(LrFind),
     /// List what this build can run on, and what it finds on this machine
     Devices(Devices),
     /// Classify images: files, folders, patterns, standard input
@@ -250,6 +252,35 @@ pub struct Stats {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shufflenet lr-find`
+#[derive(Args)]
+pub struct LrFind {
+    /// The experiment whose network, data and optimizer are tried
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Override a key of the experiment, as in --set train.batch_size=128; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    pub overrides: Vec<String>,
+    /// The first rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-4)]
+    pub from: f64,
+    /// The last rate; a loss that explodes ends it before
+    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+    pub to: f64,
+    /// Steps from the first rate to the last
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub steps: usize,
+    /// Also write the plot as an SVG picture; a file that exists is not replaced
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
+    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
+    pub device: String,
+    /// CPU threads [default: what this machine or container allows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
 }
 
 /// `shufflenet devices`

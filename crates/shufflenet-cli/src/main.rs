@@ -6,6 +6,7 @@ mod arguments;
 mod data;
 mod eval;
 mod exchange;
+mod lr_find;
 mod predict;
 
 use std::io::{Write, stderr, stdout};
@@ -91,6 +92,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Summary(arguments) => summary(&arguments),
         Command::Bench(arguments) => bench(&arguments),
         Command::Data(arguments) => data::run(&arguments),
+        Command::LrFind(arguments) => lr_find::run(&arguments),
         Command::Devices(arguments) => devices(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Report(arguments) => report(&arguments),

@@ -73,7 +73,9 @@ fn end(run: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<serde_json::Value>) {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| {
         let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
-        line.as_object_mut().unwrap().remove("img_per_s").unwrap();
+        for clock in ["img_per_s", "time"] {
+            line.as_object_mut().unwrap().remove(clock).unwrap();
+        }
         line
     };
     (files.collect(), text.lines().map(parse).collect())

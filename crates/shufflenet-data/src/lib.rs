@@ -30,7 +30,7 @@
 //!
 //! Nothing here knows a network or a tensor library: pixels are plain vectors, in N x C x H x W.
 
-mod augmentation;
+pub mod augmentation;
 mod cifar;
 mod dataset;
 pub mod decode;

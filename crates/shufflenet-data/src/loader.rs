@@ -2,12 +2,13 @@
 //!
 //! Batch `b` of epoch `e` is a function of the loader's settings alone: an epoch can be entered at
 //! any batch, a record looks the same whatever the batch size, and any number of threads may prepare
-//! batches ahead ([`crate::prefetch`]) without changing one.
+//! batches ahead ([`crate::prefetch`]) without changing one. (Images that are mixed in pairs look as their
+//! batch has them.)
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::augmentation::render;
+use crate::augmentation::Mix;
 use crate::prefetch::Batches;
 use crate::random::{Purpose, epoch_order, stream};
 use crate::{Augmentation, DataError, Dataset, ImageShape, Normalization};
@@ -21,6 +22,8 @@ pub struct Batch {
     pub labels: Vec<u16>,
     /// C, H and W.
     pub shape: ImageShape,
+    /// What was mixed into the images, where [`Augmentation::mixing`] did.
+    pub mix: Option<Mix>,
 }
 
 impl Batch {
@@ -159,18 +162,17 @@ impl Loader {
         let make = move |batch| {
             let start = batch * loader.batch_size;
             let end = order.len().min(start + loader.batch_size);
-            loader.assemble(&order[start..end], epoch)
+            loader.assemble(&order[start..end], epoch, batch as u64)
         };
         let numbers = batches.start..batches.end.min(self.batches());
         Batches::new(Arc::new(make), numbers, self.workers)
     }
 
-    fn assemble(&self, records: &[u32], epoch: u64) -> Result<Batch, DataError> {
+    fn assemble(&self, records: &[u32], epoch: u64, batch: u64) -> Result<Batch, DataError> {
         let shape = self.dataset.shape;
         let mut pixels = vec![0.0; records.len() * shape.values()];
         let seed = self.seed.unwrap_or(0);
         for (&record, out) in records.iter().zip(pixels.chunks_exact_mut(shape.values())) {
-            let placement = self.augmentation.draw(seed, epoch, record);
             let image = match self.augmentation.random_resized_crop {
                 true => {
                     let mut random = stream(seed, Purpose::Crop, epoch, record.into());
@@ -178,14 +180,20 @@ impl Loader {
                 }
                 false => self.dataset.image(record as usize)?,
             };
-            render(&image, shape, placement, &self.tables, out);
+            let draw = (seed, epoch, record);
+            self.augmentation
+                .apply(&image, shape, draw, &self.tables, out);
         }
         let label = |&record: &u32| self.dataset.labels()[record as usize];
-        let labels = records.iter().map(label).collect();
+        let labels: Vec<u16> = records.iter().map(label).collect();
+        let mixing = self.augmentation.mixing.as_ref();
+        let draw = (seed, epoch, batch);
+        let mix = mixing.and_then(|mixing| mixing.apply(&mut pixels, &labels, shape, draw));
         Ok(Batch {
             pixels,
             labels,
             shape,
+            mix,
         })
     }
 }
@@ -216,7 +224,7 @@ mod tests {
         loader(batch_size).shuffled(3).augmented(Augmentation {
             crop_padding: 2,
             flip: true,
-            random_resized_crop: false,
+            ..Augmentation::default()
         })
     }
 

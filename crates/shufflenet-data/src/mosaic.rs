@@ -93,6 +93,7 @@ mod tests {
                 height: 2,
                 width: 2,
             },
+            mix: None,
         };
         let names = ["ok".to_string(), "a name longer than its tile".into()];
         let page = image::load_from_memory(&mosaic(&batch, &names, 2).unwrap())

@@ -149,6 +149,7 @@ mod tests {
                 height: 1,
                 width: 1,
             },
+            mix: None,
         }
     }
 

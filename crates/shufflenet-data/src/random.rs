@@ -25,6 +25,16 @@ pub enum Purpose {
     Crop = 5,
     /// The noise of a synthetic set; epoch = 0 for training images, 1 for test images, index = record.
     Synthetic = 6,
+    /// Which side of an image comes first where sides alternate; epoch = 0, index = record.
+    Flip = 7,
+    /// Colour jitter; index = record.
+    Jitter = 8,
+    /// The operations of an automatic policy; index = record.
+    Policy = 9,
+    /// What is erased; index = record.
+    Erasure = 10,
+    /// How the pairs of a batch are mixed; index = number of the batch.
+    Mixing = 11,
 }
 
 /// The stream of random words for one choice.
@@ -62,6 +72,28 @@ pub(crate) fn below(random: &mut ChaCha8Rng, bound: u32) -> u32 {
         let product = u64::from(random.next_u32()) * u64::from(bound);
         if product as u32 >= favoured {
             return (product >> 32) as u32;
+        }
+    }
+}
+
+/// A uniform number from 0 to below 1, of 32 random bits.
+pub(crate) fn fraction(random: &mut ChaCha8Rng) -> f64 {
+    f64::from(random.next_u32()) / 2f64.powi(32)
+}
+
+/// A uniform number from `low` to `high`.
+pub(crate) fn between(random: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
+    low + (high - low) * fraction(random)
+}
+
+/// A number of the Beta(alpha, alpha) distribution (Joehnk, 1964: powers of two uniform numbers whose sum is
+/// at most 1). Made for alpha around 1, and slow beyond 4.
+pub(crate) fn beta(random: &mut ChaCha8Rng, alpha: f64) -> f64 {
+    loop {
+        let [x, y] = [0; 2].map(|_| fraction(random).powf(1.0 / alpha));
+        // Both may be too small for a float where alpha is tiny.
+        if x + y > 0.0 && x + y <= 1.0 {
+            return x / (x + y);
         }
     }
 }
@@ -137,6 +169,22 @@ mod tests {
             counts.iter().all(|count| count.abs_diff(10_000) < 475),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        for alpha in [0.2, 1.0, 2.0] {
+            let mut random = stream(1, Purpose::Mixing, 0, 0);
+            let draws: Vec<f64> = (0..20_000).map(|_| beta(&mut random, alpha)).collect();
+            let mean = draws.iter().sum::<f64>() / 2e4;
+            let variance = draws.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / 2e4;
+            assert!((mean - 0.5).abs() < 0.02, "{alpha}: {mean}");
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!(
+                (variance / expected - 1.0).abs() < 0.05,
+                "{alpha}: {variance}"
+            );
+        }
     }
 
     #[test]

@@ -11,9 +11,8 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
 
-use crate::random::below;
+use crate::random::{below, fraction};
 
 /// A rectangle of an image, in its pixels; edges may lie within pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,11 +79,6 @@ impl Window {
             height: h,
         }
     }
-}
-
-/// A uniform number from 0 to below 1, of 32 random bits.
-fn fraction(random: &mut ChaCha8Rng) -> f64 {
-    f64::from(random.next_u32()) / 2f64.powi(32)
 }
 
 /// `window` of `picture`, as `channels` x `size` x `size` values: planes of red, green and blue, or one of

@@ -44,7 +44,8 @@
 //! `standard`) or the seed listing's (`seed`), in PyTorch's shapes. [`parameters`] gives the same names
 //! to whoever stores something else about a parameter. [`to_state_dict`] is for PyTorch's own
 //! `load_state_dict(strict=True)`, [`to_onnx`] for everything that runs ONNX.
-//! [`StateDict`] reads what PyTorch saved, [`infer`] tells which network it is of.
+//! [`StateDict`] reads what PyTorch saved, [`infer`] tells which network it is of. [`load_for_fine_tuning`] starts from another task's
+//! weights, [`ShuffleNetV2::freeze_parts`] keeps parts as they are.
 //!
 //! # What it costs
 //!
@@ -68,6 +69,7 @@ pub mod batch_norm;
 pub mod config;
 pub mod conv_norm;
 mod error;
+pub mod fine_tune;
 mod infer;
 pub mod inference;
 mod initialise;
@@ -85,6 +87,7 @@ pub mod weights;
 
 pub use config::{Layout, ModelConfig, Scale, Stem};
 pub use error::ModelError;
+pub use fine_tune::load_for_fine_tuning;
 pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;

@@ -194,6 +194,7 @@ fn noise(workload: &Workload) -> Batch {
             .map(|_| (next() as usize % workload.model.classes) as u16)
             .collect(),
         shape,
+        mix: None,
     }
 }
 

@@ -58,12 +58,13 @@ impl Progress {
     }
 }
 
-/// The best evaluation so far: highest top-1, the earlier one of equals.
+/// The best evaluation so far by `checkpoint.best_by`, the earlier one of equals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
-    /// Its top-1 accuracy, 0 to 1.
-    pub top1: f64,
+    /// What it was chosen by. (Under its first name in checkpoints from when that was always top-1.)
+    #[serde(alias = "top1")]
+    pub value: f64,
     /// Epoch, from 1.
     pub epoch: usize,
     /// Optimizer steps taken then.

@@ -4,13 +4,13 @@
 //! burn-train's own learner as well as in our loop ([`crate::fit`] says why there is one).
 
 use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData, activation};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ShuffleNetV2};
 
 use crate::learner::MicroBatch;
+use crate::loss::LossConfig;
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -24,8 +24,8 @@ pub struct Classifier {
 pub struct Images {
     /// Normalised pixels, `[batch, channels, height, width]`.
     pub pixels: Tensor<4>,
-    /// Class indices, `[batch]`.
-    pub labels: Tensor<1, Int>,
+    /// What the log-probabilities are multiplied by, `[batch, classes]`; see [`crate::loss`].
+    pub targets: Tensor<2>,
     /// What the mean loss over them counts: 1, or their share of the images of an optimizer step.
     pub share: f64,
     /// What dropout multiplies the pooled features by, `[batch, features]`. `None`: the network drops by
@@ -46,17 +46,17 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a part of a step's images onto `device`.
-    pub fn new(part: MicroBatch, device: &Device) -> Self {
+    /// Moves a part of a step's images onto `device`, with the targets of that loss for so many classes.
+    pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
         let MicroBatch { batch, share, mask } = part;
         let count = batch.len();
-        let labels: Vec<i64> = batch.labels.iter().copied().map(i64::from).collect();
+        let targets = TensorData::new(loss.targets(&batch, classes), [count, classes]);
         let mask = mask.map(|mask| {
             let features = mask.len() / count.max(1);
             Tensor::from_data(TensorData::new(mask, [count, features]), device)
         });
         Self {
-            labels: Tensor::from_data(TensorData::new(labels, [count]), device),
+            targets: Tensor::from_data(targets, device),
             pixels: pixels(batch, device),
             share,
             mask,
@@ -88,9 +88,8 @@ impl TrainStep for Classifier {
                 .forward(network.features(batch.pixels) * mask),
             None => network.forward(batch.pixels),
         };
-        let loss = CrossEntropyLossConfig::new()
-            .init(&logits.device())
-            .forward(logits.clone(), batch.labels);
+        let log_probabilities = activation::log_softmax(logits.clone(), 1);
+        let loss = (log_probabilities * batch.targets).sum().neg();
         let scores = Scores {
             logits: logits.inner(),
         };

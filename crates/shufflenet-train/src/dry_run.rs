@@ -30,8 +30,8 @@ pub fn dry_run(
     let interrupter = Interrupter::new();
     let run = Run::open(experiment, device, threads, &interrupter)?;
     run.check_device(console)?;
-    let mut state = State::fresh(experiment, &run.device)?;
-    let lines = run.introduce(&state);
+    let (mut state, mut lines) = State::fresh(experiment, &run.device)?;
+    lines.extend(run.introduce(&state));
     lines.iter().for_each(|line| console.line(line));
 
     let start = Instant::now();

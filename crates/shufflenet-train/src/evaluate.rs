@@ -149,6 +149,24 @@ pub fn chosen(checkpoint: &Checkpoint) -> &'static str {
     }
 }
 
+/// One of the weight files of the checkpoint in `folder`.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`] where it has no such file.
+pub fn weights_of<'a>(
+    checkpoint: &'a Checkpoint,
+    weights: &str,
+    folder: &Path,
+) -> Result<&'a [u8], TrainError> {
+    let bytes = match weights {
+        AVERAGE => checkpoint.average.as_deref(),
+        _ => Some(&checkpoint.weights[..]),
+    };
+    bytes.ok_or_else(|| {
+        TrainError::checkpoint(&folder.join(weights), "is not in the checkpoint's manifest")
+    })
+}
+
 /// The network of a checkpoint by one of its weight files, on `device`, ready to classify.
 ///
 /// # Errors
@@ -159,13 +177,8 @@ pub fn restore(
     folder: &Path,
     device: &Device,
 ) -> Result<Classifier, TrainError> {
-    let bytes = match weights {
-        AVERAGE => checkpoint.average.as_ref(),
-        _ => Some(&checkpoint.weights),
-    };
+    let bytes = weights_of(checkpoint, weights, folder)?;
     let path = folder.join(weights);
-    let bytes = bytes
-        .ok_or_else(|| TrainError::checkpoint(&path, "is not in the checkpoint's manifest"))?;
     let model = &checkpoint.description.experiment.model;
     let network = ShuffleNetV2::new(model, 0, device)?;
     let network =

@@ -1,7 +1,8 @@
 //! One TOML file per experiment: what is trained, on what, and how.
 //!
-//! Every key has its default here and nowhere else, so a configuration file is a diff from this
-//! page. A run folder keeps the resolved experiment, every key written out: running that file again
+//! Every key has its default in the struct that declares it, here or in the module of its section, and
+//! nowhere else, so a configuration file is a diff from `docs/configuration.md`, which is made of
+//! them. A run folder keeps the resolved experiment, every key written out: running that file again
 //! repeats the run. Reading a file, `--set` and the answers to misspelt keys are in [`crate::settings`].
 
 use std::path::PathBuf;
@@ -11,6 +12,11 @@ use shufflenet_data::{Augmentation, Format, Normalization, Options};
 use shufflenet_model::ModelConfig;
 
 use crate::error::TrainError;
+pub use crate::fine_tune::FineTune;
+pub use crate::loss::LossConfig;
+pub use crate::optimizer::{OptimizerConfig, OptimizerKind};
+pub use crate::schedule::{ScheduleConfig, ScheduleKind};
+pub use crate::tally::Criterion;
 
 /// A whole experiment, the content of one configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,12 +33,18 @@ pub struct Experiment {
     /// Length, batch size and seed.
     #[serde(default)]
     pub train: TrainConfig,
-    /// Stochastic gradient descent.
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// How a gradient moves the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// The learning rate over time.
     #[serde(default)]
     pub schedule: ScheduleConfig,
+    /// Weights to start from, parts to leave alone.
+    #[serde(default)]
+    pub fine_tune: FineTune,
     /// What is kept on disk.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
@@ -94,6 +106,10 @@ pub struct TrainConfig {
     /// after each step, and choose the best epoch by it ([`crate::average`]). Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
+    /// Stop when so many epochs in a row were no better than the best before them (`checkpoint.best_by`).
+    /// Unset: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
     /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
@@ -110,68 +126,12 @@ impl Default for TrainConfig {
             batch_size: 256,
             accumulate: 1,
             ema_decay: None,
+            patience: None,
             drop_last: false,
             seed: 0,
             log_every: 50,
         }
     }
-}
-
-/// SGD with momentum and weight decay, as PyTorch defines them:
-/// `g = dL/dw + decay w`, `v = momentum v + g`, `w -= rate (g + momentum v)` with Nesterov, else
-/// `w -= rate v`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OptimizerConfig {
-    /// Peak learning rate; the schedule scales it.
-    pub learning_rate: f64,
-    /// Momentum, 0 to below 1.
-    pub momentum: f64,
-    /// Nesterov's form of momentum.
-    pub nesterov: bool,
-    /// L2 penalty on every parameter, batch norm and biases included (what the published CIFAR
-    /// figures use).
-    pub weight_decay: f64,
-}
-
-impl Default for OptimizerConfig {
-    fn default() -> Self {
-        Self {
-            learning_rate: 0.1,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 5e-4,
-        }
-    }
-}
-
-/// Shape of the learning rate over the run; see [`crate::schedule`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScheduleConfig {
-    /// `cosine` (to zero at the end) or `constant`.
-    pub kind: ScheduleKind,
-    /// Epochs over which the rate first rises linearly from zero; fractions are allowed.
-    pub warmup_epochs: f64,
-}
-
-impl Default for ScheduleConfig {
-    fn default() -> Self {
-        Self {
-            kind: ScheduleKind::Cosine,
-            warmup_epochs: 0.0,
-        }
-    }
-}
-
-/// Kind of [`ScheduleConfig`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScheduleKind {
-    /// Half a cosine from the peak to zero.
-    Cosine,
-    /// The peak throughout.
-    Constant,
 }
 
 /// When checkpoints are written, besides each epoch's end and an interruption, and which are kept.
@@ -185,6 +145,8 @@ pub struct CheckpointConfig {
     /// How many of the newest to keep, at least 1: one behind the newest is there should that be damaged.
     /// The best is kept besides.
     pub keep: usize,
+    /// What makes an epoch the best: `top1`, `top5` or `loss`, measured on the held-out part.
+    pub best_by: Criterion,
 }
 
 impl Default for CheckpointConfig {
@@ -193,6 +155,7 @@ impl Default for CheckpointConfig {
             every_steps: 0,
             every_minutes: 10.0,
             keep: 2,
+            best_by: Criterion::Top1,
         }
     }
 }
@@ -225,6 +188,7 @@ impl Experiment {
         at_least_one("train.max_steps", self.train.max_steps.unwrap_or(1))?;
         at_least_one("train.batch_size", self.train.batch_size)?;
         at_least_one("train.accumulate", self.train.accumulate)?;
+        at_least_one("train.patience", self.train.patience.unwrap_or(1))?;
         if let Some(decay) = self.train.ema_decay {
             let fraction = (0.0..1.0).contains(&decay);
             require(
@@ -248,39 +212,9 @@ impl Experiment {
             data.workers,
             "a whole number from 0 to 64",
         )?;
-        let optimizer = &self.optimizer;
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        require(
-            positive(optimizer.learning_rate),
-            "optimizer.learning_rate",
-            optimizer.learning_rate,
-            "a positive number",
-        )?;
-        require(
-            (0.0..1.0).contains(&optimizer.momentum),
-            "optimizer.momentum",
-            optimizer.momentum,
-            "a number from 0 to below 1",
-        )?;
-        require(
-            !optimizer.nesterov || optimizer.momentum > 0.0,
-            "optimizer.nesterov",
-            optimizer.nesterov,
-            "false where optimizer.momentum is 0",
-        )?;
-        require(
-            optimizer.weight_decay >= 0.0 && optimizer.weight_decay.is_finite(),
-            "optimizer.weight_decay",
-            optimizer.weight_decay,
-            "a number from 0",
-        )?;
-        let warmup = self.schedule.warmup_epochs;
-        require(
-            warmup.is_finite() && warmup >= 0.0,
-            "schedule.warmup_epochs",
-            warmup,
-            "a number from 0",
-        )
+        self.loss.check(self.model.classes)?;
+        self.optimizer.check()?;
+        self.schedule.check()
     }
 }
 
@@ -291,7 +225,11 @@ fn at_least_one(key: &'static str, value: usize) -> Result<(), TrainError> {
     require(value >= 1, key, value, "a whole number from 1")
 }
 
-fn require(
+/// Refuses `found` under `key` unless it `holds`.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub(crate) fn require(
     holds: bool,
     key: &'static str,
     found: impl std::fmt::Display,

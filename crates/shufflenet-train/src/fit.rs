@@ -18,7 +18,7 @@ use crate::error::TrainError;
 use crate::evaluate::{chosen, restore, score};
 use crate::experiment::Experiment;
 use crate::journal::Journal;
-use crate::metrics_log::Line;
+use crate::metrics_log::{Line, now};
 use crate::pace::Pace;
 use crate::run::{Evaluation, Run};
 use crate::run_folder::{Existing, RunFolder};
@@ -232,6 +232,7 @@ impl Training<'_> {
             metrics: progress.tally.metrics(),
             lr: self.run.rate_used(&self.state),
             img_per_s: speed,
+            time: now(),
         }
     }
 
@@ -273,14 +274,16 @@ impl Training<'_> {
 
         let progress = &mut self.state.progress;
         progress.evaluated = progress.step;
-        if let Some(Evaluation { metrics, .. }) = evaluated.last()
+        let criterion = self.run.experiment.checkpoint.best_by;
+        let value = evaluated.last().map(|last| criterion.of(&last.metrics));
+        if let Some(value) = value
             && progress
                 .best
                 .as_ref()
-                .is_none_or(|best| metrics.top1 > best.top1)
+                .is_none_or(|best| criterion.prefers(value, best.value))
         {
             progress.best = Some(Best {
-                top1: metrics.top1,
+                value,
                 epoch: progress.epochs + 1,
                 step: progress.step,
             });
@@ -304,10 +307,17 @@ impl Training<'_> {
                 }
                 _ => "",
             };
+            if self.run.has_stalled(&self.state.progress) {
+                let patience = self.run.experiment.train.patience.unwrap_or_default();
+                console.line(&format!(
+                    "early      stopped: {patience} epochs without a better one"
+                ));
+            }
+            let criterion = self.run.experiment.checkpoint.best_by;
             console.line(&format!(
-                "best       epoch {}: {split} top-1 {:.2} %{caveat}",
+                "best       epoch {}: {split} {}{caveat}",
                 best.epoch,
-                best.top1 * 100.0
+                criterion.describe(best.value)
             ));
         }
         if !self.test(console)? {
@@ -347,6 +357,7 @@ impl Training<'_> {
             metrics: tally.metrics(),
             lr: 0.0,
             img_per_s: tally.count as f64 / start.elapsed().as_secs_f64(),
+            time: now(),
         };
         self.journal.append(&line)?;
         console.line(&format!(

@@ -8,25 +8,28 @@
 //! written before all is read, nor ever with a number in it that is none.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_data::Batch;
 use shufflenet_model::{ModelConfig, ShuffleNetV2};
 
+use crate::average;
 use crate::classifier::{Classifier, Images};
 use crate::error::TrainError;
-use crate::experiment::OptimizerConfig;
+use crate::experiment::{LossConfig, OptimizerConfig};
+use crate::optimizer::{Optimizer, Rates};
 use crate::tally::Tally;
 use crate::unread::Unread;
-use crate::{average, optimizer};
 
 /// What a step of training changes.
 pub struct Learner {
     /// The network, on an autodiff device.
     pub classifier: Classifier,
     /// Its optimizer, with state for every parameter after the first step.
-    pub optimizer: ModuleOptimizer,
+    pub optimizer: Optimizer,
+    /// What it minimises; plain cross-entropy, unless told otherwise.
+    pub loss: LossConfig,
     /// The moving average of the network, for classifying, once a step was taken; see
     /// [`crate::average`].
     pub average: Option<ShuffleNetV2>,
@@ -70,7 +73,7 @@ impl Learner {
     /// Fresh weights from `seed`, on `device`.
     ///
     /// # Errors
-    /// [`TrainError::Model`].
+    /// [`TrainError::Model`], and as [`Self::of`].
     pub fn new(
         model: &ModelConfig,
         optimizer: &OptimizerConfig,
@@ -79,17 +82,30 @@ impl Learner {
     ) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let network = ShuffleNetV2::new(model, seed, &device)?;
+        Self::of(network, optimizer, &device)
+    }
+
+    /// That network, which is on the autodiff device `device`, before its first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`]: a part of the optimizer's that no parameter belongs to.
+    pub fn of(
+        network: ShuffleNetV2,
+        optimizer: &OptimizerConfig,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         Ok(Self {
+            optimizer: Optimizer::new(optimizer, &network)?,
             classifier: Classifier { network },
-            optimizer: optimizer::build(optimizer),
+            loss: LossConfig::default(),
             average: None,
             average_decay: None,
-            unread: Unread::on(&device),
-            device,
+            unread: Unread::on(device),
+            device: device.clone(),
         })
     }
 
-    /// One step of the optimizer at that rate, by the mean gradient over all images of `parts`, which go
+    /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`, which go
     /// forward and backward one part after the other. Batch norm sees each part for itself.
     ///
     /// # Errors
@@ -97,13 +113,14 @@ impl Learner {
     pub fn step(
         &mut self,
         parts: impl IntoIterator<Item = Result<MicroBatch, TrainError>>,
-        rate: f64,
+        rates: impl Into<Rates>,
     ) -> Result<Stepped, TrainError> {
+        let classes = self.classifier.network.config().classes;
         let mut gradients = GradientsAccumulator::new();
         for part in parts {
             let part = part?;
             let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
-            let images = Images::new(part, &self.device);
+            let images = Images::new(part, &self.loss, classes, &self.device);
             let output = TrainStep::step(&self.classifier, images);
             self.unread.push(output.item, labels, bytes);
             gradients.accumulate(&self.classifier, output.grads);
@@ -120,7 +137,7 @@ impl Learner {
             }
         }
         let classifier = self.classifier.clone();
-        self.classifier = self.optimizer.step(rate, classifier, gradients);
+        self.classifier = self.optimizer.step(rates, classifier, gradients);
         if let Some(decay) = self.average_decay {
             let network = self.classifier.network.valid();
             self.average = Some(match self.average.take() {

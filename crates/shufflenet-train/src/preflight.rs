@@ -5,8 +5,9 @@ use shufflenet_model::{ShuffleNetV2, num_parameters};
 
 use crate::console::thousands;
 use crate::error::TrainError;
-use crate::experiment::{Experiment, ScheduleKind};
+use crate::experiment::{Experiment, OptimizerConfig, OptimizerKind};
 use crate::machine::Environment;
+use crate::schedule::Schedule;
 use crate::sources::Sources;
 
 /// Bad images that are named; there may be thousands.
@@ -17,7 +18,11 @@ const MOST_NAMED: usize = 10;
 /// # Errors
 /// [`TrainError::Model`]: a network that cannot work, images that are too small for it, or a batch that
 /// would leave batch norm one value per channel. [`TrainError::Value`]: not one whole batch.
-pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, TrainError> {
+pub fn check(
+    experiment: &Experiment,
+    sources: &Sources,
+    schedule: &Schedule,
+) -> Result<Vec<String>, TrainError> {
     let (height, width) = (sources.shape.height, sources.shape.width);
     let model = &experiment.model;
     model.validate(height, width)?;
@@ -59,6 +64,15 @@ pub fn check(experiment: &Experiment, sources: &Sources) -> Result<Vec<String>, 
             model.stem()
         ));
     }
+    let (warmup, steps) = (schedule.warmup(), schedule.total());
+    if warmup >= steps {
+        notes.push(format!(
+            "note       the warm-up alone takes {} steps and the run {}: the rate ends at {:.0} % of its peak",
+            thousands(warmup),
+            thousands(steps),
+            steps as f64 / warmup as f64 * 100.0
+        ));
+    }
     if sources.test.is_none() {
         notes.push(
             "note       no data.validation: the test set stands in, so `best` will have seen it"
@@ -78,11 +92,7 @@ pub fn introduce(
 ) -> Vec<String> {
     let (model, train) = (&experiment.model, &experiment.train);
     let optimizer = &experiment.optimizer;
-    let nesterov = if optimizer.nesterov { ", Nesterov" } else { "" };
-    let schedule = match experiment.schedule.kind {
-        ScheduleKind::Cosine => "cosine to 0",
-        ScheduleKind::Constant => "constant",
-    };
+    let schedule = experiment.schedule.kind;
     let together = match train.accumulate {
         1 => String::new(),
         batches => format!("{batches} x "),
@@ -109,15 +119,37 @@ pub fn introduce(
             sources.evaluation_split()
         ),
         format!(
-            "training   {} steps of {together}{} images (at most {} epochs), SGD {} {schedule}, momentum {}{nesterov}, \
-             decay {}{average}",
+            "training   {} steps of {together}{} images (at most {} epochs), {} {schedule}, decay {}{average}",
             thousands(total_steps),
             train.batch_size,
             train.epochs,
-            optimizer.learning_rate,
-            optimizer.momentum,
+            in_words(optimizer),
             optimizer.weight_decay
         ),
         format!("device     {environment}"),
     ]
+}
+
+/// The optimizer with its peak rate and momentum.
+fn in_words(optimizer: &OptimizerConfig) -> String {
+    let OptimizerConfig {
+        learning_rate: rate,
+        momentum,
+        muon,
+        ..
+    } = optimizer;
+    let nesterov = if optimizer.nesterov {
+        " (Nesterov)"
+    } else {
+        ""
+    };
+    match optimizer.kind {
+        OptimizerKind::Sgd => format!("SGD {rate}, momentum {momentum}{nesterov},"),
+        OptimizerKind::AdamW => format!("AdamW {rate}, beta1 {momentum},"),
+        OptimizerKind::Lion => format!("Lion {rate}, beta1 {momentum},"),
+        OptimizerKind::Muon => format!(
+            "Muon {} for 1x1 convolutions, SGD {rate} for the rest, momentum {}, {momentum}{nesterov},",
+            muon.learning_rate, muon.momentum
+        ),
+    }
 }

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::checkpoint::Description;
 use crate::error::TrainError;
-use crate::experiment::{Experiment, ScheduleKind};
+use crate::experiment::Experiment;
 use crate::machine::Environment;
 use crate::run::Run;
 use crate::run_folder::{Existing, RunFolder};
@@ -19,15 +19,18 @@ use crate::schedule::Schedule;
 use crate::state::State;
 use crate::store;
 
-/// Keys, and sections whole, that may differ between a run and its resumption.
-const MAY_CHANGE: [&str; 7] = [
+/// Keys that may differ between a run and its resumption.
+const MAY_CHANGE: [&str; 10] = [
     "name",
     "data.root",
     "data.workers",
     "train.epochs",
     "train.max_steps",
     "train.log_every",
-    "checkpoint",
+    "train.patience",
+    "checkpoint.every_steps",
+    "checkpoint.every_minutes",
+    "checkpoint.keep",
 ];
 
 /// Fresh weights, or the newest intact checkpoint's, and what is to be said about it.
@@ -49,7 +52,9 @@ pub(crate) fn start(
         if existing == Existing::Resume {
             notes.push("resume     nothing is saved yet: starting afresh".into());
         }
-        return Ok((State::fresh(run.experiment, &run.device)?, notes));
+        let (state, started) = State::fresh(run.experiment, &run.device)?;
+        notes.extend(started);
+        return Ok((state, notes));
     };
     let saved = &found.checkpoint.description;
     check(folder.path(), saved, &run.description)?;
@@ -111,8 +116,7 @@ pub(crate) fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Resu
         found.map_or("unset".to_string(), |(_, value)| value.clone())
     };
     for key in keys {
-        let section = key.split('.').next().unwrap_or(key);
-        if MAY_CHANGE.contains(&key.as_str()) || MAY_CHANGE.contains(&section) {
+        if MAY_CHANGE.contains(&key.as_str()) {
             continue;
         }
         let (before, now) = (value(&old, key), value(&new, key));
@@ -134,9 +138,9 @@ fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
         Schedule::of(saved, run.batches()).total(),
         run.total_steps(),
     );
-    let follows = run.experiment.schedule.kind == ScheduleKind::Cosine;
-    (follows && before != now).then(|| {
-        format!("resume     the cosine now ends at step {now}, it was {before}: rates change from here on")
+    let kind = run.experiment.schedule.kind;
+    (kind.follows_length() && before != now).then(|| {
+        format!("resume     the {kind} schedule now ends at step {now}, it was {before}: rates change from here on")
     })
 }
 

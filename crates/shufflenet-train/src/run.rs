@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use shufflenet_data::{Batches, random};
 
 use crate::average::LABEL;
-use crate::checkpoint::{Description, Progress};
+use crate::checkpoint::{Best, Description, Progress};
 use crate::classifier::Classifier;
 use crate::console::Console;
 use crate::error::TrainError;
@@ -15,6 +15,7 @@ use crate::evaluate::score;
 use crate::experiment::Experiment;
 use crate::learner::{MicroBatch, Stepped};
 use crate::machine::Environment;
+use crate::optimizer::Rates;
 use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
@@ -67,7 +68,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, TrainError> {
         let device = device::open(device_name)?;
         let sources = sources::open(experiment)?;
-        let notes = preflight::check(experiment, &sources)?;
+        let schedule = Schedule::of(experiment, sources.train.batches());
+        let notes = preflight::check(experiment, &sources, &schedule)?;
         let shape = sources.shape;
         Ok(Self {
             description: Description {
@@ -77,7 +79,7 @@ impl<'a> Run<'a> {
                 input: [shape.channels, shape.height, shape.width],
                 normalization: sources.normalization.clone(),
             },
-            schedule: Schedule::of(experiment, sources.train.batches()),
+            schedule,
             environment: Environment::here(device_name, &device, threads),
             experiment,
             sources,
@@ -114,9 +116,17 @@ impl<'a> Run<'a> {
         self.schedule.total()
     }
 
-    /// Whether every step was taken, and the last one evaluated.
+    /// Whether the last step is taken, for the run's length or `train.patience`, and evaluated.
     pub fn is_done(&self, progress: &Progress) -> bool {
-        progress.step >= self.total_steps() && progress.evaluated == progress.step
+        let is_last = progress.step >= self.total_steps() || self.has_stalled(progress);
+        is_last && progress.evaluated == progress.step
+    }
+
+    /// Whether the best epoch is `train.patience` epochs ago.
+    pub fn has_stalled(&self, progress: &Progress) -> bool {
+        let (patience, best) = (self.experiment.train.patience, progress.best.as_ref());
+        let stalls = |(patience, best): (usize, &Best)| progress.epochs >= best.epoch + patience;
+        patience.zip(best).is_some_and(stalls)
     }
 
     /// What will be trained, on what, how; and what may surprise.
@@ -146,6 +156,20 @@ impl<'a> Run<'a> {
         state: &mut State,
         batches: &mut Batches,
     ) -> Result<Result<usize, &'static str>, TrainError> {
+        let rates = self.rates(state.progress.step);
+        self.step_at(state, batches, rates)
+    }
+
+    /// The same at other rates than the schedule's.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_at(
+        &self,
+        state: &mut State,
+        batches: &mut Batches,
+        rates: Rates,
+    ) -> Result<Result<usize, &'static str>, TrainError> {
         let train = &self.experiment.train;
         let progress = &state.progress;
         let count = train.accumulate.min(batches.len());
@@ -160,7 +184,7 @@ impl<'a> Run<'a> {
                 batch,
             })
         });
-        let stepped = state.learner.step(parts, self.schedule.rate(step))?;
+        let stepped = state.learner.step(parts, rates)?;
         if let Err(what) = tally(state, stepped) {
             return Ok(Err(what));
         }
@@ -188,6 +212,14 @@ impl<'a> Run<'a> {
         let (seed, rate) = (self.experiment.train.seed, model.dropout);
         let draw = || random::dropout(seed, step as u64, part as u64, rate, images * features);
         (rate > 0.0).then(draw)
+    }
+
+    /// What the optimizer step with this index, from 0, is taken at.
+    fn rates(&self, step: usize) -> Rates {
+        Rates {
+            learning_rate: self.schedule.rate(step),
+            momentum: self.schedule.momentum(step),
+        }
     }
 
     /// The rate of the step last taken.

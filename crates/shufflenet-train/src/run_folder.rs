@@ -1,7 +1,7 @@
 //! The folder of a run: made once, locked while in use, never overwritten unasked.
 //!
 //! ```text
-//! runs/NAME/config.toml  environment.json  metrics.jsonl  checkpoints/
+//! runs/NAME/config.toml  environment.json  metrics.jsonl  metrics.csv  events.out.tfevents.*  checkpoints/
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::files::{partial, replace, to_json};
 use crate::machine::Environment;
-use crate::{resume, settings};
+use crate::{metrics_log, resume, settings, tensorboard};
 
 /// What to do with a run folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,9 +133,11 @@ fn clear(path: &Path) -> Result<(), TrainError> {
     if checkpoints.exists() {
         fs::remove_dir_all(&checkpoints).map_err(|e| TrainError::io("remove", &checkpoints, e))?;
     }
-    let metrics = path.join("metrics.jsonl");
-    if metrics.exists() {
-        fs::remove_file(&metrics).map_err(|e| TrainError::io("remove", &metrics, e))?;
+    for name in ["metrics.jsonl", metrics_log::TABLE, tensorboard::NAME] {
+        let file = path.join(name);
+        if file.exists() {
+            fs::remove_file(&file).map_err(|e| TrainError::io("remove", &file, e))?;
+        }
     }
     Ok(())
 }

@@ -133,6 +133,7 @@ fn images(step: usize, classes: usize) -> Batch {
             .map(|i| (hash(i) as usize % classes) as u16)
             .collect(),
         shape,
+        mix: None,
     }
 }
 

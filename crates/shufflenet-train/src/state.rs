@@ -6,13 +6,12 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use shufflenet_model::{ShuffleNetV2, load_safetensors, parameters, to_safetensors};
+use shufflenet_model::{ShuffleNetV2, load_safetensors, to_safetensors};
 
 use crate::checkpoint::{Checkpoint, Description, Progress};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::learner::Learner;
-use crate::optimizer;
 
 /// A run between two steps.
 pub struct State {
@@ -23,14 +22,30 @@ pub struct State {
 }
 
 impl State {
-    /// The start of a run.
+    /// The start of a run, and what is to be said about it.
     ///
     /// # Errors
-    /// [`TrainError::Model`].
-    pub fn fresh(experiment: &Experiment, device: &Device) -> Result<Self, TrainError> {
-        let (model, train) = (&experiment.model, &experiment.train);
-        let mut learner = Learner::new(model, &experiment.optimizer, train.seed, device)?;
-        learner.average_decay = train.ema_decay;
+    /// [`TrainError::Model`], [`TrainError::Value`]; of a checkpoint to start from what it refuses.
+    pub fn fresh(
+        experiment: &Experiment,
+        device: &Device,
+    ) -> Result<(Self, Vec<String>), TrainError> {
+        let network = initial(experiment, device)?;
+        let (network, notes) = experiment.fine_tune.load(network)?;
+        Ok((Self::of(experiment, network, device)?, notes))
+    }
+
+    /// Before the first step of that network.
+    fn of(
+        experiment: &Experiment,
+        network: ShuffleNetV2,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let network = experiment.fine_tune.freeze(network)?;
+        let device = device.clone().autodiff();
+        let mut learner = Learner::of(network, &experiment.optimizer, &device)?;
+        learner.loss = experiment.loss.clone();
+        learner.average_decay = experiment.train.ema_decay;
         Ok(Self {
             learner,
             progress: Progress::default(),
@@ -46,19 +61,20 @@ impl State {
         device: &Device,
         checkpoint: &Checkpoint,
     ) -> Result<Self, String> {
-        let Self { mut learner, .. } =
-            Self::fresh(experiment, device).map_err(|error| error.to_string())?;
+        let in_words = |error: TrainError| error.to_string();
         let load = |network: ShuffleNetV2, bytes: &[u8]| {
             load_safetensors(network, bytes).map_err(|error| error.to_string())
         };
-        learner.classifier.network = load(learner.classifier.network, &checkpoint.weights)?;
+        let network = initial(experiment, device).map_err(in_words)?;
+        let network = load(network, &checkpoint.weights)?;
+        let Self { mut learner, .. } = Self::of(experiment, network, device).map_err(in_words)?;
         let average = checkpoint.average.as_deref();
         let like = learner.classifier.network.valid();
         learner.average = average.map(|bytes| load(like, bytes)).transpose()?;
-        let names = parameters(&learner.classifier.network);
-        learner.optimizer =
-            optimizer::load_safetensors(learner.optimizer, &checkpoint.optimizer, &names)
-                .map_err(|error| format!("optimizer state: {error}"))?;
+        let optimizer = learner
+            .optimizer
+            .load_safetensors(&checkpoint.optimizer, device);
+        learner.optimizer = optimizer.map_err(|error| format!("optimizer state: {error}"))?;
         Ok(Self {
             learner,
             progress: checkpoint.progress.clone(),
@@ -80,16 +96,23 @@ impl State {
         let weights = |network| {
             to_safetensors(network).map_err(|error| encode("the weights", error.to_string()))
         };
-        let names = parameters(&classifier.network);
         Ok(Checkpoint {
             weights: weights(&classifier.network)?,
             average: average.as_ref().map(weights).transpose()?,
-            optimizer: optimizer::to_safetensors(optimizer, &names)
+            optimizer: optimizer
+                .to_safetensors()
                 .map_err(|error| encode("the optimizer's state", error))?,
             progress: self.progress.clone(),
             description: description.clone(),
         })
     }
+}
+
+/// A network for training, its weights drawn from the seed.
+fn initial(experiment: &Experiment, device: &Device) -> Result<ShuffleNetV2, TrainError> {
+    let device = device.clone().autodiff();
+    let seed = experiment.train.seed;
+    Ok(ShuffleNetV2::new(&experiment.model, seed, &device)?)
 }
 
 /// The name of a tensor that has an infinity or NaN in it, where there is one.

@@ -41,6 +41,46 @@ pub struct Metrics {
     pub count: u64,
 }
 
+/// What epochs are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Criterion {
+    /// Top-1 accuracy, the higher the better.
+    Top1,
+    /// Top-5 accuracy, the higher the better.
+    Top5,
+    /// Mean cross-entropy, the lower the better.
+    Loss,
+}
+
+impl Criterion {
+    /// The number that is compared.
+    pub fn of(self, metrics: &Metrics) -> f64 {
+        match self {
+            Self::Top1 => metrics.top1,
+            Self::Top5 => metrics.top5,
+            Self::Loss => metrics.loss,
+        }
+    }
+
+    /// Whether `new` is better than `old`.
+    pub fn prefers(self, new: f64, old: f64) -> bool {
+        match self {
+            Self::Top1 | Self::Top5 => new > old,
+            Self::Loss => new < old,
+        }
+    }
+
+    /// `top-1 86.42 %`, `loss 0.3812`
+    pub fn describe(self, value: f64) -> String {
+        match self {
+            Self::Top1 => format!("top-1 {:.2} %", value * 100.0),
+            Self::Top5 => format!("top-5 {:.2} %", value * 100.0),
+            Self::Loss => format!("loss {value:.4}"),
+        }
+    }
+}
+
 impl Tally {
     /// Adds a batch: `logits` row after row, `[labels.len(), classes]`, and its labels.
     ///

@@ -28,6 +28,7 @@ fn every_shipped_configuration_reads() {
         "photos",
         "quickstart",
         "scale0_5",
+        "scale0_5-augmented",
         "scale1",
         "scale1_5",
         "scale2",

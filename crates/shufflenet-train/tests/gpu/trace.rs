@@ -9,7 +9,9 @@ use burn::tensor::Tensor;
 use burn::train::{InferenceStep, TrainStep};
 use shufflenet_model::{parameters, to_safetensors};
 use shufflenet_train::classifier::{Classifier, Images, Scores};
-use shufflenet_train::{optimizer, tally::Tally};
+use shufflenet_train::experiment::LossConfig;
+use shufflenet_train::optimizer::Optimizer;
+use shufflenet_train::tally::Tally;
 
 use crate::fixture::{Fixture, Tensors, unpack};
 
@@ -23,15 +25,16 @@ pub fn trace(fixture: &Fixture, device: &Device) -> Trace {
         network: fixture.network(&training),
     };
     let mut trace = Trace::new();
-    let images = Images::new(fixture.batch().into(), device);
+    let (loss, classes) = (LossConfig::default(), fixture.model.classes);
+    let images = Images::new(fixture.batch().into(), &loss, classes, device);
     let scores = InferenceStep::step(&classifier.valid(), images);
     trace.insert("inference logits", single("logits", host(&scores)));
 
-    let mut optimizer = optimizer::build(&fixture.optimizer);
+    let mut optimizer = Optimizer::new(&fixture.optimizer, &classifier.network).unwrap();
     let mut losses = Tensors::new();
     for step in 0..fixture.losses.len() {
         let batch = fixture.batch();
-        let images = Images::new(batch.clone().into(), &training);
+        let images = Images::new(batch.clone().into(), &loss, classes, &training);
         let output = TrainStep::step(&classifier, images);
         let mut tally = Tally::default();
         tally.add(&output.item.to_host().unwrap(), &batch.labels);

@@ -16,5 +16,6 @@ pub fn batch(salt: u32, images: usize, size: usize) -> Batch {
         pixels: (0..images * shape.values()).map(pixel).collect(),
         labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
         shape,
+        mix: None,
     }
 }

@@ -90,6 +90,7 @@ impl Fixture {
                 .collect(),
             labels: labels.take(self.batch).collect(),
             shape,
+            mix: None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! The networks against PyTorch's, by the path that training runs: a [`Classifier`]'s steps, the
-//! optimizer of [`optimizer::build`], inference after `valid()`.
+//! optimizer of [`Optimizer::new`], inference after `valid()`.
 //!
 //! `cargo test -p shufflenet-train --test parity -- --nocapture` prints what was measured: error,
 //! tolerance, and the error of PyTorch's own float32, both against PyTorch's float64.
@@ -25,7 +25,9 @@ use fixture::{Fixture, Tensors, unpack};
 use shufflenet_data::Batch;
 use shufflenet_model::{Summary, parameters, to_safetensors};
 use shufflenet_train::classifier::{Classifier, Images, Scores};
-use shufflenet_train::{optimizer, tally::Tally};
+use shufflenet_train::experiment::LossConfig;
+use shufflenet_train::optimizer::Optimizer;
+use shufflenet_train::tally::Tally;
 
 const STANDARD: [&str; 5] = [
     "standard-0.5",
@@ -172,14 +174,19 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
     };
     let expected = |name: &str| &fixture.tensors[name];
 
-    let images = Images::new(fixture.batch().into(), device);
+    let images = Images::new(
+        fixture.batch().into(),
+        &LossConfig::default(),
+        fixture.model.classes,
+        device,
+    );
     let logits = host(&InferenceStep::step(&classifier.valid(), images));
     let mut rows = vec![single(
         "evaluation_logits",
         relative(&logits, expected("evaluation_logits")),
     )];
 
-    let mut optimizer = optimizer::build(&fixture.optimizer);
+    let mut optimizer = Optimizer::new(&fixture.optimizer, &classifier.network).unwrap();
     let mut losses = Vec::new();
     for step in 0..fixture.losses.len() {
         let batch = fixture.batch();
@@ -230,7 +237,12 @@ fn train_step(
     batch: Batch,
     device: &Device,
 ) -> TrainOutput<Scores> {
-    let mut images = Images::new(batch.into(), device);
+    let mut images = Images::new(
+        batch.into(),
+        &LossConfig::default(),
+        fixture.model.classes,
+        device,
+    );
     images.mask = (fixture.model.dropout > 0.0).then(|| fixture.mask(device));
     TrainStep::step(classifier, images)
 }

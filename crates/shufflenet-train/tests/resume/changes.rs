@@ -117,7 +117,7 @@ fn a_diverging_run_stops_with_the_step_the_rate_and_the_last_good_checkpoint() {
     let run = folder.path().join("run");
     let wild = ["optimizer.learning_rate=1e30", "checkpoint.every_steps=1"];
     let gentle = [&wild[..], &["schedule.warmup_epochs=1e40"]].concat();
-    // A rate that begins at nothing and, with the warm-up over the run, soon is too much.
+    // Far too much from the first step of a long warm-up on.
     let experiment = experiment(folder.path(), &[&crate::NARROW, &gentle[..]].concat());
     let options = crate::options(&run, Existing::Refuse);
     let outcome = shufflenet_train::fit::fit(

@@ -20,6 +20,27 @@ fn so_it_does_with_dropout_accumulation_and_an_average() {
     ]);
 }
 
+#[test]
+fn so_it_does_with_every_optimizer_and_what_recipes_are_made_of() {
+    let augmentation = "data.augmentation={crop_padding=2, padding=\"reflect\", flip=true, \
+        alternating_flip=true, trivial_augment={}, random_erasing={}, mixing={until_epoch=3}}";
+    check_interruption(&[
+        "optimizer.kind=adamw",
+        "optimizer.learning_rate=0.002",
+        "optimizer.clip_norm=1.0",
+        "schedule.kind=one_cycle",
+        "schedule.warmup_epochs=0",
+        "loss.label_smoothing=0.1",
+        augmentation,
+    ]);
+    check_interruption(&["optimizer.kind=lion", "optimizer.learning_rate=0.001"]);
+    check_interruption(&[
+        "optimizer.kind=muon",
+        "fine_tune.freeze=[\"conv1.*\"]",
+        "optimizer.parts=[{names = \"fc.*\", rate = 2.0}]",
+    ]);
+}
+
 /// Eight steps an epoch of 250 records, of 32 or of 36, and epochs enough that a stop which comes late on
 /// a busy machine still comes before the end.
 fn check_interruption(overrides: &[&str]) {
@@ -150,4 +171,36 @@ fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
     assert_eq!(by_neither, ["step-000006", "step-000006-2"]);
     let sparse = saved("sparse", &["checkpoint.every_steps=4"]);
     assert_eq!(sparse, ["step-000004", "step-000006", "step-000006-2"]);
+}
+
+/// Stops where nothing is gained, says the same when it is resumed, and goes on for a longer patience.
+#[test]
+fn a_run_out_of_patience_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |patience: &str| {
+        let still = ["optimizer.learning_rate=1e-12", "checkpoint.best_by=loss"];
+        let long = ["train.epochs=6", "schedule.warmup_epochs=0", patience];
+        narrow(folder.path(), &[&still[..], &long[..]].concat())
+    };
+    let run = folder.path().join("run");
+    // With no rate to speak of only the running statistics move: the loss is a matter of noise.
+    train(&of("train.patience=1"), &run, Existing::Refuse, usize::MAX);
+    let progress = last(&run).progress;
+    let best = progress.best.clone().unwrap();
+    assert!(progress.finished);
+    let epochs = progress.epochs;
+    assert!(epochs == 6 || epochs == best.epoch + 1, "{progress:?}");
+    let losses: Vec<f64> = metrics(&run)
+        .iter()
+        .filter(|line| line["event"] == "epoch" && line["split"] == "validation")
+        .map(|line| line["loss"].as_f64().unwrap())
+        .collect();
+    assert_eq!(
+        best.value,
+        losses.iter().copied().fold(f64::INFINITY, f64::min)
+    );
+    train(&of("train.patience=1"), &run, Existing::Resume, usize::MAX);
+    assert_eq!(last(&run).progress.epochs, epochs);
+    train(&of("train.patience=9"), &run, Existing::Resume, usize::MAX);
+    assert_eq!(last(&run).progress.epochs, 6);
 }

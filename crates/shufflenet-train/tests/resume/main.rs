@@ -105,7 +105,10 @@ fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        line.as_object_mut().unwrap().remove("img_per_s").unwrap();
+        let fields = line.as_object_mut().unwrap();
+        fields.remove("img_per_s").unwrap();
+        // Lines from before it was noted have none.
+        fields.remove("time");
         line
     };
     text.lines().map(parse).collect()

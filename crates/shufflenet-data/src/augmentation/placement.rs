@@ -1,25 +1,25 @@
-//! Random changes to training images: pad and crop, flip.
+//! Where the window on an image lies, and whether it is mirrored.
 //!
-//! As torchvision's `RandomCrop(size, padding=p)` and `RandomHorizontalFlip()` do on u8 images: a
-//! border of `p` black pixels, a window of the image's own size at a uniform offset, then a mirror
-//! image half of the time. Done while pixels become normalised numbers, so that each is touched once.
+//! As torchvision's `RandomCrop(size, padding=p)` and `RandomHorizontalFlip()` do on u8 images: a border of
+//! `p` pixels, black or the edge mirrored (`padding_mode="reflect"`), a window of the image's own size at a
+//! uniform offset, then a mirror image half of the time. Done while pixels become normalised numbers, so
+//! that each is touched once.
 
 use serde::{Deserialize, Serialize};
 
+use super::Augmentation;
+use crate::ImageShape;
 use crate::random::{Purpose, below, stream};
-use crate::{DataError, Dataset, ImageShape};
 
-/// What may happen to a training image. Default: nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Augmentation {
-    /// Black pixels added on each side before cropping back to size; 0: no crop.
-    pub crop_padding: usize,
-    /// Mirror left and right with probability 1/2.
-    pub flip: bool,
-    /// Show a random window of an encoded image instead of its middle: torchvision's
-    /// `RandomResizedCrop`, for photographs.
-    pub random_resized_crop: bool,
+/// What a border around an image shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// Black.
+    #[default]
+    Zero,
+    /// The image mirrored at its edge, the edge itself not repeated.
+    Reflect,
 }
 
 /// One draw of an augmentation: where the window lies, and whether it is mirrored.
@@ -42,37 +42,9 @@ impl Placement {
 }
 
 impl Augmentation {
-    /// Whether it makes sense for the images of `dataset`: the padding is smaller than either side, and
-    /// windows are of encoded images, which are larger than what the network sees.
-    ///
-    /// # Errors
-    /// [`DataError::Value`] otherwise.
-    pub fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
-        let shape = dataset.shape;
-        if self.random_resized_crop && !dataset.is_encoded() {
-            return Err(DataError::value(
-                "augmentation.random_resized_crop",
-                "true",
-                format!(
-                    "false for {}, whose images are of one size; crop_padding shifts those",
-                    dataset.name
-                ),
-            ));
-        }
-        let side = shape.height.min(shape.width);
-        if self.crop_padding < side {
-            return Ok(());
-        }
-        Err(DataError::value(
-            "augmentation.crop_padding",
-            self.crop_padding.to_string(),
-            format!("less than {side}, images are {shape}"),
-        ))
-    }
-
-    /// What happens to record `sample` in `epoch`.
-    pub(crate) fn draw(&self, seed: u64, epoch: u64, sample: u32) -> Placement {
-        if *self == Self::default() {
+    /// Where the window lies on record `sample` in `epoch`.
+    pub(super) fn draw(&self, seed: u64, epoch: u64, sample: u32) -> Placement {
+        if self.crop_padding == 0 && !self.flip {
             return Placement::UNCHANGED;
         }
         let mut random = stream(seed, Purpose::Augmentation, epoch, sample.into());
@@ -81,18 +53,24 @@ impl Augmentation {
         let mut offset = || below(&mut random, 2 * padding + 1) as isize - padding as isize;
         let (top, left) = (offset(), offset());
         // All three are always drawn: switching one off does not move another.
-        let flip = below(&mut random, 2) == 1 && self.flip;
+        let mut flip = below(&mut random, 2) == 1;
+        if self.alternating_flip {
+            let first = below(&mut stream(seed, Purpose::Flip, 0, sample.into()), 2);
+            flip = (u64::from(first) + epoch) % 2 == 1;
+        }
+        let flip = flip && self.flip;
         Placement { top, left, flip }
     }
 }
 
 /// Writes the window of `image` at `placement` to `out`, C x H x W, through each channel's table.
-pub(crate) fn render(
+pub(super) fn render<T: Copy>(
     image: &[u8],
     shape: ImageShape,
     placement: Placement,
-    tables: &[[f32; 256]],
-    out: &mut [f32],
+    padding: Padding,
+    tables: &[[T; 256]],
+    out: &mut [T],
 ) {
     let ImageShape { height, width, .. } = shape;
     let inside = overlap(placement.left, width);
@@ -103,9 +81,7 @@ pub(crate) fn render(
         let black = table[0];
         let value = |&pixel: &u8| table[usize::from(pixel)];
         for (y, out) in out.chunks_exact_mut(width).enumerate() {
-            let row = y
-                .checked_add_signed(placement.top)
-                .filter(|&row| row < height);
+            let row = source(y, placement.top, height, padding);
             let Some(row) = row else {
                 out.fill(black);
                 continue;
@@ -117,16 +93,42 @@ pub(crate) fn render(
             let pixels = &plane[row * width + from..][..inside.len()];
             let (before, rest) = out.split_at_mut(inside.start);
             let (middle, after) = rest.split_at_mut(inside.len());
-            before.fill(black);
-            after.fill(black);
             for (out, pixel) in middle.iter_mut().zip(pixels) {
                 *out = value(pixel);
             }
+            let border = |x: usize| match source(x, placement.left, width, padding) {
+                Some(x) => value(&plane[row * width + x]),
+                None => black,
+            };
+            let first_after = inside.end;
+            before
+                .iter_mut()
+                .enumerate()
+                .for_each(|(x, out)| *out = border(x));
+            after
+                .iter_mut()
+                .enumerate()
+                .for_each(|(x, out)| *out = border(first_after + x));
             if placement.flip {
                 out.reverse();
             }
         }
     }
+}
+
+/// The row (or column) of an image of `side` of them that shows at `place` of a window which starts at
+/// `start`; `None`: the border is black there.
+fn source(place: usize, start: isize, side: usize, padding: Padding) -> Option<usize> {
+    let (place, last) = (place as isize + start, side as isize - 1);
+    let reflected = match padding {
+        Padding::Zero => place,
+        Padding::Reflect if place < 0 => -place,
+        Padding::Reflect if place > last => 2 * last - place,
+        Padding::Reflect => place,
+    };
+    usize::try_from(reflected)
+        .ok()
+        .filter(|&place| place < side)
 }
 
 /// Columns of the window that lie on the image, where it starts at column `left` of it.
@@ -147,7 +149,13 @@ mod tests {
     use proptest::prelude::*;
 
     /// Pads, crops and mirrors one step after the other, pixel by pixel.
-    fn naive(image: &[u8], shape: ImageShape, padding: usize, placement: Placement) -> Vec<u8> {
+    fn naive(
+        image: &[u8],
+        shape: ImageShape,
+        padding: usize,
+        mode: Padding,
+        placement: Placement,
+    ) -> Vec<u8> {
         let ImageShape {
             channels,
             height,
@@ -157,10 +165,23 @@ mod tests {
         let mut out = Vec::new();
         for channel in 0..channels {
             let mut padded = vec![0; rows * columns];
-            for y in 0..height {
-                for x in 0..width {
-                    let pixel = image[(channel * height + y) * width + x];
-                    padded[(y + padding) * columns + x + padding] = pixel;
+            let mirrored = |place: usize, side: usize| {
+                let place = place as isize - padding as isize;
+                let last = side as isize - 1;
+                match mode {
+                    Padding::Zero => place,
+                    Padding::Reflect => last - (last - place.abs()).abs(),
+                }
+            };
+            for y in 0..rows {
+                for x in 0..columns {
+                    let (row, column) = (mirrored(y, height), mirrored(x, width));
+                    let inside = (0..height as isize).contains(&row)
+                        && (0..width as isize).contains(&column);
+                    if inside {
+                        let row = channel * height + row as usize;
+                        padded[y * columns + x] = image[row * width + column as usize];
+                    }
                 }
             }
             for y in 0..height {
@@ -178,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn rendering_is_padding_cropping_and_mirroring(
-            height in 1usize..9, width in 1usize..9, padding in 0usize..12, flip: bool, seed: u64,
+            height in 1usize..9, width in 1usize..9, padding in 0usize..12, flip: bool, reflect: bool, seed: u64,
         ) {
             let shape = ImageShape { channels: 2, height, width };
             let image: Vec<u8> = (0..shape.values()).map(|value| value as u8 + 1).collect();
@@ -186,8 +207,14 @@ mod tests {
             let normalization = Normalization { mean: vec![0.4, 0.5], std: vec![0.2, 0.3] };
             let tables = normalization.tables();
             let mut out = vec![f32::NAN; shape.values()];
-            render(&image, shape, placement, &tables, &mut out);
-            let expected = naive(&image, shape, padding, placement);
+            let (padding, mode) = match reflect {
+                // Further out there is nothing to mirror, and `check` refuses it.
+                true if padding >= height.min(width) => return Ok(()),
+                true => (padding, Padding::Reflect),
+                false => (padding, Padding::Zero),
+            };
+            render(&image, shape, placement, mode, &tables, &mut out);
+            let expected = naive(&image, shape, padding, mode, placement);
             for (index, (value, pixel)) in out.iter().zip(expected).enumerate() {
                 prop_assert_eq!(*value, tables[index / shape.plane()][usize::from(pixel)]);
             }
@@ -199,7 +226,7 @@ mod tests {
         let augmentation = Augmentation {
             crop_padding: 1,
             flip: true,
-            random_resized_crop: false,
+            ..Augmentation::default()
         };
         let mut seen = Vec::new();
         for sample in 0..500 {
@@ -223,12 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn two_epochs_of_alternating_flips_show_both_sides_of_every_image() {
+        let augmentation = Augmentation {
+            flip: true,
+            alternating_flip: true,
+            ..Augmentation::default()
+        };
+        let flips = |epoch| -> Vec<bool> {
+            let flip = |sample| augmentation.draw(3, epoch, sample).flip;
+            (0..200).map(flip).collect()
+        };
+        let first = flips(1);
+        let mirrored = first.iter().filter(|&&flip| flip).count();
+        assert!((60..140).contains(&mirrored), "{mirrored}");
+        assert!(first.iter().zip(flips(2)).all(|(a, b)| *a != b));
+        assert_eq!(first, flips(3));
+    }
+
+    #[test]
     fn epochs_seeds_and_samples_differ() {
         let draws = |seed, epoch, first| {
             let augmentation = Augmentation {
                 crop_padding: 4,
                 flip: true,
-                random_resized_crop: false,
+                ..Augmentation::default()
             };
             (first..first + 20)
                 .map(|sample| augmentation.draw(seed, epoch, sample))

@@ -1,0 +1,55 @@
+//! `shufflenet lr-find`: the test of [`shufflenet_train::lr_find`], and its plot.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use shufflenet_train::console::Console;
+use shufflenet_train::lr_find::{Range, find};
+use shufflenet_train::plot::Curve;
+use shufflenet_train::{Interrupter, settings};
+
+use crate::arguments::LrFind;
+use crate::data::write_new;
+use crate::{INTERRUPTED, print, stop_on_signal, use_threads};
+
+pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
+    let experiment = settings::load(&arguments.config, &arguments.overrides)?;
+    let svg = arguments.svg.as_deref();
+    if let Some(svg) = svg.filter(|svg| svg.exists()) {
+        anyhow::bail!("{} exists and is not replaced", svg.display());
+    }
+    let range = Range {
+        from: arguments.from,
+        to: arguments.to,
+        steps: arguments.steps,
+    };
+    let threads = use_threads(arguments.threads);
+    let interrupter = Interrupter::new();
+    stop_on_signal(&interrupter)?;
+    let mut console = Console::new();
+    console.start("rates", range.steps, 0);
+    let device = &arguments.device;
+    let found = find(&experiment, &range, device, threads, &interrupter, || {
+        console.advance(String::new);
+    })?;
+    console.finish();
+    if interrupter.should_stop() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let curve = Curve {
+        x_label: "learning rate",
+        y_label: "smoothed training loss",
+        x: &found.rates,
+        y: &found.losses,
+        mark: found.suggestion,
+    };
+    print(&curve.to_text())?;
+    if let Some(svg) = svg {
+        let written = write_new(svg, curve.to_svg().as_bytes());
+        written.with_context(|| format!("cannot write {}", svg.display()))?;
+    }
+    print(&match found.suggestion {
+        Some(rate) => format!("the loss falls fastest at a rate of {rate:.2e} (marked)\n"),
+        None => "the loss hardly falls: try more --steps, or a lower --from\n".into(),
+    })
+}

@@ -1,0 +1,78 @@
+//! Random brightness, contrast, saturation and hue, in random order: torchvision's `ColorJitter`.
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::color;
+use crate::random::{below, between};
+use crate::{DataError, ImageShape};
+
+/// How far each may go. Default: not at all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Jitter {
+    /// The factor is drawn from `max(0, 1 - brightness)` to `1 + brightness`.
+    pub brightness: f64,
+    /// Likewise.
+    pub contrast: f64,
+    /// Likewise.
+    pub saturation: f64,
+    /// The colour circle is turned by at most this, 0 to 0.5.
+    pub hue: f64,
+}
+
+impl Jitter {
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let refuse = |key: &str, found: f64, accepted: &str| {
+            let key = format!("augmentation.color_jitter.{key}");
+            Err(DataError::value(key, found.to_string(), accepted))
+        };
+        for (key, value) in [
+            ("brightness", self.brightness),
+            ("contrast", self.contrast),
+            ("saturation", self.saturation),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return refuse(key, value, "a number from 0");
+            }
+        }
+        match (0.0..=0.5).contains(&self.hue) {
+            true => Ok(()),
+            false => refuse("hue", self.hue, "a number from 0 to 0.5"),
+        }
+    }
+
+    pub(super) fn apply(&self, image: &mut [u8], shape: ImageShape, random: &mut ChaCha8Rng) {
+        let mut order = [0, 1, 2, 3];
+        for last in (1..order.len()).rev() {
+            order.swap(last, below(random, last as u32 + 1) as usize);
+        }
+        let mut factor = |spread: f64| between(random, (1.0 - spread).max(0.0), 1.0 + spread);
+        let factors = [self.brightness, self.contrast, self.saturation].map(&mut factor);
+        let turn = between(random, -self.hue, self.hue);
+        let [brightness, contrast, saturation] = factors;
+        let changes = [
+            (self.brightness, "brightness", brightness),
+            (self.contrast, "contrast", contrast),
+            (self.saturation, "saturation", saturation),
+            (self.hue, "hue", turn),
+        ];
+        for place in order {
+            let (spread, name, factor) = changes[place];
+            if spread > 0.0 {
+                Self::change(name, factor, image, shape);
+            }
+        }
+    }
+
+    /// One of its four changes to `image`, C x H x W; another name changes nothing.
+    pub fn change(name: &str, factor: f64, image: &mut [u8], shape: ImageShape) {
+        match name {
+            "brightness" => color::brightness(image, factor),
+            "contrast" => color::contrast(image, shape, factor),
+            "saturation" => color::saturation(image, shape, factor),
+            "hue" => color::hue(image, shape, factor),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Starting from another task's weights, and keeping parts of a network as they are.
+//!
+//! A checkpoint with another number of classes gives everything but its classifier. One trained on colour
+//! images fits a network for grey ones, whose only channel stands for three equal ones: the stem's kernels
+//! are added up over the colours, which gives the same features for a grey image.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use burn::module::{Flag, Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::names::names;
+use crate::network::ShuffleNetV2;
+use crate::weights::{WeightsError, load_safetensors, to_safetensors};
+
+impl ShuffleNetV2 {
+    /// The network with the parameters whose name (in weight files) is frozen left out of training. A batch
+    /// norm whose weight is frozen normalises by its running statistics, and keeps them.
+    pub fn freeze_parts(self, is_frozen: impl Fn(&str) -> bool) -> Self {
+        let names = names(self.config()).into_iter();
+        let frozen = names.filter(|name| is_frozen(&name.file) && !name.path.contains(".running_"));
+        let mut freezer = Freezer {
+            path: Vec::new(),
+            frozen: frozen.map(|name| name.path).collect(),
+        };
+        self.map(&mut freezer)
+    }
+}
+
+/// Marks parameters by their paths.
+struct Freezer {
+    path: Vec<String>,
+    frozen: HashSet<String>,
+}
+
+impl ModuleMapper for Freezer {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.frozen.contains(&self.path.join(".")) {
+            true => param.set_require_grad(false),
+            false => param,
+        }
+    }
+
+    /// The only flags are those of batch norms, beside their weights.
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        let path = self.path.join(".");
+        let gamma = path.replace(".training", ".gamma");
+        match self.frozen.contains(&gamma) {
+            true => flag.with_value(false),
+            false => flag,
+        }
+    }
+}
+
+/// `network` with the weights of a safetensors file that may have another classifier or, where the network
+/// takes grey images, a stem for colour. Also says in words what was adapted.
+///
+/// # Errors
+/// As [`load_safetensors`], for whatever else does not fit.
+pub fn load_for_fine_tuning(
+    network: ShuffleNetV2,
+    bytes: &[u8],
+) -> Result<(ShuffleNetV2, Vec<String>), WeightsError> {
+    let paths: HashMap<String, String> = names(network.config())
+        .into_iter()
+        .map(|name| (name.file, name.path))
+        .collect();
+    let own = to_safetensors(&network)?;
+    let (own, file) = (
+        SafeTensors::deserialize(&own)?,
+        SafeTensors::deserialize(bytes)?,
+    );
+    let mut adapted = Vec::new();
+    let mut tensors = Vec::new();
+    for (name, view) in file.iter() {
+        let path = paths.get(name).map_or("", String::as_str);
+        let ours = own.tensor(name).ok();
+        let ours = ours.filter(|ours| ours.shape() != view.shape());
+        let (shape, values) = match (ours, view.shape()) {
+            (Some(ours), _) if path.starts_with("classifier.") => {
+                adapted.push(format!("`{name}` starts afresh"));
+                (ours.shape().to_vec(), Cow::Owned(ours.data().to_vec()))
+            }
+            (Some(ours), &[outputs, colours, ..])
+                if path == "stem.conv.weight"
+                    && ours.shape().get(1) == Some(&1)
+                    && view.dtype() == Dtype::F32 =>
+            {
+                adapted.push(format!("`{name}` is added up over {colours} colours"));
+                let summed = sum_over_colours(view.data(), outputs, colours);
+                (ours.shape().to_vec(), Cow::Owned(summed))
+            }
+            _ => (view.shape().to_vec(), Cow::Borrowed(view.data())),
+        };
+        tensors.push((name, view.dtype(), shape, values));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, dtype, shape, values)| {
+            Ok((*name, TensorView::new(*dtype, shape.clone(), values)?))
+        })
+        .collect::<Result<Vec<_>, WeightsError>>()?;
+    let fitting = safetensors::serialize(views, None)?;
+    adapted.sort();
+    Ok((load_safetensors(network, &fitting)?, adapted))
+}
+
+/// Little-endian float32 kernels `[outputs, colours, ...]`, added up over the colours.
+fn sum_over_colours(bytes: &[u8], outputs: usize, colours: usize) -> Vec<u8> {
+    let (values, _) = bytes.as_chunks::<4>();
+    let kernel = values.len() / (outputs * colours).max(1);
+    let value = |place: usize| values.get(place).map_or(0.0, |x| f32::from_le_bytes(*x));
+    let mut summed = Vec::with_capacity(outputs * kernel * 4);
+    for output in 0..outputs {
+        for pixel in 0..kernel {
+            let of = |colour: usize| value((output * colours + colour) * kernel + pixel);
+            let sum: f32 = (0..colours).map(of).sum();
+            summed.extend(sum.to_le_bytes());
+        }
+    }
+    summed
+}

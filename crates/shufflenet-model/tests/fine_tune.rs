@@ -1,0 +1,93 @@
+//! Another task's weights: what is taken over, what is refused, what stays frozen.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+use burn::tensor::{Device, Distribution, Tensor};
+use shufflenet_model::{
+    ModelConfig, ShuffleNetV2, Stem, load_for_fine_tuning, load_safetensors, parameters,
+    to_safetensors,
+};
+
+fn network(classes: usize, channels: usize, seed: u64, device: &Device) -> ShuffleNetV2 {
+    let config = ModelConfig {
+        stem: Some(Stem::Cifar),
+        widths: Some([8, 16, 24, 32, 48]),
+        repeats: [1, 1, 1],
+        classes,
+        input_channels: channels,
+        ..ModelConfig::default()
+    };
+    ShuffleNetV2::new(&config, seed, device).unwrap()
+}
+
+fn largest_difference(a: Tensor<2>, b: Tensor<2>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}
+
+#[test]
+fn everything_but_a_classifier_of_other_classes_is_taken_over() {
+    let device = Device::flex();
+    let old = network(10, 3, 1, &device);
+    let fresh = network(4, 3, 2, &device);
+    let bytes = to_safetensors(&old).unwrap();
+    let (new, notes) = load_for_fine_tuning(fresh.clone(), &bytes).unwrap();
+    assert_eq!(
+        notes,
+        ["`fc.bias` starts afresh", "`fc.weight` starts afresh"]
+    );
+    let images = Tensor::<4>::random([2, 3, 16, 16], Distribution::Default, &device);
+    assert_eq!(
+        largest_difference(old.features(images.clone()), new.features(images)),
+        0.0
+    );
+    let weight = |network: &ShuffleNetV2| network.classifier.weight.val();
+    assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
+    // Of the same task nothing is adapted.
+    let (same, notes) = load_for_fine_tuning(network(10, 3, 3, &device), &bytes).unwrap();
+    assert!(notes.is_empty() && to_safetensors(&same).unwrap() == bytes);
+}
+
+#[test]
+fn a_grey_network_sees_with_colour_weights_what_the_colour_network_sees() {
+    let device = Device::flex();
+    let colour = network(10, 3, 1, &device);
+    let bytes = to_safetensors(&colour).unwrap();
+    let (grey, notes) = load_for_fine_tuning(network(10, 1, 2, &device), &bytes).unwrap();
+    assert_eq!(notes, ["`conv1.0.weight` is added up over 3 colours"]);
+    let images = Tensor::<4>::random([2, 1, 16, 16], Distribution::Default, &device);
+    let coloured = images.clone().repeat_dim(1, 3);
+    let difference = largest_difference(colour.features(coloured), grey.features(images));
+    assert!(difference < 1e-5, "{difference}");
+}
+
+#[test]
+fn what_else_does_not_fit_is_refused_by_name() {
+    let device = Device::flex();
+    let bytes = to_safetensors(&network(10, 1, 1, &device)).unwrap();
+    let refused = load_for_fine_tuning(network(10, 3, 2, &device), &bytes);
+    let line = refused.err().unwrap().to_string();
+    assert!(line.contains("`conv1.0.weight` is [8, 1, 3, 3]"), "{line}");
+}
+
+#[test]
+fn frozen_parts_keep_their_statistics_and_get_no_gradient() {
+    let device = Device::flex().autodiff();
+    let network = network(10, 3, 1, &device).freeze_parts(|name| !name.starts_with("fc."));
+    let images = Tensor::<4>::random([4, 3, 16, 16], Distribution::Default, &device);
+    let before = to_safetensors(&network).unwrap();
+    let gradients = network.forward(images).sum().backward();
+    assert!(network.classifier.weight.val().grad(&gradients).is_some());
+    let stem = network.stem.conv.weight.val();
+    assert!(stem.grad(&gradients).is_none());
+    assert!(
+        to_safetensors(&network).unwrap() == before,
+        "statistics have moved"
+    );
+    // Loading and counting do not mind.
+    assert_eq!(
+        parameters(&network).len(),
+        parameters(&load_safetensors(network, &before).unwrap()).len()
+    );
+}

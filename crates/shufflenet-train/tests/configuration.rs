@@ -1,0 +1,324 @@
+//! `docs/configuration.md` says of every key what the structs say: its type, default and meaning, from their
+//! declarations, doc comments and `Default`s. A difference fails; `UPDATE_DOCS=1 cargo test --workspace --test
+//! configuration` writes the page anew.
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use shufflenet_train::settings;
+use syn::{Attribute, Expr, Fields, Item, Lit, Meta, Type};
+use toml::{Table, Value};
+
+/// Section, the file that declares its struct, the struct.
+const SECTIONS: [(&str, &str, &str); 25] = [
+    ("", "shufflenet-train/src/experiment.rs", "Experiment"),
+    ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
+    ("data", "shufflenet-train/src/experiment.rs", "DataConfig"),
+    ("data.options", "shufflenet-data/src/options.rs", "Options"),
+    (
+        "data.options.synthetic",
+        "shufflenet-data/src/options.rs",
+        "SyntheticOptions",
+    ),
+    (
+        "data.normalization",
+        "shufflenet-data/src/normalization.rs",
+        "Normalization",
+    ),
+    (
+        "data.augmentation",
+        "shufflenet-data/src/augmentation/mod.rs",
+        "Augmentation",
+    ),
+    (
+        "data.augmentation.color_jitter",
+        "shufflenet-data/src/augmentation/jitter.rs",
+        "Jitter",
+    ),
+    (
+        "data.augmentation.trivial_augment",
+        "shufflenet-data/src/augmentation/policy.rs",
+        "TrivialAugment",
+    ),
+    (
+        "data.augmentation.rand_augment",
+        "shufflenet-data/src/augmentation/policy.rs",
+        "RandAugment",
+    ),
+    (
+        "data.augmentation.random_erasing",
+        "shufflenet-data/src/augmentation/erasing.rs",
+        "Erasing",
+    ),
+    (
+        "data.augmentation.mixing",
+        "shufflenet-data/src/augmentation/mixing.rs",
+        "Mixing",
+    ),
+    ("train", "shufflenet-train/src/experiment.rs", "TrainConfig"),
+    ("loss", "shufflenet-train/src/loss.rs", "LossConfig"),
+    (
+        "optimizer",
+        "shufflenet-train/src/optimizer/config.rs",
+        "OptimizerConfig",
+    ),
+    (
+        "optimizer.adamw",
+        "shufflenet-train/src/optimizer/adamw.rs",
+        "AdamW",
+    ),
+    (
+        "optimizer.lion",
+        "shufflenet-train/src/optimizer/lion.rs",
+        "Lion",
+    ),
+    (
+        "optimizer.muon",
+        "shufflenet-train/src/optimizer/muon.rs",
+        "Muon",
+    ),
+    (
+        "schedule",
+        "shufflenet-train/src/schedule/mod.rs",
+        "ScheduleConfig",
+    ),
+    (
+        "schedule.cosine",
+        "shufflenet-train/src/schedule/cosine.rs",
+        "Cosine",
+    ),
+    (
+        "schedule.linear",
+        "shufflenet-train/src/schedule/linear.rs",
+        "Linear",
+    ),
+    (
+        "schedule.multi_step",
+        "shufflenet-train/src/schedule/multi_step.rs",
+        "MultiStep",
+    ),
+    (
+        "schedule.one_cycle",
+        "shufflenet-train/src/schedule/one_cycle.rs",
+        "OneCycle",
+    ),
+    (
+        "schedule.exponential",
+        "shufflenet-train/src/schedule/exponential.rs",
+        "Exponential",
+    ),
+    (
+        "checkpoint",
+        "shufflenet-train/src/experiment.rs",
+        "CheckpointConfig",
+    ),
+];
+
+/// Sections of which there are any number, or none with values of its own.
+const OTHERS: [(&str, &str, &str); 2] = [
+    (
+        "optimizer.parts",
+        "shufflenet-train/src/optimizer/config.rs",
+        "Part",
+    ),
+    ("fine_tune", "shufflenet-train/src/fine_tune.rs", "FineTune"),
+];
+
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every default, with the optional sections written out.
+fn defaults() -> Table {
+    let overrides = [
+        "data.format=cifar10",
+        "data.root=DIR",
+        "data.augmentation={color_jitter={}, trivial_augment={}, rand_augment={}, random_erasing={}, mixing={}}",
+    ];
+    let overrides = overrides.map(String::from);
+    let experiment = settings::load_or_assemble(None, &overrides).unwrap();
+    settings::to_toml(&experiment).unwrap().parse().unwrap()
+}
+
+/// A doc comment as one line, without links into the code.
+fn documentation(attributes: &[Attribute]) -> String {
+    let lines = attributes
+        .iter()
+        .filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+                Expr::Lit(literal) => match &literal.lit {
+                    Lit::Str(text) => Some(text.value().trim().to_string()),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        });
+    let text = lines.collect::<Vec<_>>().join(" ");
+    let text = text.replace("[`", "`").replace("`]", "`");
+    // A parenthesis that only points into the code.
+    let mut text = text.replace('|', "\\|");
+    while let Some(start) = text.find(" (`crate::") {
+        let end = start + text[start..].find(')').unwrap() + 1;
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
+/// A type in words, and whether it may be left unset.
+fn in_words(ty: &Type) -> (String, bool) {
+    use syn::{GenericArgument, PathArguments};
+    let Type::Path(path) = ty else {
+        return ("list".into(), false);
+    };
+    let last = path.path.segments.last().unwrap();
+    let inner = match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => match arguments.args.first() {
+            Some(GenericArgument::Type(inner)) => Some(inner),
+            _ => None,
+        },
+        _ => None,
+    };
+    let name = last.ident.to_string();
+    match (name.as_str(), inner) {
+        ("Option", Some(inner)) => (in_words(inner).0, true),
+        ("Vec", Some(_)) | ("Widths", _) => ("list".into(), false),
+        ("usize" | "u64" | "u32" | "u16", _) => ("whole number".into(), false),
+        ("f64" | "Scale", _) => ("number".into(), false),
+        ("bool", _) => ("true or false".into(), false),
+        ("PathBuf", _) => ("path".into(), false),
+        _ => ("text".into(), false),
+    }
+}
+
+fn lookup<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut keys = path.split('.');
+    let first = table.get(keys.next()?)?;
+    keys.try_fold(first, |value, key| value.as_table()?.get(key))
+}
+
+/// The rows of one section.
+fn section(page: &mut String, (name, file, of): (&str, &str, &str), defaults: &Table) {
+    let source = std::fs::read_to_string(crates().join(file)).unwrap();
+    let items = syn::parse_file(&source).unwrap().items;
+    let declared = items.into_iter().find_map(|item| match item {
+        Item::Struct(item) if item.ident == of => Some(item),
+        _ => None,
+    });
+    let declared = declared.unwrap_or_else(|| panic!("{file} declares no {of}"));
+    let title = if name.is_empty() { "at the top" } else { name };
+    writeln!(
+        page,
+        "\n## `{title}`\n\n{}\n",
+        documentation(&declared.attrs)
+    )
+    .unwrap();
+    let Fields::Named(fields) = declared.fields else {
+        return;
+    };
+    let mut rows = String::new();
+    for field in fields.named {
+        let key = field.ident.as_ref().unwrap().to_string();
+        let path = if name.is_empty() {
+            key.clone()
+        } else {
+            format!("{name}.{key}")
+        };
+        let is_section = SECTIONS
+            .iter()
+            .chain(&OTHERS)
+            .any(|(section, ..)| *section == path);
+        let skipped = field.attrs.iter().any(|attribute| {
+            let list = attribute.meta.require_list();
+            list.is_ok_and(|list| list.tokens.to_string().starts_with("skip ,"))
+        });
+        if is_section || skipped {
+            continue;
+        }
+        let (ty, optional) = in_words(&field.ty);
+        let default = match lookup(defaults, &path) {
+            Some(_) if ["data.format", "data.root"].contains(&path.as_str()) => "required".into(),
+            _ if path == "name" => "the file's name".into(),
+            Some(value) if !optional => format!("`{value}`"),
+            None if optional => "unset".into(),
+            _ => match (name, key.as_str()) {
+                ("optimizer.parts", "names") | ("data.normalization", _) => "required".into(),
+                ("optimizer.parts", _) => "`1.0`".into(),
+                ("fine_tune", _) => "`[]`".into(),
+                _ => panic!("{path} has no default"),
+            },
+        };
+        let meaning = documentation(&field.attrs);
+        writeln!(rows, "| `{key}` | {ty} | {default} | {meaning} |").unwrap();
+    }
+    if !rows.is_empty() {
+        write!(
+            page,
+            "| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
+        )
+        .unwrap();
+    }
+}
+
+fn page() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nEvery key of an experiment's TOML file, section by section: `[train]` and \
+         `epochs = 3`, or `--set train.epochs=3`. A file is a diff from these defaults; `shufflenet train \
+         --config FILE --print-config` writes them all out. Sections below `data.augmentation` switch \
+         something on by being there, if only as `trivial_augment = {}`. Shares are numbers from 0 to 1, \
+         sizes are in pixels, lengths in epochs or optimizer steps, as each says.\n\nThis page is made from \
+         the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`), and a test holds it to that.\n",
+    );
+    let defaults = defaults();
+    for of in SECTIONS {
+        section(&mut page, of, &defaults);
+        if of.0 == "optimizer.muon" {
+            section(&mut page, OTHERS[0], &defaults);
+        }
+        if of.0 == "schedule.exponential" {
+            section(&mut page, OTHERS[1], &defaults);
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_is_what_the_structs_say() {
+    let file = crates().join("../docs/configuration.md");
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    let difference = page
+        .lines()
+        .zip(found.lines())
+        .find(|(new, old)| new != old);
+    assert!(
+        found == page,
+        "docs/configuration.md is not what the code says, first at {difference:?}: UPDATE_DOCS=1 makes it anew"
+    );
+}
+
+/// Every section that an experiment has is on the page.
+#[test]
+fn no_section_is_left_out() {
+    fn walk(prefix: &str, table: &Table) {
+        for (key, value) in table {
+            let path = format!("{prefix}{key}");
+            if let Value::Table(inner) = value {
+                let known = SECTIONS
+                    .iter()
+                    .chain(&OTHERS)
+                    .any(|(section, ..)| *section == path);
+                assert!(known, "{path} is missing from SECTIONS");
+                walk(&format!("{path}."), inner);
+            }
+        }
+    }
+    walk("", &defaults());
+}

@@ -1,0 +1,49 @@
+//! Cross-entropy with smoothing, class weights and mixed labels, and its gradient.
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use shufflenet_data::{Batch, ImageShape, augmentation::Mix};
+
+use crate::{fixture, wave};
+
+#[test]
+fn losses_and_gradients_are_pytorchs() {
+    let losses = fixture().losses;
+    let device = Device::flex().autodiff();
+    let mut worst = 0f64;
+    for case in losses.cases {
+        let batch = Batch {
+            pixels: vec![0.0; 4],
+            labels: losses.labels.clone(),
+            shape: ImageShape {
+                channels: 1,
+                height: 1,
+                width: 1,
+            },
+            mix: case.share.map(|share| Mix {
+                labels: losses.others.clone(),
+                share,
+            }),
+        };
+        let targets = TensorData::new(case.config.targets(&batch, 5), [4, 5]);
+        let targets = Tensor::<2>::from_data(targets, &device);
+        let values: Vec<f32> = wave(20, 0.5).iter().map(|x| (x * 3.0) as f32).collect();
+        let logits = Tensor::<2>::from_data(TensorData::new(values, [4, 5]), &device);
+        let logits = logits.require_grad();
+        let loss = (activation::log_softmax(logits.clone(), 1) * targets)
+            .sum()
+            .neg();
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let gradient = logits.grad(&loss.backward()).unwrap().into_data();
+        worst = worst.max((value - case.loss).abs());
+        for (found, expected) in gradient.iter::<f64>().zip(&case.gradient) {
+            worst = worst.max((found - expected).abs());
+        }
+        assert!(
+            worst < 1e-6,
+            "{:?}, share {:?}: {worst}",
+            case.config,
+            case.share
+        );
+    }
+    println!("losses and gradients: {worst:.1e} off at most");
+}

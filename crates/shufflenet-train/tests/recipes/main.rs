@@ -1,0 +1,68 @@
+//! Schedules, losses and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
+//! Run with `--nocapture` for the error of each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the helpers of tests may panic like the tests"
+)]
+
+mod losses;
+mod optimizers;
+mod schedules;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use shufflenet_train::experiment::{LossConfig, OptimizerConfig, ScheduleConfig};
+
+#[derive(Deserialize)]
+struct Fixture {
+    peak: f64,
+    per_epoch: usize,
+    schedules: Vec<ScheduleCase>,
+    shapes: BTreeMap<String, Vec<usize>>,
+    optimizers: Vec<OptimizerCase>,
+    losses: Losses,
+}
+
+#[derive(Deserialize)]
+struct ScheduleCase {
+    config: ScheduleConfig,
+    /// Rate and momentum of every step.
+    rows: Vec<[f64; 2]>,
+}
+
+#[derive(Deserialize)]
+struct OptimizerCase {
+    config: OptimizerConfig,
+    /// Of each parameter after each step, in the script's order.
+    norms: Vec<Vec<f64>>,
+    /// The first values of each parameter after the last.
+    last: BTreeMap<String, Vec<f64>>,
+}
+
+#[derive(Deserialize)]
+struct Losses {
+    labels: Vec<u16>,
+    others: Vec<u16>,
+    cases: Vec<LossCase>,
+}
+
+#[derive(Deserialize)]
+struct LossCase {
+    config: LossConfig,
+    share: Option<f64>,
+    loss: f64,
+    gradient: Vec<f64>,
+}
+
+fn fixture() -> Fixture {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes/reference.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The script's numbers.
+fn wave(count: usize, phase: f64) -> Vec<f64> {
+    (0..count).map(|i| (0.7 * i as f64 + phase).sin()).collect()
+}
