@@ -3,6 +3,7 @@
 //! configuration` writes the page anew.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "the helpers of tests may panic like the tests"
 )]
 

@@ -190,10 +190,13 @@ pub(super) fn sharpness(image: &mut [u8], shape: ImageShape, factor: f64) {
 fn blurred(plane: &[u8], place: usize, width: usize) -> f32 {
     let (one, five) = (1.0f32 / 13.0, 5.0f32 / 13.0);
     let mut sum = 0.0;
-    for row in [place - width, place, place + width] {
-        for neighbour in row - 1..row + 2 {
-            let weight = if neighbour == place { five } else { one };
-            sum += weight * f32::from(plane[neighbour]);
+    for (start, weights) in [
+        (place - width - 1, [one; 3]),
+        (place - 1, [one, five, one]),
+        (place + width - 1, [one; 3]),
+    ] {
+        for (weight, &value) in weights.iter().zip(&plane[start..]) {
+            sum += weight * f32::from(value);
         }
     }
     sum.round_ties_even()
