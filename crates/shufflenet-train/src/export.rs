@@ -65,6 +65,10 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
         })
     };
     let normalization = &description.normalization;
+    let colours = match description.input {
+        [3, ..] => "RGB",
+        _ => "grey",
+    };
     Ok(vec![
         (
             "labels",
@@ -75,7 +79,9 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
         ("input", json(serde_json::to_string(&description.input))?),
         (
             "pixels",
-            "channels x height x width, RGB, scaled to 0..1, then (pixel - mean) / std".into(),
+            format!(
+                "channels x height x width, {colours}, scaled to 0..1, then (pixel - mean) / std"
+            ),
         ),
     ])
 }
