@@ -397,7 +397,7 @@ fn bad_inputs_are_answered() {
         (
             &["--weights", &standard, "--mean", "0.5", "--std", "0.5"],
             &cifar,
-            1,
+            2,
             "3 values, one a channel",
         ),
         (

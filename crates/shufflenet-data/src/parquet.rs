@@ -9,6 +9,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use parquet::column::page::Page;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
@@ -116,6 +117,20 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             .flatten()
             .find(|pair| pair.key == "huggingface");
         let names = described.and_then(|pair| class_names(pair.value.as_deref()?));
+        for group in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(damaged)?;
+            for column in 0..group.num_columns() {
+                let mut pages = group.get_column_page_reader(column).map_err(damaged)?;
+                if !pages
+                    .get_next_page()
+                    .map_err(damaged)?
+                    .is_none_or(is_honest)
+                {
+                    let found = "a damaged parquet file (a dictionary larger than its page)";
+                    return Err(DataError::content(path, found, "a whole one"));
+                }
+            }
+        }
         let mut rows = Vec::new();
         for (number, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
             let row = row.map_err(damaged)?;
@@ -145,6 +160,17 @@ fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
         .zip(size.ok())
         .and_then(|(start, size)| start.checked_add(size));
     end.is_some_and(|end| end <= length)
+}
+
+/// Whether a column's first page, where that is its dictionary, has as many bytes as it claims values at
+/// least: the library makes room for them before it reads one.
+fn is_honest(page: Page) -> bool {
+    match page {
+        Page::DictionaryPage {
+            buf, num_values, ..
+        } => num_values as usize <= buf.len(),
+        _ => true,
+    }
 }
 
 /// A file of `bytes`, for fuzzing.
@@ -229,6 +255,23 @@ mod tests {
             std::fs::write(folder.path().join(name), &whole[..cut]).unwrap();
             let line = open(folder.path(), Split::Train).unwrap_err().to_string();
             assert!(line.contains("found a damaged parquet file"), "{line}");
+        }
+    }
+
+    /// What the fuzzer found: the library asserted, or asked for 12 GB.
+    #[test]
+    fn lying_headers_are_answered() {
+        let folder = fixture().with_file_name("parquet-damaged");
+        for (name, answer) in [
+            ("column-before-the-file", "a column outside it"),
+            (
+                "dictionary-of-billions",
+                "a dictionary larger than its page",
+            ),
+        ] {
+            let file = File::open(folder.join(name).with_extension("parquet")).unwrap();
+            let line = read(Path::new(name), file).err().unwrap().to_string();
+            assert!(line.contains(answer), "{line}");
         }
     }
 }
