@@ -201,11 +201,15 @@ impl TrainError {
 
     /// Whether the command was wrong (exit code 2) rather than its execution (exit code 1).
     pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Config { .. } | Self::Value { .. } | Self::Model(_) => true,
-            Self::Data(DataError::Value { .. }) => true,
-            Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. } => true,
-            _ => false,
-        }
+        let value = matches!(
+            self,
+            Self::Config { .. } | Self::Value { .. } | Self::Model(_)
+        );
+        let data = matches!(self, Self::Data(DataError::Value { .. }));
+        let run = matches!(
+            self,
+            Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. }
+        );
+        value || data || run
     }
 }
