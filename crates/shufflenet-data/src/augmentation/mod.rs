@@ -2,7 +2,7 @@
 //!
 //! Each kind is a file: what it does, from which paper, with its settings. They are applied to u8 pixels in
 //! the order of torchvision's reference recipes: where the window lies and whether it is mirrored
-//! ([`placement`]), colour jitter, an automatic policy (TrivialAugment or RandAugment, of the operations in
+//! (`placement.rs`), colour jitter, an automatic policy (TrivialAugment or RandAugment, of the operations in
 //! [`operation`]), then normalisation, and a part erased last, in the colour that normalises to zero. What
 //! is drawn for a record is a function of (seed, epoch, record) alone. Pairs of a batch are mixed after
 //! that ([`mixing`]).

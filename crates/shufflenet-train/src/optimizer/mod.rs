@@ -4,11 +4,11 @@
 //! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients,
 //! scales them down together where their norm is too large, and applies to each parameter its rule, on the
 //! values in one row: no rule but Muon's looks at a shape. Held to PyTorch over twenty steps by
-//! `tests/optimizers.rs`.
+//! `tests/recipes`.
 //!
 //! Not Burn's module optimizer: that clips tensor by tensor, fixes the momentum that a schedule moves, and
 //! keeps its state under ids that are random in every process, private until it is written out. The state
-//! here is stored under names ([`stored`]).
+//! here is stored under names (`stored.rs`).
 
 mod adamw;
 mod clip;
