@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Trains by one of this project's configurations in PyTorch: the same network, recipe, images and epochs.
+
+    python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out eager.jsonl
+    python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out compiled.jsonl --compile
+
+The configuration is read as the binary resolves it, so that defaults are the binary's; a setting that this
+script does not follow is refused. Random numbers are PyTorch's: a seed means another run here. Images lie in
+memory normalised, and a batch is cropped and mirrored at once, which costs next to nothing.
+
+The output has the lines of a run's metrics.jsonl: an epoch's training with its speed, then the test set (the
+moving average's, where there is one). As there, evaluation is not in the speed. Compilation is not either: it
+happens on images that are not learned from.
+
+Needs CIFAR-10 (scripts/fetch_cifar10.py), a release build, and torch and torchvision in the Python that runs it.
+"""
+
+import argparse
+import copy
+import json
+import math
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from compare_with_pytorch import ROOT, Workload, standard_network
+
+RECORD = 1 + 3 * 32 * 32
+TRAIN = [f"data_batch_{number}.bin" for number in range(1, 6)]
+TEST = ["test_batch.bin"]
+# What changes nothing that is learned.
+INDIFFERENT = ("name", "data.workers", "data.options", "train.evaluate_every", "train.log_every", "checkpoint")
+
+
+class Settings:
+    """An experiment's settings by their keys; remembers which were asked for."""
+
+    def __init__(self, binary, config, overrides):
+        self.values = self.resolved(binary, config, overrides)
+        plain = ["data.format=cifar10", f"data.root={self.values['data.root']}"]
+        self.defaults = self.resolved(binary, None, plain)
+        self.followed = set()
+
+    @staticmethod
+    def resolved(binary, config, overrides):
+        command = [binary, "train", "--print-config"]
+        command += ["--config", config] if config else []
+        command += [f"--set={pair}" for pair in overrides]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"train_with_pytorch: {done.stderr.strip()}")
+        return dict(leaves(tomllib.loads(done.stdout)))
+
+    def __call__(self, key, default=None):
+        self.followed.add(key)
+        return self.values.get(key, default)
+
+    def refuse_the_rest(self):
+        for key, value in self.values.items():
+            known = key in self.followed or key.startswith(INDIFFERENT)
+            if not known and self.defaults.get(key) != value:
+                sys.exit(f"train_with_pytorch: does not follow {key} = {value!r}")
+
+
+def leaves(table, prefix=""):
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def read(settings, names):
+    """Normalised images, `[count, 3, 32, 32]`, and labels of official binary files."""
+    folder = ROOT / settings("data.root")
+    data = bytearray(b"".join((folder / name).read_bytes() for name in names))
+    records = torch.frombuffer(data, dtype=torch.uint8).view(-1, RECORD)
+    mean, std = (torch.tensor(settings(f"data.normalization.{key}")).view(3, 1, 1) for key in ("mean", "std"))
+    images = records[:, 1:].reshape(-1, 3, 32, 32)
+    return (images / 255 - mean) / std, records[:, 0].long(), (0 - mean) / std
+
+
+class Augmented:
+    """Training images, cropped and mirrored by the batch."""
+
+    def __init__(self, settings):
+        images, self.labels, black = read(settings, TRAIN)
+        self.padding = padding = settings("data.augmentation.crop_padding")
+        if settings("data.augmentation.padding") == "reflect":
+            self.padded = functional.pad(images, [padding] * 4, mode="reflect")
+        else:
+            self.padded = functional.pad(images - black, [padding] * 4) + black
+        self.flips = settings("data.augmentation.flip")
+        self.alternates = settings("data.augmentation.alternating_flip")
+        self.first = torch.rand(len(images)) < 0.5
+
+    def batch(self, records, epoch):
+        count, across = len(records), torch.arange(32)
+        top, left = torch.randint(0, 2 * self.padding + 1, (2, count))
+        flip = self.first[records] ^ bool(epoch % 2) if self.alternates else torch.rand(count) < 0.5
+        columns = torch.where((flip & self.flips).view(-1, 1), 31 - across, across) + left.view(-1, 1)
+        rows = across + top.view(-1, 1)
+        images = self.padded[records.view(-1, 1, 1), :, rows.view(count, 32, 1), columns.view(count, 1, 32)]
+        return images.permute(0, 3, 1, 2).contiguous(), self.labels[records]
+
+
+def share_of_peak(settings, per_epoch, total):
+    """The learning rate as a function of the step, from 0: a share of its peak."""
+    warmup = round(settings("schedule.warmup_epochs") * per_epoch)
+    kind = settings("schedule.kind")
+    if kind not in ("linear", "cosine"):
+        sys.exit(f"train_with_pytorch: does not follow schedule.kind = {kind!r}")
+    end = settings(f"schedule.{kind}.end")
+
+    def share(step):
+        if step < warmup:
+            return (step + 1) / warmup
+        done = (step - warmup) / (total - warmup)
+        falls = 1 - done if kind == "linear" else (1 + math.cos(math.pi * done)) / 2
+        return end + (1 - end) * falls
+
+    return share
+
+
+def orthogonal(matrix):
+    """Nearly the nearest orthogonal matrix, by Newton and Schulz (Jordan et al., 2024), in float32."""
+    tall = matrix.size(0) > matrix.size(1)
+    x = matrix.T if tall else matrix
+    x = x / x.norm().clamp_min(1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """As PyTorch's own, for weights of 1x1 convolutions, which that refuses for their two further dimensions."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                momentum.lerp_(weight.grad, 1 - group["momentum"])
+                direction = weight.grad.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
+                rows, columns = weight.shape[:2]
+                scale = max(1, rows / columns) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                update = orthogonal(direction.reshape(rows, columns))
+                weight.sub_(update.reshape(weight.shape), alpha=group["lr"] * scale)
+
+
+def optimizers(settings, network):
+    kind, decay = settings("optimizer.kind"), settings("optimizer.weight_decay")
+    if kind not in ("sgd", "muon"):
+        sys.exit(f"train_with_pytorch: does not follow optimizer.kind = {kind!r}")
+    decays_all, nesterov = settings("optimizer.decay_norm_and_bias"), settings("optimizer.nesterov")
+    parts = settings("optimizer.parts")
+    sgd, muon = [], []
+    for name, weight in network.named_parameters():
+        suits_muon = weight.dim() == 4 and weight.shape[1] > 1 and weight.shape[2:] == (1, 1)
+        rate = 1.0
+        for part in parts:
+            if Path(name).match(part["names"]):
+                rate = part.get("rate", 1.0)
+                if part.get("decay", 1.0) != 1.0:
+                    sys.exit("train_with_pytorch: does not follow optimizer.parts.decay")
+        own = decay if decays_all or weight.dim() > 1 else 0.0
+        (muon if kind == "muon" and suits_muon else sgd).append(
+            {"params": [weight], "weight_decay": own, "rate": rate}
+        )
+    for group in sgd:
+        group["peak"] = settings("optimizer.learning_rate") * group["rate"]
+    for group in muon:
+        group["peak"] = settings("optimizer.muon.learning_rate") * group["rate"]
+    made = [torch.optim.SGD(sgd, lr=1.0, momentum=settings("optimizer.momentum"), nesterov=nesterov)]
+    if muon:
+        made.append(Muon(muon, {"lr": 1.0, "momentum": settings("optimizer.muon.momentum"), "nesterov": nesterov}))
+    return made
+
+
+class Metrics:
+    def __init__(self):
+        self.loss, self.right, self.count = 0.0, 0, 0
+
+    def add(self, logits, labels):
+        self.loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+        self.right += (logits.argmax(1) == labels).sum().item()
+        self.count += len(labels)
+
+    def line(self, start):
+        seconds = time.perf_counter() - start
+        figures = {"loss": self.loss / self.count, "top1": self.right / self.count}
+        return {**figures, "count": self.count, "img_per_s": self.count / seconds}
+
+
+@torch.no_grad()
+def evaluate(network, images, labels):
+    network.eval()
+    metrics, start = Metrics(), time.perf_counter()
+    for batch in torch.arange(len(labels)).split(500):
+        metrics.add(network(images[batch]), labels[batch])
+    return metrics.line(start)
+
+
+def train(settings, options):
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(settings("train.seed"))
+    layout, scale, stem = (settings(f"model.{key}") for key in ("layout", "scale", "stem"))
+    if (layout, stem) != ("standard", "cifar"):
+        sys.exit("train_with_pytorch: does not follow another layout than standard with the cifar stem")
+    network = standard_network(Workload("", "train", layout, scale, stem, 0, 32, []))
+    data = Augmented(settings)
+    images, labels, _ = read(settings, TEST)
+    epochs, size = settings("train.epochs"), settings("train.batch_size")
+    stages, decay = settings("train.progressive", []), settings("train.ema_decay")
+    smoothing, keeps_last = settings("loss.label_smoothing"), not settings("train.drop_last")
+    steps = len(data.labels) // size + (keeps_last and len(data.labels) % size > 0)
+    share = share_of_peak(settings, steps, steps * epochs)
+    made = optimizers(settings, network)
+    settings.refuse_the_rest()
+
+    forward = network
+    if options.compile:
+        forward = torch.compile(network)
+        # Compiled for every shape there will be, and put back to where it began.
+        before = copy.deepcopy(network.state_dict())
+        for side in {32, *(stage["size"] for stage in stages)}:
+            for count in {size, len(data.labels) % size} - {0}:
+                forward(torch.randn(count, 3, side, side)).sum().backward()
+        network.load_state_dict(before)
+    average, step = None, 0
+    for epoch in range(1, epochs + 1):
+        side = next((stage["size"] for stage in stages if epoch <= stage["until_epoch"]), 32)
+        metrics, start = Metrics(), time.perf_counter()
+        network.train()
+        order = torch.randperm(len(data.labels)).split(size)[:steps]
+        for records in order:
+            pixels, targets = data.batch(records, epoch)
+            if side < 32:
+                pixels = functional.adaptive_avg_pool2d(pixels, side)
+            logits = forward(pixels)
+            for optimizer in made:
+                optimizer.zero_grad()
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * share(step)
+            functional.cross_entropy(logits, targets, label_smoothing=smoothing).backward()
+            for optimizer in made:
+                optimizer.step()
+            step += 1
+            metrics.add(logits.detach(), targets)
+            if decay is not None:
+                average = follow(average, network, decay)
+        yield {"event": "epoch", "epoch": epoch, "step": step, "split": "train", **metrics.line(start)}
+        if epoch % options.evaluate_every == 0 or epoch == epochs:
+            figures = evaluate(average or copy.deepcopy(network), images, labels)
+            yield {"event": "epoch", "epoch": epoch, "step": step, "split": "test", **figures}
+
+
+@torch.no_grad()
+def follow(average, network, decay):
+    """The moving average of parameters and running statistics, after a step."""
+    if average is None:
+        return copy.deepcopy(network)
+    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - decay)
+    return average
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--out", required=True, type=Path, help="a file that does not exist yet")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the network")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--evaluate-every", type=int, default=1, metavar="EPOCHS")
+    parser.add_argument("--binary", default="target/release/shufflenet", help="resolves the configuration")
+    options = parser.parse_args()
+    settings = Settings(options.binary, options.config, options.set)
+    with options.out.open("x", encoding="utf-8") as out:
+        for line in train(settings, options):
+            print(json.dumps({**line, "time": time.time()}), file=out, flush=True)
+            print(f"epoch {line['epoch']} {line['split']}: {line['top1']:.2%}, {line['img_per_s']:.0f} img/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
