@@ -176,6 +176,18 @@ fn devices_and_checkpoints_that_are_none_are_refused() {
     );
 }
 
+#[cfg(not(feature = "tui"))]
+#[test]
+fn a_dashboard_that_is_not_built_in_names_its_feature() {
+    let folder = workplace();
+    let line = refusal(
+        folder.path(),
+        &["train", "--config", "trial.toml", "--tui"],
+        2,
+    );
+    assert!(line.contains("--features tui"), "{line}");
+}
+
 #[test]
 fn devices_are_listed_with_what_is_missing() {
     let folder = workplace();
