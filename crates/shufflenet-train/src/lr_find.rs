@@ -3,7 +3,7 @@
 //!
 //! Trains for some steps while the rate rises from next to nothing by the same factor in each, and looks at
 //! the loss: it falls where the rate is of use and explodes where it is too large. The rate suggested is half
-//! way down the longest valley, which is fastai's rule and leaves some room below the rate that is too large.
+//! way down the longest valley, as fastai has it, which leaves some room below the rate that is too large.
 //! (Where the loss falls fastest, PyTorch Lightning's rule, may be where it recovers from a spike.) Nothing is
 //! saved.
 
@@ -110,24 +110,30 @@ pub fn find(
 }
 
 /// The rate half way down the longest valley: the longest run of ever lower losses, whatever lies between them.
-/// Noise hardly shortens it, and a recovery from a spike is short. Counted back from its end, so that chance
-/// descents on the plain before it do not draw it out.
+/// Noise hardly shortens it, and a spike is left out. Where fastai counts half of the run's steps back from its
+/// end, this takes the middle one: behind a spike the two are far apart.
 fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
     let least = losses.iter().copied().min_by(f64::total_cmp)?;
     if least > NOTABLE * losses.first()? {
         return None;
     }
-    // The average holds too few steps yet.
+    // The average holds too few steps before.
     let start = losses.len() / 10;
-    let mut lengths: Vec<usize> = Vec::new();
-    for (step, loss) in losses.iter().enumerate().skip(start) {
-        let before = losses.iter().take(step).skip(start).zip(&lengths);
-        let higher = before.filter(|(earlier, _)| *earlier > loss);
-        lengths.push(higher.map(|(_, length)| length + 1).max().unwrap_or(1));
+    let losses = losses.get(start..)?;
+    // How long the longest run is that ends at a step, and the step before it there.
+    let mut runs: Vec<(usize, Option<usize>)> = Vec::new();
+    for loss in losses {
+        let earlier = losses.iter().zip(&runs).enumerate();
+        let higher = earlier.filter(|(_, (earlier, _))| *earlier > loss);
+        let longest = higher.map(|(step, (_, (length, _)))| (*length, step)).max();
+        runs.push(longest.map_or((1, None), |(length, step)| (length + 1, Some(step))));
     }
-    let longest = lengths.iter().copied().max()?;
-    let end = start + lengths.iter().position(|&length| length == longest)?;
-    rates.get(end - longest / 2).copied()
+    let longest = runs.iter().map(|(length, _)| *length).max()?;
+    let mut middle = runs.iter().position(|(length, _)| *length == longest)?;
+    for _ in 0..longest / 2 {
+        middle = runs.get(middle)?.1?;
+    }
+    rates.get(start + middle).copied()
 }
 
 #[cfg(test)]
@@ -170,6 +176,20 @@ mod tests {
             suggested(|i| usual(i) + noise(i) + spike(i)).unwrap(),
         );
         assert!(rates[40] < found && found < rates[60], "{found}");
+    }
+
+    /// As CIFAR-10 has it: a long shallow valley, a spike that training survives, and a little lower behind it.
+    #[test]
+    fn the_valley_before_a_spike_counts_though_the_loss_is_lower_behind_it() {
+        let shallow = |i: f64| 2.3 - 0.003 * i.min(60.0);
+        let behind = |i: f64| 2.1 + 1.4 * (-(i - 66.0) / 4.0).exp();
+        let loss = |i: f64| match i {
+            i if i <= 60.0 => shallow(i),
+            i if i <= 66.0 => shallow(i) + (i - 60.0) * 0.22,
+            _ => behind(i),
+        };
+        let (rates, found) = (rates(), suggested(loss).unwrap());
+        assert!(rates[25] < found && found < rates[60], "{found}");
     }
 
     #[test]
