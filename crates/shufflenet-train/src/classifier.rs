@@ -11,6 +11,7 @@ use shufflenet_model::{Inference, ShuffleNetV2};
 
 use crate::learner::MicroBatch;
 use crate::loss::LossConfig;
+use crate::progressive::shrink;
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -48,16 +49,25 @@ impl ItemLazy for Scores {
 impl Images {
     /// Moves a part of a step's images onto `device`, with the targets of that loss for so many classes.
     pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
-        let MicroBatch { batch, share, mask } = part;
+        let MicroBatch {
+            batch,
+            share,
+            mask,
+            size,
+        } = part;
         let count = batch.len();
         let targets = TensorData::new(loss.targets(&batch, classes), [count, classes]);
         let mask = mask.map(|mask| {
             let features = mask.len() / count.max(1);
             Tensor::from_data(TensorData::new(mask, [count, features]), device)
         });
+        let pixels = pixels(batch, device);
         Self {
             targets: Tensor::from_data(targets, device),
-            pixels: pixels(batch, device),
+            pixels: match size {
+                Some(size) => shrink(pixels, size),
+                None => pixels,
+            },
             share,
             mask,
         }

@@ -64,13 +64,11 @@ pub fn list(check: bool) -> Listing {
         kind: Some("cpu"),
         ..Entry::absent(name, format!("{what}: {cpu}"))
     };
-    let mut devices = vec![
-        on_cpu("flex", "CPU, the default"),
-        on_cpu(
-            "ndarray",
-            "CPU, for comparison, many times slower in training",
-        ),
-    ];
+    let mut devices = vec![on_cpu("flex", "CPU, the default")];
+    if cfg!(feature = "ndarray") {
+        let what = "CPU, for comparison, many times slower in training";
+        devices.push(on_cpu("ndarray", what));
+    }
     for backend in device::GPU_BACKENDS {
         match device::adapters(backend) {
             None => {

@@ -114,10 +114,6 @@ pub fn evaluate(request: &Request) -> Result<Evaluated, TrainError> {
         },
     )?;
     let metrics = tally.metrics();
-    let chosen_by = match experiment.data.validation == 0.0 {
-        true => "test",
-        false => "validation",
-    };
     let report = Report {
         format: FORMAT,
         weights,
@@ -129,7 +125,8 @@ pub fn evaluate(request: &Request) -> Result<Evaluated, TrainError> {
         device: request.device.clone(),
         parameters: num_parameters(&classifier.network),
         // What was imported was chosen by nothing of ours.
-        chosen_by_this_split: chosen_by == split && checkpoint.progress.step > 0,
+        chosen_by_this_split: experiment.chosen_by() == Some(split.as_str())
+            && checkpoint.progress.step > 0,
         measures: Measures::of(&outcomes, &description.class_names),
         checkpoint: folder,
     };

@@ -15,6 +15,7 @@ use crate::error::TrainError;
 pub use crate::fine_tune::FineTune;
 pub use crate::loss::LossConfig;
 pub use crate::optimizer::{OptimizerConfig, OptimizerKind};
+use crate::progressive::{self, Stage};
 pub use crate::schedule::{ScheduleConfig, ScheduleKind};
 pub use crate::tally::Criterion;
 
@@ -110,6 +111,13 @@ pub struct TrainConfig {
     /// Unset: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
+    /// Evaluate at the end of every so many epochs, and at the run's end in any case; only evaluated epochs can
+    /// be the best. 0: at the run's end alone, so that nothing is chosen by what is evaluated.
+    pub evaluate_every: usize,
+    /// Smaller images in early epochs, which cost less: `[{ until_epoch = 10, size = 24 }]`, in ascending order
+    /// ([`crate::progressive`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub progressive: Vec<Stage>,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
     /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
@@ -127,6 +135,8 @@ impl Default for TrainConfig {
             accumulate: 1,
             ema_decay: None,
             patience: None,
+            evaluate_every: 1,
+            progressive: Vec::new(),
             drop_last: false,
             seed: 0,
             log_every: 50,
@@ -161,6 +171,16 @@ impl Default for CheckpointConfig {
 }
 
 impl Experiment {
+    /// Which part of the data chooses the best epoch, `validation` or `test`; none where only the last is
+    /// evaluated.
+    pub fn chosen_by(&self) -> Option<&'static str> {
+        match (self.train.evaluate_every, self.data.validation) {
+            (0, _) => None,
+            (_, 0.0) => Some("test"),
+            _ => Some("validation"),
+        }
+    }
+
     /// Refuses values that are of the right type but make no sense.
     ///
     /// # Errors
@@ -198,6 +218,7 @@ impl Experiment {
                 "a number from 0 to below 1",
             )?;
         }
+        progressive::check(&self.train.progressive)?;
         at_least_one("checkpoint.keep", self.checkpoint.keep)?;
         let minutes = self.checkpoint.every_minutes;
         require(

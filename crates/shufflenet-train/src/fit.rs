@@ -111,9 +111,11 @@ impl Training<'_> {
             self.settle()?;
             let speed = pace.speed();
             let evaluation = || self.run.sources.evaluation.epoch(0, 0);
-            let evaluated = match self.run.interrupter.should_stop() {
-                true => None,
-                false => self.run.evaluate(&self.state, evaluation, console)?,
+            let stops = self.run.interrupter.should_stop();
+            let evaluated = match self.run.is_evaluated(&self.state.progress) {
+                _ if stops => None,
+                true => self.run.evaluate(&self.state, evaluation, console)?,
+                false => Some(Vec::new()),
             };
             let Some(evaluated) = evaluated else {
                 return self.stop(console);
@@ -273,7 +275,9 @@ impl Training<'_> {
         ));
 
         let progress = &mut self.state.progress;
-        progress.evaluated = progress.step;
+        if !evaluated.is_empty() {
+            progress.evaluated = progress.step;
+        }
         let criterion = self.run.experiment.checkpoint.best_by;
         let value = evaluated.last().map(|last| criterion.of(&last.metrics));
         if let Some(value) = value
@@ -301,11 +305,12 @@ impl Training<'_> {
     fn conclude(mut self, console: &mut Console, begin: Instant) -> Result<Outcome, TrainError> {
         if let Some(best) = &self.state.progress.best {
             let split = self.run.sources.evaluation_split();
-            let caveat = match split {
-                "test" => {
+            let caveat = match self.run.experiment.chosen_by() {
+                Some("test") => {
                     " (chosen by the test set itself: set data.validation for an unbiased figure)"
                 }
-                _ => "",
+                Some(_) => "",
+                None => " (the last, no other was evaluated)",
             };
             if self.run.has_stalled(&self.state.progress) {
                 let patience = self.run.experiment.train.patience.unwrap_or_default();

@@ -47,6 +47,8 @@ pub struct MicroBatch {
     pub share: f64,
     /// What dropout multiplies the pooled features by, `[images, features]` row after row.
     pub mask: Option<Vec<f32>>,
+    /// The shorter side that the network sees them with ([`crate::progressive`]); `None`: their own.
+    pub size: Option<usize>,
 }
 
 impl From<Batch> for MicroBatch {
@@ -56,6 +58,7 @@ impl From<Batch> for MicroBatch {
             batch,
             share: 1.0,
             mask: None,
+            size: None,
         }
     }
 }

@@ -37,6 +37,7 @@ mod pace;
 pub mod plot;
 pub mod predict;
 pub mod preflight;
+pub mod progressive;
 pub mod report;
 mod resume;
 pub mod run;

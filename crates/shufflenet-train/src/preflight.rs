@@ -73,7 +73,7 @@ pub fn check(
             steps as f64 / warmup as f64 * 100.0
         ));
     }
-    if sources.test.is_none() {
+    if experiment.chosen_by() == Some("test") {
         notes.push(
             "note       no data.validation: the test set stands in, so `best` will have seen it"
                 .into(),

@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::store;
 
 /// Keys that may differ between a run and its resumption.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 11] = [
     "name",
     "data.root",
     "data.workers",
@@ -28,6 +28,7 @@ const MAY_CHANGE: [&str; 10] = [
     "train.max_steps",
     "train.log_every",
     "train.patience",
+    "train.evaluate_every",
     "checkpoint.every_steps",
     "checkpoint.every_minutes",
     "checkpoint.keep",

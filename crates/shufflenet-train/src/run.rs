@@ -20,7 +20,7 @@ use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
 use crate::tally::Metrics;
-use crate::{Interrupter, device, preflight, self_check};
+use crate::{Interrupter, device, preflight, progressive, self_check};
 
 /// Nothing else is heard of a GPU for a while.
 const TUNING: &str =
@@ -122,6 +122,14 @@ impl<'a> Run<'a> {
         is_last && progress.evaluated == progress.step
     }
 
+    /// Whether the epoch that has just been trained, to its end or the run's, is to be evaluated
+    /// (`train.evaluate_every`).
+    pub fn is_evaluated(&self, progress: &Progress) -> bool {
+        let every = self.experiment.train.evaluate_every;
+        let is_last = progress.step >= self.total_steps();
+        is_last || (every > 0 && (progress.epochs + 1).is_multiple_of(every))
+    }
+
     /// Whether the best epoch is `train.patience` epochs ago.
     pub fn has_stalled(&self, progress: &Progress) -> bool {
         let (patience, best) = (self.experiment.train.patience, progress.best.as_ref());
@@ -176,11 +184,13 @@ impl<'a> Run<'a> {
         let taken = progress.batch..progress.batch + count;
         let images = self.sources.train.records_in(taken.clone());
         let step = progress.step;
+        let size = progressive::size_in(&train.progressive, progress.epochs + 1);
         let parts = batches.take(count).enumerate().map(|(part, batch)| {
             let batch = batch?;
             Ok(MicroBatch {
                 share: batch.len() as f64 / images as f64,
                 mask: self.mask(step, part, batch.len()),
+                size,
                 batch,
             })
         });

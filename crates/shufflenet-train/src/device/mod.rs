@@ -2,7 +2,7 @@
 //!
 //! Burn's modules are generic over backends by taking a `&Device`, so everything else only passes
 //! one on. A device is chosen by name: `flex` (CPU), `ndarray` (CPU, for comparison: many times
-//! slower in training), or a GPU backend that was built in (`wgpu`, `vulkan`, `cuda`) with, after a
+//! slower in training; a feature, too), or a GPU backend that was built in (`wgpu`, `vulkan`, `cuda`) with, after a
 //! colon, which of its adapters: a number (`wgpu:1`), a kind (`wgpu:discrete`) or a part of a name
 //! (`cuda:h100`). Without one it is the best kind found. Nothing of a backend is started before one of
 //! its devices is asked for.
@@ -33,7 +33,7 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
     };
     match (backend, which) {
         ("flex", None) => Ok(Device::flex()),
-        ("ndarray", None) => Ok(ndarray()),
+        ("ndarray", None) => ndarray().ok_or_else(|| refused(name, not_built_in(backend))),
         ("flex" | "ndarray", Some(_)) => Err(refused(name, format!("{backend} (there is one)"))),
         _ if GPU_BACKENDS.contains(&backend) => {
             let adapter = choose(name, backend, which)?;
@@ -48,7 +48,7 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
 /// queued, and only reading a value waits for it.
 pub fn is_queued(device: &Device) -> bool {
     let device = device.clone().inner();
-    device != Device::flex() && device != ndarray()
+    device != Device::flex() && ndarray().is_none_or(|cpu| device != cpu)
 }
 
 /// The adapter behind a GPU's device, as it names itself.
@@ -107,15 +107,18 @@ fn refused(name: &str, accepted: String) -> TrainError {
 
 /// What this binary can run on, in words.
 fn names() -> String {
-    let (built_in, absent): (Vec<&str>, Vec<&str>) = GPU_BACKENDS
-        .into_iter()
-        .partition(|backend| gpu::is_built_in(backend));
-    let mut names = ["flex", "ndarray"].map(String::from).to_vec();
-    names.extend(
-        built_in
-            .iter()
-            .map(|backend| format!("{backend}, {backend}:N")),
-    );
+    let mut names = vec!["flex".to_string()];
+    let mut absent = Vec::new();
+    match ndarray() {
+        Some(_) => names.push("ndarray".into()),
+        None => absent.push("ndarray"),
+    }
+    for backend in GPU_BACKENDS {
+        match gpu::is_built_in(backend) {
+            true => names.push(format!("{backend}, {backend}:N")),
+            false => absent.push(backend),
+        }
+    }
     let names = names.join(", ");
     match absent.is_empty() {
         true => names,
@@ -128,9 +131,16 @@ fn not_built_in(backend: &str) -> String {
     format!("{names}; add --features {backend} to cargo for {backend}")
 }
 
+/// The CPU by Burn's older backend, where this binary was built with it.
+#[cfg(feature = "ndarray")]
 #[expect(deprecated, reason = "kept for comparison; flex is the default")]
-fn ndarray() -> Device {
-    Device::ndarray()
+fn ndarray() -> Option<Device> {
+    Some(Device::ndarray())
+}
+
+#[cfg(not(feature = "ndarray"))]
+fn ndarray() -> Option<Device> {
+    None
 }
 
 #[cfg(test)]
@@ -140,7 +150,13 @@ mod tests {
     #[test]
     fn cpu_devices_open_by_name() {
         assert!(!is_queued(&open("flex").unwrap().autodiff()));
-        assert!(!is_queued(&open("ndarray").unwrap()));
+        match ndarray() {
+            Some(_) => assert!(!is_queued(&open("ndarray").unwrap())),
+            None => {
+                let line = open("ndarray").unwrap_err().to_string();
+                assert!(line.contains("--features ndarray"), "{line}");
+            }
+        }
     }
 
     #[test]

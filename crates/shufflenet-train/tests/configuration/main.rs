@@ -123,13 +123,18 @@ const SECTIONS: [(&str, &str, &str); 25] = [
 ];
 
 /// Sections of which there are any number, or none with values of its own.
-const OTHERS: [(&str, &str, &str); 2] = [
+const OTHERS: [(&str, &str, &str); 3] = [
     (
         "optimizer.parts",
         "shufflenet-train/src/optimizer/config.rs",
         "Part",
     ),
     ("fine_tune", "shufflenet-train/src/fine_tune.rs", "FineTune"),
+    (
+        "train.progressive",
+        "shufflenet-train/src/progressive.rs",
+        "Stage",
+    ),
 ];
 
 fn crates() -> PathBuf {
@@ -275,7 +280,8 @@ fn section(
             _ => match (name, key.as_str()) {
                 ("optimizer.parts", "names") | ("data.normalization", _) => "required".into(),
                 ("optimizer.parts", _) => "`1.0`".into(),
-                ("fine_tune", _) => "`[]`".into(),
+                ("fine_tune", _) | ("train", "progressive") => "`[]`".into(),
+                ("train.progressive", _) => "required".into(),
                 _ => panic!("{path} has no default"),
             },
         };
@@ -303,6 +309,9 @@ fn page() -> String {
     let (defaults, choices) = (defaults(), choices());
     for of in SECTIONS {
         section(&mut page, of, &defaults, &choices);
+        if of.0 == "train" {
+            section(&mut page, OTHERS[2], &defaults, &choices);
+        }
         if of.0 == "optimizer.muon" {
             section(&mut page, OTHERS[0], &defaults, &choices);
         }

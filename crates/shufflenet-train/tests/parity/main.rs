@@ -85,6 +85,7 @@ fn the_seed_layout_with_every_switch() {
 }
 
 #[test]
+#[cfg(feature = "ndarray")]
 #[expect(
     deprecated,
     reason = "supported, for comparison, as long as Burn has it"

@@ -37,6 +37,8 @@ fn so_it_does_with_every_optimizer_and_what_recipes_are_made_of() {
     check_interruption(&[
         "optimizer.kind=muon",
         "fine_tune.freeze=[\"conv1.*\"]",
+        "train.progressive=[{until_epoch = 1, size = 14}, {until_epoch = 3, size = 20}]",
+        "train.evaluate_every=3",
         "optimizer.parts=[{names = \"fc.*\", rate = 2.0}]",
     ]);
 }
@@ -171,6 +173,26 @@ fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
     assert_eq!(by_neither, ["step-000006", "step-000006-2"]);
     let sparse = saved("sparse", &["checkpoint.every_steps=4"]);
     assert_eq!(sparse, ["step-000004", "step-000006", "step-000006-2"]);
+}
+
+#[test]
+fn epochs_are_evaluated_as_often_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    for (every, expected) in [("1", &[1, 2, 3, 4, 5][..]), ("2", &[2, 4, 5]), ("0", &[5])] {
+        let run = folder.path().join(every);
+        let every = format!("train.evaluate_every={every}");
+        let experiment = narrow(folder.path(), &["train.epochs=5", &every]);
+        train(&experiment, &run, Existing::Refuse, usize::MAX);
+        let lines = metrics(&run);
+        let evaluated = lines.iter().filter(|line| line["split"] == "validation");
+        let epochs: Vec<_> = evaluated
+            .map(|line| line["epoch"].as_u64().unwrap())
+            .collect();
+        assert_eq!(epochs, expected, "{every}");
+        assert!(last(&run).progress.finished);
+        let best = last(&run).progress.best.unwrap();
+        assert!(expected.contains(&(best.epoch as u64)), "{best:?}");
+    }
 }
 
 /// Stops where nothing is gained, says the same when it is resumed, and goes on for a longer patience.

@@ -5,12 +5,13 @@
 //! number in a column `label`. The classes' names are in the metadata under `huggingface`; without them the
 //! classes are numbers. Encoded images are held in memory, decoded they never are.
 
+mod guard;
+mod thrift;
+
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parquet::column::page::Page;
-use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
 
@@ -101,15 +102,19 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             let found = format!("a damaged parquet file ({error})");
             DataError::content(path, found, "a whole one")
         };
+        let fault = |fault: &str| {
+            let found = format!("a damaged parquet file ({fault})");
+            Err(DataError::content(path, found, "a whole one"))
+        };
+        if !guard::is_described(&file, length).map_err(|error| DataError::io(path, error))? {
+            return fault("its description is cut off or senseless");
+        }
+        let columns = file
+            .try_clone()
+            .map_err(|error| DataError::io(path, error))?;
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
-        let groups = reader.metadata().row_groups();
-        let mut columns = groups.iter().flat_map(|group| group.columns());
-        if !columns.all(|column| lies_within(column, length)) {
-            return Err(DataError::content(
-                path,
-                "a damaged parquet file (a column outside it)",
-                "a whole one",
-            ));
+        if let Some(found) = guard::fault(&columns, &reader, length).map_err(damaged)? {
+            return fault(found);
         }
         let metadata = reader.metadata().file_metadata().key_value_metadata();
         let described = metadata
@@ -117,20 +122,6 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             .flatten()
             .find(|pair| pair.key == "huggingface");
         let names = described.and_then(|pair| class_names(pair.value.as_deref()?));
-        for group in 0..reader.num_row_groups() {
-            let group = reader.get_row_group(group).map_err(damaged)?;
-            for column in 0..group.num_columns() {
-                let mut pages = group.get_column_page_reader(column).map_err(damaged)?;
-                if !pages
-                    .get_next_page()
-                    .map_err(damaged)?
-                    .is_none_or(is_honest)
-                {
-                    let found = "a damaged parquet file (a dictionary larger than its page)";
-                    return Err(DataError::content(path, found, "a whole one"));
-                }
-            }
-        }
         let mut rows = Vec::new();
         for (number, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
             let row = row.map_err(damaged)?;
@@ -148,29 +139,6 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             "a whole one",
         ))
     })
-}
-
-/// Whether a column's pages are in a file of `length` bytes: the library asserts that they are.
-fn lies_within(column: &ColumnChunkMetaData, length: u64) -> bool {
-    let dictionary = column.dictionary_page_offset();
-    let start = u64::try_from(dictionary.unwrap_or(column.data_page_offset()));
-    let size = u64::try_from(column.compressed_size());
-    let end = start
-        .ok()
-        .zip(size.ok())
-        .and_then(|(start, size)| start.checked_add(size));
-    end.is_some_and(|end| end <= length)
-}
-
-/// Whether a column's first page, where that is its dictionary, has as many bytes as it claims values at
-/// least: the library makes room for them before it reads one.
-fn is_honest(page: Page) -> bool {
-    match page {
-        Page::DictionaryPage {
-            buf, num_values, ..
-        } => num_values as usize <= buf.len(),
-        _ => true,
-    }
 }
 
 /// A file of `bytes`, for fuzzing.
