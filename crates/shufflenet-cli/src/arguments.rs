@@ -1,8 +1,16 @@
 //! The command line. Each flag is explained where it is declared; `--help` prints it.
 
+mod data;
+mod trained;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+#[cfg(feature = "fetch")]
+pub use data::Fetch;
+pub use data::{Data, Preview, Set, Stats};
+pub use trained::{Eval, Export, ExportFormat, Import, Predict, Report};
 
 /// Train and evaluate ShuffleNetV2 image classifiers.
 #[derive(Parser)]
@@ -71,38 +79,9 @@ pub struct Train {
     /// Print the experiment with every default and override filled in, and leave
     #[arg(long)]
     pub print_config: bool,
-}
-
-/// `shufflenet eval`
-#[derive(Args)]
-pub struct Eval {
-    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
-    #[arg(long, value_name = "PATH")]
-    pub checkpoint: PathBuf,
-    /// Where the data is [default: where the run had it]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Which part: test, validation or train
-    #[arg(long, default_value = "test")]
-    pub split: String,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
-    /// Take the mean logits of each image and its mirror image
-    #[arg(long)]
-    pub tta: bool,
-    /// Also write what was said of each image to a CSV file; one that exists is not replaced
-    #[arg(long, value_name = "FILE")]
-    pub predictions: Option<PathBuf>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-    /// Print one JSON object on standard output and nothing else
-    #[arg(long)]
-    pub json: bool,
+    /// Show the run on Burn's dashboard, which needs a terminal and a build with --features tui
+    #[arg(long, conflicts_with_all = ["dry_run", "print_config"])]
+    pub tui: bool,
 }
 
 /// Which network: an experiment's, or one of flags.
@@ -204,56 +183,6 @@ pub enum Work {
     Data,
 }
 
-/// `shufflenet data`
-#[derive(Subcommand)]
-pub enum Data {
-    /// Download a published set, or take it from a file; what is there already is checked, never replaced
-    #[cfg(feature = "fetch")]
-    Fetch(Fetch),
-    /// Read and decode every image of an experiment's data, and name the bad ones
-    Verify(Set),
-    /// Images a class, sizes, mean and deviation, duplicates within and across training and test part
-    Stats(Stats),
-    /// Write a PNG of training images with their labels, augmented as the network will see them
-    Preview(Preview),
-}
-
-/// `shufflenet data fetch`
-#[cfg(feature = "fetch")]
-#[derive(Args)]
-pub struct Fetch {
-    /// cifar10, cifar100, fashion-mnist or mnist
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(shufflenet_train::fetch_names()))]
-    pub set: String,
-    /// Where sets lie; this one gets a folder of its own there
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    pub into: PathBuf,
-    /// The archive (of MNIST and Fashion-MNIST the folder with the .gz files), instead of a download
-    #[arg(long, value_name = "ARCHIVE")]
-    pub from: Option<PathBuf>,
-}
-
-/// Which data: an experiment's, or that of `--set data.format=... --set data.root=...`.
-#[derive(Args)]
-pub struct Set {
-    /// The experiment whose data it is
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// A key, as in --set data.root=photos; may be repeated
-    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
-    pub overrides: Vec<String>,
-}
-
-/// `shufflenet data stats`
-#[derive(Args)]
-pub struct Stats {
-    #[command(flatten)]
-    pub set: Set,
-    /// Print one JSON object on standard output and nothing else
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// `shufflenet lr-find`
 #[derive(Args)]
 pub struct LrFind {
@@ -292,158 +221,4 @@ pub struct Devices {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
-}
-
-/// `shufflenet data preview`
-#[derive(Args)]
-pub struct Preview {
-    #[command(flatten)]
-    pub set: Set,
-    /// The PNG to write; a file that exists is not replaced
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Number of images
-    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub count: u16,
-}
-
-/// Which weights of a checkpoint.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Weights {
-    /// Those that were trained
-    Raw,
-    /// Their moving average
-    Ema,
-}
-
-impl From<Weights> for shufflenet_train::trained::Weights {
-    fn from(weights: Weights) -> Self {
-        match weights {
-            Weights::Raw => Self::Raw,
-            Weights::Ema => Self::Ema,
-        }
-    }
-}
-
-/// `shufflenet import`
-#[derive(Args)]
-pub struct Import {
-    /// A .pth, .pt or .safetensors file under torchvision's or the listing's names
-    #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
-    /// The folder to make
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub network: Network,
-    /// Mean by channel of pixels scaled to 0..1, as in 0.485,0.456,0.406
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std")]
-    mean: Option<Vec<f32>>,
-    /// Standard deviation, likewise
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean")]
-    std: Option<Vec<f32>>,
-    /// Names of the classes, one a line in the order of the logits [default: 0, 1, 2...]
-    #[arg(long, value_name = "FILE")]
-    pub class_names: Option<PathBuf>,
-    /// Height and width of the images [default: 32 for the cifar stem, else 224]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub size: Option<u16>,
-    /// What the names of the wanted tensors begin with, where the file holds several networks
-    #[arg(long, value_name = "TEXT")]
-    pub prefix: Option<String>,
-    /// Take the tensors that fit, whatever is missing, unused or of another shape
-    #[arg(long)]
-    pub partial: bool,
-}
-
-impl Import {
-    /// Mean and deviation, where given.
-    pub fn normalization(&self) -> Option<shufflenet_train::Normalization> {
-        let (mean, std) = (self.mean.clone()?, self.std.clone()?);
-        Some(shufflenet_train::Normalization { mean, std })
-    }
-}
-
-/// `shufflenet export`
-#[derive(Args)]
-pub struct Export {
-    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
-    #[arg(long, value_name = "PATH")]
-    pub checkpoint: PathBuf,
-    /// safetensors (torchvision's or the listing's names, for load_state_dict) or onnx
-    #[arg(long, value_name = "NAME")]
-    pub format: ExportFormat,
-    /// The file to write; one that exists is not replaced
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
-}
-
-/// What `shufflenet export` writes.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ExportFormat {
-    /// For PyTorch
-    Safetensors,
-    /// For ONNX runtimes
-    Onnx,
-}
-
-/// `shufflenet predict`
-#[derive(Args)]
-pub struct Predict {
-    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
-    #[arg(long, value_name = "PATH")]
-    pub checkpoint: PathBuf,
-    /// Images, folders of images, patterns; - is an image on standard input, or names, one a line
-    #[arg(value_name = "IMAGE", required = true)]
-    pub images: Vec<PathBuf>,
-    /// Classes to name, the likeliest first
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub top: u16,
-    /// Print one JSON object an image on standard output and nothing else
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print rows of path, rank, class, name, probability
-    #[arg(long)]
-    pub csv: bool,
-    /// With --json, all logits, too
-    #[arg(long, requires = "json")]
-    pub logits: bool,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
-    /// Images that go through the network at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
-}
-
-/// `shufflenet report`
-#[derive(Args)]
-pub struct Report {
-    /// Run folders; several are compared
-    #[arg(value_name = "RUN", required = true)]
-    pub runs: Vec<PathBuf>,
-    /// The file to write; only an earlier report is replaced [default: RUN/report.html]
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Where the data is [default: where the run had it]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Which part the best checkpoint is evaluated on: test, validation or train
-    #[arg(long, default_value = "test")]
-    pub split: String,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
 }

@@ -30,7 +30,7 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     console.start("rates", range.steps, 0);
     let device = &arguments.device;
     let found = find(&experiment, &range, device, threads, &interrupter, || {
-        console.advance(String::new);
+        console.advance(1, String::new);
     })?;
     console.finish();
     if interrupter.should_stop() {
@@ -49,7 +49,7 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
         written.with_context(|| format!("cannot write {}", svg.display()))?;
     }
     print(&match found.suggestion {
-        Some(rate) => format!("the loss falls fastest at a rate of {rate:.2e} (marked)\n"),
+        Some(rate) => format!("half way down its longest valley the rate is {rate:.2e} (marked)\n"),
         None => "the loss hardly falls: try more --steps, or a lower --from\n".into(),
     })
 }

@@ -23,7 +23,7 @@ use shufflenet_train::fit::{Options, Outcome, fit};
 use shufflenet_train::report::{Reported, report as write_report};
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::summarise::summarise;
-use shufflenet_train::{Interrupter, TrainError, device, devices, machine, settings};
+use shufflenet_train::{Interrupter, TrainError, dashboard, device, devices, machine, settings};
 
 /// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
 /// out again, where the system's allocator returns them to the kernel and has them zeroed.
@@ -106,9 +106,13 @@ fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
     if arguments.print_config {
         return print(&settings::to_toml(&experiment)?);
     }
+    let mut console = match arguments.tui {
+        true => Console::with_dashboard()?,
+        false => Console::new(),
+    };
     let threads = use_threads(arguments.threads);
     if arguments.dry_run {
-        dry_run(&experiment, &arguments.device, threads, &Console::new())?;
+        dry_run(&experiment, &arguments.device, threads, &mut console)?;
         return Ok(ExitCode::SUCCESS);
     }
     let options = Options {
@@ -126,7 +130,7 @@ fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
     };
     let interrupter = Interrupter::new();
     stop_on_signal(&interrupter)?;
-    match fit(&experiment, &options, &interrupter, &mut Console::new())? {
+    match fit(&experiment, &options, &interrupter, &mut console)? {
         Outcome::Finished => Ok(ExitCode::SUCCESS),
         Outcome::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
     }
@@ -137,13 +141,16 @@ fn stop_on_signal(interrupter: &Interrupter) -> anyhow::Result<()> {
     let interrupter = interrupter.clone();
     ctrlc::set_handler(move || {
         if interrupter.should_stop() {
+            dashboard::leave_screen();
             std::process::exit(i32::from(INTERRUPTED));
         }
         interrupter.stop(None);
-        let _ = writeln!(
-            stderr(),
-            "stopping after this step; once more to leave at once"
-        );
+        if !dashboard::has_screen() {
+            let _ = writeln!(
+                stderr(),
+                "stopping after this step; once more to leave at once"
+            );
+        }
     })
     .context("cannot listen for Ctrl-C")
 }

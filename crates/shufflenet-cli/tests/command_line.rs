@@ -81,6 +81,31 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
 }
 
 #[test]
+fn a_refused_value_is_named_by_its_whole_key() {
+    let folder = workplace();
+    for (key, value) in [
+        ("data.validation", "0.001"),
+        ("data.normalization", "{mean=[0.5], std=[0.5]}"),
+        ("data.options.size", "0"),
+        ("data.augmentation.crop_padding", "999"),
+        ("data.augmentation.color_jitter.hue", "0.7"),
+        ("data.augmentation.rand_augment.magnitude", "99"),
+        ("data.augmentation.random_erasing.probability", "2"),
+        ("data.augmentation.mixing.mixup", "-1"),
+        ("model.split_ratio", "1.5"),
+        ("model.repeats", "[3, 7, 3000]"),
+        ("optimizer.momentum", "1"),
+        ("train.ema_decay", "1"),
+        ("loss.label_smoothing", "1"),
+        ("schedule.warmup_epochs", "-1"),
+        ("checkpoint.every_minutes", "-1"),
+    ] {
+        let line = refused_training(folder.path(), &format!("{key}={value}"), 2);
+        assert!(line.starts_with(&format!("error: {key}")), "{line}");
+    }
+}
+
+#[test]
 fn damaged_data_is_answered_with_the_file_and_both_sizes() {
     let folder = workplace();
     let file = folder.path().join("cifar/data_batch_3.bin");
@@ -149,6 +174,18 @@ fn devices_and_checkpoints_that_are_none_are_refused() {
         !folder.path().join("runs").exists(),
         "a refused run left a folder"
     );
+}
+
+#[cfg(not(feature = "tui"))]
+#[test]
+fn a_dashboard_that_is_not_built_in_names_its_feature() {
+    let folder = workplace();
+    let line = refusal(
+        folder.path(),
+        &["train", "--config", "trial.toml", "--tui"],
+        2,
+    );
+    assert!(line.contains("--features tui"), "{line}");
 }
 
 #[test]

@@ -16,20 +16,19 @@ pub struct Holdout {
 
 /// Holds out `fraction` of each class, `round(fraction * count)` records of it, drawn from `seed`.
 ///
-/// `labels` are those of a [`crate::Dataset`] with `classes` classes.
+/// `labels` are those of a [`crate::Dataset`] with `classes` classes; `key` is what errors call the fraction.
 ///
 /// # Errors
 /// [`DataError::Value`] where `fraction` is not between 0 and 1, would leave a class without a record
 /// in either part, or where a label is not below `classes`.
 pub fn holdout(
+    key: &str,
     labels: &[u16],
     classes: usize,
     fraction: f64,
     seed: u64,
 ) -> Result<Holdout, DataError> {
-    let refuse = |expected: String| {
-        DataError::value("the held-out fraction", fraction.to_string(), expected)
-    };
+    let refuse = |expected: String| DataError::value(key, fraction.to_string(), expected);
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(refuse("more than 0 and less than 1".into()));
     }
@@ -69,6 +68,8 @@ pub fn holdout(
     Ok(parts)
 }
 
+const TEST_FRACTION: &str = "data.options.test_fraction";
+
 /// The records of `split` in a set at `root` that nobody has divided: [`Options::test_fraction`] of each
 /// class is the test part.
 pub(crate) fn division(
@@ -80,7 +81,7 @@ pub(crate) fn division(
 ) -> Result<Vec<u32>, DataError> {
     if options.test_fraction == 0.0 {
         return Err(DataError::value(
-            "data.options.test_fraction",
+            TEST_FRACTION,
             "0",
             format!(
                 "a fraction: {} has no training and test part",
@@ -88,7 +89,13 @@ pub(crate) fn division(
             ),
         ));
     }
-    let parts = holdout(labels, classes, options.test_fraction, options.split_seed)?;
+    let parts = holdout(
+        TEST_FRACTION,
+        labels,
+        classes,
+        options.test_fraction,
+        options.split_seed,
+    )?;
     Ok(match split {
         Split::Train => parts.train,
         Split::Test => parts.validation,
@@ -107,8 +114,8 @@ mod tests {
         ) {
             // Ten of each class at least, so that no part of a class is empty.
             let labels: Vec<u16> = (0..40).map(|record| record % 4).chain(extra).collect();
-            let parts = holdout(&labels, 4, fraction, seed).unwrap();
-            prop_assert_eq!(&parts, &holdout(&labels, 4, fraction, seed).unwrap());
+            let parts = holdout("data.validation", &labels, 4, fraction, seed).unwrap();
+            prop_assert_eq!(&parts, &holdout("data.validation", &labels, 4, fraction, seed).unwrap());
             prop_assert!(parts.train.is_sorted() && parts.validation.is_sorted());
 
             let mut all = [parts.train, parts.validation.clone()].concat();
@@ -128,26 +135,30 @@ mod tests {
     fn seeds_differ() {
         let labels: Vec<u16> = (0..200).map(|record| record % 2).collect();
         assert_ne!(
-            holdout(&labels, 2, 0.2, 0).unwrap(),
-            holdout(&labels, 2, 0.2, 1).unwrap()
+            holdout("data.validation", &labels, 2, 0.2, 0).unwrap(),
+            holdout("data.validation", &labels, 2, 0.2, 1).unwrap()
         );
     }
 
     #[test]
     fn fractions_that_cannot_work_are_refused() {
         let labels = [0, 0, 0, 0, 0, 0, 1, 1];
-        let refusal = |fraction| holdout(&labels, 2, fraction, 0).unwrap_err().to_string();
+        let refusal = |fraction| {
+            holdout("data.validation", &labels, 2, fraction, 0)
+                .unwrap_err()
+                .to_string()
+        };
         for fraction in [0.0, 1.0, -0.1, f64::NAN] {
             let line = refusal(fraction);
             assert!(line.contains("more than 0 and less than 1"), "{line}");
         }
         assert_eq!(
             refusal(0.2),
-            "the held-out fraction is 0.2, expected one that leaves class 1 a record in each part \
+            "data.validation is 0.2, expected one that leaves class 1 a record in each part \
              (0 of 2 would be held out)"
         );
         assert!(
-            holdout(&labels, 1, 0.5, 0)
+            holdout("data.validation", &labels, 1, 0.5, 0)
                 .unwrap_err()
                 .to_string()
                 .contains("below 1")

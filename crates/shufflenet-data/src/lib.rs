@@ -14,7 +14,7 @@
 //! # fn main() -> Result<(), shufflenet_data::DataError> {
 //! let (format, root) = (Format::named("cifar10")?, Path::new("data/cifar-10-batches-bin"));
 //! let set = open(format, root, Split::Train, &Options::default())?;
-//! let parts = holdout(set.labels(), set.classes(), 0.1, 0)?;
+//! let parts = holdout("validation", set.labels(), set.classes(), 0.1, 0)?;
 //! let normalization = Normalization::of(&set, &parts.train)?;
 //! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
 //!     .shuffled(0)

@@ -74,7 +74,7 @@ impl Normalization {
         for (name, values, range, text) in ranges {
             if values.len() != channels || !values.iter().all(|value| range.contains(value)) {
                 return Err(DataError::value(
-                    format!("normalization.{name}"),
+                    format!("data.normalization.{name}"),
                     format!("{values:?}"),
                     format!(
                         "{channels} values, one a channel, each {text} (pixels are scaled to 0..1)"
@@ -177,10 +177,12 @@ mod tests {
         };
         assert_eq!(
             refusal(&[0.5], &[0.0]),
-            "normalization.std is [0.0], expected 1 values, one a channel, each more than 0, to 1 \
+            "data.normalization.std is [0.0], expected 1 values, one a channel, each more than 0, to 1 \
              (pixels are scaled to 0..1)"
         );
-        assert!(refusal(&[0.5, 0.5], &[0.2, 0.2]).starts_with("normalization.mean is [0.5, 0.5]"));
+        assert!(
+            refusal(&[0.5, 0.5], &[0.2, 0.2]).starts_with("data.normalization.mean is [0.5, 0.5]")
+        );
         assert!(refusal(&[125.3], &[0.2]).contains("0 to 1"));
         assert!(refusal(&[0.5], &[f32::NAN]).contains("NaN"));
     }

@@ -68,6 +68,7 @@
 pub mod batch_norm;
 pub mod config;
 pub mod conv_norm;
+mod entries;
 mod error;
 pub mod fine_tune;
 mod infer;

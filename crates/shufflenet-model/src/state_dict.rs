@@ -8,18 +8,19 @@
 //! Every tensor is accounted for: it is loaded, or it is in the [`Fit`], or it lies outside the part of the file
 //! that was chosen. Only PyTorch's `num_batches_tracked` counters are passed over without a word.
 
+mod foreign;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
-use pytorch_reader::{DType, FileFormat, PytorchError, PytorchReader};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, SafeTensorError};
+use foreign::{ForeignTensor, Tensors};
+use safetensors::tensor::SafeTensorError;
 
+use crate::entries::{entries, put};
 use crate::network::ShuffleNetV2;
-use crate::weights::{COUNTER, entries, from_pytorch, put, pytorch_shape};
+use crate::weights::{COUNTER, from_pytorch, pytorch_shape};
 
 /// A file that cannot be read as weights.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +89,7 @@ pub struct StateDict {
     pub prefix: String,
     /// Tensors whose names do not begin so.
     pub outside: Vec<String>,
-    tensors: BTreeMap<String, ForeignTensor>,
-}
-
-struct ForeignTensor {
-    shape: Vec<usize>,
-    kind: DType,
-    bytes: Box<dyn Fn() -> io::Result<Vec<u8>>>,
+    tensors: Tensors,
 }
 
 /// What does not fit between a file and a network.
@@ -158,8 +153,8 @@ impl StateDict {
         file.take(9).read_to_end(&mut start).map_err(io)?;
         // A safetensors file is the length of a header, eight bytes, and that header, in JSON.
         let (kind, tensors) = match start.get(8) {
-            Some(b'{') => ("safetensors".into(), safetensors(path)?),
-            _ => pickle(path)?,
+            Some(b'{') => ("safetensors".into(), foreign::safetensors(path)?),
+            _ => foreign::pickle(path)?,
         };
         let numbers = |tensor: &ForeignTensor| tensor.shape.iter().map(|&n| n as u128).product();
         let claimed: u128 = tensors.values().map(numbers).fold(0, u128::saturating_add);
@@ -241,7 +236,7 @@ impl StateDict {
                 path: self.path.clone(),
                 source,
             })?;
-            match floats(tensor.kind, &bytes) {
+            match tensor.floats(&bytes) {
                 Some(values) if values.len() == expected.iter().product::<usize>() => {
                     found.insert(entry.path, from_pytorch(values, &entry.shape));
                 }
@@ -264,11 +259,7 @@ impl StateDict {
 /// The last convolution's names in torchvision and in the listing: what stands before it is the prefix.
 const LAST: [&str; 2] = ["conv5.0.weight", "conv_last.weight"];
 
-fn choose(
-    path: &Path,
-    tensors: &BTreeMap<String, ForeignTensor>,
-    asked: Option<&str>,
-) -> Result<String, StateDictError> {
+fn choose(path: &Path, tensors: &Tensors, asked: Option<&str>) -> Result<String, StateDictError> {
     let prefix_of = |name: &String| {
         let prefix = LAST.iter().find_map(|last| name.strip_suffix(last))?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_string())
@@ -289,94 +280,4 @@ fn choose(
         (None, [prefix]) => Ok(prefix.clone()),
         (None, several) => Err(refuse(format!("{} networks in one file", several.len()))),
     }
-}
-
-type Tensors = BTreeMap<String, ForeignTensor>;
-
-fn safetensors(path: &Path) -> Result<Tensors, StateDictError> {
-    let bytes = std::fs::read(path).map_err(|source| StateDictError::Io {
-        path: path.into(),
-        source,
-    })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|source| StateDictError::Safetensors {
-        path: path.into(),
-        source,
-    })?;
-    let mut tensors = BTreeMap::new();
-    for (name, view) in file.iter() {
-        let kind = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F64 => DType::F64,
-            // Counters; anything else has no place, and is told by its name.
-            _ => DType::U8,
-        };
-        let bytes = view.data().to_vec();
-        let tensor = ForeignTensor {
-            shape: view.shape().to_vec(),
-            kind,
-            bytes: Box::new(move || Ok(bytes.clone())),
-        };
-        tensors.insert(name.to_string(), tensor);
-    }
-    Ok(tensors)
-}
-
-fn pickle(path: &Path) -> Result<(String, Tensors), StateDictError> {
-    let reader = PytorchReader::new(path).map_err(|error| match error {
-        PytorchError::Io(source) if source.raw_os_error().is_some() => StateDictError::Io {
-            path: path.into(),
-            source,
-        },
-        other => StateDictError::Pickle {
-            path: path.into(),
-            message: other.to_string().replace('\n', " "),
-        },
-    })?;
-    if reader.is_empty() {
-        return Err(StateDictError::Pickle {
-            path: path.into(),
-            message: "there are none in it".into(),
-        });
-    }
-    let kind = match reader.metadata().format_type {
-        FileFormat::Zip => "PyTorch (zip)",
-        FileFormat::Legacy => "PyTorch (legacy)",
-        FileFormat::Tar => "PyTorch (tar)",
-        FileFormat::Pickle => "pickle",
-    };
-    let tensor = |(name, tensor): (String, pytorch_reader::Tensor)| {
-        let (_, kind, shape, bytes) = tensor.into_parts();
-        let bytes = Box::new(bytes);
-        (name, ForeignTensor { shape, kind, bytes })
-    };
-    Ok((
-        kind.into(),
-        reader.into_tensors().into_iter().map(tensor).collect(),
-    ))
-}
-
-/// Little-endian numbers as float32; `None` for types that are none of weights.
-fn floats(kind: DType, bytes: &[u8]) -> Option<Vec<f32>> {
-    let two = bytes.as_chunks::<2>().0.iter();
-    Some(match kind {
-        DType::F32 => {
-            let four = bytes.as_chunks::<4>().0.iter();
-            four.map(|&bytes| f32::from_le_bytes(bytes)).collect()
-        }
-        DType::F64 => {
-            let eight = bytes.as_chunks::<8>().0.iter();
-            eight
-                .map(|&bytes| f64::from_le_bytes(bytes) as f32)
-                .collect()
-        }
-        DType::F16 => two
-            .map(|&bytes| f16::from_le_bytes(bytes).to_f32())
-            .collect(),
-        DType::BF16 => two
-            .map(|&bytes| bf16::from_le_bytes(bytes).to_f32())
-            .collect(),
-        _ => return None,
-    })
 }

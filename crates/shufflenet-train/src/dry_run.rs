@@ -25,7 +25,7 @@ pub fn dry_run(
     experiment: &Experiment,
     device: &str,
     threads: usize,
-    console: &Console,
+    console: &mut Console,
 ) -> Result<(), TrainError> {
     let interrupter = Interrupter::new();
     let run = Run::open(experiment, device, threads, &interrupter)?;
@@ -53,7 +53,7 @@ pub fn dry_run(
     ));
 
     let evaluation = &run.sources.evaluation;
-    let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1))?;
+    let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1), console)?;
     if let Some(evaluation) = evaluated.iter().flatten().last() {
         console.line(&format!(
             "evaluation {} images of {}: {}",

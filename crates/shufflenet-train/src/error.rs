@@ -151,7 +151,7 @@ pub enum TrainError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The network.
-    #[error(transparent)]
+    #[error("{}{}", section(.0), .0)]
     Model(#[from] ModelError),
     /// A weight file.
     #[error("{}: {source}", .path.display())]
@@ -211,5 +211,15 @@ impl TrainError {
             Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. }
         );
         value || data || run
+    }
+}
+
+/// Where the setting is that the network's error begins with.
+fn section(error: &ModelError) -> &'static str {
+    match error {
+        ModelError::InputSize { .. }
+        | ModelError::TrainingBatch { .. }
+        | ModelError::SqueezedBatch { .. } => "",
+        _ => "model.",
     }
 }

@@ -183,7 +183,8 @@ pub fn restore(
     Ok(Classifier { network })
 }
 
-/// Sums loss and hits of `classifier` over all that `batches` has left. `None` where interrupted.
+/// Sums loss and hits of `classifier` over all that `batches` has left; `seen` is told how many images more
+/// are in. `None` where interrupted.
 ///
 /// # Errors
 /// [`TrainError::Device`], [`TrainError::Data`].
@@ -192,6 +193,7 @@ pub fn score(
     batches: Batches,
     device: &Device,
     interrupter: &Interrupter,
+    seen: &mut dyn FnMut(usize),
 ) -> Result<Option<Tally>, TrainError> {
     let mut tally = Tally::default();
     let finished = score_each(
@@ -200,7 +202,10 @@ pub fn score(
         device,
         interrupter,
         false,
-        &mut |logits, labels| tally.add(logits, labels),
+        &mut |logits, labels| {
+            tally.add(logits, labels);
+            seen(labels.len());
+        },
     )?;
     Ok(finished.then_some(tally))
 }

@@ -13,7 +13,7 @@ use shufflenet_data::Batches;
 
 use crate::average::LABEL;
 use crate::checkpoint::{self, Best};
-use crate::console::{Console, describe, duration, thousands};
+use crate::console::{Console, Epoch, describe, duration, thousands};
 use crate::error::TrainError;
 use crate::evaluate::{chosen, restore, score};
 use crate::experiment::Experiment;
@@ -99,6 +99,10 @@ struct Training<'a> {
 impl Training<'_> {
     fn train(mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let begin = Instant::now();
+        let (run, progress) = (self.run, &self.state.progress);
+        let steps = run.batches().div_ceil(run.experiment.train.accumulate);
+        let (epochs, first) = (run.total_steps().div_ceil(steps), progress.epochs + 1);
+        console.begin(&run.experiment.name, epochs, first, run.interrupter)?;
         let mut first_epoch = true;
         while !self.run.is_done(&self.state.progress) {
             let mut pace = Pace::start(first_epoch);
@@ -110,7 +114,7 @@ impl Training<'_> {
             let stops = self.run.interrupter.should_stop();
             let evaluated = match self.run.is_evaluated(&self.state.progress) {
                 _ if stops => None,
-                true => self.run.evaluate(&self.state, evaluation)?,
+                true => self.run.evaluate(&self.state, evaluation, console)?,
                 false => Some(Vec::new()),
             };
             let Some(evaluated) = evaluated else {
@@ -126,10 +130,15 @@ impl Training<'_> {
     fn train_epoch(&mut self, console: &mut Console, pace: &mut Pace) -> Result<(), TrainError> {
         let run = self.run;
         let (train, total) = (&run.experiment.train, run.total_steps());
-        let title = format!("epoch {}/{}", self.state.progress.epochs + 1, train.epochs);
-        let done = self.state.progress.batch / train.accumulate;
         let steps = run.batches().div_ceil(train.accumulate);
-        console.start(&title, steps, done);
+        let images = run.sources.train.records_in(0..run.batches());
+        console.epoch(&Epoch {
+            number: self.state.progress.epochs + 1,
+            of: train.epochs,
+            images,
+            steps,
+            done: self.state.progress.batch / train.accumulate,
+        });
         let mut batches = run.rest_of_epoch(&self.state);
         while batches.len() > 0
             && self.state.progress.step < total
@@ -138,23 +147,14 @@ impl Training<'_> {
             self.step(&mut batches, pace)?;
             let progress = &self.state.progress;
             if let Some(speed) = pace.first_estimate() {
-                let records = run.sources.train.records_in(0..run.batches());
-                let left = (total - progress.step) as f64 / steps as f64 * records as f64;
+                let left = (total - progress.step) as f64 / steps as f64 * images as f64;
                 let time = Duration::try_from_secs_f64(left / speed).unwrap_or(Duration::MAX);
                 let time = duration(time);
                 console.line(&format!(
                     "pace       {speed:.0} images/s: about {time} to go, evaluation not counted"
                 ));
             }
-            console.advance(|| {
-                let metrics = progress.tally.metrics();
-                let speed = pace.speed();
-                match metrics.count {
-                    // A GPU has not been asked yet.
-                    0 => format!("{speed:.0} img/s"),
-                    _ => format!("{}, {speed:.0} img/s", describe(&metrics)),
-                }
-            });
+            console.step(&progress.tally, run.rate_used(&self.state), pace.speed());
             if train.log_every > 0 && progress.step.is_multiple_of(train.log_every) {
                 self.log_step(console, pace)?;
             }
@@ -195,7 +195,7 @@ impl Training<'_> {
     }
 
     /// Leaves before the end, with everything saved.
-    fn stop(&mut self, console: &Console) -> Result<Outcome, TrainError> {
+    fn stop(&mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let saved = self.save()?;
         console.line(&format!(
             "stopped    at step {}, saved as {}; the same command with --resume goes on",
@@ -205,12 +205,12 @@ impl Training<'_> {
         Ok(Outcome::Interrupted)
     }
 
-    fn log_step(&mut self, console: &Console, pace: &Pace) -> Result<(), TrainError> {
+    fn log_step(&mut self, console: &mut Console, pace: &Pace) -> Result<(), TrainError> {
         self.settle()?;
         let speed = pace.speed();
         let line = self.train_line("step", speed);
         self.journal.append(&line)?;
-        if !console.is_terminal() {
+        if !console.is_live() {
             console.line(&format!(
                 "  step {}/{}  {}, lr {:.4}, {speed:.0} img/s",
                 line.step,
@@ -242,7 +242,7 @@ impl Training<'_> {
     /// cut short stays under way: a longer run goes on in its middle.
     fn end_epoch(
         &mut self,
-        console: &Console,
+        console: &mut Console,
         speed: f64,
         evaluated: &[Evaluation],
     ) -> Result<(), TrainError> {
@@ -302,7 +302,7 @@ impl Training<'_> {
     }
 
     /// The end of the run: the best epoch and, where it has not been seen yet, the test set.
-    fn conclude(mut self, console: &Console, begin: Instant) -> Result<Outcome, TrainError> {
+    fn conclude(mut self, console: &mut Console, begin: Instant) -> Result<Outcome, TrainError> {
         if let Some(best) = &self.state.progress.best {
             let split = self.run.sources.evaluation_split();
             let caveat = match self.run.experiment.chosen_by() {
@@ -340,7 +340,7 @@ impl Training<'_> {
 
     /// Measures the best checkpoint on the test set, unless that is what chose it. False where
     /// interrupted.
-    fn test(&mut self, console: &Console) -> Result<bool, TrainError> {
+    fn test(&mut self, console: &mut Console) -> Result<bool, TrainError> {
         let (Some(test), Some(best)) = (&self.run.sources.test, &self.state.progress.best) else {
             return Ok(true);
         };
@@ -350,7 +350,11 @@ impl Training<'_> {
         let classifier = restore(&checkpoint, weights, &folder, &self.run.device)?;
         let start = Instant::now();
         let (device, interrupter) = (&self.run.device, self.run.interrupter);
-        let Some(tally) = score(&classifier, test.epoch(0, 0), device, interrupter)? else {
+        console.evaluation("test", test.records());
+        let seen = &mut |images| console.evaluated(images);
+        let tally = score(&classifier, test.epoch(0, 0), device, interrupter, seen)?;
+        console.finish();
+        let Some(tally) = tally else {
             return Ok(false);
         };
         let line = Line {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shufflenet_data::{Normalization, Options};
+use shufflenet_data::{DataError, Normalization, Options};
 use shufflenet_model::{
     ModelConfig, ShuffleNetV2, StateDict, Stem, infer, num_parameters, to_safetensors,
 };
@@ -76,7 +76,17 @@ pub fn import(request: &Request) -> Result<Vec<String>, TrainError> {
         Some(given) => (given.clone(), None),
         None => normalization(experiment.data.normalization.clone(), channels),
     };
-    normalization.check(channels)?;
+    normalization.check(channels).map_err(|error| match error {
+        DataError::Value {
+            what,
+            found,
+            expected,
+        } if request.normalization.is_some() => {
+            let flag = what.replace("data.normalization.", "--");
+            DataError::value(flag, found, expected)
+        }
+        other => other,
+    })?;
     let class_names = class_names(request.class_names.as_deref(), model.classes)?;
     let network = ShuffleNetV2::new(
         &model,

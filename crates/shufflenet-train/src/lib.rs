@@ -9,6 +9,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
 pub mod console;
+pub mod dashboard;
 pub mod data_tools;
 pub mod device;
 pub mod devices;

@@ -2,9 +2,10 @@
 //! https://arxiv.org/abs/1506.01186), section 3.3).
 //!
 //! Trains for some steps while the rate rises from next to nothing by the same factor in each, and looks at
-//! the loss: it falls where the rate is of use and explodes where it is too large. The rate suggested is the
-//! one at which the smoothed loss falls fastest over the logarithm of the rate, which leaves some room below
-//! the one that is too large. Nothing is saved.
+//! the loss: it falls where the rate is of use and explodes where it is too large. The rate suggested is half
+//! way down the longest valley, as fastai has it, which leaves some room below the rate that is too large.
+//! (Where the loss falls fastest, PyTorch Lightning's rule, may be where it recovers from a spike.) Nothing is
+//! saved.
 
 use crate::Interrupter;
 use crate::error::TrainError;
@@ -31,7 +32,7 @@ pub struct Found {
     pub rates: Vec<f64>,
     /// The loss at each, smoothed over the steps before.
     pub losses: Vec<f64>,
-    /// The rate at which the loss falls fastest. `None`: it hardly falls.
+    /// The rate half way down the longest valley of the loss. `None`: it hardly falls.
     pub suggestion: Option<f64>,
 }
 
@@ -104,43 +105,97 @@ pub fn find(
             break;
         }
     }
-    found.suggestion = steepest(&found.rates, &found.losses);
+    found.suggestion = valley(&found.rates, &found.losses);
     Ok(found)
 }
 
-/// The rate in the middle of the stretch over which the loss falls most. Rates are evenly spaced in their
-/// logarithm, so a difference of losses is a slope.
-fn steepest(rates: &[f64], losses: &[f64]) -> Option<f64> {
-    let stretch = (rates.len() / 20).max(1);
-    let numbered = losses.iter().copied().enumerate();
-    let (lowest, least) = numbered.min_by(|a, b| a.1.total_cmp(&b.1))?;
+/// The rate half way down the longest valley: the longest run of ever lower losses, whatever lies between them.
+/// Noise hardly shortens it, and a spike is left out. Where fastai counts half of the run's steps back from its
+/// end, this takes the middle one: behind a spike the two are far apart.
+fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
+    let least = losses.iter().copied().min_by(f64::total_cmp)?;
     if least > NOTABLE * losses.first()? {
         return None;
     }
-    let fall = |start: usize| Some(losses.get(start)? - losses.get(start + stretch)?);
-    let falls = (0..lowest).filter_map(|start| Some((start, fall(start)?)));
-    let (start, _) = falls.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    rates.get(start + stretch / 2).copied()
+    // The average holds too few steps before.
+    let start = losses.len() / 10;
+    let losses = losses.get(start..)?;
+    // How long the longest run is that ends at a step, and the step before it there.
+    let mut runs: Vec<(usize, Option<usize>)> = Vec::new();
+    for loss in losses {
+        let earlier = losses.iter().zip(&runs).enumerate();
+        let higher = earlier.filter(|(_, (earlier, _))| *earlier > loss);
+        let longest = higher.map(|(step, (_, (length, _)))| (*length, step)).max();
+        runs.push(longest.map_or((1, None), |(length, step)| (length + 1, Some(step))));
+    }
+    let longest = runs.iter().map(|(length, _)| *length).max()?;
+    let mut middle = runs.iter().position(|(length, _)| *length == longest)?;
+    for _ in 0..longest / 2 {
+        middle = runs.get(middle)?.1?;
+    }
+    rates.get(start + middle).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_suggestion_is_where_the_loss_falls_fastest() {
-        let rates: Vec<f64> = (0..100).map(|i| 1e-5 * 1.15f64.powi(i)).collect();
-        // Flat, falling around step 50, exploding from 80 on.
-        let loss =
-            |i: f64| 2.3 - 1.0 / (1.0 + (-(i - 50.0) / 4.0).exp()) + ((i - 85.0) / 3.0).exp();
+    fn rates() -> Vec<f64> {
+        (0..100).map(|i| 1e-5 * 1.15f64.powi(i)).collect()
+    }
+
+    /// Flat, falling around step 50, exploding from 85 on.
+    fn usual(i: f64) -> f64 {
+        2.3 - 1.0 / (1.0 + (-(i - 50.0) / 6.0).exp()) + ((i - 88.0) / 3.0).exp()
+    }
+
+    fn suggested(loss: impl Fn(f64) -> f64) -> Option<f64> {
         let losses: Vec<f64> = (0..100).map(|i| loss(f64::from(i))).collect();
-        let suggested = steepest(&rates, &losses).unwrap();
-        assert!(
-            rates[46] < suggested && suggested < rates[54],
-            "{suggested}"
+        valley(&rates(), &losses)
+    }
+
+    #[test]
+    fn the_suggestion_is_half_way_down() {
+        let (rates, found) = (rates(), suggested(usual).unwrap());
+        assert!(rates[40] < found && found < rates[55], "{found}");
+    }
+
+    #[test]
+    fn noise_and_a_spike_hardly_move_it() {
+        let noise = |i: f64| 0.02 * (i * 12.9898).sin();
+        // Up at once at step 70, back within ten: three times as steep as the valley.
+        let spike = |i: f64| {
+            if i < 70.0 {
+                0.0
+            } else {
+                1.5 * (-(i - 70.0) / 3.0).exp()
+            }
+        };
+        let (rates, found) = (
+            rates(),
+            suggested(|i| usual(i) + noise(i) + spike(i)).unwrap(),
         );
-        let rising: Vec<f64> = (0..100).map(f64::from).collect();
-        assert_eq!(steepest(&rates, &rising), None);
-        assert_eq!(steepest(&[], &[]), None);
+        assert!(rates[40] < found && found < rates[60], "{found}");
+    }
+
+    /// As CIFAR-10 has it: a long shallow valley, a spike that training survives, and a little lower behind it.
+    #[test]
+    fn the_valley_before_a_spike_counts_though_the_loss_is_lower_behind_it() {
+        let shallow = |i: f64| 2.3 - 0.003 * i.min(60.0);
+        let behind = |i: f64| 2.1 + 1.4 * (-(i - 66.0) / 4.0).exp();
+        let loss = |i: f64| match i {
+            i if i <= 60.0 => shallow(i),
+            i if i <= 66.0 => shallow(i) + (i - 60.0) * 0.22,
+            _ => behind(i),
+        };
+        let (rates, found) = (rates(), suggested(loss).unwrap());
+        assert!(rates[25] < found && found < rates[60], "{found}");
+    }
+
+    #[test]
+    fn a_loss_that_hardly_falls_suggests_nothing() {
+        assert_eq!(suggested(|i| 1.0 + i), None);
+        assert_eq!(suggested(|i| 2.3 + 0.01 * i.sin()), None);
+        assert_eq!(valley(&[], &[]), None);
     }
 }

@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`TrainError::WrongDevice`], [`TrainError::Device`].
-    pub fn check_device(&self, console: &Console) -> Result<(), TrainError> {
+    pub fn check_device(&self, console: &mut Console) -> Result<(), TrainError> {
         if !device::is_queued(&self.device) {
             return Ok(());
         }
@@ -246,6 +246,7 @@ impl<'a> Run<'a> {
         &self,
         state: &State,
         batches: impl Fn() -> Batches,
+        console: &mut Console,
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let learner = &state.learner;
         let mut classifiers = vec![(None, learner.classifier.valid())];
@@ -255,7 +256,13 @@ impl<'a> Run<'a> {
         let mut evaluations = Vec::new();
         for (weights, classifier) in classifiers {
             let start = Instant::now();
-            let tally = score(&classifier, batches(), &self.device, self.interrupter)?;
+            console.evaluation(
+                self.sources.evaluation_split(),
+                self.sources.evaluation.records(),
+            );
+            let seen = &mut |images| console.evaluated(images);
+            let tally = score(&classifier, batches(), &self.device, self.interrupter, seen)?;
+            console.finish();
             let Some(tally) = tally else { return Ok(None) };
             evaluations.push(Evaluation {
                 weights,
@@ -263,6 +270,7 @@ impl<'a> Run<'a> {
                 speed: tally.count as f64 / start.elapsed().as_secs_f64(),
             });
         }
+        console.measured(&evaluations);
         Ok(Some(evaluations))
     }
 }

@@ -171,7 +171,13 @@ fn parts(
         0.0 => (all(dataset), None),
         _ => {
             let (labels, classes) = (dataset.labels(), dataset.classes());
-            let parts = holdout(labels, classes, fraction, experiment.train.seed)?;
+            let parts = holdout(
+                "data.validation",
+                labels,
+                classes,
+                fraction,
+                experiment.train.seed,
+            )?;
             (parts.train, Some(parts.validation))
         }
     };

@@ -118,6 +118,16 @@ impl Tally {
         self.count += other.count;
     }
 
+    /// What was added after `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            loss: self.loss - earlier.loss,
+            top1: self.top1.saturating_sub(earlier.top1),
+            top5: self.top5.saturating_sub(earlier.top5),
+            count: self.count.saturating_sub(earlier.count),
+        }
+    }
+
     /// The means; all zero where nothing was added.
     pub fn metrics(&self) -> Metrics {
         let count = self.count.max(1) as f64;

@@ -32,7 +32,7 @@ impl Default for Erasing {
 impl Erasing {
     pub(super) fn check(&self) -> Result<(), DataError> {
         let refuse = |key: &str, found: String, accepted: &str| {
-            let key = format!("augmentation.random_erasing.{key}");
+            let key = format!("data.augmentation.random_erasing.{key}");
             Err(DataError::value(key, found, accepted))
         };
         if !(0.0..=1.0).contains(&self.probability) {

@@ -24,7 +24,7 @@ pub struct Jitter {
 impl Jitter {
     pub(super) fn check(&self) -> Result<(), DataError> {
         let refuse = |key: &str, found: f64, accepted: &str| {
-            let key = format!("augmentation.color_jitter.{key}");
+            let key = format!("data.augmentation.color_jitter.{key}");
             Err(DataError::value(key, found.to_string(), accepted))
         };
         for (key, value) in [

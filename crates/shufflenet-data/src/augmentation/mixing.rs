@@ -49,7 +49,7 @@ pub struct Mix {
 impl Mixing {
     pub(super) fn check(&self) -> Result<(), DataError> {
         let refuse = |key: &str, found: f64, accepted: &str| {
-            let key = format!("augmentation.mixing.{key}");
+            let key = format!("data.augmentation.mixing.{key}");
             Err(DataError::value(key, found.to_string(), accepted))
         };
         for (key, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {

@@ -39,7 +39,7 @@ use placement::{Placement, render};
 pub struct Augmentation {
     /// Pixels added on each side before cropping back to size; 0: no crop.
     pub crop_padding: usize,
-    /// What is added: `zero` (black) or `reflect` (the image's own edge, mirrored).
+    /// What is added: black, or the image's own edge, mirrored.
     pub padding: Padding,
     /// Mirror left and right with probability 1/2.
     pub flip: bool,
@@ -78,7 +78,7 @@ impl Augmentation {
         let shape = dataset.shape;
         if self.random_resized_crop && !dataset.is_encoded() {
             return Err(DataError::value(
-                "augmentation.random_resized_crop",
+                "data.augmentation.random_resized_crop",
                 "true",
                 format!(
                     "false for {}, whose images are of one size; crop_padding shifts those",
@@ -89,15 +89,15 @@ impl Augmentation {
         let side = shape.height.min(shape.width);
         if self.crop_padding >= side {
             return Err(DataError::value(
-                "augmentation.crop_padding",
+                "data.augmentation.crop_padding",
                 self.crop_padding.to_string(),
                 format!("less than {side}, images are {shape}"),
             ));
         }
         if self.alternating_flip && !self.flip {
-            let accepted = "false where augmentation.flip is";
+            let accepted = "false where data.augmentation.flip is";
             return Err(DataError::value(
-                "augmentation.alternating_flip",
+                "data.augmentation.alternating_flip",
                 "true",
                 accepted,
             ));
@@ -105,7 +105,11 @@ impl Augmentation {
         if self.cutout > side {
             let accepted = format!("at most {side}, images are {shape}");
             let found = self.cutout.to_string();
-            return Err(DataError::value("augmentation.cutout", found, accepted));
+            return Err(DataError::value(
+                "data.augmentation.cutout",
+                found,
+                accepted,
+            ));
         }
         if let Some(jitter) = &self.color_jitter {
             jitter.check()?;

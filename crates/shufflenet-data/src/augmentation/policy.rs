@@ -64,7 +64,7 @@ impl TrivialAugment {
 impl RandAugment {
     pub(super) fn check(&self) -> Result<(), DataError> {
         let refuse = |key: &str, found: u32, accepted: &str| {
-            let key = format!("augmentation.rand_augment.{key}");
+            let key = format!("data.augmentation.rand_augment.{key}");
             Err(DataError::value(key, found.to_string(), accepted))
         };
         if self.magnitude >= BINS {

@@ -13,7 +13,7 @@ use crate::experiment::require;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// `sgd`, `adamw`, `lion` or `muon`.
+    /// What moves the weights; all but `sgd` have a section of their own below this one.
     pub kind: OptimizerKind,
     /// Peak learning rate; the schedule scales it. The default is for `sgd`: `adamw` usually takes about
     /// 0.001 and `lion` 0.0001.

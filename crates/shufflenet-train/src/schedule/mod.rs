@@ -27,8 +27,7 @@ use crate::experiment::{Experiment, require};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// `constant`, `cosine`, `linear`, `multi_step`, `one_cycle` or `exponential`. The section of the same
-    /// name holds its settings; the others are not looked at.
+    /// How the rate goes. The section of the same name holds its settings; the others are not looked at.
     pub kind: ScheduleKind,
     /// Epochs over which the rate first rises linearly from zero; fractions are allowed. `one_cycle` has a
     /// rise of its own.

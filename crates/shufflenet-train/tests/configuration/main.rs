@@ -7,11 +7,14 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod choices;
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use shufflenet_train::settings;
-use syn::{Attribute, Expr, Fields, Item, Lit, Meta, Type};
+use choices::{Choices, choices};
+use shufflenet_train::{TrainError, settings};
+use syn::{Attribute, Expr, Field, Fields, Item, ItemStruct, Lit, Meta, Type};
 use toml::{Table, Value};
 
 /// Section, the file that declares its struct, the struct.
@@ -176,7 +179,7 @@ fn documentation(attributes: &[Attribute]) -> String {
 }
 
 /// A type in words, and whether it may be left unset.
-fn in_words(ty: &Type) -> (String, bool) {
+fn in_words(ty: &Type, choices: &Choices) -> (String, bool) {
     use syn::{GenericArgument, PathArguments};
     let Type::Path(path) = ty else {
         return ("list".into(), false);
@@ -191,13 +194,19 @@ fn in_words(ty: &Type) -> (String, bool) {
     };
     let name = last.ident.to_string();
     match (name.as_str(), inner) {
-        ("Option", Some(inner)) => (in_words(inner).0, true),
+        ("Option", Some(inner)) => (in_words(inner, choices).0, true),
         ("Vec", Some(_)) | ("Widths", _) => ("list".into(), false),
         ("usize" | "u64" | "u32" | "u16", _) => ("whole number".into(), false),
         ("f64" | "Scale", _) => ("number".into(), false),
         ("bool", _) => ("true or false".into(), false),
         ("PathBuf", _) => ("path".into(), false),
-        _ => ("text".into(), false),
+        ("String" | "Format", _) => ("text".into(), false),
+        (other, _) => {
+            let values = choices.get(other);
+            let values = values.unwrap_or_else(|| panic!("{other} has no words yet"));
+            let quoted: Vec<String> = values.iter().map(|v| format!("`\"{v}\"`")).collect();
+            (quoted.join(", "), false)
+        }
     }
 }
 
@@ -207,15 +216,51 @@ fn lookup<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
     keys.try_fold(first, |value, key| value.as_table()?.get(key))
 }
 
-/// The rows of one section.
-fn section(page: &mut String, (name, file, of): (&str, &str, &str), defaults: &Table) {
+/// The struct of a section.
+fn declaration(file: &str, of: &str) -> ItemStruct {
     let source = std::fs::read_to_string(crates().join(file)).unwrap();
     let items = syn::parse_file(&source).unwrap().items;
     let declared = items.into_iter().find_map(|item| match item {
         Item::Struct(item) if item.ident == of => Some(item),
         _ => None,
     });
-    let declared = declared.unwrap_or_else(|| panic!("{file} declares no {of}"));
+    declared.unwrap_or_else(|| panic!("{file} declares no {of}"))
+}
+
+/// The keys of a section, by their whole path; not the sections below it.
+fn keys(section: &str, fields: Fields) -> Vec<(String, Field)> {
+    let path = |field: &Field| match (section, field.ident.as_ref().unwrap()) {
+        ("", key) => key.to_string(),
+        (section, key) => format!("{section}.{key}"),
+    };
+    let is_skipped = |field: &Field| {
+        field.attrs.iter().any(|attribute| {
+            let list = attribute.meta.require_list();
+            list.is_ok_and(|list| list.tokens.to_string().starts_with("skip ,"))
+        })
+    };
+    let is_section = |path: &str| {
+        SECTIONS
+            .iter()
+            .chain(&OTHERS)
+            .any(|(section, ..)| *section == path)
+    };
+    let Fields::Named(fields) = fields else {
+        return Vec::new();
+    };
+    let fields = fields.named.into_iter().filter(|field| !is_skipped(field));
+    let keyed = fields.map(|field| (path(&field), field));
+    keyed.filter(|(path, _)| !is_section(path)).collect()
+}
+
+/// The rows of one section.
+fn section(
+    page: &mut String,
+    (name, file, of): (&str, &str, &str),
+    defaults: &Table,
+    choices: &Choices,
+) {
+    let declared = declaration(file, of);
     let title = if name.is_empty() { "at the top" } else { name };
     writeln!(
         page,
@@ -223,29 +268,10 @@ fn section(page: &mut String, (name, file, of): (&str, &str, &str), defaults: &T
         documentation(&declared.attrs)
     )
     .unwrap();
-    let Fields::Named(fields) = declared.fields else {
-        return;
-    };
     let mut rows = String::new();
-    for field in fields.named {
+    for (path, field) in keys(name, declared.fields) {
         let key = field.ident.as_ref().unwrap().to_string();
-        let path = if name.is_empty() {
-            key.clone()
-        } else {
-            format!("{name}.{key}")
-        };
-        let is_section = SECTIONS
-            .iter()
-            .chain(&OTHERS)
-            .any(|(section, ..)| *section == path);
-        let skipped = field.attrs.iter().any(|attribute| {
-            let list = attribute.meta.require_list();
-            list.is_ok_and(|list| list.tokens.to_string().starts_with("skip ,"))
-        });
-        if is_section || skipped {
-            continue;
-        }
-        let (ty, optional) = in_words(&field.ty);
+        let (ty, optional) = in_words(&field.ty, choices);
         let default = match lookup(defaults, &path) {
             Some(_) if ["data.format", "data.root"].contains(&path.as_str()) => "required".into(),
             _ if path == "name" => "the file's name".into(),
@@ -280,17 +306,17 @@ fn page() -> String {
          sizes are in pixels, lengths in epochs or optimizer steps, as each says.\n\nThis page is made from \
          the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`), and a test holds it to that.\n",
     );
-    let defaults = defaults();
+    let (defaults, choices) = (defaults(), choices());
     for of in SECTIONS {
-        section(&mut page, of, &defaults);
+        section(&mut page, of, &defaults, &choices);
         if of.0 == "train" {
-            section(&mut page, OTHERS[2], &defaults);
+            section(&mut page, OTHERS[2], &defaults, &choices);
         }
         if of.0 == "optimizer.muon" {
-            section(&mut page, OTHERS[0], &defaults);
+            section(&mut page, OTHERS[0], &defaults, &choices);
         }
         if of.0 == "schedule.exponential" {
-            section(&mut page, OTHERS[1], &defaults);
+            section(&mut page, OTHERS[1], &defaults, &choices);
         }
     }
     page
@@ -331,4 +357,42 @@ fn no_section_is_left_out() {
         }
     }
     walk("", &defaults());
+}
+
+/// The values that the page gives of a choice are all accepted, and told to who gives another.
+#[test]
+fn choices_are_what_a_file_may_say() {
+    let choices = choices();
+    let assemble = |key: &str, value: &str| {
+        let assignments = [
+            "data.format=cifar10",
+            "data.root=DIR",
+            &format!("{key}={value}"),
+        ];
+        settings::load_or_assemble(None, &assignments.map(String::from))
+    };
+    let mut tried = 0;
+    for (section, file, of) in SECTIONS {
+        for (key, field) in keys(section, declaration(file, of).fields) {
+            let (words, _) = in_words(&field.ty, &choices);
+            if !words.starts_with("`\"") {
+                continue;
+            }
+            let values = words
+                .split(", ")
+                .map(|value| value.trim_matches(['`', '"']));
+            let values: Vec<&str> = values.collect();
+            for value in &values {
+                // One may ask for settings of its own, which is another refusal.
+                let refused = matches!(assemble(&key, value), Err(TrainError::Config { .. }));
+                assert!(!refused, "{key} = {value}");
+                tried += 1;
+            }
+            let line = assemble(&key, "\"other\"").unwrap_err().to_string();
+            for value in values {
+                assert!(line.contains(&format!("`{value}`")), "{key}: {line}");
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
 }

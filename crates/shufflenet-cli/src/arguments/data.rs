@@ -1,0 +1,68 @@
+//! `shufflenet data`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `shufflenet data`
+#[derive(Subcommand)]
+pub enum Data {
+    /// Download a published set, or take it from a file; what is there already is checked, never replaced
+    #[cfg(feature = "fetch")]
+    Fetch(Fetch),
+    /// Read and decode every image of an experiment's data, and name the bad ones
+    Verify(Set),
+    /// Images a class, sizes, mean and deviation, duplicates within and across training and test part
+    Stats(Stats),
+    /// Write a PNG of training images with their labels, augmented as the network will see them
+    Preview(Preview),
+}
+
+/// `shufflenet data fetch`
+#[cfg(feature = "fetch")]
+#[derive(Args)]
+pub struct Fetch {
+    /// cifar10, cifar100, fashion-mnist or mnist
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(shufflenet_train::fetch_names()))]
+    pub set: String,
+    /// Where sets lie; this one gets a folder of its own there
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub into: PathBuf,
+    /// The archive (of MNIST and Fashion-MNIST the folder with the .gz files), instead of a download
+    #[arg(long, value_name = "ARCHIVE")]
+    pub from: Option<PathBuf>,
+}
+
+/// Which data: an experiment's, or that of `--set data.format=... --set data.root=...`.
+#[derive(Args)]
+pub struct Set {
+    /// The experiment whose data it is
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A key, as in --set data.root=photos; may be repeated
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `shufflenet data stats`
+#[derive(Args)]
+pub struct Stats {
+    #[command(flatten)]
+    pub set: Set,
+    /// Print one JSON object on standard output and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shufflenet data preview`
+#[derive(Args)]
+pub struct Preview {
+    #[command(flatten)]
+    pub set: Set,
+    /// The PNG to write; a file that exists is not replaced
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Number of images
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub count: u16,
+}

@@ -1,0 +1,97 @@
+//! `predict`: images of every kind, and what is none.
+
+use std::fs;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use crate::{repository, run, shufflenet};
+
+#[test]
+fn images_are_classified_and_bad_ones_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = repository().join("crates/shufflenet-data/tests/fixtures/images");
+    let mut names: Vec<_> = fs::read_dir(&images)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "png"))
+        .collect();
+    names.sort();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    for (name, from) in ["a.png", "b, c.png"].iter().zip(&names) {
+        fs::copy(from, folder.path().join("photos").join(name)).unwrap();
+    }
+    let run = run();
+    let predict = |more: &[&str]| {
+        let arguments = [&["predict", "--checkpoint", &run, "--top", "2"], more].concat();
+        shufflenet(folder.path(), &arguments)
+    };
+    let text = |command: &mut Command, code| {
+        let assert = command.assert().code(code);
+        let output = assert.get_output().clone();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let [lines, _] = text(&mut predict(&["photos"]), 0);
+    assert_eq!(lines.lines().count(), 2);
+    assert!(
+        lines.starts_with("photos/a.png: ") && lines.matches(" %").count() == 4,
+        "{lines}"
+    );
+    let [csv, _] = text(&mut predict(&["--csv", "photos/*.png"]), 0);
+    assert!(
+        csv.starts_with("path,rank,class,name,probability\nphotos/a.png,1,"),
+        "{csv}"
+    );
+    assert!(csv.contains("\n\"photos/b, c.png\",2,"), "{csv}");
+
+    fs::write(
+        folder.path().join("photos/half.png"),
+        &fs::read(&names[0]).unwrap()[..60],
+    )
+    .unwrap();
+    let [objects, errors] = text(
+        &mut predict(&["--json", "--logits", "photos", "nowhere.png"]),
+        1,
+    );
+    let objects: Vec<Value> = objects
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(objects.len(), 4);
+    assert_eq!(objects[0]["logits"].as_array().unwrap().len(), 10);
+    let sum: f64 = objects[0]["top"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|top| top["probability"].as_f64().unwrap())
+        .sum();
+    assert!(sum > 0.1 && sum <= 1.0);
+    assert!(
+        objects[2]["error"].as_str().unwrap().contains("damaged"),
+        "{:?}",
+        objects[2]
+    );
+    assert!(
+        errors.contains("half.png") && errors.contains("nowhere.png"),
+        "{errors}"
+    );
+
+    // The same by standard input: as names, and as an image. Batches change nothing.
+    let [one_by_one, _] = text(
+        predict(&["--batch", "1", "-"]).write_stdin("photos/a.png\nphotos/b, c.png\n"),
+        0,
+    );
+    assert_eq!(one_by_one, lines);
+    let image = fs::read(folder.path().join("photos/a.png")).unwrap();
+    let [piped, _] = text(predict(&["-"]).write_stdin(image), 0);
+    assert_eq!(
+        piped.trim_start_matches('-'),
+        lines
+            .lines()
+            .next()
+            .unwrap()
+            .trim_start_matches("photos/a.png")
+            .to_string()
+            + "\n"
+    );
+}

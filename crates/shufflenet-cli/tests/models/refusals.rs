@@ -1,0 +1,117 @@
+//! What bad input is answered with, by all of these.
+
+use std::fs;
+
+use crate::{printed, refusal, repository};
+
+/// Fifteen bad inputs, each with its exit code and what its answer names.
+#[test]
+fn bad_inputs_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = repository().join("crates/shufflenet-model/tests/fixtures/exchange");
+    let fixture = |name: &str| fixtures.join(name).display().to_string();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let standard = fs::read(fixture("standard.pth")).unwrap();
+    write("half.pth", &standard[..standard.len() / 2]);
+    let safetensors = fs::read(fixture("standard.safetensors")).unwrap();
+    write("half.safetensors", &safetensors[..safetensors.len() / 2]);
+    write(
+        "code.pth",
+        b"\x80\x02cposix\nsystem\nX\x0a\0\0\0touch made\x85R.",
+    );
+    write(
+        "deep.pth",
+        &[&[b']'; 50_000][..], &[b'a'; 49_999], b"."].concat(),
+    );
+    write("photo.pth", b"\x89PNG\r\n\x1a\n0000");
+    write("names.txt", b"cat\ndog\n");
+    let (standard, checkpoint) = (fixture("standard.pth"), fixture("checkpoint.pth"));
+    let cifar = ["--stem", "cifar"];
+    let cases: [(&[&str], &[&str], i32, &str); 15] = [
+        (
+            &["--weights", "nowhere.pth"],
+            &cifar,
+            1,
+            "nowhere.pth: cannot be read",
+        ),
+        (&["--weights", "half.pth"], &cifar, 1, "half.pth: neither"),
+        (
+            &["--weights", "half.safetensors"],
+            &cifar,
+            1,
+            "no whole safetensors file",
+        ),
+        (&["--weights", "code.pth"], &cifar, 1, "code.pth: neither"),
+        (&["--weights", "deep.pth"], &cifar, 1, "nesting exceeds"),
+        (&["--weights", "photo.pth"], &cifar, 1, "photo.pth: neither"),
+        (
+            &["--weights", &checkpoint],
+            &cifar,
+            1,
+            "2 networks in one file",
+        ),
+        (
+            &["--weights", &checkpoint, "--prefix", "net."],
+            &cifar,
+            1,
+            "no name begins with",
+        ),
+        (&["--weights", &standard], &[], 2, "--stem is not given"),
+        (
+            &["--weights", &standard, "--classes", "7"],
+            &cifar,
+            1,
+            "fc.weight: [5, 16], expected [7, 16]",
+        ),
+        (
+            &["--weights", &standard, "--set", "model.repeats=[1,1,1]"],
+            &cifar,
+            1,
+            "15 unused",
+        ),
+        (
+            &["--weights", &standard, "--class-names", "names.txt"],
+            &cifar,
+            2,
+            "2 lines; accepted: 5 names",
+        ),
+        (
+            &["--weights", &standard, "--mean", "0.5", "--std", "0.5"],
+            &cifar,
+            2,
+            "3 values, one a channel",
+        ),
+        (
+            &["--weights", &standard, "--mean", "0.5,0.5,0.5"],
+            &cifar,
+            2,
+            "--std",
+        ),
+        (
+            &["--weights", &standard, "--layout", "seed"],
+            &cifar,
+            1,
+            "missing",
+        ),
+    ];
+    for (what, stem, code, answer) in cases {
+        let arguments = [&["import", "--out", "imported"], what, stem].concat();
+        let said = refusal(folder.path(), &arguments, code);
+        assert!(said.contains(answer), "{what:?}: {said}");
+        assert!(!folder.path().join("imported").exists() && !folder.path().join("made").exists());
+    }
+    // Asked for, what fits is taken.
+    let partial = [
+        "import",
+        "--out",
+        "imported",
+        "--weights",
+        &standard,
+        "--classes",
+        "7",
+        "--partial",
+    ];
+    let said = printed(folder.path(), &[&partial[..], &cifar].concat());
+    assert!(said.contains("2 misshapen"), "{said}");
+    assert!(refusal(folder.path(), &[&partial[..], &cifar].concat(), 2).contains("which exists"));
+}

@@ -1,0 +1,59 @@
+//! The words that a key may be, from the enumerations that serde reads them into.
+
+use std::collections::BTreeMap;
+
+use syn::{Item, ItemEnum, LitStr};
+
+use crate::crates;
+
+/// The values of every choice that a key can be of, by the name of its type.
+pub type Choices = BTreeMap<String, Vec<String>>;
+
+/// Enumerations without fields that serde renames, in any source of the workspace.
+pub fn choices() -> Choices {
+    let pattern = crates().join("*/src/**/*.rs");
+    let files = glob::glob(pattern.to_str().unwrap()).unwrap();
+    let items = files.flat_map(|file| {
+        let source = std::fs::read_to_string(file.unwrap()).unwrap();
+        syn::parse_file(&source).unwrap().items
+    });
+    let mut choices = Choices::new();
+    for item in items {
+        if let Item::Enum(item) = item
+            && let Some(values) = values(&item)
+        {
+            let name = item.ident.to_string();
+            assert!(choices.insert(name, values).is_none(), "two {}", item.ident);
+        }
+    }
+    choices
+}
+
+/// What a configuration file calls the variants: `rename_all` of `lowercase` or `snake_case`.
+fn values(item: &ItemEnum) -> Option<Vec<String>> {
+    let mut case = None;
+    for attribute in item.attrs.iter().filter(|a| a.path().is_ident("serde")) {
+        let _ = attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("rename_all") {
+                case = Some(meta.value()?.parse::<LitStr>()?.value());
+            }
+            Ok(())
+        });
+    }
+    let separator = match case?.as_str() {
+        "lowercase" => "",
+        "snake_case" => "_",
+        other => panic!("{}: rename_all = {other} is new here", item.ident),
+    };
+    let name = |variant: &syn::Variant| {
+        let mut name = String::new();
+        for (at, letter) in variant.ident.to_string().char_indices() {
+            if at > 0 && letter.is_uppercase() {
+                name += separator;
+            }
+            name.extend(letter.to_lowercase());
+        }
+        name
+    };
+    Some(item.variants.iter().map(name).collect())
+}
