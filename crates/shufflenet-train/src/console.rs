@@ -13,6 +13,7 @@ use crate::tally::Metrics;
 /// Prints lines and, on a terminal, a bar below them.
 pub struct Console {
     bar: ProgressBar,
+    is_silent: bool,
 }
 
 impl Default for Console {
@@ -26,11 +27,23 @@ impl Console {
     pub fn new() -> Self {
         Self {
             bar: ProgressBar::hidden(),
+            is_silent: false,
+        }
+    }
+
+    /// One that shows nothing: that of a rank that another speaks for.
+    pub fn silent() -> Self {
+        Self {
+            is_silent: true,
+            ..Self::new()
         }
     }
 
     /// Prints a line above the bar.
     pub fn line(&self, text: &str) {
+        if self.is_silent {
+            return;
+        }
         self.bar.suspend(|| {
             // Nobody is left to read it, and nobody to tell.
             let _ = writeln!(stdout(), "{text}");
@@ -39,11 +52,14 @@ impl Console {
 
     /// Whether a bar would be seen.
     pub fn is_terminal(&self) -> bool {
-        stderr().is_terminal()
+        !self.is_silent && stderr().is_terminal()
     }
 
     /// Starts a bar of `length` steps, `done` of them behind us.
     pub fn start(&mut self, title: &str, length: usize, done: usize) {
+        if self.is_silent {
+            return;
+        }
         let template = "{prefix} {bar:30} {pos}/{len}  {msg}  {eta} left";
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -6,7 +6,10 @@
 //! one at which the smoothed loss falls fastest over the logarithm of the rate, which leaves some room below
 //! the one that is too large. Nothing is saved.
 
+use std::rc::Rc;
+
 use crate::Interrupter;
+use crate::cluster::Cluster;
 use crate::error::TrainError;
 use crate::experiment::{Experiment, require};
 use crate::optimizer::Rates;
@@ -65,7 +68,8 @@ pub fn find(
         "a whole number from 10",
     )?;
 
-    let run = Run::open(experiment, device, threads, interrupter)?;
+    let cluster = Rc::new(Cluster::alone(interrupter));
+    let run = Run::open(experiment, device, threads, cluster)?;
     let (mut state, _) = State::fresh(experiment, &run.device)?;
     let factor = (range.to / range.from).powf(1.0 / (range.steps - 1) as f64);
     let mut found = Found {
