@@ -73,7 +73,7 @@ fn launcher() -> Command {
         ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
         ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
-        ("OMPI_MCA_odls_base_sigkill_timeout", "5"),
+        ("OMPI_MCA_odls_base_sigkill_timeout", "2"),
     ] {
         command.env(name, value);
     }
@@ -109,13 +109,18 @@ fn tensors(run: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {
     values.collect()
 }
 
-/// The largest difference between two runs' tensors whose names `count`.
+/// The largest difference between two runs' tensors whose names `count`, of those with values above 1 relative
+/// to the largest.
 fn difference(runs: [&Path; 2], file: &str, count: impl Fn(&str) -> bool) -> f32 {
     let [one, other] = runs.map(|run| tensors(run, file));
     assert!(one.keys().eq(other.keys()));
     let pairs = one.iter().filter(|(name, _)| count(name));
-    let pairs = pairs.flat_map(|(name, values)| values.iter().zip(&other[name]));
-    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    let differences = pairs.flat_map(|(name, values)| {
+        let largest = values.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
+        let pairs = values.iter().zip(&other[name]);
+        pairs.map(move |(a, b)| (a - b).abs() / largest)
+    });
+    differences.fold(0.0, f32::max)
 }
 
 /// Loss and records of every line of metrics.

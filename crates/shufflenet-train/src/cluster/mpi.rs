@@ -26,6 +26,8 @@ use crate::error::TrainError;
 const AT_FIRST: Duration = Duration::from_secs(60);
 /// How long an answer may take: ranks that wait look for calls many times a second.
 const ROLL_CALL: Duration = Duration::from_secs(5);
+/// Who has not looked for so long was asleep, which is not waiting.
+const ASLEEP: Duration = Duration::from_secs(2);
 /// How often who waits looks for calls of others.
 const LISTEN: Duration = Duration::from_millis(50);
 
@@ -185,6 +187,9 @@ impl Link {
             };
             thread::yield_now();
             if listened.elapsed() > LISTEN {
+                if listened.elapsed() > ASLEEP {
+                    since = Instant::now();
+                }
                 self.answer();
                 listened = Instant::now();
             }
@@ -194,7 +199,7 @@ impl Link {
                 if !missing.is_empty() || rolls > 1 {
                     self.give_up(&missing);
                 }
-                // All are there: this process, or the machine, was asleep.
+                // All are there: something slow was on its way.
                 since = Instant::now();
             }
         }
