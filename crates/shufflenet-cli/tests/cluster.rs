@@ -137,14 +137,15 @@ fn metrics(run: &Path) -> Vec<(f64, u64)> {
 }
 
 fn assert_same_run(runs: [&Path; 2], what: &str) {
-    for file in [
-        "model.safetensors",
-        "ema.safetensors",
-        "optimizer.safetensors",
+    // What the optimizer remembers are sums of gradients, two hundred times what they move a weight by.
+    for (file, tolerance) in [
+        ("model.safetensors", TOLERANCE),
+        ("ema.safetensors", TOLERANCE),
+        ("optimizer.safetensors", 10.0 * TOLERANCE),
     ] {
         let difference = difference(runs, file, |_| true);
         println!("{what}: {file} differs by {difference:e} at most");
-        assert!(difference <= TOLERANCE, "{what}: {file}, {difference:e}");
+        assert!(difference <= tolerance, "{what}: {file}, {difference:e}");
     }
     let [one, other] = runs.map(metrics);
     assert_eq!(one.len(), other.len());
