@@ -2,7 +2,9 @@
 //! Needs Open MPI, and fails where there is no `mpirun`.
 #![allow(
     clippy::unwrap_used,
-    reason = "the helpers of tests may panic like the tests"
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "the helpers of tests may panic and print like the tests"
 )]
 
 use std::collections::BTreeMap;
