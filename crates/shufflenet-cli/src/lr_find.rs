@@ -25,7 +25,7 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     };
     let threads = use_threads(arguments.threads);
     let interrupter = Interrupter::new();
-    stop_on_signal(&interrupter)?;
+    stop_on_signal(&interrupter, true)?;
     let mut console = Console::new();
     console.start("rates", range.steps, 0);
     let device = &arguments.device;

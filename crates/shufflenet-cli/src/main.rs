@@ -12,14 +12,17 @@ mod predict;
 use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use anyhow::Context;
 use arguments::{Arguments, Bench, Command, Devices, Report, Summary, Train, Work};
 use clap::Parser;
 use shufflenet_train::bench::{self, Workload};
+use shufflenet_train::cluster::Cluster;
 use shufflenet_train::console::Console;
 use shufflenet_train::dry_run::dry_run;
-use shufflenet_train::fit::{Options, Outcome, fit};
+use shufflenet_train::experiment::Experiment;
+use shufflenet_train::fit::{Options, Outcome, fit_together};
 use shufflenet_train::report::{Reported, report as write_report};
 use shufflenet_train::run_folder::Existing;
 use shufflenet_train::summarise::summarise;
@@ -49,15 +52,29 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // Ours says all there is to say in its own line; others have a chain of causes.
-            let (line, usage) = match error.downcast_ref::<TrainError>() {
-                Some(error) => (error.to_string(), error.is_usage()),
-                None => (format!("{error:#}"), false),
-            };
-            let _ = writeln!(stderr(), "error: {line}");
-            ExitCode::from(if usage { 2 } else { 1 })
+            say(&error);
+            ExitCode::from(failure(&error))
         }
     }
+}
+
+/// Why the command failed. Ours says all there is to say in its own line; others have a chain of causes.
+fn say(error: &anyhow::Error) {
+    let line = match error.downcast_ref::<TrainError>() {
+        // Said there.
+        Some(TrainError::Elsewhere { .. }) => return,
+        Some(error) => error.to_string(),
+        None => format!("{error:#}"),
+    };
+    let _ = writeln!(stderr(), "error: {line}");
+}
+
+/// The exit code of a command that failed.
+fn failure(error: &anyhow::Error) -> u8 {
+    let usage = error
+        .downcast_ref::<TrainError>()
+        .is_some_and(TrainError::is_usage);
+    if usage { 2 } else { 1 }
 }
 
 /// Burn loads optimizer state onto its default device before moving it to its parameters', and its
@@ -102,19 +119,41 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
-    let experiment = settings::load(&arguments.config, &arguments.overrides)?;
+    let load = || settings::load(&arguments.config, &arguments.overrides);
     if arguments.print_config {
-        return print(&settings::to_toml(&experiment)?);
+        return print(&settings::to_toml(&load()?)?);
     }
-    let mut console = match arguments.tui {
-        true => Console::with_dashboard()?,
-        false => Console::new(),
-    };
-    let threads = use_threads(arguments.threads);
     if arguments.dry_run {
-        dry_run(&experiment, &arguments.device, threads, &mut console)?;
+        let (experiment, threads) = (load()?, use_threads(arguments.threads));
+        dry_run(&experiment, &arguments.device, threads, &mut Console::new())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let interrupter = Interrupter::new();
+    let cluster = Rc::new(Cluster::join(&interrupter)?);
+    let experiment = cluster.agree(load())?;
+    stop_on_signal(&interrupter, cluster.is_alone())?;
+    match train_together(arguments, &experiment, &cluster) {
+        Ok(Outcome::Finished) => Ok(ExitCode::SUCCESS),
+        Ok(Outcome::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
+        Err(error) => {
+            let fails_alone = matches!(error, TrainError::Rank { .. });
+            let error = error.into();
+            if fails_alone {
+                say(&error);
+                cluster.abort(failure(&error));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn train_together(
+    arguments: &Train,
+    experiment: &Experiment,
+    cluster: &Rc<Cluster>,
+) -> Result<Outcome, TrainError> {
+    cluster.wait_at_most(&experiment.cluster);
+    let threads = use_share_of_threads(arguments.threads, cluster.ranks_here());
     let options = Options {
         device: arguments.device.clone(),
         threads,
@@ -128,18 +167,22 @@ fn train(arguments: &Train) -> anyhow::Result<ExitCode> {
             (false, false) => Existing::Refuse,
         },
     };
-    let interrupter = Interrupter::new();
-    stop_on_signal(&interrupter)?;
-    match fit(&experiment, &options, &interrupter, &mut console)? {
-        Outcome::Finished => Ok(ExitCode::SUCCESS),
-        Outcome::Interrupted => Ok(ExitCode::from(INTERRUPTED)),
-    }
+    let mut console = match (cluster.is_first(), arguments.tui) {
+        (false, _) => Console::silent(),
+        (true, false) => Console::new(),
+        (true, true) => Console::with_dashboard()?,
+    };
+    fit_together(experiment, &options, cluster, &mut console)
 }
 
-/// The first Ctrl-C (or SIGTERM) ends the step under way and saves; the second leaves at once.
-fn stop_on_signal(interrupter: &Interrupter) -> anyhow::Result<()> {
+/// The first Ctrl-C (or SIGTERM) ends the step under way and saves; the second leaves at once. One of several
+/// ranks asks the others instead, however often a launcher and a scheduler tell it.
+fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Result<()> {
     let interrupter = interrupter.clone();
     ctrlc::set_handler(move || {
+        if !is_alone {
+            return interrupter.stop(None);
+        }
         if interrupter.should_stop() {
             dashboard::leave_screen();
             std::process::exit(i32::from(INTERRUPTED));
@@ -218,7 +261,13 @@ fn devices(arguments: &Devices) -> anyhow::Result<ExitCode> {
 }
 
 fn use_threads(asked: Option<u16>) -> usize {
-    let threads = asked.map_or_else(machine::available_threads, usize::from);
+    use_share_of_threads(asked, 1)
+}
+
+/// The same where so many processes share the machine.
+fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
+    let share = || (machine::available_threads() / processes).max(1);
+    let threads = asked.map_or_else(share, usize::from);
     machine::use_threads(threads);
     threads
 }

@@ -80,6 +80,18 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
     assert_eq!(line.matches("No such file").count(), 1, "{line}");
 }
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn one_of_several_processes_is_told_that_it_cannot_talk_to_the_others() {
+    let folder = workplace();
+    let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
+    // As Open MPI's `mpirun -n 2` sets it.
+    let assert = command.env("OMPI_COMM_WORLD_SIZE", "2").assert().code(2);
+    let line = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(line.contains("--features mpi"), "{line}");
+    assert!(!folder.path().join("runs").exists());
+}
+
 #[test]
 fn a_refused_value_is_named_by_its_whole_key() {
     let folder = workplace();

@@ -65,7 +65,7 @@ pub use error::DataError;
 pub use folder::is_image_name;
 pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
-pub use loader::{Batch, Loader};
+pub use loader::{Batch, Loader, Share};
 pub use normalization::{MOST_DECODED, Normalization};
 pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
 pub use png::png;

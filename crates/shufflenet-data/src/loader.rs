@@ -3,7 +3,8 @@
 //! Batch `b` of epoch `e` is a function of the loader's settings alone: an epoch can be entered at
 //! any batch, a record looks the same whatever the batch size, and any number of threads may prepare
 //! batches ahead ([`crate::prefetch`]) without changing one. (Images that are mixed in pairs look as their
-//! batch has them.)
+//! batch has them.) Where several processes, or ranks, train together, each makes its share of every
+//! batch, the very images that one process would make ([`Loader::shared`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +25,17 @@ pub struct Batch {
     pub shape: ImageShape,
     /// What was mixed into the images, where [`Augmentation::mixing`] did.
     pub mix: Option<Mix>,
+    /// Which part of a batch this is, where ranks share one: see [`Loader::shared`].
+    pub share: Option<Share>,
+}
+
+/// What a rank knows of the batch that it has a share of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// The batch's images before this share's first.
+    pub first: usize,
+    /// Labels of the images that other ranks have, in order.
+    pub others: Vec<u16>,
 }
 
 impl Batch {
@@ -32,9 +44,24 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Never true of a loader's batch.
+    /// Number of images in the whole batch, those of other ranks included.
+    pub fn whole(&self) -> usize {
+        let others = self.share.as_ref().map_or(0, |share| share.others.len());
+        self.len() + others
+    }
+
+    /// True only of a share of fewer images than ranks.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Takes the first image out.
+    fn drop_first(&mut self) {
+        self.pixels.drain(..self.shape.values());
+        self.labels.remove(0);
+        if let Some(mix) = &mut self.mix {
+            mix.labels.remove(0);
+        }
     }
 }
 
@@ -51,6 +78,8 @@ pub struct Loader {
     augmentation: Augmentation,
     drop_last: bool,
     workers: usize,
+    /// Rank and number of ranks.
+    shared: (usize, usize),
 }
 
 impl Loader {
@@ -86,6 +115,7 @@ impl Loader {
             augmentation: Augmentation::default(),
             drop_last: false,
             workers: 0,
+            shared: (0, 1),
         }
     }
 
@@ -112,6 +142,24 @@ impl Loader {
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
+    }
+
+    /// Makes the share of rank `rank` of `ranks` of every batch: about as many images as each other rank,
+    /// those that follow the ones of the ranks before it.
+    pub fn shared(mut self, rank: usize, ranks: usize) -> Self {
+        self.shared = (rank, ranks);
+        self
+    }
+
+    /// Number of images in the smallest share of the smallest batch of an epoch.
+    pub fn smallest_share(&self) -> usize {
+        let ragged = self.indices.len() % self.batch_size;
+        let smallest = match ragged {
+            0 => self.batch_size,
+            _ if self.drop_last => self.batch_size,
+            _ => ragged,
+        };
+        smallest / self.shared.1
     }
 
     /// The set that the records are of.
@@ -168,7 +216,37 @@ impl Loader {
         Batches::new(Arc::new(make), numbers, self.workers)
     }
 
-    fn assemble(&self, records: &[u32], epoch: u64, batch: u64) -> Result<Batch, DataError> {
+    fn assemble(&self, whole: &[u32], epoch: u64, batch: u64) -> Result<Batch, DataError> {
+        let (rank, ranks) = self.shared;
+        let [first, end] = [rank, rank + 1].map(|rank| whole.len() * rank / ranks);
+        let mixes = self.augmentation.mixing.is_some();
+        // A share's first image is mixed with the last one of the rank before.
+        let neighbour = match (ranks, first) {
+            (1, _) => None,
+            _ if !mixes || first == end => None,
+            (_, 0) => whole.last(),
+            (_, first) => whole.get(first - 1),
+        };
+        let records: Vec<u32> = neighbour
+            .into_iter()
+            .chain(&whole[first..end])
+            .copied()
+            .collect();
+        let mut made = self.images(&records, epoch, batch)?;
+        if neighbour.is_some() {
+            made.drop_first();
+        }
+        let label = |&record: &u32| self.dataset.labels()[record as usize];
+        let others = whole[..first].iter().chain(&whole[end..]).map(label);
+        made.share = (ranks > 1).then(|| Share {
+            first,
+            others: others.collect(),
+        });
+        Ok(made)
+    }
+
+    /// These records as a batch of their own.
+    fn images(&self, records: &[u32], epoch: u64, batch: u64) -> Result<Batch, DataError> {
         let shape = self.dataset.shape;
         let mut pixels = vec![0.0; records.len() * shape.values()];
         let seed = self.seed.unwrap_or(0);
@@ -194,6 +272,7 @@ impl Loader {
             labels,
             shape,
             mix,
+            share: None,
         })
     }
 }
@@ -201,6 +280,7 @@ impl Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augmentation::Mixing;
     use crate::testing::random_dataset;
     use proptest::prelude::*;
 
@@ -295,6 +375,49 @@ mod tests {
                 let counted = loader.records_in(start..start + length);
                 let batches = whole(loader.epoch(0, start)).into_iter().take(length);
                 prop_assert_eq!(counted, batches.map(|batch| batch.len()).sum::<usize>());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shares_of_all_ranks_are_the_batches_of_one(
+            ranks in 1usize..7, batch_size in 1usize..30, workers in 0usize..3, epoch in 0u64..9,
+        ) {
+            let mixing = |loader: Loader| {
+                let augmentation = Augmentation {
+                    flip: true,
+                    mixing: Some(Mixing::default()),
+                    ..Augmentation::default()
+                };
+                loader.shuffled(3).augmented(augmentation).workers(workers)
+            };
+            let one = whole(mixing(loader(batch_size)).epoch(epoch, 0));
+            let shares: Vec<Vec<Batch>> = (0..ranks)
+                .map(|rank| whole(mixing(loader(batch_size)).shared(rank, ranks).epoch(epoch, 0)))
+                .collect();
+            for (number, batch) in one.iter().enumerate() {
+                let shares = shares.iter().map(|batches| &batches[number]);
+                let sizes: Vec<usize> = shares.clone().map(Batch::len).collect();
+                prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);
+                let pixels: Vec<f32> = shares.clone().flat_map(|share| share.pixels.clone()).collect();
+                prop_assert_eq!(&pixels, &batch.pixels);
+                let mut first = 0;
+                for share in shares {
+                    let own = first..first + share.len();
+                    prop_assert_eq!(&share.labels, &batch.labels[own.clone()]);
+                    prop_assert_eq!(share.whole(), batch.len());
+                    if let Some(place) = &share.share {
+                        prop_assert_eq!(place.first, first);
+                        let others = [&batch.labels[..own.start], &batch.labels[own.end..]].concat();
+                        prop_assert_eq!(&place.others, &others);
+                    }
+                    if let (Some(mix), Some(of_batch), false) = (&share.mix, &batch.mix, share.is_empty()) {
+                        prop_assert_eq!(&mix.labels, &of_batch.labels[own.clone()]);
+                        prop_assert_eq!(mix.share, of_batch.share);
+                    }
+                    first = own.end;
+                }
             }
         }
     }

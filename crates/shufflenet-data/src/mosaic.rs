@@ -94,6 +94,7 @@ mod tests {
                 width: 2,
             },
             mix: None,
+            share: None,
         };
         let names = ["ok".to_string(), "a name longer than its tile".into()];
         let page = image::load_from_memory(&mosaic(&batch, &names, 2).unwrap())

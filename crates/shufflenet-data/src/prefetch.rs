@@ -150,6 +150,7 @@ mod tests {
                 width: 1,
             },
             mix: None,
+            share: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod flex;
 pub mod fused;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 pub mod inference;
+pub mod ranks;
 pub mod shuffle;
 #[expect(
     unsafe_code,

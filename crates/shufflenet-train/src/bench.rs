@@ -195,6 +195,7 @@ fn noise(workload: &Workload) -> Batch {
             .collect(),
         shape,
         mix: None,
+        share: None,
     }
 }
 

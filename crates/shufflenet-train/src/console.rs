@@ -21,6 +21,7 @@ const WIDE: u16 = 100;
 /// Prints lines and, on a terminal, a bar below them or a dashboard instead.
 pub struct Console {
     bar: ProgressBar,
+    is_silent: bool,
     wants_dashboard: bool,
     dashboard: Option<Dashboard>,
 }
@@ -51,8 +52,17 @@ impl Console {
     pub fn new() -> Self {
         Self {
             bar: ProgressBar::hidden(),
+            is_silent: false,
             wants_dashboard: false,
             dashboard: None,
+        }
+    }
+
+    /// One that shows nothing: that of a rank that another speaks for.
+    pub fn silent() -> Self {
+        Self {
+            is_silent: true,
+            ..Self::new()
         }
     }
 
@@ -87,6 +97,9 @@ impl Console {
 
     /// Prints a line above the bar, or when the dashboard is closed.
     pub fn line(&mut self, text: &str) {
+        if self.is_silent {
+            return;
+        }
         match &mut self.dashboard {
             Some(dashboard) => dashboard.line(text),
             None => self.bar.suspend(|| {
@@ -98,7 +111,7 @@ impl Console {
 
     /// Whether steps are seen as they are taken, without a line for each.
     pub fn is_live(&self) -> bool {
-        self.dashboard.is_some() || stderr().is_terminal()
+        !self.is_silent && (self.dashboard.is_some() || stderr().is_terminal())
     }
 
     /// An epoch begins, or goes on.
@@ -155,6 +168,9 @@ impl Console {
 
     /// Starts a bar of `length`, `done` of it behind us.
     pub fn start(&mut self, title: &str, length: usize, done: usize) {
+        if self.is_silent {
+            return;
+        }
         let template = match Term::stderr().size() {
             (_, columns) if columns >= WIDE => "{prefix} {wide_bar} {pos}/{len}  {msg}  {eta} left",
             _ => "{prefix} {wide_bar} {pos}/{len}  {eta} left\n{wide_msg}",

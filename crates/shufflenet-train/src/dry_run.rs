@@ -6,9 +6,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::checkpoint;
+use crate::cluster::Cluster;
 use crate::console::{Console, describe, duration};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -28,7 +30,8 @@ pub fn dry_run(
     console: &mut Console,
 ) -> Result<(), TrainError> {
     let interrupter = Interrupter::new();
-    let run = Run::open(experiment, device, threads, &interrupter)?;
+    let cluster = Rc::new(Cluster::alone(&interrupter));
+    let run = Run::open(experiment, device, threads, cluster)?;
     run.check_device(console)?;
     let (mut state, mut lines) = State::fresh(experiment, &run.device)?;
     lines.extend(run.introduce(&state));

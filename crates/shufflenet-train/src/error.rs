@@ -126,6 +126,47 @@ pub enum TrainError {
         /// The relative difference.
         error: f64,
     },
+    /// `mpirun` started several processes of a binary that cannot send messages.
+    #[error(
+        "started as one of several processes, but this binary has no MPI: build it with --features mpi, or \
+         start one process"
+    )]
+    NoMpi,
+    /// MPI does not start.
+    #[error("MPI cannot be used: {0}")]
+    Mpi(&'static str),
+    /// Another rank has failed before the training began, and says why.
+    #[error("another rank has failed")]
+    Elsewhere {
+        /// Whether the command was wrong there.
+        usage: bool,
+    },
+    /// One of several ranks has failed while the others go on.
+    #[error("rank {rank} ({machine}): {source}")]
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// Its machine.
+        machine: String,
+        /// What went wrong there.
+        source: Box<TrainError>,
+    },
+    /// A rank that would not train the same.
+    #[error(
+        "rank {rank} ({machine}): {what} is {here}, on rank 0 it is {there}; it must be the same on all"
+    )]
+    Differs {
+        /// The rank.
+        rank: usize,
+        /// Its machine.
+        machine: String,
+        /// What differs.
+        what: String,
+        /// On that rank.
+        here: String,
+        /// On rank 0.
+        there: String,
+    },
     /// The device could not do what was asked of it.
     #[error("the device failed: {0}")]
     Device(#[from] burn::tensor::ExecutionError),
@@ -210,7 +251,11 @@ impl TrainError {
             self,
             Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. }
         );
-        value || data || run
+        let cluster = matches!(
+            self,
+            Self::NoMpi | Self::Elsewhere { usage: true } | Self::Differs { .. }
+        );
+        value || data || run || cluster
     }
 }
 

@@ -228,6 +228,10 @@ fn score_each(
         if interrupter.should_stop() {
             return Ok(false);
         }
+        // The share of a rank beyond the last record.
+        if batch.is_empty() {
+            continue;
+        }
         let labels = batch.labels.clone();
         if unread.may_wait() {
             whole = whole.max(batch.len());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shufflenet_data::{Augmentation, Format, Normalization, Options};
 use shufflenet_model::ModelConfig;
 
+pub use crate::cluster::ClusterConfig;
 use crate::error::TrainError;
 pub use crate::fine_tune::FineTune;
 pub use crate::loss::LossConfig;
@@ -49,6 +50,9 @@ pub struct Experiment {
     /// What is kept on disk.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
+    /// How several processes train it together.
+    #[serde(default)]
+    pub cluster: ClusterConfig,
 }
 
 /// Where the images are and how they reach the network.
@@ -233,6 +237,7 @@ impl Experiment {
             data.workers,
             "a whole number from 0 to 64",
         )?;
+        self.cluster.check()?;
         self.loss.check(self.model.classes)?;
         self.optimizer.check()?;
         self.schedule.check()

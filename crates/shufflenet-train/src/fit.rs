@@ -7,12 +7,15 @@
 //! checkpoint is that state: written after any step, continued exactly.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use shufflenet_data::Batches;
 
 use crate::average::LABEL;
 use crate::checkpoint::{self, Best};
+use crate::classifier::Classifier;
+use crate::cluster::Cluster;
 use crate::console::{Console, Epoch, describe, duration, thousands};
 use crate::error::TrainError;
 use crate::evaluate::{chosen, restore, score};
@@ -46,7 +49,7 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Trains `experiment`, or goes on where its run folder says.
+/// Trains `experiment` on this process alone, or goes on where its run folder says.
 ///
 /// Everything that can be refused is refused before anything in the run folder is changed.
 ///
@@ -58,29 +61,81 @@ pub fn fit(
     interrupter: &Interrupter,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
-    let run = Run::open(experiment, &options.device, options.threads, interrupter)?;
-    run.check_device(console)?;
-    let folder = RunFolder::open(&options.out, experiment, options.existing)?;
-    let (state, notes) = resume::start(&run, &folder, options.existing)?;
-    notes.iter().for_each(|note| console.line(note));
+    let cluster = Rc::new(Cluster::alone(interrupter));
+    fit_together(experiment, options, &cluster, console)
+}
+
+/// The same on every rank of `cluster`. The first writes the run folder; the others need none.
+///
+/// # Errors
+/// As [`fit`]. What stops a run before it begins is an error on every rank. Later one, but for a divergence,
+/// is this rank's alone, and others wait for it: [`Cluster::abort`].
+pub fn fit_together(
+    experiment: &Experiment,
+    options: &Options,
+    cluster: &Rc<Cluster>,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let mut open = || {
+        let run = Run::open(
+            experiment,
+            &options.device,
+            options.threads,
+            cluster.clone(),
+        )?;
+        run.check_device(console)?;
+        Ok(run)
+    };
+    let run = cluster.agree(open())?;
+    run.compare_ranks()?;
+    let mut begin = || match cluster.is_first() {
+        true => {
+            let folder = RunFolder::open(&options.out, experiment, options.existing)?;
+            let (state, notes) = resume::start(&run, &folder, options.existing)?;
+            notes.iter().for_each(|note| console.line(note));
+            Ok(Some((folder, state)))
+        }
+        false => Ok(None),
+    };
+    let (folder, state) = cluster.agree(begin())?.unzip();
+    let mut state = cluster.agree(run.share_start(state))?;
+    state
+        .learner
+        .join(cluster, experiment.cluster.sync_batch_norm);
     if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
-    folder.record(experiment, &run.environment)?;
+    cluster.told(train(&run, folder.as_ref(), state, console))
+}
+
+/// Opens the records of a run and trains.
+fn train(
+    run: &Run,
+    folder: Option<&RunFolder>,
+    state: State,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let experiment = run.experiment;
     let lines = run.introduce(&state);
     lines.iter().for_each(|line| console.line(line));
     let (config, keep) = (&experiment.checkpoint, state.progress.metrics_bytes);
-    let (journal, lost) = Journal::open(&folder, config, &run.description, keep)?;
+    let (journal, lost) = match folder {
+        Some(folder) => {
+            folder.record(experiment, &run.environment)?;
+            Journal::open(folder, config, &run.description, keep)?
+        }
+        None => (Journal::unwritten(config, &run.description), 0),
+    };
     let mut training = Training {
-        run: &run,
-        folder: &folder,
+        run,
+        folder,
         journal,
+        first_step: state.progress.step,
         state,
     };
     if lost > 0 {
         console.line(&format!(
-            "resume     {} is {lost} bytes shorter than the checkpoint knows: those lines are lost",
-            folder.metrics().display()
+            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint knows: those lines are lost"
         ));
         // Lines appended now would pass for the lost ones of the checkpoint that counted them.
         training.save()?;
@@ -91,9 +146,12 @@ pub fn fit(
 /// A run under way.
 struct Training<'a> {
     run: &'a Run<'a>,
-    folder: &'a RunFolder,
+    /// `None`: another rank writes.
+    folder: Option<&'a RunFolder>,
     journal: Journal<'a>,
     state: State,
+    /// Where this process began.
+    first_step: usize,
 }
 
 impl Training<'_> {
@@ -102,7 +160,7 @@ impl Training<'_> {
         let (run, progress) = (self.run, &self.state.progress);
         let steps = run.batches().div_ceil(run.experiment.train.accumulate);
         let (epochs, first) = (run.total_steps().div_ceil(steps), progress.epochs + 1);
-        console.begin(&run.experiment.name, epochs, first, run.interrupter)?;
+        console.begin(&run.experiment.name, epochs, first, run.interrupter())?;
         let mut first_epoch = true;
         while !self.run.is_done(&self.state.progress) {
             let mut pace = Pace::start(first_epoch);
@@ -111,7 +169,7 @@ impl Training<'_> {
             self.settle()?;
             let speed = pace.speed();
             let evaluation = || self.run.sources.evaluation.epoch(0, 0);
-            let stops = self.run.interrupter.should_stop();
+            let stops = self.run.interrupter().should_stop();
             let evaluated = match self.run.is_evaluated(&self.state.progress) {
                 _ if stops => None,
                 true => self.run.evaluate(&self.state, evaluation, console)?,
@@ -142,7 +200,7 @@ impl Training<'_> {
         let mut batches = run.rest_of_epoch(&self.state);
         while batches.len() > 0
             && self.state.progress.step < total
-            && !run.interrupter.should_stop()
+            && !run.interrupter().should_stop()
         {
             self.step(&mut batches, pace)?;
             let progress = &self.state.progress;
@@ -297,6 +355,7 @@ impl Training<'_> {
             progress.batch = 0;
             progress.tally = Tally::default();
         }
+        self.run.compare_weights(&self.state)?;
         self.save()?;
         Ok(())
     }
@@ -330,12 +389,32 @@ impl Training<'_> {
         }
         self.state.progress.finished = true;
         self.save()?;
-        console.line(&format!(
-            "done       {} in {}",
-            self.folder.path().display(),
-            duration(begin.elapsed())
-        ));
+        let steps = self.state.progress.step - self.first_step;
+        if let Some(line) = self.run.cluster.describe_traffic(steps) {
+            console.line(&line);
+        }
+        if let Some(folder) = self.folder {
+            console.line(&format!(
+                "done       {} in {}",
+                folder.path().display(),
+                duration(begin.elapsed())
+            ));
+        }
         Ok(Outcome::Finished)
+    }
+
+    /// The network of the best checkpoint, and whether it is by the moving average.
+    fn best(&self) -> Result<(Classifier, bool), TrainError> {
+        let run = self.run;
+        let found = self.folder.map(|folder| store::best(folder.path()));
+        let checkpoint = found.as_deref().map(checkpoint::load).transpose()?;
+        let checkpoint = match checkpoint {
+            Some(checkpoint) if run.cluster.is_alone() => checkpoint,
+            checkpoint => run.cluster.share(checkpoint.as_ref(), &run.description)?,
+        };
+        let folder = found.unwrap_or_default();
+        let classifier = restore(&checkpoint, chosen(&checkpoint), &folder, &run.device)?;
+        Ok((classifier, checkpoint.average.is_some()))
     }
 
     /// Measures the best checkpoint on the test set, unless that is what chose it. False where
@@ -344,12 +423,9 @@ impl Training<'_> {
         let (Some(test), Some(best)) = (&self.run.sources.test, &self.state.progress.best) else {
             return Ok(true);
         };
-        let folder = store::best(self.folder.path());
-        let checkpoint = checkpoint::load(&folder)?;
-        let weights = chosen(&checkpoint);
-        let classifier = restore(&checkpoint, weights, &folder, &self.run.device)?;
+        let (classifier, is_average) = self.best()?;
         let start = Instant::now();
-        let (device, interrupter) = (&self.run.device, self.run.interrupter);
+        let (device, interrupter) = (&self.run.device, self.run.interrupter());
         console.evaluation("test", test.records());
         let seen = &mut |images| console.evaluated(images);
         let tally = score(&classifier, test.epoch(0, 0), device, interrupter, seen)?;
@@ -357,12 +433,13 @@ impl Training<'_> {
         let Some(tally) = tally else {
             return Ok(false);
         };
+        let tally = self.run.cluster.sum_tally(tally);
         let line = Line {
             event: "test",
             epoch: best.epoch,
             step: best.step,
             split: "test",
-            weights: checkpoint.average.is_some().then_some(LABEL),
+            weights: is_average.then_some(LABEL),
             metrics: tally.metrics(),
             lr: 0.0,
             img_per_s: tally.count as f64 / start.elapsed().as_secs_f64(),

@@ -7,15 +7,18 @@
 //! leaves weights, and so a next loss, that are none. Nothing is lost by it, since no checkpoint is
 //! written before all is read, nor ever with a number in it that is none.
 
+use std::rc::Rc;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_data::Batch;
-use shufflenet_model::{ModelConfig, ShuffleNetV2};
+use shufflenet_model::{ModelConfig, ShuffleNetV2, ranks};
 
 use crate::average;
 use crate::classifier::{Classifier, Images};
+use crate::cluster::Cluster;
 use crate::error::TrainError;
 use crate::experiment::{LossConfig, OptimizerConfig};
 use crate::optimizer::{Optimizer, Rates};
@@ -37,6 +40,14 @@ pub struct Learner {
     pub average_decay: Option<f64>,
     device: Device,
     unread: Unread,
+    peers: Option<Peers>,
+}
+
+/// Other ranks, which take the same steps.
+struct Peers {
+    cluster: Rc<Cluster>,
+    /// How batch norms are summed over them, where they are.
+    norms: Option<ranks::Sum>,
 }
 
 /// A part of the images of an optimizer step.
@@ -105,7 +116,22 @@ impl Learner {
             average_decay: None,
             unread: Unread::on(device),
             device: device.clone(),
+            peers: None,
         })
+    }
+
+    /// From now on every step is taken together with the other ranks of `cluster`, on all their images.
+    pub fn join(&mut self, cluster: &Rc<Cluster>, sync_batch_norm: bool) {
+        if cluster.is_alone() {
+            return;
+        }
+        let over_all = cluster.clone();
+        let norms: ranks::Sum = Rc::new(move |values| over_all.sum(values));
+        self.peers = Some(Peers {
+            cluster: cluster.clone(),
+            norms: sync_batch_norm.then_some(norms),
+        });
+        self.unread.read_at_once();
     }
 
     /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`, which go
@@ -124,14 +150,28 @@ impl Learner {
             let part = part?;
             let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
             let images = Images::new(part, &self.loss, classes, &self.device);
-            let output = TrainStep::step(&self.classifier, images);
+            let pass = || TrainStep::step(&self.classifier, images);
+            let output = match self.peers.as_ref().and_then(|peers| peers.norms.clone()) {
+                Some(norms) => ranks::summed_by(norms, pass),
+                None => pass(),
+            };
             self.unread.push(output.item, labels, bytes);
             gradients.accumulate(&self.classifier, output.grads);
         }
-        let gradients = gradients.grads();
+        let mut gradients = gradients.grads();
         let mut stepped = Stepped::Taken(Tally::default());
         if !self.unread.may_wait() {
-            stepped = self.settle()?;
+            let mut tally = self.read()?;
+            if let Some(Peers { cluster, norms }) = &self.peers {
+                // Before anybody looks: all see the same, and go on or end together.
+                tally = cluster.sum_tally(tally);
+                gradients = cluster.sum_gradients(&self.classifier, gradients)?;
+                if norms.is_none() {
+                    let classifier = self.classifier.clone();
+                    self.classifier = cluster.average_statistics(classifier)?;
+                }
+            }
+            stepped = self.judged(tally);
             if matches!(stepped, Stepped::Taken(_)) && !are_finite(&self.classifier, &gradients)? {
                 stepped = Stepped::Diverged("a gradient");
             }
@@ -159,13 +199,22 @@ impl Learner {
     /// # Errors
     /// [`TrainError::Device`].
     pub fn settle(&mut self) -> Result<Stepped, TrainError> {
+        let tally = self.read()?;
+        Ok(self.judged(tally))
+    }
+
+    fn read(&mut self) -> Result<Tally, TrainError> {
         let mut tally = Tally::default();
         self.unread.read_into(&mut tally)?;
-        Ok(match (tally.loss.is_finite(), self.unread.may_wait()) {
+        Ok(tally)
+    }
+
+    fn judged(&self, tally: Tally) -> Stepped {
+        match (tally.loss.is_finite(), self.unread.may_wait()) {
             (true, _) => Stepped::Taken(tally),
             (false, false) => Stepped::Diverged("the loss"),
             (false, true) => Stepped::Diverged("a loss (a GPU's are read some steps late)"),
-        })
+        }
     }
 
     /// Whether steps wait on the device to be counted.

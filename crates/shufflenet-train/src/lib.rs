@@ -8,6 +8,7 @@ pub mod average;
 pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
+pub mod cluster;
 pub mod console;
 pub mod dashboard;
 pub mod data_tools;

@@ -11,7 +11,8 @@
 //!
 //! as PyTorch's `cross_entropy(weight, label_smoothing)` has it: `D` is the sum of the labels' weights, the
 //! number of images where none are given, and always the number of images where labels are mixed. Means
-//! over a batch, which optimizer steps of several batches weigh by their images.
+//! over a batch, which optimizer steps of several batches weigh by their images. Of a batch that ranks share,
+//! `D` is the whole batch's: the loss of a share is its part of the sum.
 
 use serde::{Deserialize, Serialize};
 use shufflenet_data::Batch;
@@ -64,8 +65,12 @@ impl LossConfig {
             None => 1.0,
         };
         let divisor = match batch.mix {
-            Some(_) => batch.len() as f64,
-            None => batch.labels.iter().map(|&label| weight(label.into())).sum(),
+            Some(_) => batch.whole() as f64,
+            None => {
+                let others = batch.share.iter().flat_map(|share| &share.others);
+                let labels = batch.labels.iter().chain(others);
+                labels.map(|&label| weight(label.into())).sum()
+            }
         };
         let (kept, spread) = (
             1.0 - self.label_smoothing,

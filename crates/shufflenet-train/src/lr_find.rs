@@ -7,7 +7,10 @@
 //! (Where the loss falls fastest, PyTorch Lightning's rule, may be where it recovers from a spike.) Nothing is
 //! saved.
 
+use std::rc::Rc;
+
 use crate::Interrupter;
+use crate::cluster::Cluster;
 use crate::error::TrainError;
 use crate::experiment::{Experiment, require};
 use crate::optimizer::Rates;
@@ -66,7 +69,8 @@ pub fn find(
         "a whole number from 10",
     )?;
 
-    let run = Run::open(experiment, device, threads, interrupter)?;
+    let cluster = Rc::new(Cluster::alone(interrupter));
+    let run = Run::open(experiment, device, threads, cluster)?;
     let (mut state, _) = State::fresh(experiment, &run.device)?;
     let factor = (range.to / range.from).powf(1.0 / (range.steps - 1) as f64);
     let mut found = Found {

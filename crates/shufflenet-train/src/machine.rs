@@ -21,14 +21,16 @@ pub struct Environment {
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<String>,
     threads: usize,
+    /// Processes that trained together.
+    ranks: usize,
     cpu: String,
     /// Vector instructions that the CPU kernels chose at run time.
     dispatch: &'static str,
 }
 
 impl Environment {
-    /// This process, training on the device of that name with `threads` threads.
-    pub fn here(name: &str, device: &Device, threads: usize) -> Self {
+    /// This process, training on the device of that name with `threads` threads as one of `ranks` processes.
+    pub fn here(name: &str, device: &Device, threads: usize, ranks: usize) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SHUFFLENET_COMMIT"),
@@ -39,6 +41,7 @@ impl Environment {
             device: name.into(),
             adapter: device::adapter_name(device),
             threads,
+            ranks,
             cpu: cpu(),
             dispatch: dispatch(),
         }
@@ -60,6 +63,16 @@ impl Environment {
     /// Name of the GPU, empty on the CPU.
     pub fn adapter(&self) -> &str {
         self.adapter.as_deref().unwrap_or_default()
+    }
+
+    /// Version and commit of this binary.
+    pub fn build(&self) -> String {
+        format!("{} ({})", self.version, self.commit)
+    }
+
+    /// Processes that train together.
+    pub fn ranks(&self) -> usize {
+        self.ranks
     }
 
     /// Vector instructions in use.

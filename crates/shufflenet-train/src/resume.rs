@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::store;
 
 /// Keys that may differ between a run and its resumption.
-const MAY_CHANGE: [&str; 11] = [
+const MAY_CHANGE: [&str; 12] = [
     "name",
     "data.root",
     "data.workers",
@@ -32,6 +32,7 @@ const MAY_CHANGE: [&str; 11] = [
     "checkpoint.every_steps",
     "checkpoint.every_minutes",
     "checkpoint.keep",
+    "cluster.timeout_seconds",
 ];
 
 /// Fresh weights, or the newest intact checkpoint's, and what is to be said about it.
@@ -59,6 +60,8 @@ pub(crate) fn start(
     };
     let saved = &found.checkpoint.description;
     check(folder.path(), saved, &run.description)?;
+    let environment = folder.last_environment();
+    check_ranks(folder.path(), run, &environment)?;
     let state = State::restore(run.experiment, &run.device, &found.checkpoint)
         .map_err(|message| TrainError::checkpoint(&root.join(&found.name), message))?;
     let progress = &state.progress;
@@ -84,7 +87,7 @@ pub(crate) fn start(
         ),
     });
     notes.extend(schedule_note(run, &saved.experiment));
-    notes.extend(machine_note(&folder.last_environment(), &run.environment));
+    notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
 }
 
@@ -103,6 +106,29 @@ fn check(run: &Path, saved: &Description, now: &Description) -> Result<(), Train
         old: saved.data_sha256.clone(),
         new: now.data_sha256.clone(),
     })
+}
+
+/// Refuses another number of ranks where each norms by its own share of a batch.
+///
+/// # Errors
+/// [`TrainError::Changed`].
+fn check_ranks(path: &Path, run: &Run, environment: &serde_json::Value) -> Result<(), TrainError> {
+    let (before, now) = (ranks_of(environment), run.environment.ranks());
+    if run.experiment.cluster.sync_batch_norm || before == now {
+        return Ok(());
+    }
+    Err(TrainError::Changed {
+        run: path.into(),
+        key: "the number of ranks, each with a batch norm of its own (cluster.sync_batch_norm = false),".into(),
+        old: before.to_string(),
+        new: now.to_string(),
+    })
+}
+
+/// How many ranks a run was last started with; one, where that was not recorded yet.
+fn ranks_of(environment: &serde_json::Value) -> usize {
+    let ranks = environment.get("ranks").and_then(serde_json::Value::as_u64);
+    ranks.map_or(1, |ranks| ranks as usize)
 }
 
 /// The same of the experiment alone.
@@ -156,7 +182,9 @@ fn machine_note(before: &serde_json::Value, now: &Environment) -> Option<String>
         let before = before.get(key)?.as_str()?;
         (before != now && !now.is_empty()).then(|| format!("{key} {before}, now {now}"))
     });
-    let changes: Vec<String> = changes.collect();
+    let (ranks, now_ranks) = (ranks_of(before), now.ranks());
+    let ranks_changed = (ranks != now_ranks).then(|| format!("ranks {ranks}, now {now_ranks}"));
+    let changes: Vec<String> = changes.chain(ranks_changed).collect();
     (!changes.is_empty()).then(|| {
         let changes = changes.join(", ");
         format!("resume     {changes}: the bits may differ from an uninterrupted run's")
@@ -164,7 +192,7 @@ fn machine_note(before: &serde_json::Value, now: &Environment) -> Option<String>
 }
 
 /// Every key of an experiment with its value as TOML.
-fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, TrainError> {
+pub(crate) fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, TrainError> {
     fn walk(prefix: &str, table: &Table, into: &mut Vec<(String, String)>) {
         for (key, value) in table {
             match value {

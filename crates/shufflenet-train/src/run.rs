@@ -1,14 +1,16 @@
 //! An experiment opened: all that a step of training does not change, and the step itself.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use shufflenet_data::{Batches, random};
+use shufflenet_data::{Batch, Batches, random};
 
 use crate::average::LABEL;
 use crate::checkpoint::{Best, Description, Progress};
 use crate::classifier::Classifier;
+use crate::cluster::Cluster;
 use crate::console::Console;
 use crate::error::TrainError;
 use crate::evaluate::score;
@@ -20,7 +22,7 @@ use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
 use crate::tally::Metrics;
-use crate::{Interrupter, device, preflight, progressive, self_check};
+use crate::{Interrupter, device, preflight, progressive, resume, self_check};
 
 /// Nothing else is heard of a GPU for a while.
 const TUNING: &str =
@@ -40,8 +42,8 @@ pub struct Run<'a> {
     pub schedule: Schedule,
     /// The machine.
     pub environment: Environment,
-    /// Asks to stop.
-    pub interrupter: &'a Interrupter,
+    /// Who trains with this process.
+    pub cluster: Rc<Cluster>,
     notes: Vec<String>,
 }
 
@@ -64,11 +66,13 @@ impl<'a> Run<'a> {
         experiment: &'a Experiment,
         device_name: &str,
         threads: usize,
-        interrupter: &'a Interrupter,
+        cluster: Rc<Cluster>,
     ) -> Result<Self, TrainError> {
+        let device_name = &cluster.device(device_name);
         let device = device::open(device_name)?;
-        let sources = sources::open(experiment)?;
+        let sources = sources::open(experiment)?.shared(cluster.rank(), cluster.ranks());
         let schedule = Schedule::of(experiment, sources.train.batches());
+        preflight::check_cluster(experiment, &sources, &cluster, &device)?;
         let notes = preflight::check(experiment, &sources, &schedule)?;
         let shape = sources.shape;
         Ok(Self {
@@ -80,11 +84,11 @@ impl<'a> Run<'a> {
                 normalization: sources.normalization.clone(),
             },
             schedule,
-            environment: Environment::here(device_name, &device, threads),
+            environment: Environment::here(device_name, &device, threads, cluster.ranks()),
             experiment,
             sources,
             device,
-            interrupter,
+            cluster,
             notes,
         })
     }
@@ -104,6 +108,11 @@ impl<'a> Run<'a> {
         let passed = self_check::check(&self.device, &self.environment.device_in_words())?;
         console.line(&format!("self-check {passed}"));
         Ok(())
+    }
+
+    /// What asks to stop.
+    pub fn interrupter(&self) -> &Interrupter {
+        self.cluster.interrupter()
     }
 
     /// Batches of an epoch.
@@ -143,6 +152,7 @@ impl<'a> Run<'a> {
         let network = &state.learner.classifier.network;
         let (environment, steps) = (&self.environment, self.total_steps());
         let mut lines = preflight::introduce(experiment, sources, environment, steps, network);
+        lines.extend(self.cluster.describe(&experiment.cluster));
         lines.extend(self.notes.iter().cloned());
         lines
     }
@@ -188,9 +198,9 @@ impl<'a> Run<'a> {
         let parts = batches.take(count).enumerate().map(|(part, batch)| {
             let batch = batch?;
             Ok(MicroBatch {
-                share: batch.len() as f64 / images as f64,
-                mask: self.mask(step, part, batch.len()),
+                share: batch.whole() as f64 / images as f64,
                 size,
+                mask: self.mask(step, part, &batch),
                 batch,
             })
         });
@@ -216,11 +226,17 @@ impl<'a> Run<'a> {
     }
 
     /// What dropout does to micro-batch `part` of a step.
-    fn mask(&self, step: usize, part: usize, images: usize) -> Option<Vec<f32>> {
+    fn mask(&self, step: usize, part: usize, batch: &Batch) -> Option<Vec<f32>> {
         let model = &self.experiment.model;
         let [.., features] = model.widths();
         let (seed, rate) = (self.experiment.train.seed, model.dropout);
-        let draw = || random::dropout(seed, step as u64, part as u64, rate, images * features);
+        let (first, count) = (batch.share.as_ref().map_or(0, |s| s.first), batch.len());
+        let draw = || {
+            let whole = batch.whole() * features;
+            let mask = random::dropout(seed, step as u64, part as u64, rate, whole);
+            let own = mask.into_iter().skip(first * features);
+            own.take(count * features).collect()
+        };
         (rate > 0.0).then(draw)
     }
 
@@ -261,9 +277,16 @@ impl<'a> Run<'a> {
                 self.sources.evaluation.records(),
             );
             let seen = &mut |images| console.evaluated(images);
-            let tally = score(&classifier, batches(), &self.device, self.interrupter, seen)?;
+            let tally = score(
+                &classifier,
+                batches(),
+                &self.device,
+                self.interrupter(),
+                seen,
+            )?;
             console.finish();
             let Some(tally) = tally else { return Ok(None) };
+            let tally = self.cluster.sum_tally(tally);
             evaluations.push(Evaluation {
                 weights,
                 metrics: tally.metrics(),
@@ -272,6 +295,69 @@ impl<'a> Run<'a> {
         }
         console.measured(&evaluations);
         Ok(Some(evaluations))
+    }
+}
+
+/// What several ranks must have in common.
+impl Run<'_> {
+    /// Refuses ranks that would train something else than rank 0: another experiment, other data, another
+    /// build or other vector instructions, by which their weights would part.
+    ///
+    /// # Errors
+    /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
+    pub fn compare_ranks(&self) -> Result<(), TrainError> {
+        if self.cluster.is_alone() {
+            return Ok(());
+        }
+        let data = &self.description.data_sha256;
+        let environment = &self.environment;
+        let mut own = vec![("the data's SHA-256".to_string(), data.clone())];
+        own.push(("the build".into(), environment.build()));
+        own.push((
+            "the vector instructions".into(),
+            environment.dispatch().into(),
+        ));
+        // Where the data lies is each machine's affair, and so is how it is read.
+        let settings = resume::flatten(self.experiment)?.into_iter();
+        own.extend(settings.filter(|(key, _)| !matches!(&key[..], "data.root" | "data.workers")));
+        self.cluster.compare(&own)
+    }
+
+    /// Refuses to go on where the weights of a rank are no longer those of rank 0.
+    ///
+    /// # Errors
+    /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
+    pub fn compare_weights(&self, state: &State) -> Result<(), TrainError> {
+        if self.cluster.is_alone() {
+            return Ok(());
+        }
+        let checkpoint = state.checkpoint(&self.description)?;
+        let checksum = crc32c::crc32c(&checkpoint.weights);
+        let name = format!(
+            "the checksum of the weights after step {}",
+            state.progress.step
+        );
+        self.cluster.compare(&[(name, format!("{checksum:08x}"))])
+    }
+
+    /// The state that rank 0 starts from, on every rank; the others have none yet.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`]; [`TrainError::Checkpoint`]: not reachable with rank 0's own.
+    pub fn share_start(&self, state: Option<State>) -> Result<State, TrainError> {
+        match state {
+            Some(state) if self.cluster.is_alone() => Ok(state),
+            Some(state) => {
+                let checkpoint = state.checkpoint(&self.description)?;
+                self.cluster.share(Some(&checkpoint), &self.description)?;
+                Ok(state)
+            }
+            None => {
+                let checkpoint = self.cluster.share(None, &self.description)?;
+                State::restore(self.experiment, &self.device, &checkpoint)
+                    .map_err(|message| TrainError::checkpoint("rank 0's".as_ref(), message))
+            }
+        }
     }
 }
 

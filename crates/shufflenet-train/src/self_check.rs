@@ -134,6 +134,7 @@ fn images(step: usize, classes: usize) -> Batch {
             .collect(),
         shape,
         mix: None,
+        share: None,
     }
 }
 

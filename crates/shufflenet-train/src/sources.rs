@@ -38,6 +38,16 @@ pub struct Sources {
 }
 
 impl Sources {
+    /// Each batch shared between `ranks` ranks, this being number `rank`.
+    pub fn shared(self, rank: usize, ranks: usize) -> Self {
+        Self {
+            train: self.train.shared(rank, ranks),
+            evaluation: self.evaluation.shared(rank, ranks),
+            test: self.test.map(|test| test.shared(rank, ranks)),
+            ..self
+        }
+    }
+
     /// `validation` where a part is held out, else `test`.
     pub fn evaluation_split(&self) -> &'static str {
         match self.test {

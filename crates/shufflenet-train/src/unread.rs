@@ -34,6 +34,11 @@ impl Unread {
         }
     }
 
+    /// From now on nothing waits: other ranks want to know.
+    pub fn read_at_once(&mut self) {
+        self.is_queued = false;
+    }
+
     /// Whether the device has a queue, and logits may wait.
     pub fn may_wait(&self) -> bool {
         self.is_queued

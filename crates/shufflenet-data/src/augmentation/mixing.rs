@@ -75,7 +75,8 @@ impl Mixing {
         shape: ImageShape,
         (seed, epoch, batch): (u64, u64, u64),
     ) -> Option<Mix> {
-        if self.until_epoch.is_some_and(|last| epoch > last) {
+        let over = self.until_epoch.is_some_and(|last| epoch > last);
+        if over || labels.is_empty() {
             return None;
         }
         let mut random = stream(seed, Purpose::Mixing, epoch, batch);

@@ -15,11 +15,13 @@
 //!
 //! Both are Ioffe & Szegedy's (2015, section 3) with the sums taken out. Sums are kept in float32
 //! for a few hundred rows at a time, around a value near the mean so that squares do not cancel, and
-//! in float64 beyond; parts of the batch are merged in order, whoever computed them.
+//! in float64 beyond; parts of the batch are merged in order, whoever computed them. Where the batch is
+//! spread over several processes, [`crate::ranks`] adds their sums up.
 
 use super::rows::{CenteredSums, GradientSums, Rows};
 use super::simd::Isa;
 use super::weights::ConvNorm;
+use crate::ranks;
 
 /// Rows summed in float32 before the sum goes into float64.
 pub(crate) const SUMMED: usize = 256;
@@ -174,23 +176,16 @@ pub(crate) struct NormBackward {
 }
 
 impl Norm {
-    /// Merges the parts' moments, in their order (Chan, Golub & LeVeque, 1979, equation 2.1).
+    /// Merges the parts' moments, in their order, then the ranks'.
     pub fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
         let columns = conv.outputs();
-        let count = parts.iter().map(|part| part.rows as f64).sum();
+        let mut count = parts.iter().map(|part| part.rows as f64).sum();
+        let mut moments: Vec<_> = (0..columns).map(|c| merged(parts, c)).collect();
+        if let Some(sum) = ranks::sum() {
+            count = over_ranks(&sum, count, &mut moments);
+        }
         let mut norm = Self::empty(isa, columns, count);
-        for c in 0..columns {
-            let (mut count, mut mean, mut deviation) = (0.0, 0.0, 0.0);
-            for part in parts.iter().filter(|part| part.rows > 0) {
-                let n = part.rows as f64;
-                let [linear, squares] = [0, 1].map(|i| part.sums.sums[i][c]);
-                let part_mean = f64::from(part.center[c]) + linear / n;
-                let delta = part_mean - mean;
-                deviation +=
-                    squares - linear * linear / n + delta * delta * count * n / (count + n);
-                mean += delta * n / (count + n);
-                count += n;
-            }
+        for (c, [mean, deviation]) in moments.into_iter().enumerate() {
             norm.set(c, [mean, deviation / count], conv, epsilon);
         }
         norm
@@ -239,9 +234,19 @@ impl Norm {
         mean.chain(self.unbiased_variance()).collect()
     }
 
-    /// The backward from `sum(g)` and `sum(g (y - mean))` over the batch.
+    /// The backward from `sum(g)` and `sum(g (y - mean))` over this process's images. They are its part of
+    /// the weights' gradients; the input's gradient takes the sums over all ranks.
     pub fn backward(&self, [plain, weighted]: &[Vec<f64>; 2]) -> NormBackward {
         let columns = self.columns();
+        let mut batch = Vec::new();
+        let (all_plain, all_weighted) = match ranks::sum() {
+            None => (&plain[..], &weighted[..]),
+            Some(sum) => {
+                batch.extend(plain.iter().chain(weighted));
+                sum(&mut batch);
+                batch.split_at(columns)
+            }
+        };
         let mut backward = NormBackward {
             factors: [0, 1, 2].map(|_| vec![0.0; self.mean.len()]),
             gamma: vec![0.0; columns],
@@ -251,8 +256,8 @@ impl Norm {
             let (scale, inverse) = (f64::from(self.scale[c]), self.inverse[c]);
             let [a, b, offset] = &mut backward.factors;
             a[c] = scale as f32;
-            b[c] = (-scale * inverse * inverse * weighted[c] / self.count) as f32;
-            offset[c] = (-scale * plain[c] / self.count) as f32;
+            b[c] = (-scale * inverse * inverse * all_weighted[c] / self.count) as f32;
+            offset[c] = (-scale * all_plain[c] / self.count) as f32;
             backward.gamma[c] = (inverse * weighted[c]) as f32;
             backward.beta[c] = plain[c] as f32;
         }
@@ -260,9 +265,117 @@ impl Norm {
     }
 }
 
+/// Mean and squared deviation of column `c` over all parts (Chan, Golub & LeVeque, 1979, equation 2.1).
+fn merged(parts: &[Moments], c: usize) -> [f64; 2] {
+    let (mut count, mut mean, mut deviation) = (0.0, 0.0, 0.0);
+    for part in parts.iter().filter(|part| part.rows > 0) {
+        let n = part.rows as f64;
+        let [linear, squares] = [0, 1].map(|i| part.sums.sums[i][c]);
+        let part_mean = f64::from(part.center[c]) + linear / n;
+        let delta = part_mean - mean;
+        deviation += squares - linear * linear / n + delta * delta * count * n / (count + n);
+        mean += delta * n / (count + n);
+        count += n;
+    }
+    [mean, deviation]
+}
+
+/// Means and squared deviations over all ranks from those of `count` rows here; returns the rows of all.
+/// Squares are summed as they are, one message for all columns: float64 has digits to spare for the mean
+/// that cancels.
+fn over_ranks(sum: &ranks::Sum, count: f64, moments: &mut [[f64; 2]]) -> f64 {
+    let mut sums = vec![count];
+    for [mean, deviation] in &*moments {
+        sums.extend([mean * count, deviation + mean * mean * count]);
+    }
+    sum(&mut sums);
+    let count = sums[0];
+    for (moments, sums) in moments.iter_mut().zip(sums[1..].chunks_exact(2)) {
+        let mean = sums[0] / count;
+        *moments = [mean, (sums[1] - mean * sums[0]).max(0.0)];
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+    use std::sync::{Arc, Barrier, Mutex};
+    use std::thread;
+
     use super::*;
+
+    /// Three columns of numbers that repeat late.
+    fn rows(count: usize, salt: usize) -> Vec<f32> {
+        let value = |i| (((i * 7919 + salt) % 1009) as f32 - 400.0) / 100.0;
+        (0..3 * count).map(value).collect()
+    }
+
+    fn sums_over(threads: usize) -> impl Fn(&mut [f64]) + Clone {
+        let barrier = Arc::new(Barrier::new(threads));
+        let total = Arc::new(Mutex::new(Vec::<f64>::new()));
+        move |values: &mut [f64]| {
+            let mut sums = total.lock().unwrap();
+            sums.resize(values.len(), 0.0);
+            sums.iter_mut().zip(&*values).for_each(|(sum, x)| *sum += x);
+            drop(sums);
+            barrier.wait();
+            values.copy_from_slice(&total.lock().unwrap());
+            if barrier.wait().is_leader() {
+                total.lock().unwrap().clear();
+            }
+            barrier.wait();
+        }
+    }
+
+    /// A norm of those rows, and its backward for the gradients `g`.
+    fn normed(y: &[f32], g: &[f32]) -> (Norm, NormBackward) {
+        let isa = Isa::detected();
+        let conv = ConvNorm {
+            weight: &[],
+            gamma: &[1.5; 3],
+            beta: &[0.5; 3],
+        };
+        let of = |data| Rows { data, stride: 3 };
+        let mut moments = Moments::new(isa, 3);
+        moments.add(isa, y.len() / 3, of(y));
+        let norm = Norm::of_batch(isa, &[moments], conv, 1e-5);
+        let mut sums = GradientMoments::new(isa, 3);
+        sums.add(isa, y.len() / 3, of(g), of(y), &norm);
+        let backward = norm.backward(&GradientMoments::merge(&[sums]));
+        (norm, backward)
+    }
+
+    #[test]
+    fn ranks_with_shares_of_a_batch_norm_it_as_one_with_all_of_it() {
+        let (y, g) = (rows(700, 1), rows(700, 5));
+        let (whole, whole_backward) = normed(&y, &g);
+        let sum = sums_over(2);
+        let shares = thread::scope(|scope| {
+            let ranks = [0..300 * 3, 300 * 3..700 * 3].map(|share| {
+                let (y, g, sum) = (&y[share.clone()], &g[share], sum.clone());
+                scope.spawn(move || ranks::summed_by(Rc::new(sum), || normed(y, g)))
+            });
+            ranks.map(|rank| rank.join().unwrap())
+        });
+        let close = |a: f32, b: f32| assert!((a - b).abs() <= 1e-5 * b.abs().max(1e-2), "{a}, {b}");
+        for (norm, backward) in &shares {
+            for c in 0..3 {
+                close(norm.scale[c], whole.scale[c]);
+                close(norm.shift[c], whole.shift[c]);
+                for (ours, whole) in backward.factors.iter().zip(&whole_backward.factors) {
+                    close(ours[c], whole[c]);
+                }
+            }
+            assert_eq!(norm.statistics(), shares[0].0.statistics());
+        }
+        // Each rank has its part of the weights' gradients.
+        for c in 0..3 {
+            let [first, second] = [0, 1].map(|rank| &shares[rank].1);
+            close(first.gamma[c] + second.gamma[c], whole_backward.gamma[c]);
+            close(first.beta[c] + second.beta[c], whole_backward.beta[c]);
+        }
+    }
 
     #[test]
     fn statistics_do_not_cancel_where_the_mean_is_large() {

@@ -18,7 +18,7 @@ use syn::{Attribute, Expr, Field, Fields, Item, ItemStruct, Lit, Meta, Type};
 use toml::{Table, Value};
 
 /// Section, the file that declares its struct, the struct.
-const SECTIONS: [(&str, &str, &str); 25] = [
+const SECTIONS: [(&str, &str, &str); 26] = [
     ("", "shufflenet-train/src/experiment.rs", "Experiment"),
     ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
     ("data", "shufflenet-train/src/experiment.rs", "DataConfig"),
@@ -119,6 +119,11 @@ const SECTIONS: [(&str, &str, &str); 25] = [
         "checkpoint",
         "shufflenet-train/src/experiment.rs",
         "CheckpointConfig",
+    ),
+    (
+        "cluster",
+        "shufflenet-train/src/cluster/mod.rs",
+        "ClusterConfig",
     ),
 ];
 

@@ -17,5 +17,6 @@ pub fn batch(salt: u32, images: usize, size: usize) -> Batch {
         labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
         shape,
         mix: None,
+        share: None,
     }
 }

@@ -91,6 +91,7 @@ impl Fixture {
             labels: labels.take(self.batch).collect(),
             shape,
             mix: None,
+            share: None,
         }
     }
 

@@ -23,6 +23,7 @@ fn losses_and_gradients_are_pytorchs() {
                 labels: losses.others.clone(),
                 share,
             }),
+            share: None,
         };
         let targets = TensorData::new(case.config.targets(&batch, 5), [4, 5]);
         let targets = Tensor::<2>::from_data(targets, &device);

@@ -1,0 +1,358 @@
+//! Several ranks under `mpirun` on this machine: the run of one process, told, killed, stopped, resumed.
+//! Needs Open MPI, and fails where there is no `mpirun`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "the helpers of tests may panic and print like the tests"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Float32 sums in another order: what 20 steps make of them.
+const TOLERANCE: f32 = 1e-6;
+
+/// A small run of 20 steps, with an epoch's end and a ragged batch on the way. Images are noise, and the seed
+/// is one by which no sum is so near zero that another order of adding changes a ReLU's mind: after that two
+/// runs part (`docs/cluster.md` says how often).
+fn workplace(model: &str, train: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[model]\nstem = \"cifar\"\nwidths = [8, 16, 24, 32, 48]\nrepeats = [1, 1, 1]\n{model}\n\
+         [data]\nformat = \"synthetic\"\nroot = \"none\"\nlimit = 390\nvalidation = 0.02\n\
+         [data.options.synthetic]\nsize = 16\n\
+         [optimizer]\nlearning_rate = 0.005\n\
+         [checkpoint]\nevery_steps = 5\n\
+         [train]\nepochs = 100\nmax_steps = 20\nlog_every = 1\nseed = 5\nbatch_size = 32\n{train}\n"
+    );
+    std::fs::write(folder.path().join("trial.toml"), text).unwrap();
+    folder
+}
+
+/// All that draws at random: each rank must draw what one process would have.
+const RANDOM: &str = "ema_decay = 0.9\n[data.augmentation]\nflip = true\n\
+                      mixing = { mixup = 0.4, cutmix = 1.0 }";
+
+/// `shufflenet train` on so many ranks; one needs no launcher.
+fn train(folder: &Path, ranks: usize, out: &str, extra: &[&str]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_shufflenet");
+    let mut command = match ranks {
+        1 => Command::new(binary),
+        _ => launcher(),
+    };
+    if ranks > 1 {
+        command.args(["-n", &ranks.to_string(), binary]);
+    }
+    command
+        .current_dir(folder)
+        // The same roundings on every machine.
+        .env("SHUFFLENET_ISA", "portable")
+        .args([
+            "train",
+            "--config",
+            "trial.toml",
+            "--threads",
+            "1",
+            "--out",
+            out,
+        ])
+        .args(extra)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Open MPI's, told that these are no machines to spare.
+fn launcher() -> Command {
+    let mut command = Command::new("mpirun");
+    for (name, value) in [
+        ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+        ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+        ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+        ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+        ("OMPI_MCA_odls_base_sigkill_timeout", "2"),
+    ] {
+        command.env(name, value);
+    }
+    command
+}
+
+fn run(mut command: Command) -> Output {
+    let output = command.output();
+    output.expect("mpirun, of Open MPI, starts the ranks of these tests")
+}
+
+fn finished(command: Command) -> String {
+    let output = run(command);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Tensors of a file of the last checkpoint, by name.
+fn tensors(run: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(run.join("checkpoints/last").join(file)).unwrap();
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let entries = header.as_object().unwrap().iter();
+    let entries = entries.filter(|(name, _)| *name != "__metadata__");
+    let values = entries.map(|(name, entry)| {
+        let at = |i: usize| entry["data_offsets"][i].as_u64().unwrap() as usize;
+        let (chunks, _) = data[at(0)..at(1)].as_chunks::<4>();
+        let values = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        (name.clone(), values.collect())
+    });
+    values.collect()
+}
+
+/// The largest difference between two runs' tensors whose names `count`, of those with values above 1 relative
+/// to the largest.
+fn difference(runs: [&Path; 2], file: &str, count: impl Fn(&str) -> bool) -> f32 {
+    let [one, other] = runs.map(|run| tensors(run, file));
+    assert!(one.keys().eq(other.keys()));
+    let pairs = one.iter().filter(|(name, _)| count(name));
+    let differences = pairs.flat_map(|(name, values)| {
+        let largest = values.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
+        let pairs = values.iter().zip(&other[name]);
+        pairs.map(move |(a, b)| (a - b).abs() / largest)
+    });
+    differences.fold(0.0, f32::max)
+}
+
+/// Loss and records of every line of metrics.
+fn metrics(run: &Path) -> Vec<(f64, u64)> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        (
+            line["loss"].as_f64().unwrap(),
+            line["count"].as_u64().unwrap(),
+        )
+    });
+    lines.collect()
+}
+
+fn assert_same_run(runs: [&Path; 2], what: &str) {
+    // What the optimizer remembers are sums of gradients, two hundred times what they move a weight by.
+    for (file, tolerance) in [
+        ("model.safetensors", TOLERANCE),
+        ("ema.safetensors", TOLERANCE),
+        ("optimizer.safetensors", 10.0 * TOLERANCE),
+    ] {
+        let difference = difference(runs, file, |_| true);
+        println!("{what}: {file} differs by {difference:e} at most");
+        assert!(difference <= tolerance, "{what}: {file}, {difference:e}");
+    }
+    let [one, other] = runs.map(metrics);
+    assert_eq!(one.len(), other.len());
+    for ((loss, count), (other_loss, other_count)) in one.into_iter().zip(other) {
+        assert_eq!(count, other_count);
+        assert!((loss - other_loss).abs() < 1e-5, "{loss}, {other_loss}");
+    }
+}
+
+#[test]
+fn any_number_of_ranks_is_the_run_of_one_process() {
+    for layout in ["standard", "seed"] {
+        let model = format!("layout = \"{layout}\"\ndropout = 0.2");
+        let folder = workplace(&model, RANDOM);
+        let at = |name: &str| folder.path().join(name);
+        finished(train(folder.path(), 1, "1", &[]));
+        for ranks in [2, 4] {
+            let out = ranks.to_string();
+            let said = finished(train(folder.path(), ranks, &out, &[]));
+            assert!(
+                said.contains(&format!("cluster    {ranks} ranks on 1 machine")),
+                "{said}"
+            );
+            assert_eq!(said.matches("done       ").count(), 1, "{said}");
+            assert_same_run([&at("1"), &at(&out)], &format!("{layout}, {ranks} ranks"));
+        }
+    }
+}
+
+#[test]
+fn ranks_that_norm_alone_are_accumulated_batches_of_one_process() {
+    // Whole batches of 32 as of 8.
+    let folder = workplace("", "");
+    let at = |name: &str| folder.path().join(name);
+    let limit = "data.limit=384";
+    let alone = [
+        "--set",
+        limit,
+        "--set",
+        "train.batch_size=8",
+        "--set",
+        "train.accumulate=4",
+    ];
+    finished(train(folder.path(), 1, "1", &alone));
+    let apart = ["--set", limit, "--set", "cluster.sync_batch_norm=false"];
+    finished(train(folder.path(), 4, "4", &apart));
+    let learned = |name: &str| !name.contains("running");
+    let weights = difference([&at("1"), &at("4")], "model.safetensors", learned);
+    println!("norms apart: weights differ by {weights:e} at most");
+    assert!(weights <= TOLERANCE, "{weights:e}");
+
+    // The number of ranks is then a part of the experiment.
+    let more = ["--resume", "--set", "train.max_steps=25"];
+    let more = [&more[..], &apart].concat();
+    let refused = run(train(folder.path(), 2, "4", &more));
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("the number of ranks"), "{errors}");
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_run_goes_on_with_other_numbers_of_ranks() {
+    let folder = workplace("dropout = 0.2", RANDOM);
+    let at = |name: &str| folder.path().join(name);
+    finished(train(
+        folder.path(),
+        1,
+        "whole",
+        &["--set", "schedule.kind=constant"],
+    ));
+    for (ranks, steps) in [(4, 8), (1, 14), (2, 20)] {
+        let until = format!("train.max_steps={steps}");
+        let extra = [
+            "--resume",
+            "--set",
+            "schedule.kind=constant",
+            "--set",
+            &until,
+        ];
+        finished(train(folder.path(), ranks, "moved", &extra));
+    }
+    let difference = difference([&at("whole"), &at("moved")], "model.safetensors", |_| true);
+    println!("4, 1 and 2 ranks: weights differ by {difference:e} at most");
+    assert!(difference <= TOLERANCE, "{difference:e}");
+}
+
+#[test]
+fn what_one_rank_refuses_is_told_once() {
+    let folder = workplace("", RANDOM);
+    let unknown = run(train(folder.path(), 2, "run", &["--set", "train.epoch=3"]));
+    let errors = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(
+        errors.matches("unknown key `train.epoch`").count(),
+        1,
+        "{errors}"
+    );
+    assert_eq!(unknown.status.code(), Some(2));
+
+    // Another set on the second machine.
+    let binary = env!("CARGO_BIN_EXE_shufflenet");
+    let set = |seed| {
+        let seed = format!("data.options.synthetic.seed={seed}");
+        let of = [
+            "train",
+            "--config",
+            "trial.toml",
+            "--threads",
+            "1",
+            "--out",
+            "run",
+        ];
+        let of = of.into_iter().chain(["--set", &seed]);
+        of.map(String::from).collect::<Vec<_>>()
+    };
+    let mut command = launcher();
+    command.current_dir(folder.path());
+    command.args(["-n", "1", binary]).args(set(1));
+    command.args([":", "-n", "1", binary]).args(set(2));
+    let output = run(command);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("error: rank 1 ("), "{errors}");
+    assert!(errors.contains("the data's SHA-256 is"), "{errors}");
+    assert!(!folder.path().join("run").exists());
+}
+
+/// A long run of three ranks, and the process of each, once it has saved.
+fn long_run(folder: &Path) -> (Child, Vec<String>) {
+    let keys = [
+        "train.max_steps=100000",
+        "train.log_every=0",
+        "cluster.timeout_seconds=4",
+    ];
+    let extra: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
+    let mut process = train(folder, 3, "run", &extra).spawn().unwrap();
+    while !folder.join("run/checkpoints/last").exists() {
+        assert!(process.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let children = format!("/proc/{0}/task/{0}/children", process.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    let ranks: Vec<String> = children.split_whitespace().map(String::from).collect();
+    assert_eq!(ranks.len(), 3, "{children}");
+    (process, ranks)
+}
+
+fn signal(name: &str, process: &str) {
+    let sent = Command::new("kill").args([name, process]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// The run goes on from its last checkpoint, on two ranks.
+fn assert_resumes(folder: &Path) {
+    let step = |run: &Path| {
+        let last = std::fs::read_link(run.join("checkpoints/last")).unwrap();
+        let name = last.to_string_lossy().into_owned();
+        name.split('-').nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let run = folder.join("run");
+    let until = step(&run) + 3;
+    let steps = format!("train.max_steps={until}");
+    finished(train(folder, 2, "run", &["--resume", "--set", &steps]));
+    assert_eq!(step(&run), until);
+}
+
+#[test]
+fn a_rank_that_is_killed_or_hangs_ends_the_job_by_name() {
+    let folder = workplace("dropout = 0.2", RANDOM);
+    let (process, ranks) = long_run(folder.path());
+    signal("-KILL", &ranks[1]);
+    let output = process.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(errors.contains("process rank 1 with PID"), "{errors}");
+    assert_resumes(folder.path());
+
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+    let (process, ranks) = long_run(folder.path());
+    signal("-STOP", &ranks[2]);
+    let output = process.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
+    assert!(errors.contains("error: rank 2 ("), "{errors}");
+    assert!(
+        errors.contains(&format!("process {})", ranks[2])),
+        "{errors}"
+    );
+    assert_resumes(folder.path());
+}
+
+#[test]
+fn a_signal_to_a_rank_or_to_the_launcher_saves_once() {
+    for to_launcher in [false, true] {
+        let folder = workplace("dropout = 0.2", RANDOM);
+        let (process, ranks) = long_run(folder.path());
+        let launcher = process.id().to_string();
+        signal("-TERM", if to_launcher { &launcher } else { &ranks[1] });
+        let output = process.wait_with_output().unwrap();
+        let [said, errors] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(!errors.contains("error: "), "{errors}");
+        if !to_launcher {
+            assert_eq!(output.status.code(), Some(130), "{errors}");
+            assert_eq!(said.matches("stopped    at step").count(), 1, "{said}");
+        }
+        assert_resumes(folder.path());
+    }
+}

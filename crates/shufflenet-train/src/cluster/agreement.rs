@@ -1,0 +1,133 @@
+//! What the ranks must agree on before, between and after steps: that nobody has failed, that all train the
+//! same experiment on the same data, and where they start.
+
+use super::Cluster;
+use crate::checkpoint::{Checkpoint, Description};
+use crate::error::TrainError;
+
+impl Cluster {
+    /// `result`, where it is a success on every rank. Otherwise the failure of the lowest rank that has one:
+    /// there what went wrong, elsewhere [`TrainError::Elsewhere`].
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn agree<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+        let Some(link) = &self.link else {
+            return result;
+        };
+        let mut failures = vec![0.0; link.ranks()];
+        failures[link.rank()] = match &result {
+            Ok(_) => 0.0,
+            Err(error) if error.is_usage() => 2.0,
+            Err(_) => 1.0,
+        };
+        link.sum_f64(&mut failures);
+        match failures.iter().position(|failure| *failure > 0.0) {
+            None => result,
+            Some(rank) if rank == link.rank() => result,
+            Some(rank) => Err(TrainError::Elsewhere {
+                usage: failures[rank] > 1.0,
+            }),
+        }
+    }
+
+    /// How training ended here: what befalls all ranks alike is told by the first, what befalls this rank alone
+    /// is [`TrainError::Rank`].
+    pub(crate) fn told<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+        let Some(link) = &self.link else {
+            return result;
+        };
+        result.map_err(|error| match error {
+            TrainError::Diverged { .. } if !self.is_first() => {
+                TrainError::Elsewhere { usage: false }
+            }
+            TrainError::Diverged { .. } | TrainError::Differs { .. } => error,
+            TrainError::Elsewhere { .. } => error,
+            error => TrainError::Rank {
+                rank: link.rank(),
+                machine: link.machine().into(),
+                source: Box::new(error),
+            },
+        })
+    }
+
+    /// Refuses, on all ranks, to go on where one has other values than rank 0 under these names.
+    ///
+    /// # Errors
+    /// [`TrainError::Differs`] on the rank, [`TrainError::Elsewhere`] on the others.
+    pub(crate) fn compare(&self, own: &[(String, String)]) -> Result<(), TrainError> {
+        let Some(link) = &self.link else {
+            return Ok(());
+        };
+        let lines = own.iter().map(|(name, value)| format!("{name}\0{value}"));
+        let own: Vec<String> = lines.collect();
+        let mut first = own.join("\x01").into_bytes();
+        link.broadcast(&mut first);
+        let first = String::from_utf8_lossy(&first).into_owned();
+        let first: Vec<&str> = first.split('\x01').collect();
+        let pairs = own.iter().zip(&first);
+        let differing = pairs.into_iter().find(|(own, first)| own != *first);
+        let named = |line: &str| -> (String, String) {
+            let (name, value) = line.split_once('\0').unwrap_or((line, ""));
+            (name.into(), value.into())
+        };
+        self.agree(match differing {
+            None if own.len() == first.len() => Ok(()),
+            differing => {
+                let (own, first) = differing.map_or(("", ""), |(own, first)| (own, first));
+                let (what, here) = named(own);
+                let (_, there) = named(first);
+                Err(TrainError::Differs {
+                    rank: link.rank(),
+                    machine: link.machine().into(),
+                    what,
+                    here,
+                    there,
+                })
+            }
+        })
+    }
+
+    /// The `bytes` of rank 0, on every rank.
+    pub(crate) fn broadcast(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if let Some(link) = &self.link {
+            link.broadcast(&mut bytes);
+        }
+        bytes
+    }
+
+    /// The checkpoint of rank 0, on every rank; the others have none, but know what it is of.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`].
+    pub(crate) fn share(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        description: &Description,
+    ) -> Result<Checkpoint, TrainError> {
+        let in_words = |error: serde_json::Error| TrainError::Encode {
+            what: "progress",
+            message: error.to_string(),
+        };
+        let of = |file: fn(&Checkpoint) -> &[u8]| {
+            self.broadcast(
+                checkpoint
+                    .map(|found| file(found).to_vec())
+                    .unwrap_or_default(),
+            )
+        };
+        let weights = of(|found| &found.weights);
+        let average = of(|found| found.average.as_deref().unwrap_or_default());
+        let optimizer = of(|found| &found.optimizer);
+        let progress = checkpoint.map(|found| serde_json::to_vec(&found.progress));
+        let progress = progress.transpose().map_err(in_words)?;
+        let progress = self.broadcast(progress.unwrap_or_default());
+        Ok(Checkpoint {
+            weights,
+            average: (!average.is_empty()).then_some(average),
+            optimizer,
+            progress: serde_json::from_slice(&progress).map_err(in_words)?,
+            description: description.clone(),
+        })
+    }
+}

@@ -1,0 +1,219 @@
+//! Several processes that train one network together: data parallelism, synchronous (Goyal et al., 2017,
+//! section 2.1; the design is argued in `docs/cluster.md`).
+//!
+//! Every rank holds the same weights and takes its share of each batch ([`shufflenet_data::Loader::shared`]).
+//! A step adds up the gradients of all ranks, so that each takes the step that one process would have taken
+//! on the whole batch:
+//!
+//! ```text
+//! g = sum over ranks r of dL_r/dw,    L = sum over ranks r of L_r
+//! ```
+//!
+//! where `L_r` is rank `r`'s part of the batch's loss. Messages go through MPI (`mpi.rs`, the cargo feature
+//! `mpi`); a process that nobody started as one of several is a cluster of its own, and sends none.
+//!
+//! All ranks must come to the same messages in the same order. So whatever decides what comes next is the
+//! same on all of them: the state is, and what is not (a signal, a failure, a loss) is agreed upon first.
+
+mod agreement;
+#[cfg(feature = "mpi")]
+#[path = "mpi.rs"]
+mod link;
+#[cfg(not(feature = "mpi"))]
+#[path = "none.rs"]
+mod link;
+mod reduce;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Interrupter;
+use crate::error::TrainError;
+use crate::experiment::require;
+use link::Link;
+
+/// How ranks work together. Without effect on a process that trains alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// Batch norm takes its statistics over the whole batch, as one process would, at the price of two
+    /// small messages for each norm and step. Otherwise over each rank's share, and the number of ranks
+    /// becomes a part of the experiment.
+    pub sync_batch_norm: bool,
+    /// A rank that others have waited for so long is taken for dead, and ends the job. Longer than the
+    /// longest step, checkpoint or evaluation.
+    pub timeout_seconds: u64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            sync_batch_norm: true,
+            timeout_seconds: 60,
+        }
+    }
+}
+
+impl ClusterConfig {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`].
+    pub fn check(&self) -> Result<(), TrainError> {
+        require(
+            (1..=86_400).contains(&self.timeout_seconds),
+            "cluster.timeout_seconds",
+            self.timeout_seconds,
+            "a whole number from 1 to 86400",
+        )
+    }
+}
+
+/// This process among those that train together.
+pub struct Cluster {
+    /// `None`: alone.
+    link: Option<Link>,
+    /// Asks this process to stop.
+    asked: Interrupter,
+    /// Stops all ranks at the same step.
+    agreed: Interrupter,
+}
+
+impl Cluster {
+    /// A process that trains alone, until `asked` to stop.
+    pub fn alone(asked: &Interrupter) -> Self {
+        Self {
+            link: None,
+            asked: asked.clone(),
+            agreed: asked.clone(),
+        }
+    }
+
+    /// Joins those that `mpirun` (or `srun`) started together with this process; alone where nobody did. To
+    /// be called once, by the thread that trains. `asked` stops all ranks, on whichever it is heard.
+    ///
+    /// # Errors
+    /// [`TrainError::NoMpi`]: there are others, but this binary was built without MPI.
+    /// [`TrainError::Mpi`]: it does not start.
+    pub fn join(asked: &Interrupter) -> Result<Self, TrainError> {
+        let link = match link::is_launched() {
+            true => Link::open()?,
+            false => None,
+        };
+        Ok(match link {
+            None => Self::alone(asked),
+            link => Self {
+                link,
+                asked: asked.clone(),
+                agreed: Interrupter::new(),
+            },
+        })
+    }
+
+    /// From now on others are waited for so long.
+    pub fn wait_at_most(&self, config: &ClusterConfig) {
+        if let Some(link) = &self.link {
+            link.wait_at_most(Duration::from_secs(config.timeout_seconds));
+        }
+    }
+
+    /// Whether there is no other rank.
+    pub fn is_alone(&self) -> bool {
+        self.link.is_none()
+    }
+
+    /// Number of this process, from 0.
+    pub fn rank(&self) -> usize {
+        self.link.as_ref().map_or(0, Link::rank)
+    }
+
+    /// Number of processes.
+    pub fn ranks(&self) -> usize {
+        self.link.as_ref().map_or(1, Link::ranks)
+    }
+
+    /// Ranks on this machine.
+    pub fn ranks_here(&self) -> usize {
+        self.link.as_ref().map_or(1, Link::ranks_here)
+    }
+
+    /// Whether this rank writes the run folder and speaks for all.
+    pub fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// What stops the run: the same on all ranks between two steps.
+    pub fn interrupter(&self) -> &Interrupter {
+        &self.agreed
+    }
+
+    /// The name of this rank's device, where `--device` says `name`: of a backend with adapters each rank
+    /// of a machine takes the one of its number there, unless `name` chooses one.
+    pub fn device(&self, name: &str) -> String {
+        match &self.link {
+            Some(link) if crate::device::GPU_BACKENDS.contains(&name) => {
+                format!("{name}:{}", link.rank_here())
+            }
+            _ => name.into(),
+        }
+    }
+
+    /// The ranks in words, a line for the start of a run.
+    pub(crate) fn describe(&self, config: &ClusterConfig) -> Option<String> {
+        let link = self.link.as_ref()?;
+        let (ranks, machines) = (link.ranks(), link.machines());
+        let norms = match config.sync_batch_norm {
+            true => "batch norm over all ranks",
+            false => "batch norm over each rank's share",
+        };
+        Some(format!(
+            "cluster    {ranks} ranks on {machines} machine{}, {norms}",
+            if machines == 1 { "" } else { "s" }
+        ))
+    }
+
+    /// What `steps` steps and the evaluations between them have cost in messages, in words.
+    pub(crate) fn describe_traffic(&self, steps: usize) -> Option<String> {
+        let Traffic {
+            messages,
+            bytes,
+            time,
+        } = self.link.as_ref()?.traffic();
+        let per_step = |total: f64| total / steps.max(1) as f64;
+        Some(format!(
+            "cluster    {:.1} sums over the ranks a step, {:.3} MB, {:.1} ms in them, waiting included",
+            per_step(messages as f64),
+            per_step(bytes as f64) / 1e6,
+            per_step(time.as_secs_f64()) * 1e3
+        ))
+    }
+
+    /// Ends all ranks at once, this one having failed alone. What is on disk stays.
+    pub fn abort(&self, code: u8) {
+        if let Some(link) = &self.link {
+            link.abort(code);
+        }
+    }
+}
+
+/// Sums over the ranks, so far.
+#[derive(Clone, Copy, Default)]
+struct Traffic {
+    messages: usize,
+    /// What this rank had to add, each value once.
+    bytes: usize,
+    time: Duration,
+}
+
+impl Traffic {
+    /// One more of so many bytes.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "nothing is sent"))]
+    fn with(self, bytes: usize, time: Duration) -> Self {
+        Self {
+            messages: self.messages + 1,
+            bytes: self.bytes + bytes,
+            time: self.time + time,
+        }
+    }
+}

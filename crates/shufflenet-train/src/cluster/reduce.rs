@@ -1,0 +1,182 @@
+//! What the ranks add up in a step: gradients, and what was seen of their images.
+//!
+//! Gradients go as one float32 message. Cutting it into buckets that travel while the backward still runs
+//! does not pay for these networks (`docs/cluster.md` has the measurement).
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{ExecutionError, Tensor, TensorData};
+
+use super::Cluster;
+use crate::classifier::Classifier;
+use crate::error::TrainError;
+use crate::tally::Tally;
+
+impl Cluster {
+    /// The sum of all ranks' gradients.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub(crate) fn sum_gradients(
+        &self,
+        classifier: &Classifier,
+        gradients: GradientsParams,
+    ) -> Result<GradientsParams, TrainError> {
+        let Some(link) = &self.link else {
+            return Ok(gradients);
+        };
+        let mut row = Row {
+            gradients,
+            values: Vec::new(),
+            failure: None,
+        };
+        classifier.visit(&mut row);
+        if let Some(error) = row.failure {
+            return Err(error.into());
+        }
+        link.sum_f32(&mut row.values);
+        let mut parts = Parts {
+            local: row.gradients,
+            values: &row.values,
+            summed: GradientsParams::new(),
+        };
+        classifier.visit(&mut parts);
+        Ok(parts.summed)
+    }
+
+    /// `classifier` with the mean of all ranks' running statistics: where each norms by its own share, they
+    /// follow what the shares have in common.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`].
+    pub(crate) fn average_statistics(
+        &self,
+        classifier: Classifier,
+    ) -> Result<Classifier, TrainError> {
+        let Some(link) = &self.link else {
+            return Ok(classifier);
+        };
+        // Burn keeps what a norm has followed last aside until somebody wants to classify.
+        drop(classifier.valid());
+        let mut statistics = Statistics {
+            values: Vec::new(),
+            failure: None,
+        };
+        classifier.visit(&mut statistics);
+        if let Some(error) = statistics.failure {
+            return Err(error.into());
+        }
+        let mut values = statistics.values;
+        link.sum_f64(&mut values);
+        let ranks = link.ranks() as f64;
+        let means = values.into_iter().map(|sum| (sum / ranks) as f32);
+        let mut means: Vec<f32> = means.rev().collect();
+        Ok(classifier.map(&mut Means(&mut means)))
+    }
+
+    /// The sum of all ranks' tallies. Whether any was asked to stop travels with it: from here on, all are.
+    pub(crate) fn sum_tally(&self, tally: Tally) -> Tally {
+        let Some(link) = &self.link else {
+            return tally;
+        };
+        let [top1, top5, count] = [tally.top1, tally.top5, tally.count].map(|n| n as f64);
+        let asked = f64::from(u8::from(self.asked.should_stop()));
+        let mut sums = [tally.loss, top1, top5, count, asked];
+        link.sum_f64(&mut sums);
+        let [loss, top1, top5, count, asked] = sums;
+        if asked > 0.0 {
+            self.agreed.stop(None);
+        }
+        Tally {
+            loss,
+            top1: top1 as u64,
+            top5: top5 as u64,
+            count: count as u64,
+        }
+    }
+
+    /// Replaces values by their sums over the ranks.
+    pub(crate) fn sum(&self, values: &mut [f64]) {
+        if let Some(link) = &self.link {
+            link.sum_f64(values);
+        }
+    }
+}
+
+/// Gradients in the order of the network's fields, in one row.
+struct Row {
+    gradients: GradientsParams,
+    values: Vec<f32>,
+    failure: Option<ExecutionError>,
+}
+
+impl ModuleVisitor for Row {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else {
+            return;
+        };
+        match gradient.try_into_data() {
+            Ok(data) => self.values.extend(data.iter::<f32>()),
+            Err(error) => self.failure = Some(error),
+        }
+    }
+}
+
+/// What no gradient moves, in the order of the network's fields: running statistics, and what is frozen,
+/// whose mean over the ranks is itself.
+struct Statistics {
+    values: Vec<f64>,
+    failure: Option<ExecutionError>,
+}
+
+impl ModuleVisitor for Statistics {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        if tensor.is_require_grad() {
+            return;
+        }
+        match tensor.inner().try_into_data() {
+            Ok(data) => self.values.extend(data.iter::<f32>().map(f64::from)),
+            Err(error) => self.failure = Some(error),
+        }
+    }
+}
+
+/// Their new values, the last first.
+struct Means<'a>(&'a mut Vec<f32>);
+
+impl ModuleMapper for Means<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if param.val().is_require_grad() {
+            return param;
+        }
+        param.map(|tensor| {
+            let (shape, device) = (tensor.shape(), tensor.device());
+            let rest = self.0.len().saturating_sub(shape.num_elements());
+            let values: Vec<f32> = self.0.drain(rest..).rev().collect();
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        })
+    }
+}
+
+/// The way back: each gradient's part of the row, in its shape, where it was.
+struct Parts<'a> {
+    local: GradientsParams,
+    values: &'a [f32],
+    summed: GradientsParams,
+}
+
+impl ModuleVisitor for Parts<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let id: ParamId = param.id;
+        let Some(gradient) = self.local.remove::<D>(id) else {
+            return;
+        };
+        let (shape, device) = (gradient.shape(), gradient.device());
+        let (own, rest) = self.values.split_at(shape.num_elements());
+        self.values = rest;
+        let data = TensorData::new(own.to_vec(), shape);
+        self.summed
+            .register(id, Tensor::<D>::from_data(data, &device));
+    }
+}
