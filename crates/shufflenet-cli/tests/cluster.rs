@@ -338,6 +338,29 @@ fn a_rank_that_is_killed_or_hangs_ends_the_job_by_name() {
     assert_resumes(folder.path());
 }
 
+/// The first rank can no longer save, and the others wait for it.
+#[test]
+fn a_rank_that_fails_alone_ends_the_job_by_name() {
+    let folder = workplace("dropout = 0.2", RANDOM);
+    let (process, _) = long_run(folder.path());
+    let [checkpoints, aside] =
+        ["run/checkpoints", "run/aside"].map(|name| folder.path().join(name));
+    std::fs::rename(&checkpoints, &aside).unwrap();
+    // A checkpoint under way may make the folder anew.
+    while std::fs::write(&checkpoints, "in the way").is_err() {
+        let _ = std::fs::remove_dir_all(&checkpoints);
+    }
+    let output = process.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert_eq!(errors.matches("error: ").count(), 1, "{errors}");
+    assert!(errors.contains("error: rank 0 ("), "{errors}");
+    assert!(errors.contains("checkpoints"), "{errors}");
+    std::fs::remove_file(&checkpoints).unwrap();
+    std::fs::rename(&aside, &checkpoints).unwrap();
+    assert_resumes(folder.path());
+}
+
 #[test]
 fn a_signal_to_a_rank_or_to_the_launcher_saves_once() {
     for to_launcher in [false, true] {
