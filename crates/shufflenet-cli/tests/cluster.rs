@@ -178,6 +178,19 @@ fn any_number_of_ranks_is_the_run_of_one_process() {
 }
 
 #[test]
+fn norms_are_over_all_ranks_without_kernels_too() {
+    for (model, device) in [("squeeze_excitation = true", "flex"), ("", "ndarray")] {
+        let folder = workplace(model, RANDOM);
+        let at = |name: &str| folder.path().join(name);
+        for ranks in [1, 2] {
+            let out = ranks.to_string();
+            finished(train(folder.path(), ranks, &out, &["--device", device]));
+        }
+        assert_same_run([&at("1"), &at("2")], &format!("{device}, {model}"));
+    }
+}
+
+#[test]
 fn ranks_that_norm_alone_are_accumulated_batches_of_one_process() {
     // Whole batches of 32 as of 8.
     let folder = workplace("", "");

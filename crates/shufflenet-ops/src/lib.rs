@@ -14,6 +14,7 @@ pub mod fused;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 pub mod inference;
 pub mod ranks;
+mod ranks_sum;
 pub mod shuffle;
 #[expect(
     unsafe_code,

@@ -2,7 +2,7 @@
 //! synchronised batch norm asks for.
 //!
 //! A norm's statistics are sums over the batch, and so is all that its backward needs of other images
-//! (`flex/norm.rs`): with both summed over the ranks, every rank normalises its images as one process
+//! (`flex/norm.rs` has them of the kernels, `batch_norm.rs` of plain operations): with both summed over the ranks, every rank normalises its images as one process
 //! would that had the whole batch. How the sums get from rank to rank is the caller's affair:
 //! [`summed_by`] says so for the time of a piece of work, on this thread. Every rank must run the same
 //! operations in the same order, which a network's forward and backward do.
@@ -33,4 +33,25 @@ pub fn summed_by<R>(sum: Sum, work: impl FnOnce() -> R) -> R {
 /// How values are summed over the ranks. `None`: this process trains alone, or its norms do.
 pub(crate) fn sum() -> Option<Sum> {
     SUM.with_borrow(Clone::clone)
+}
+
+/// Sums over threads of this process that stand in for ranks.
+#[cfg(test)]
+pub(crate) fn sums_over(threads: usize) -> impl Fn(&mut [f64]) + Clone {
+    use std::sync::{Arc, Barrier, Mutex};
+
+    let barrier = Arc::new(Barrier::new(threads));
+    let total = Arc::new(Mutex::new(Vec::<f64>::new()));
+    move |values: &mut [f64]| {
+        let mut sums = total.lock().unwrap();
+        sums.resize(values.len(), 0.0);
+        sums.iter_mut().zip(&*values).for_each(|(sum, x)| *sum += x);
+        drop(sums);
+        barrier.wait();
+        values.copy_from_slice(&total.lock().unwrap());
+        if barrier.wait().is_leader() {
+            total.lock().unwrap().clear();
+        }
+        barrier.wait();
+    }
 }

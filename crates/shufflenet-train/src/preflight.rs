@@ -88,25 +88,15 @@ pub fn check(
 /// Refuses what several ranks cannot train together.
 ///
 /// # Errors
-/// [`TrainError::Value`]: batches of which a rank gets nothing to train on; batch norm over all ranks where
-/// only the kernels of the CPU can sum over them.
+/// [`TrainError::Value`]: batches of which a rank gets nothing to train on.
 pub fn check_cluster(
     experiment: &Experiment,
     sources: &Sources,
     cluster: &Cluster,
-    device: &Device,
 ) -> Result<(), TrainError> {
     if cluster.is_alone() {
         return Ok(());
     }
-    let model = &experiment.model;
-    let kernels = *device == Device::flex() && !model.squeeze_excitation;
-    require(
-        kernels || !experiment.cluster.sync_batch_norm,
-        "cluster.sync_batch_norm",
-        true,
-        "false, where several ranks train on another device than flex or with model.squeeze_excitation",
-    )?;
     let share = sources.train.smallest_share();
     require(
         share > 0,
@@ -115,7 +105,9 @@ pub fn check_cluster(
         "an image for each rank (train.drop_last leaves a ragged last batch out)",
     )?;
     let (height, width) = (sources.shape.height, sources.shape.width);
-    Ok(model.check_training_batch(share, height, width)?)
+    Ok(experiment
+        .model
+        .check_training_batch(share, height, width)?)
 }
 
 /// What will be trained, on what, how.

@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         let device = device::open(device_name)?;
         let sources = sources::open(experiment)?.shared(cluster.rank(), cluster.ranks());
         let schedule = Schedule::of(experiment, sources.train.batches());
-        preflight::check_cluster(experiment, &sources, &cluster, &device)?;
+        preflight::check_cluster(experiment, &sources, &cluster)?;
         let notes = preflight::check(experiment, &sources, &schedule)?;
         let shape = sources.shape;
         Ok(Self {

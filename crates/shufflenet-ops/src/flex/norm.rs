@@ -300,7 +300,6 @@ fn over_ranks(sum: &ranks::Sum, count: f64, moments: &mut [[f64; 2]]) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
-    use std::sync::{Arc, Barrier, Mutex};
     use std::thread;
 
     use super::*;
@@ -309,23 +308,6 @@ mod tests {
     fn rows(count: usize, salt: usize) -> Vec<f32> {
         let value = |i| (((i * 7919 + salt) % 1009) as f32 - 400.0) / 100.0;
         (0..3 * count).map(value).collect()
-    }
-
-    fn sums_over(threads: usize) -> impl Fn(&mut [f64]) + Clone {
-        let barrier = Arc::new(Barrier::new(threads));
-        let total = Arc::new(Mutex::new(Vec::<f64>::new()));
-        move |values: &mut [f64]| {
-            let mut sums = total.lock().unwrap();
-            sums.resize(values.len(), 0.0);
-            sums.iter_mut().zip(&*values).for_each(|(sum, x)| *sum += x);
-            drop(sums);
-            barrier.wait();
-            values.copy_from_slice(&total.lock().unwrap());
-            if barrier.wait().is_leader() {
-                total.lock().unwrap().clear();
-            }
-            barrier.wait();
-        }
     }
 
     /// A norm of those rows, and its backward for the gradients `g`.
@@ -350,7 +332,7 @@ mod tests {
     fn ranks_with_shares_of_a_batch_norm_it_as_one_with_all_of_it() {
         let (y, g) = (rows(700, 1), rows(700, 5));
         let (whole, whole_backward) = normed(&y, &g);
-        let sum = sums_over(2);
+        let sum = ranks::sums_over(2);
         let shares = thread::scope(|scope| {
             let ranks = [0..300 * 3, 300 * 3..700 * 3].map(|share| {
                 let (y, g, sum) = (&y[share.clone()], &g[share], sum.clone());

@@ -21,9 +21,13 @@ mod operations;
 mod switch;
 mod trace;
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
 use fixture::Fixture;
+use shufflenet_model::ranks;
 use shufflenet_train::{device, self_check};
+use trace::Trace;
 
 /// Of every quantity, relative to the CPU's.
 const TOLERANCE: f64 = 1e-4;
@@ -47,26 +51,40 @@ fn gpu() -> Device {
 fn networks_of_both_layouts_train_as_on_the_cpu() {
     let gpu = gpu();
     for name in ["standard-0.5", "seed-0.5", "seed-seed-stem"] {
-        let fixture = Fixture::read(name);
-        let expected = trace::trace(&fixture, &Device::flex());
-        let found = trace::trace(&fixture, &gpu);
-        for (quantity, tensors) in &expected {
-            let mut worst = (0.0, "");
-            for (tensor, values) in tensors {
-                // Zero by construction: a batch norm takes off what the beta before it adds.
-                let is_zero = fixture.gradient_norms.get(tensor) == Some(&0.0);
-                let scale = match *quantity == "gradients" && is_zero {
-                    true => &tensors[&tensor.replace(".bias", ".weight")],
-                    false => values,
-                };
-                let error = distance(&found[quantity][tensor], values, scale);
-                if error.is_nan() || error > worst.0 {
-                    worst = (error, tensor.as_str());
-                }
+        assert_trains_alike(name, &gpu, trace::trace);
+    }
+}
+
+/// Every rank is one of two that have the same images, so that a sum over them is twice what is here.
+#[test]
+fn networks_norm_over_all_ranks_as_on_the_cpu() {
+    assert_trains_alike("standard-0.5", &gpu(), |fixture, device| {
+        let twice: ranks::Sum = Rc::new(|values| values.iter_mut().for_each(|value| *value *= 2.0));
+        ranks::summed_by(twice, || trace::trace(fixture, device))
+    });
+}
+
+/// The network of a fixture, traced on the CPU and on the adapter.
+fn assert_trains_alike(name: &str, gpu: &Device, trace: impl Fn(&Fixture, &Device) -> Trace) {
+    let fixture = Fixture::read(name);
+    let expected = trace(&fixture, &Device::flex());
+    let found = trace(&fixture, gpu);
+    for (quantity, tensors) in &expected {
+        let mut worst = (0.0, "");
+        for (tensor, values) in tensors {
+            // Zero by construction: a batch norm takes off what the beta before it adds.
+            let is_zero = fixture.gradient_norms.get(tensor) == Some(&0.0);
+            let scale = match *quantity == "gradients" && is_zero {
+                true => &tensors[&tensor.replace(".bias", ".weight")],
+                false => values,
+            };
+            let error = distance(&found[quantity][tensor], values, scale);
+            if error.is_nan() || error > worst.0 {
+                worst = (error, tensor.as_str());
             }
-            println!("{name:<15} {quantity:<21} {:.1e}  {}", worst.0, worst.1);
-            assert!(worst.0 <= TOLERANCE, "{name}, {quantity}: {worst:?}");
         }
+        println!("{name:<15} {quantity:<21} {:.1e}  {}", worst.0, worst.1);
+        assert!(worst.0 <= TOLERANCE, "{name}, {quantity}: {worst:?}");
     }
 }
 
