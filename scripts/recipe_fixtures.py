@@ -188,10 +188,9 @@ def optimizer_cases(shapes):
         return [torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)]
 
     def muon(parameters):
-        is_pointwise = lambda _, p: p.ndim == 4 and p.shape[2:] == (1, 1)
-        pointwise, rest = split(parameters, is_pointwise)
+        matrices, rest = split(parameters, lambda _, p: p.ndim > 1 and p.shape[1] > 1)
         return [
-            Muon(pointwise, lr=0.02, momentum=0.95, nesterov=True, weight_decay=0.01),
+            Muon(matrices, lr=0.02, momentum=0.95, nesterov=True, weight_decay=0.1),
             torch.optim.SGD(rest, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
         ]
 
@@ -219,7 +218,11 @@ def optimizer_cases(shapes):
             one(lambda p: adamw(p, lr=0.05, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.01)),
         ),
         trajectory({**base, "kind": "lion"}, shapes, one(lambda p: Lion(p, lr=0.05, betas=(0.9, 0.99), weight_decay=0.01))),
-        trajectory({**base, "kind": "muon"}, shapes, muon),
+        trajectory(
+            {**base, "kind": "muon", "muon": {"learning_rate": 0.02, "momentum": 0.95, "weight_decay": 0.1}},
+            shapes,
+            muon,
+        ),
     ]
 
 

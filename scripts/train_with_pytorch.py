@@ -128,31 +128,44 @@ def share_of_peak(settings, per_epoch, total):
     return share
 
 
-def orthogonal(matrix):
-    """Nearly the nearest orthogonal matrix, by Newton and Schulz (Jordan et al., 2024), in float32."""
-    tall = matrix.size(0) > matrix.size(1)
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp_min(1e-7)
+def orthogonal(stack):
+    """Nearly the orthogonal matrices nearest to a stack's, by Newton and Schulz (Jordan et al., 2024), in float32."""
+    x = stack.mT if stack.size(1) > stack.size(2) else stack
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    one, gram, wide = torch.eye(x.size(1)), x @ x.mT, x.size(2) >= 2 * x.size(1)
+    product = one
     for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if tall else x
+        polynomial = 3.4445 * one - 4.7750 * gram + 2.0315 * gram @ gram
+        if wide:  # Less work, as in the binary: only the small matrices are iterated.
+            product = polynomial @ product
+            gram = polynomial @ gram @ polynomial
+        else:
+            x = polynomial @ x
+            gram = x @ x.mT
+    x = product @ x if wide else x
+    return x.mT if stack.size(1) > stack.size(2) else x
 
 
 class Muon(torch.optim.Optimizer):
-    """As PyTorch's own, for weights of 1x1 convolutions, which that refuses for their two further dimensions."""
+    """As PyTorch's own, for every weight that is a matrix; that refuses convolutions for their further dimensions.
+
+    As in the binary, matrices of one shape are orthogonalised together.
+    """
 
     @torch.no_grad()
     def step(self, closure=None):
+        stacks = {}
         for group in self.param_groups:
             for weight in group["params"]:
                 momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
                 momentum.lerp_(weight.grad, 1 - group["momentum"])
                 direction = weight.grad.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
-                rows, columns = weight.shape[:2]
-                scale = max(1, rows / columns) ** 0.5
+                stacks.setdefault(weight.flatten(1).shape, []).append((group, weight, direction.flatten(1)))
+        for (rows, columns), members in stacks.items():
+            scale = max(1, rows / columns) ** 0.5
+            updates = orthogonal(torch.stack([direction for *_, direction in members]))
+            for (group, weight, _), update in zip(members, updates, strict=True):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                update = orthogonal(direction.reshape(rows, columns))
                 weight.sub_(update.reshape(weight.shape), alpha=group["lr"] * scale)
 
 
@@ -164,17 +177,16 @@ def optimizers(settings, network):
     parts = settings("optimizer.parts")
     sgd, muon = [], []
     for name, weight in network.named_parameters():
-        suits_muon = weight.dim() == 4 and weight.shape[1] > 1 and weight.shape[2:] == (1, 1)
+        by_muon = kind == "muon" and weight.dim() > 1 and weight.shape[1] > 1
         rate = 1.0
         for part in parts:
             if Path(name).match(part["names"]):
                 rate = part.get("rate", 1.0)
                 if part.get("decay", 1.0) != 1.0:
                     sys.exit("train_with_pytorch: does not follow optimizer.parts.decay")
-        own = decay if decays_all or weight.dim() > 1 else 0.0
-        (muon if kind == "muon" and suits_muon else sgd).append(
-            {"params": [weight], "weight_decay": own, "rate": rate}
-        )
+        own = settings("optimizer.muon.weight_decay") if by_muon else decay
+        own = own if decays_all or weight.dim() > 1 else 0.0
+        (muon if by_muon else sgd).append({"params": [weight], "weight_decay": own, "rate": rate})
     for group in sgd:
         group["peak"] = settings("optimizer.learning_rate") * group["rate"]
     for group in muon:

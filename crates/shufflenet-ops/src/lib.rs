@@ -14,6 +14,13 @@ pub mod fused;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 pub mod inference;
 pub mod ranks;
+#[cfg_attr(
+    feature = "ndarray",
+    expect(
+        deprecated,
+        reason = "Burn's older CPU backend is there for comparison"
+    )
+)]
 mod ranks_sum;
 pub mod shuffle;
 #[expect(

@@ -3,8 +3,6 @@
 
 use shufflenet_model::{ShuffleNetV2, num_parameters};
 
-use burn::tensor::Device;
-
 use crate::cluster::Cluster;
 use crate::console::thousands;
 use crate::error::TrainError;
@@ -176,7 +174,7 @@ fn in_words(optimizer: &OptimizerConfig) -> String {
         OptimizerKind::AdamW => format!("AdamW {rate}, beta1 {momentum},"),
         OptimizerKind::Lion => format!("Lion {rate}, beta1 {momentum},"),
         OptimizerKind::Muon => format!(
-            "Muon {} for 1x1 convolutions, SGD {rate} for the rest, momentum {}, {momentum}{nesterov},",
+            "Muon {} for matrices, SGD {rate} for the rest, momentum {}, {momentum}{nesterov},",
             muon.learning_rate, muon.momentum
         ),
     }

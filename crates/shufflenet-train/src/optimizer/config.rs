@@ -23,7 +23,7 @@ pub struct OptimizerConfig {
     /// Nesterov's form of momentum; `sgd` and `muon`.
     pub nesterov: bool,
     /// Weight decay: with `sgd` an L2 penalty that is added to the gradient, with the others taken off the
-    /// weights directly, times the learning rate.
+    /// weights directly, times the learning rate; Muon's own weights have `optimizer.muon.weight_decay`.
     pub weight_decay: f64,
     /// Whether batch norms and biases decay, too, as they do in the published CIFAR recipe.
     pub decay_norm_and_bias: bool,
@@ -51,7 +51,7 @@ pub enum OptimizerKind {
     AdamW,
     /// The sign of a momentum.
     Lion,
-    /// Orthogonalised momentum for 1x1 convolutions, SGD for everything else.
+    /// Orthogonalised momentum for weights that are matrices, SGD for depthwise kernels and batch norms.
     Muon,
 }
 
@@ -139,7 +139,7 @@ pub(super) fn momentum(key: &'static str, value: f64) -> Result<(), TrainError> 
     require((0.0..1.0).contains(&value), key, value, accepted)
 }
 
-fn from_zero(key: &'static str, value: f64) -> Result<(), TrainError> {
+pub(super) fn from_zero(key: &'static str, value: f64) -> Result<(), TrainError> {
     require(
         value.is_finite() && value >= 0.0,
         key,

@@ -2,8 +2,8 @@
 //!
 //! Every parameter has a rule (SGD, AdamW, Lion, Muon; each a file with its formula), a rate and a decay,
 //! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients,
-//! scales them down together where their norm is too large, and applies to each parameter its rule, on the
-//! values in one row: no rule but Muon's looks at a shape. Held to PyTorch over twenty steps by
+//! scales them down together where their norm is too large, has Muon orthogonalise its own, and applies to each
+//! parameter its rule, on the values in one row: no rule but Muon's looks at a shape. Held to PyTorch over twenty steps by
 //! `tests/recipes`.
 //!
 //! Not Burn's module optimizer: that clips tensor by tensor, fixes the momentum that a schedule moves, and
@@ -126,11 +126,30 @@ impl Optimizer {
         if let Some(most) = self.config.clip_norm {
             clip::clip(&mut gradients, most);
         }
+        let rates = rates.into();
+        self.orthogonalise(&mut gradients, rates);
         classifier.map(&mut Stepper {
             optimizer: self,
-            rates: rates.into(),
+            rates,
             gradients: gradients.into_iter().collect(),
         })
+    }
+
+    /// Replaces the gradients of Muon's parameters by the directions of their step.
+    fn orthogonalise(&mut self, gradients: &mut [(ParamId, Tensor<1>)], rates: Rates) {
+        let mut rows = Vec::new();
+        for (id, gradient) in gradients {
+            let Some(parameter) = self.parameters.get(id) else {
+                continue;
+            };
+            if parameter.rule == OptimizerKind::Muon {
+                let hyper = self.hyper(parameter, rates);
+                let state = self.states.entry(*id).or_default();
+                *gradient = muon::direction(gradient.clone(), state, &hyper);
+                rows.push((&parameter.shape[..], gradient));
+            }
+        }
+        muon::orthogonalise(rows);
     }
 
     /// The weights of a parameter after its step, in one row like its gradient.
@@ -144,27 +163,27 @@ impl Optimizer {
         let Some(parameter) = self.parameters.get(&id) else {
             return weight;
         };
-        let config = &self.config;
-        let momentum = match parameter.rule {
-            OptimizerKind::Muon => config.muon.momentum,
-            _ => config.momentum,
-        };
-        let hyper = Hyper {
-            rate: rates.learning_rate * parameter.rate,
-            momentum: rates.momentum.unwrap_or(momentum),
-            nesterov: config.nesterov,
-            decay: parameter.decay,
-            step: self.steps,
-        };
+        let (config, hyper) = (&self.config, self.hyper(parameter, rates));
         let state = self.states.entry(id).or_default();
         match parameter.rule {
             OptimizerKind::Sgd => sgd::update(weight, gradient, state, &hyper),
             OptimizerKind::AdamW => config.adamw.update(weight, gradient, state, &hyper),
             OptimizerKind::Lion => config.lion.update(weight, gradient, state, &hyper),
-            OptimizerKind::Muon => {
-                let rows = parameter.shape.first().copied().unwrap_or(1);
-                muon::update(weight, gradient, rows, state, &hyper)
-            }
+            OptimizerKind::Muon => muon::update(weight, gradient, &parameter.shape, &hyper),
+        }
+    }
+
+    fn hyper(&self, parameter: &Parameter, rates: Rates) -> Hyper {
+        let momentum = match parameter.rule {
+            OptimizerKind::Muon => self.config.muon.momentum,
+            _ => self.config.momentum,
+        };
+        Hyper {
+            rate: rates.learning_rate * parameter.rate,
+            momentum: rates.momentum.unwrap_or(momentum),
+            nesterov: self.config.nesterov,
+            decay: parameter.decay,
+            step: self.steps,
         }
     }
 }
@@ -172,12 +191,15 @@ impl Optimizer {
 impl Parameter {
     fn new(config: &OptimizerConfig, name: String, shape: Vec<usize>) -> Self {
         let rule = match config.kind {
-            OptimizerKind::Muon if !muon::suits(&shape) => OptimizerKind::Sgd,
+            OptimizerKind::Muon if muon::matrix(&shape).is_none() => OptimizerKind::Sgd,
             kind => kind,
         };
-        let base = match rule {
-            OptimizerKind::Muon => config.muon.learning_rate / config.learning_rate,
-            _ => 1.0,
+        let (base_rate, base_decay) = match rule {
+            OptimizerKind::Muon => (
+                config.muon.learning_rate / config.learning_rate,
+                config.muon.weight_decay,
+            ),
+            _ => (1.0, config.weight_decay),
         };
         // Batch norms and biases are all there is of rank 1.
         let decays = config.decay_norm_and_bias || shape.len() > 1;
@@ -189,12 +211,8 @@ impl Parameter {
             name,
             shape,
             rule,
-            rate: base * rate,
-            decay: if decays {
-                config.weight_decay * decay
-            } else {
-                0.0
-            },
+            rate: base_rate * rate,
+            decay: if decays { base_decay * decay } else { 0.0 },
         }
     }
 
