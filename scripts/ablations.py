@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each ingredient of a recipe is worth: trains with and without it, one run at a time, and prints a table.
 
-    python3 scripts/ablations.py --out runs/ablations                 every line of configs/ablations.json
+    python3 scripts/ablations.py --out runs/ablations                 every line of scripts/ablations.json
     python3 scripts/ablations.py --out runs/ablations --only muon     those whose name has `muon` in it
 
 A file of ablations names a configuration, what all its runs share (shorter training, a held-out part of the
@@ -39,7 +39,7 @@ def train(options, name, config, keys):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=Path, default=ROOT / "configs/ablations.json", metavar="FILE")
+    parser.add_argument("--lines", type=Path, default=ROOT / "scripts/ablations.json", metavar="FILE")
     parser.add_argument("--out", required=True, type=Path, help="folder of the runs")
     parser.add_argument("--only", default="", metavar="TEXT", help="only lines with this in their name")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet")

@@ -13,6 +13,7 @@ mod flex;
 pub mod fused;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 pub mod inference;
+pub mod orthogonal;
 pub mod ranks;
 #[cfg_attr(
     feature = "ndarray",
@@ -31,4 +32,5 @@ mod team;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};
 pub use flex::simd::Isa;
+pub use orthogonal::orthogonal;
 pub use shuffle::channel_shuffle;

@@ -25,6 +25,7 @@ fn every_shipped_configuration_reads() {
     }
     seen.sort();
     let expected = [
+        "cifar10-coffee",
         "photos",
         "quickstart",
         "scale0_5",

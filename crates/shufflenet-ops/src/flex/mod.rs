@@ -14,6 +14,7 @@ pub(crate) mod map;
 pub(crate) mod matmul;
 mod norm;
 mod operation;
+pub(crate) mod orthogonal;
 mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod pooling;
