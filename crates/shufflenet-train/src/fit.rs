@@ -27,7 +27,7 @@ use crate::run::{Evaluation, Run};
 use crate::run_folder::{Existing, RunFolder};
 use crate::state::State;
 use crate::tally::Tally;
-use crate::{Interrupter, resume, store};
+use crate::{Interrupter, progressive, resume, store};
 
 /// What the command line adds to an experiment.
 pub struct Options {
@@ -205,7 +205,11 @@ impl Training<'_> {
             self.step(&mut batches, pace)?;
             let progress = &self.state.progress;
             if let Some(speed) = pace.first_estimate() {
-                let left = (total - progress.step) as f64 / steps as f64 * images as f64;
+                let short = run.sources.shape.height.min(run.sources.shape.width);
+                let cost = |epoch| progressive::cost(&train.progressive, epoch, short);
+                let each = (progress.step..total).map(|step| cost(step / steps + 1));
+                let work = each.sum::<f64>() / cost(progress.epochs + 1);
+                let left = work / steps as f64 * images as f64;
                 let time = Duration::try_from_secs_f64(left / speed).unwrap_or(Duration::MAX);
                 let time = duration(time);
                 console.line(&format!(

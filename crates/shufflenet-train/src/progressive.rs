@@ -51,6 +51,13 @@ pub fn size_in(stages: &[Stage], epoch: usize) -> Option<usize> {
     Some(stage.size)
 }
 
+/// What an image of `epoch`, counted from 1, costs beside one whose shorter side is `short` pixels, the whole
+/// image's: about its share of the area.
+pub fn cost(stages: &[Stage], epoch: usize, short: usize) -> f64 {
+    let size = size_in(stages, epoch).map_or(short, |size| size.min(short));
+    (size as f64 / short as f64).powi(2)
+}
+
 /// `images`, `[batch, channels, height, width]`, with a shorter side of `size` pixels at most.
 pub fn shrink(images: Tensor<4>, size: usize) -> Tensor<4> {
     let [_, _, height, width] = images.dims();
