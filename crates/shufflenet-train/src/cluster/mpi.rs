@@ -39,8 +39,8 @@ const CALL: i32 = 1;
 const ANSWER: i32 = 2;
 static NOTE: [u8; 1] = [0];
 
-/// Bytes in which a rank says where it is.
-const PLACE: usize = 80;
+/// Bytes in which a rank says where it is: a number, and the 256 that MPI allows for a machine's name.
+const PLACE: usize = 288;
 
 /// The way to the other ranks.
 pub(super) struct Link {

@@ -43,7 +43,7 @@ impl Default for Muon {
         Self {
             learning_rate: 0.05,
             momentum: 0.9,
-            weight_decay: 0.03,
+            weight_decay: 0.05,
         }
     }
 }
