@@ -21,6 +21,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -34,6 +35,13 @@ from compare_with_pytorch import ROOT, Workload, standard_network
 RECORD = 1 + 3 * 32 * 32
 TRAIN = [f"data_batch_{number}.bin" for number in range(1, 6)]
 TEST = ["test_batch.bin"]
+# All that a configuration must say; the rest are the binary's defaults.
+REQUIRED = """
+[data]
+format = "cifar10"
+root = "data/cifar-10-batches-bin"
+normalization = { mean = [0, 0, 0], std = [1, 1, 1] }
+"""
 # What changes nothing that is learned.
 INDIFFERENT = ("name", "data.workers", "data.options", "train.evaluate_every", "train.log_every", "checkpoint")
 
@@ -43,14 +51,15 @@ class Settings:
 
     def __init__(self, binary, config, overrides):
         self.values = self.resolved(binary, config, overrides)
-        plain = ["data.format=cifar10", f"data.root={self.values['data.root']}"]
-        self.defaults = self.resolved(binary, None, plain)
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "defaults.toml"
+            plain.write_text(REQUIRED, encoding="utf-8")
+            self.defaults = self.resolved(binary, plain, [])
         self.followed = set()
 
     @staticmethod
     def resolved(binary, config, overrides):
-        command = [binary, "train", "--print-config"]
-        command += ["--config", config] if config else []
+        command = [binary, "train", "--print-config", "--config", config]
         command += [f"--set={pair}" for pair in overrides]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
