@@ -249,7 +249,8 @@ def train(settings, options):
 
     forward = network
     if options.compile:
-        forward = torch.compile(network)
+        # For each shape by itself: for all at once would be slower.
+        forward = torch.compile(network, dynamic=False)
         # Compiled for every shape there will be, and put back to where it began.
         before = copy.deepcopy(network.state_dict())
         for side in {32, *(stage["size"] for stage in stages)}:
