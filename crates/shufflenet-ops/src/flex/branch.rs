@@ -63,10 +63,7 @@ impl<'a> Branch<'a> {
         let input = depthwise_input(x, pointwise1.as_ref());
         let depthwise = depthwise_pass::forward(at, input, self.depthwise, epsilon);
         let conv = self.pointwise2;
-        let input = Rows {
-            data: &depthwise.y,
-            stride: conv.inputs(),
-        };
+        let input = Rows::new(&depthwise.y, conv.inputs());
         let scale = &depthwise.norm.scale;
         let weight = weights::transposed(isa, conv.weight, conv.inputs(), Some(scale));
         let pointwise2 = pointwise::forward(at, at.pixels_out(), input, conv, &weight, epsilon);
@@ -127,10 +124,7 @@ impl<'a> Branch<'a> {
         let isa = at.isa;
         let norm3 = saved.pointwise2.norm.backward(&g3.1);
         let (last, second) = (self.pointwise2, &saved.depthwise);
-        let inputs = Rows {
-            data: &second.y,
-            stride: last.inputs(),
-        };
+        let inputs = Rows::new(&second.y, last.inputs());
         let weight = weights::padded(isa, last.weight, last.inputs());
         let mut dh = Buffer::any(second.y.len());
         let products = {
@@ -139,10 +133,7 @@ impl<'a> Branch<'a> {
                 stride: last.inputs(),
                 accumulate: false,
             };
-            let g3 = Rows {
-                data: &g3.0,
-                stride: last.outputs(),
-            };
+            let g3 = Rows::new(&g3.0, last.outputs());
             {
                 let saved = &saved.pointwise2;
                 let from = Backward {
@@ -171,10 +162,7 @@ impl<'a> Branch<'a> {
             x: depthwise_input(x, saved.pointwise1.as_ref()),
             saved: second,
             norm: &norm2,
-            g: Rows {
-                data: &dh,
-                stride: last.inputs(),
-            },
+            g: Rows::new(&dh, last.inputs()),
         };
         let (g1, depthwise) = pass.run(dx.data, dx.stride);
         drop(dh);
@@ -189,10 +177,7 @@ impl<'a> Branch<'a> {
         };
         let norm1 = first.norm.backward(&sums);
         let weight = weights::padded(isa, conv.weight, conv.inputs());
-        let g1 = Rows {
-            data: &g1,
-            stride: conv.outputs(),
-        };
+        let g1 = Rows::new(&g1, conv.outputs());
         let products = {
             let from = Backward {
                 conv,

@@ -7,7 +7,8 @@
 use super::depthwise::{Forward, InputGradient, WeightGradient};
 use super::geometry::Geometry;
 use super::map::{Fill, FillMap, MapShape};
-use super::norm::{GradientMoments, Moments, Norm, NormBackward};
+use super::moments::{GradientMoments, Moments};
+use super::norm::{Norm, NormBackward};
 use super::pointwise::Normed;
 use super::pool::Buffer;
 use super::rows::Rows;
@@ -77,10 +78,7 @@ pub(crate) fn forward(at: Geometry, x: Input, conv: ConvNorm, epsilon: f64) -> N
                 weight: &weight,
                 out,
             });
-            let out = Rows {
-                data: out,
-                stride: columns,
-            };
+            let out = Rows::new(out, columns);
             moments.add(isa, at.pixels_out(), out);
         }
         moments
@@ -162,10 +160,7 @@ impl Backward<'_> {
             });
             if let Some(norm) = self.x.norm {
                 let y = self.x.rows.behind(number * at.pixels_in());
-                let g = Rows {
-                    data: out,
-                    stride: out_stride,
-                };
+                let g = Rows::new(out, out_stride);
                 moments.add(isa, at.pixels_in(), g, y, norm);
             }
         }

@@ -7,7 +7,7 @@
 //! Kept for the backward: `y`. Neither its normalised form nor the ReLU's is ever stored.
 
 use super::geometry::Geometry;
-use super::norm::GradientMoments;
+use super::moments::GradientMoments;
 use super::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 use super::pool::Buffer;
 use super::rows::{NormReluMean, ReluGradient, Rows};
@@ -58,16 +58,10 @@ pub(crate) fn backward(
                 .iter_mut()
                 .zip(of_image)
                 .for_each(|(share, g)| *share = g / pixels as f32);
-            let y = Rows {
-                data: &y[number * image..],
-                stride: columns,
-            };
+            let y = Rows::new(&y[number * image..], columns);
             let (scale, shift) = (&norm.scale, &norm.shift);
             // Each pixel of the image has the same share.
-            let g = Rows {
-                data: &share,
-                stride: 0,
-            };
+            let g = Rows::new(&share, 0);
             isa.run(ReluGradient {
                 rows: pixels,
                 columns,
@@ -78,16 +72,7 @@ pub(crate) fn backward(
                 out,
                 out_stride: columns,
             });
-            moments.add(
-                isa,
-                pixels,
-                Rows {
-                    data: out,
-                    stride: columns,
-                },
-                y,
-                norm,
-            );
+            moments.add(isa, pixels, Rows::new(out, columns), y, norm);
         }
         moments
     });
@@ -99,10 +84,7 @@ pub(crate) fn backward(
         stride: conv.inputs(),
         accumulate: false,
     };
-    let g = Rows {
-        data: &g,
-        stride: columns,
-    };
+    let g = Rows::new(&g, columns);
     let products = {
         let from = Backward {
             conv,

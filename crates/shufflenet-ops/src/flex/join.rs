@@ -89,10 +89,7 @@ fn shuffle_unequal(at: Geometry, sides: &[Side; 2], columns: usize, first: usize
             column += side.channels();
         }
         let halves = [&scratch[..], &scratch[half..]];
-        let halves = halves.map(|data| Rows {
-            data,
-            stride: columns,
-        });
+        let halves = halves.map(|data| Rows::new(data, columns));
         at.isa.run(Shuffle {
             rows,
             half,

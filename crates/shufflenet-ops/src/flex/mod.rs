@@ -4,6 +4,7 @@
 //! strides can say while its shape stays `[batch, channels, height, width]`: nothing outside notices.
 
 mod branch;
+mod column_sums;
 pub(crate) mod depthwise;
 mod depthwise_pass;
 pub(crate) mod extension;
@@ -12,6 +13,7 @@ mod head;
 mod join;
 pub(crate) mod map;
 pub(crate) mod matmul;
+mod moments;
 mod norm;
 mod operation;
 pub(crate) mod orthogonal;
@@ -25,6 +27,7 @@ pub(crate) mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 mod stem;
+mod stem_backward;
 mod unit;
 pub(crate) mod weights;
 mod windows;

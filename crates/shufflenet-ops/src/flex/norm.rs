@@ -13,142 +13,13 @@
 //! dy = scale g - (scale r^2 t / n) (y - m) - scale s / n.
 //! ```
 //!
-//! Both are Ioffe & Szegedy's (2015, section 3) with the sums taken out. Sums are kept in float32
-//! for a few hundred rows at a time, around a value near the mean so that squares do not cancel, and
-//! in float64 beyond; parts of the batch are merged in order, whoever computed them. Where the batch is
-//! spread over several processes, [`crate::ranks`] adds their sums up.
+//! Both are Ioffe & Szegedy's (2015, section 3) with the sums taken out, which are `moments.rs`. Where the
+//! batch is spread over several processes, [`crate::ranks`] adds their sums up.
 
-use super::rows::{CenteredSums, GradientSums, Rows};
+use super::moments::Moments;
 use super::simd::Isa;
 use super::weights::ConvNorm;
 use crate::ranks;
-
-/// Rows summed in float32 before the sum goes into float64.
-pub(crate) const SUMMED: usize = 256;
-
-/// Two sums per column, over the rows of one part of a batch.
-struct ColumnSums {
-    columns: usize,
-    /// The block's own, whole vectors.
-    block: [Vec<f32>; 2],
-    sums: [Vec<f64>; 2],
-}
-
-impl ColumnSums {
-    fn new(isa: Isa, columns: usize) -> Self {
-        Self {
-            columns,
-            block: [0, 1].map(|_| vec![0.0; isa.padded(columns)]),
-            sums: [0, 1].map(|_| vec![0.0; columns]),
-        }
-    }
-
-    /// Takes the block's sums over and clears them.
-    fn take_block(&mut self) {
-        for (block, sums) in self.block.iter_mut().zip(&mut self.sums) {
-            for (part, sum) in block.iter_mut().zip(sums.iter_mut()) {
-                *sum += f64::from(*part);
-                *part = 0.0;
-            }
-        }
-    }
-}
-
-/// Mean and squared deviation of each column, over the rows of one part of a batch.
-pub(crate) struct Moments {
-    rows: usize,
-    /// A value near each column's mean: its first.
-    center: Vec<f32>,
-    sums: ColumnSums,
-}
-
-impl Moments {
-    pub fn new(isa: Isa, columns: usize) -> Self {
-        Self {
-            rows: 0,
-            center: vec![0.0; isa.padded(columns)],
-            sums: ColumnSums::new(isa, columns),
-        }
-    }
-
-    /// Adds `rows` rows.
-    pub fn add(&mut self, isa: Isa, rows: usize, x: Rows) {
-        let columns = self.sums.columns;
-        if self.rows == 0 {
-            self.center[..columns].copy_from_slice(&x.data[..columns]);
-        }
-        self.rows += rows;
-        for first in (0..rows).step_by(SUMMED) {
-            let data = &x.data[first * x.stride..];
-            let [linear, squares] = &mut self.sums.block;
-            isa.run(CenteredSums {
-                rows: SUMMED.min(rows - first),
-                columns,
-                x: Rows { data, ..x },
-                center: &self.center,
-                sums: [linear, squares],
-            });
-            self.sums.take_block();
-        }
-    }
-}
-
-/// What one part of a batch adds to the two sums of batch norm's backward.
-pub(crate) struct GradientMoments(ColumnSums);
-
-impl GradientMoments {
-    pub fn new(isa: Isa, columns: usize) -> Self {
-        Self(ColumnSums::new(isa, columns))
-    }
-
-    /// Adds `rows` rows of the output's gradient `g` and the input `y`.
-    pub fn add(&mut self, isa: Isa, rows: usize, g: Rows, y: Rows, norm: &Norm) {
-        for first in (0..rows).step_by(SUMMED) {
-            let from = |x: Rows<'_>| x.stride * first;
-            let [plain, weighted] = &mut self.0.block;
-            isa.run(GradientSums {
-                rows: SUMMED.min(rows - first),
-                columns: self.0.columns,
-                g: Rows {
-                    data: &g.data[from(g)..],
-                    ..g
-                },
-                y: Rows {
-                    data: &y.data[from(y)..],
-                    ..y
-                },
-                mean: &norm.mean,
-                sums: [plain, weighted],
-            });
-            self.0.take_block();
-        }
-    }
-
-    /// Where a kernel adds its sums over at most [`SUMMED`] rows, before [`Self::take_block`].
-    pub fn block(&mut self) -> [&mut [f32]; 2] {
-        self.0.block.each_mut().map(|sums| &mut sums[..])
-    }
-
-    /// Takes the block's sums over and clears them.
-    pub fn take_block(&mut self) {
-        self.0.take_block();
-    }
-
-    /// The sums over all parts, in their order.
-    pub fn merge(parts: &[Self]) -> [Vec<f64>; 2] {
-        let columns = parts.first().map_or(0, |part| part.0.columns);
-        let mut total = [0, 1].map(|_| vec![0.0; columns]);
-        for part in parts {
-            for (total, sums) in total.iter_mut().zip(&part.0.sums) {
-                total
-                    .iter_mut()
-                    .zip(sums)
-                    .for_each(|(total, sum)| *total += sum);
-            }
-        }
-        total
-    }
-}
 
 /// A batch norm with its statistics.
 pub(crate) struct Norm {
@@ -179,8 +50,7 @@ impl Norm {
     /// Merges the parts' moments, in their order, then the ranks'.
     pub fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
         let columns = conv.outputs();
-        let mut count = parts.iter().map(|part| part.rows as f64).sum();
-        let mut moments: Vec<_> = (0..columns).map(|c| merged(parts, c)).collect();
+        let (mut count, mut moments) = Moments::merge(parts, columns);
         if let Some(sum) = ranks::sum() {
             count = over_ranks(&sum, count, &mut moments);
         }
@@ -265,21 +135,6 @@ impl Norm {
     }
 }
 
-/// Mean and squared deviation of column `c` over all parts (Chan, Golub & LeVeque, 1979, equation 2.1).
-fn merged(parts: &[Moments], c: usize) -> [f64; 2] {
-    let (mut count, mut mean, mut deviation) = (0.0, 0.0, 0.0);
-    for part in parts.iter().filter(|part| part.rows > 0) {
-        let n = part.rows as f64;
-        let [linear, squares] = [0, 1].map(|i| part.sums.sums[i][c]);
-        let part_mean = f64::from(part.center[c]) + linear / n;
-        let delta = part_mean - mean;
-        deviation += squares - linear * linear / n + delta * delta * count * n / (count + n);
-        mean += delta * n / (count + n);
-        count += n;
-    }
-    [mean, deviation]
-}
-
 /// Means and squared deviations over all ranks from those of `count` rows here; returns the rows of all.
 /// Squares are summed as they are, one message for all columns: float64 has digits to spare for the mean
 /// that cancels.
@@ -302,6 +157,8 @@ mod tests {
     use std::rc::Rc;
     use std::thread;
 
+    use super::super::moments::GradientMoments;
+    use super::super::rows::Rows;
     use super::*;
 
     /// Three columns of numbers that repeat late.
@@ -318,7 +175,7 @@ mod tests {
             gamma: &[1.5; 3],
             beta: &[0.5; 3],
         };
-        let of = |data| Rows { data, stride: 3 };
+        let of = |data| Rows::new(data, 3);
         let mut moments = Moments::new(isa, 3);
         moments.add(isa, y.len() / 3, of(y));
         let norm = Norm::of_batch(isa, &[moments], conv, 1e-5);
@@ -369,15 +226,8 @@ mod tests {
         for isa in Isa::available() {
             let mut parts: Vec<Moments> = (0..2).map(|_| Moments::new(isa, columns)).collect();
             let stride = columns;
-            parts[0].add(isa, 300, Rows { data: &x, stride });
-            parts[1].add(
-                isa,
-                400,
-                Rows {
-                    data: &x[300 * columns..],
-                    stride,
-                },
-            );
+            parts[0].add(isa, 300, Rows::new(&x, stride));
+            parts[1].add(isa, 400, Rows::new(&x[300 * columns..], stride));
             let conv = ConvNorm {
                 weight: &[],
                 gamma: &[1.0; 3],

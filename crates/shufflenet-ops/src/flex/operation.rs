@@ -155,10 +155,7 @@ impl Operation {
                 (out, at.output(), Saved::Unit(Box::new(saved)))
             }
             Kind::Head => {
-                let rows = Rows {
-                    data: x,
-                    stride: channels,
-                };
+                let rows = Rows::new(x, channels);
                 let (out, saved) = head::forward(at, rows, self.conv(0), epsilon);
                 (out, [1, 1], Saved::Head(saved))
             }
@@ -219,10 +216,7 @@ impl Operation {
                 (Some(from_rows(dx, shape)), weights)
             }
             (Saved::Head(saved), _) => {
-                let rows = Rows {
-                    data: x,
-                    stride: channels,
-                };
+                let rows = Rows::new(x, channels);
                 let output = whole(&output);
                 let (dx, conv) = head::backward(at, rows, self.conv(0), saved, output.storage());
                 (Some(from_rows(dx, shape)), vec![conv])

@@ -6,7 +6,8 @@
 
 use super::geometry::Geometry;
 use super::matmul::{Matmul, block_rows};
-use super::norm::{Moments, Norm, NormBackward};
+use super::moments::Moments;
+use super::norm::{Norm, NormBackward};
 use super::pool::Buffer;
 use super::rows::{NormGradient, Rows};
 use super::weights::ConvNorm;
@@ -22,10 +23,7 @@ pub(crate) struct Normed {
 impl Normed {
     /// What the convolution gave.
     pub fn rows(&self) -> Rows<'_> {
-        Rows {
-            data: &self.y,
-            stride: self.norm.columns(),
-        }
+        Rows::new(&self.y, self.norm.columns())
     }
 }
 
@@ -76,14 +74,7 @@ pub(crate) fn forward(
                 accumulate: false,
                 ahead: [x.storage(first + rows..first + rows + block), &[]],
             });
-            moments.add(
-                isa,
-                rows,
-                Rows {
-                    data: out,
-                    stride: columns,
-                },
-            );
+            moments.add(isa, rows, Rows::new(out, columns));
         }
         moments
     });

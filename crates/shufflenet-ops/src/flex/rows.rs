@@ -1,4 +1,4 @@
-//! Passes over rows of pixels: copies, sums by column, batch norm's affine maps.
+//! Passes over rows of pixels: copies, batch norm's affine maps.
 //!
 //! A *row* is one pixel's channels. Every pass works on a block of rows that the operation before it
 //! has just written, and so finds it in the cache.
@@ -15,12 +15,13 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    pub fn new(data: &'a [f32], stride: usize) -> Self {
+        Self { data, stride }
+    }
+
     /// The rows from `first` on.
     pub fn behind(self, first: usize) -> Rows<'a> {
-        Rows {
-            data: &self.data[first * self.stride..],
-            ..self
-        }
+        Rows::new(&self.data[first * self.stride..], self.stride)
     }
 
     /// The storage of the rows `rows`, as far as it goes.
@@ -71,118 +72,6 @@ impl Kernel for Copy<'_> {
 
 /// Rows taken together, so that what belongs to a column is loaded once for all of them.
 const GROUP: usize = 16;
-
-/// Independent sums for each column, which hide the latency of an addition.
-const CHAINS: usize = 4;
-
-/// Adds `sum over rows of (x - center)` and `sum of (x - center)^2` to `sums`, per column.
-///
-/// `center` is any value near the mean: squares around it do not cancel. `center` and each half of
-/// `sums` are whole vectors.
-pub(crate) struct CenteredSums<'a> {
-    pub rows: usize,
-    pub columns: usize,
-    pub x: Rows<'a>,
-    pub center: &'a [f32],
-    pub sums: [&'a mut [f32]; 2],
-}
-
-impl Kernel for CenteredSums<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        self.x.check(self.rows, self.columns);
-        let [linear, squares] = self.sums;
-        let padded = self.columns.next_multiple_of(S::LANES);
-        assert!(linear.len() >= padded && squares.len() >= padded && self.center.len() >= padded);
-        for column in (0..self.columns).step_by(S::LANES) {
-            let n = self.columns - column;
-            // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
-            unsafe {
-                let center = s.load(self.center.as_ptr().add(column));
-                let mut sum = [s.splat(0.0); CHAINS];
-                let mut square = [s.splat(0.0); CHAINS];
-                let mut at = self.x.data.as_ptr().add(column);
-                let mut row = 0;
-                while row < self.rows {
-                    // A constant number of chains but at the end: they stay in registers.
-                    for chain in 0..CHAINS {
-                        if row + chain < self.rows {
-                            let x = s.sub(s.load_first(at, n), center);
-                            sum[chain] = s.add(sum[chain], x);
-                            square[chain] = s.mul_add(x, x, square[chain]);
-                            at = at.wrapping_add(self.x.stride);
-                        }
-                    }
-                    row += CHAINS;
-                }
-                add_to(s, linear, column, sum);
-                add_to(s, squares, column, square);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// A vector from `column` on lies within `sums`.
-#[inline(always)]
-unsafe fn add_to<S: Simd>(s: S, sums: &mut [f32], column: usize, chains: [S::Vector; CHAINS]) {
-    let [a, b, c, d] = chains;
-    let sum = s.add(s.add(a, b), s.add(c, d));
-    // SAFETY: the caller's promise.
-    unsafe {
-        let at = sums.as_mut_ptr().add(column);
-        s.store(at, s.add(s.load(at), sum));
-    }
-}
-
-/// Adds `sum over rows of g` and `sum of g * (y - mean)` to `sums`, per column: what batch norm's
-/// backward needs of the whole batch. `mean` and each half of `sums` are whole vectors.
-pub(crate) struct GradientSums<'a> {
-    pub rows: usize,
-    pub columns: usize,
-    pub g: Rows<'a>,
-    pub y: Rows<'a>,
-    pub mean: &'a [f32],
-    pub sums: [&'a mut [f32]; 2],
-}
-
-impl Kernel for GradientSums<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        self.g.check(self.rows, self.columns);
-        self.y.check(self.rows, self.columns);
-        let [plain, weighted] = self.sums;
-        let padded = self.columns.next_multiple_of(S::LANES);
-        assert!(plain.len() >= padded && weighted.len() >= padded && self.mean.len() >= padded);
-        for column in (0..self.columns).step_by(S::LANES) {
-            let n = self.columns - column;
-            // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
-            unsafe {
-                let mean = s.load(self.mean.as_ptr().add(column));
-                let mut sum = [s.splat(0.0); CHAINS];
-                let mut product = [s.splat(0.0); CHAINS];
-                let mut g_at = self.g.data.as_ptr().add(column);
-                let mut y_at = self.y.data.as_ptr().add(column);
-                let mut row = 0;
-                while row < self.rows {
-                    for chain in 0..CHAINS {
-                        if row + chain < self.rows {
-                            let g = s.load_first(g_at, n);
-                            let y = s.sub(s.load_first(y_at, n), mean);
-                            sum[chain] = s.add(sum[chain], g);
-                            product[chain] = s.mul_add(g, y, product[chain]);
-                            g_at = g_at.wrapping_add(self.g.stride);
-                            y_at = y_at.wrapping_add(self.y.stride);
-                        }
-                    }
-                    row += CHAINS;
-                }
-                add_to(s, plain, column, sum);
-                add_to(s, weighted, column, product);
-            }
-        }
-    }
-}
 
 /// `out = relu(scale * y + shift)`, plus `residual` where there is one. `scale` and `shift` are
 /// whole vectors.

@@ -7,7 +7,8 @@
 
 use super::geometry::Geometry;
 use super::join::Side;
-use super::norm::{GradientMoments, Norm, SUMMED};
+use super::moments::{GradientMoments, SUMMED};
+use super::norm::Norm;
 use super::pool::Buffer;
 use super::rows::{Copy, ReluGradient, Rows};
 use super::shuffle::{BranchSink, Sink, Unshuffle};
@@ -28,10 +29,7 @@ pub(crate) fn backward(
     dx_stride: usize,
 ) -> [Option<BranchGradient>; 2] {
     let widths = sides.map(|(side, _)| side.channels());
-    let dout = Rows {
-        data: dout,
-        stride: widths[0] + widths[1],
-    };
+    let dout = Rows::new(dout, widths[0] + widths[1]);
     let pixels = at.images * at.pixels_out();
     let part = at.part * at.pixels_out();
     let parts = pixels.div_ceil(part);
@@ -196,10 +194,7 @@ impl Part<'_> {
             });
             let mut column = 0;
             for (side, width) in self.sides.iter_mut().zip(widths) {
-                let x = Rows {
-                    data: &scratch[column..],
-                    stride: columns,
-                };
+                let x = Rows::new(&scratch[column..], columns);
                 if let Some(column) = side.passed {
                     isa.run(Copy {
                         rows,
@@ -233,10 +228,7 @@ impl BranchShare<'_> {
             out,
             out_stride: columns,
         });
-        let g = Rows {
-            data: out,
-            stride: columns,
-        };
+        let g = Rows::new(out, columns);
         self.moments.add(at.isa, rows, g, y, self.norm);
     }
 }

@@ -47,10 +47,7 @@ impl Unit<'_> {
         channels: usize,
         epsilon: f64,
     ) -> (Buffer, UnitSaved) {
-        let x = Rows {
-            data: x,
-            stride: channels,
-        };
+        let x = Rows::new(x, channels);
         let saved = match self {
             Self::Basic { left, right, .. } => UnitSaved {
                 right: right.forward(at, behind(x, *left), epsilon),
@@ -116,10 +113,7 @@ impl Unit<'_> {
         saved: &UnitSaved,
         dout: &[f32],
     ) -> (Buffer, Gradients) {
-        let x = Rows {
-            data: x,
-            stride: channels,
-        };
+        let x = Rows::new(x, channels);
         let mut dx = Buffer::any(x.data.len());
         let (sides, columns) = self.sides(x, saved);
         let [first, second] = &sides;
@@ -176,8 +170,5 @@ impl Unit<'_> {
 
 /// The rows from channel `column` on.
 fn behind(x: Rows, column: usize) -> Rows {
-    Rows {
-        data: &x.data[column..],
-        stride: x.stride,
-    }
+    Rows::new(&x.data[column..], x.stride)
 }
