@@ -31,6 +31,7 @@
 //! Nothing here knows a network or a tensor library: pixels are plain vectors, in N x C x H x W.
 
 pub mod augmentation;
+mod batch;
 mod cifar;
 mod dataset;
 pub mod decode;
@@ -60,12 +61,13 @@ mod synthetic;
 mod view;
 
 pub use augmentation::Augmentation;
+pub use batch::{Batch, Share};
 pub use dataset::{Dataset, ImageShape};
 pub use error::DataError;
 pub use folder::is_image_name;
 pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
-pub use loader::{Batch, Loader, Share};
+pub use loader::Loader;
 pub use normalization::{MOST_DECODED, Normalization};
 pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
 pub use png::png;
