@@ -9,6 +9,7 @@ pub mod bench;
 pub mod checkpoint;
 pub mod classifier;
 pub mod cluster;
+mod conclusion;
 pub mod console;
 pub mod dashboard;
 pub mod data_tools;
@@ -53,6 +54,7 @@ pub mod summarise;
 pub mod tally;
 pub mod tensorboard;
 pub mod trained;
+mod training;
 pub mod unread;
 
 pub use burn::train::Interrupter;

@@ -22,7 +22,7 @@ use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
 use crate::tally::Metrics;
-use crate::{Interrupter, device, preflight, progressive, resume, self_check};
+use crate::{Interrupter, device, preflight, progressive, self_check};
 
 /// Nothing else is heard of a GPU for a while.
 const TUNING: &str =
@@ -295,69 +295,6 @@ impl<'a> Run<'a> {
         }
         console.measured(&evaluations);
         Ok(Some(evaluations))
-    }
-}
-
-/// What several ranks must have in common.
-impl Run<'_> {
-    /// Refuses ranks that would train something else than rank 0: another experiment, other data, another
-    /// build or other vector instructions, by which their weights would part.
-    ///
-    /// # Errors
-    /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
-    pub fn compare_ranks(&self) -> Result<(), TrainError> {
-        if self.cluster.is_alone() {
-            return Ok(());
-        }
-        let data = &self.description.data_sha256;
-        let environment = &self.environment;
-        let mut own = vec![("the data's SHA-256".to_string(), data.clone())];
-        own.push(("the build".into(), environment.build()));
-        own.push((
-            "the vector instructions".into(),
-            environment.dispatch().into(),
-        ));
-        // Where the data lies is each machine's affair, and so is how it is read.
-        let settings = resume::flatten(self.experiment)?.into_iter();
-        own.extend(settings.filter(|(key, _)| !matches!(&key[..], "data.root" | "data.workers")));
-        self.cluster.compare(&own)
-    }
-
-    /// Refuses to go on where the weights of a rank are no longer those of rank 0.
-    ///
-    /// # Errors
-    /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
-    pub fn compare_weights(&self, state: &State) -> Result<(), TrainError> {
-        if self.cluster.is_alone() {
-            return Ok(());
-        }
-        let checkpoint = state.checkpoint(&self.description)?;
-        let checksum = crc32c::crc32c(&checkpoint.weights);
-        let name = format!(
-            "the checksum of the weights after step {}",
-            state.progress.step
-        );
-        self.cluster.compare(&[(name, format!("{checksum:08x}"))])
-    }
-
-    /// The state that rank 0 starts from, on every rank; the others have none yet.
-    ///
-    /// # Errors
-    /// [`TrainError::Encode`]; [`TrainError::Checkpoint`]: not reachable with rank 0's own.
-    pub fn share_start(&self, state: Option<State>) -> Result<State, TrainError> {
-        match state {
-            Some(state) if self.cluster.is_alone() => Ok(state),
-            Some(state) => {
-                let checkpoint = state.checkpoint(&self.description)?;
-                self.cluster.share(Some(&checkpoint), &self.description)?;
-                Ok(state)
-            }
-            None => {
-                let checkpoint = self.cluster.share(None, &self.description)?;
-                State::restore(self.experiment, &self.device, &checkpoint)
-                    .map_err(|message| TrainError::checkpoint("rank 0's".as_ref(), message))
-            }
-        }
     }
 }
 

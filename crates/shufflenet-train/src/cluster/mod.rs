@@ -16,6 +16,7 @@
 //! same on all of them: the state is, and what is not (a signal, a failure, a loss) is agreed upon first.
 
 mod agreement;
+mod in_common;
 #[cfg(feature = "mpi")]
 #[path = "mpi.rs"]
 mod link;
