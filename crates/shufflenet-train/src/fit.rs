@@ -1,7 +1,7 @@
 //! From an experiment to a run folder: everything is opened, compared and refused before the first step.
 //!
 //! The model steps through burn-train's `TrainStep` and is stopped through its `Interrupter`. The
-//! loop ([`crate::training`]) is ours, because burn-train's learner keeps its optimizer to itself, saves only
+//! loop (`training.rs`) is ours, because burn-train's learner keeps its optimizer to itself, saves only
 //! at the end of an epoch (an interrupt leaves before that), and sums its metrics on another thread, where a
 //! checkpoint cannot reach them. Here all that changes from step to step is one [`State`], and a
 //! checkpoint is that state: written after any step, continued exactly.

@@ -1,7 +1,7 @@
 //! The training loop: epochs of steps, each epoch evaluated, reported and saved.
 //!
 //! Why it is ours and not burn-train's is told in [`crate::fit`], which opens what it needs;
-//! [`crate::conclusion`] is its end.
+//! `conclusion.rs` is its end.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
