@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation};
+use shufflenet_ops::depthwise;
 use shufflenet_ops::fused::{self, ConvNormWeights, Output};
 
 use crate::batch_norm::BatchNorm;
@@ -61,7 +62,11 @@ impl ConvNorm {
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, ceil(height / stride), ceil(width / stride)]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.norm.forward(self.conv.forward(x));
+        let y = match self.conv.groups {
+            1 => self.conv.forward(x),
+            _ => depthwise(x, self.conv.weight.val(), self.conv.stride[0]),
+        };
+        let y = self.norm.forward(y);
         if self.relu { activation::relu(y) } else { y }
     }
 

@@ -5,6 +5,14 @@
 //! is fixed by its equation and its tests, not by how it is computed.
 
 pub mod batch_norm;
+#[cfg_attr(
+    feature = "ndarray",
+    expect(
+        deprecated,
+        reason = "Burn's older CPU backend is there for comparison"
+    )
+)]
+pub mod depthwise;
 #[expect(
     unsafe_code,
     reason = "vector instructions; every block says why it is sound"
@@ -15,13 +23,7 @@ pub mod fused;
 pub mod inference;
 pub mod orthogonal;
 pub mod ranks;
-#[cfg_attr(
-    feature = "ndarray",
-    expect(
-        deprecated,
-        reason = "Burn's older CPU backend is there for comparison"
-    )
-)]
+#[cfg_attr(feature = "ndarray", expect(deprecated, reason = "as above"))]
 mod ranks_sum;
 pub mod shuffle;
 #[expect(
@@ -31,6 +33,7 @@ pub mod shuffle;
 mod team;
 
 pub use batch_norm::{BatchNormTraining, batch_norm_train};
+pub use depthwise::depthwise;
 pub use flex::simd::Isa;
 pub use orthogonal::orthogonal;
 pub use shuffle::channel_shuffle;
