@@ -129,6 +129,8 @@ pub fn missing(backend: &str) -> &'static str {
     expect(unused_variables, reason = "no backend is built in")
 )]
 pub fn adapters(backend: &str) -> Option<Vec<Adapter>> {
+    #[cfg(feature = "tuned")]
+    super::tuning::each_shape_for_itself();
     #[cfg(feature = "cuda")]
     if backend == "cuda" {
         return Some(cuda::adapters());

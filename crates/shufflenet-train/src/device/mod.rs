@@ -8,6 +8,8 @@
 //! its devices is asked for.
 
 mod gpu;
+#[cfg(feature = "tuned")]
+mod tuning;
 
 use burn::tensor::Device;
 
