@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Burn takes that sum as a convolution with all of `dy` for its kernel, which on a GPU was half of a training
-//! step (docs/gpu.md). Here it is nine slices, nine products and nine sums.
+//! step (docs/gpu.md). Here it is nine slices, nine products and nine sums. On the CPU, Burn's is the faster by a
+//! tenth, and is left to it.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -21,7 +22,8 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::ConvOptions;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Slice, Tensor};
+use burn::tensor::module::conv2d;
+use burn::tensor::{Device, Slice, Tensor};
 
 /// Height and width of the kernels.
 const KERNEL: usize = 3;
@@ -38,11 +40,15 @@ const KERNEL: usize = 3;
 pub fn depthwise(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     let channels = x.dims()[1];
     assert_eq!(weight.dims(), [channels, 1, KERNEL, KERNEL]);
-    Tensor::from_dispatch(<Dispatch as Depthwise>::depthwise(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        stride,
-    ))
+    match x.device().inner() == Device::flex() {
+        true => conv2d(x, weight, None, options(channels, stride)),
+        false => with_sliced_gradient(x, weight, stride),
+    }
+}
+
+fn with_sliced_gradient(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Depthwise>::depthwise(x, weight, stride))
 }
 
 /// The operation.
@@ -58,8 +64,8 @@ trait Depthwise: Backend {
         weight: FloatTensor<Self>,
         stride: usize,
     ) -> FloatTensor<Self> {
-        let options = options::<Self>(&x, stride);
-        Self::conv2d(x, weight, None, options)
+        let [_, channels, _, _] = x.shape().dims();
+        Self::conv2d(x, weight, None, options(channels, stride))
     }
 }
 
@@ -99,7 +105,8 @@ impl<B: Backend> Backward<B, 2> for Node {
         let (x, weight, stride) = ops.state;
         let [of_x, of_weight] = ops.parents;
         if let Some(node) = of_x {
-            let options = options::<B>(&x, stride);
+            let [_, channels, _, _] = x.shape().dims();
+            let options = options(channels, stride);
             let dx = B::conv2d_x_backward(x.clone(), weight, dy.clone(), options);
             grads.register::<B>(node.id, dx);
         }
@@ -109,10 +116,8 @@ impl<B: Backend> Backward<B, 2> for Node {
     }
 }
 
-fn options<B: Backend>(x: &FloatTensor<B>, stride: usize) -> ConvOptions<2> {
-    let [_, channels, _, _] = x.shape().dims();
-    let padding = KERNEL / 2;
-    ConvOptions::new([stride; 2], [padding; 2], [1; 2], channels)
+fn options(channels: usize, stride: usize) -> ConvOptions<2> {
+    ConvOptions::new([stride; 2], [KERNEL / 2; 2], [1; 2], channels)
 }
 
 /// `dw` of the [module](self).
@@ -147,8 +152,7 @@ fn weight_gradient<B: Backend>(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::module::conv2d;
-    use burn::tensor::{Device, TensorData, Tolerance};
+    use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
 
@@ -177,9 +181,8 @@ mod tests {
                 let [dx, dw] = [x, weight].map(|tensor| tensor.grad(&gradients).unwrap());
                 [y.inner(), dx, dw].map(Tensor::into_data)
             };
-            let found = passed(&|x, weight| depthwise(x, weight, stride));
-            let options = ConvOptions::new([stride; 2], [1; 2], [1; 2], 5);
-            let expected = passed(&|x, weight| conv2d(x, weight, None, options.clone()));
+            let found = passed(&|x, weight| with_sliced_gradient(x, weight, stride));
+            let expected = passed(&|x, weight| conv2d(x, weight, None, options(5, stride)));
             for (found, expected) in found.iter().zip(&expected) {
                 found.assert_approx_eq(expected, Tolerance::<f32>::absolute(1e-4));
             }
