@@ -118,11 +118,22 @@ def peak_memory_mb():
     return int(re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.M).group(1)) * 1024 / 1e6
 
 
+def flush_subnormals(torch):
+    """Has PyTorch take subnormal numbers for zero, as the binary does. To be called before its threads start,
+    which inherit the mode; every one of them is checked."""
+    if not torch.set_flush_denormal(True):
+        sys.exit("this processor cannot flush subnormal numbers to zero")
+    tiny = torch.full((1 << 20,), 2.0**-126) * 0.5
+    if tiny.any():
+        sys.exit("a thread of PyTorch computes subnormal numbers")
+
+
 def torch_step(workload, peer, options):
     """One step of PyTorch, as a function of nothing."""
     import torch
 
     torch.set_num_threads(options.threads)
+    flush_subnormals(torch)
     torch.manual_seed(0)
     seed = workload.layout == "seed"
     network = seed_network(workload, options.listing) if seed else standard_network(workload)
@@ -154,6 +165,7 @@ def ort_step(workload, options, model):
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
+    settings.add_session_config_entry("session.set_denormal_as_zero", "1")
     session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
     shape = (workload.batch, 3, workload.size, workload.size)
     images = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)

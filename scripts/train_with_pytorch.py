@@ -30,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from compare_with_pytorch import ROOT, Workload, standard_network
+from compare_with_pytorch import ROOT, Workload, flush_subnormals, standard_network
 
 RECORD = 1 + 3 * 32 * 32
 TRAIN = [f"data_batch_{number}.bin" for number in range(1, 6)]
@@ -232,6 +232,7 @@ def evaluate(network, images, labels):
 
 def train(settings, options):
     torch.set_num_threads(options.threads)
+    flush_subnormals(torch)
     torch.manual_seed(settings("train.seed"))
     layout, scale, stem = (settings(f"model.{key}") for key in ("layout", "scale", "stem"))
     if (layout, stem) != ("standard", "cifar"):

@@ -152,6 +152,12 @@ pub struct Bench {
     pub work: Work,
     #[command(flatten)]
     pub network: Network,
+    /// Time the next steps of a run, train alone: its folder (the last checkpoint in it) or a checkpoint's
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "scale", "layout", "stem", "classes", "overrides", "batch", "size"])]
+    pub checkpoint: Option<PathBuf>,
+    /// Where that run's data is [default: where the run had it]
+    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    pub data: Option<PathBuf>,
     /// Images in a batch [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
@@ -175,7 +181,7 @@ pub struct Bench {
 /// What `shufflenet bench` times.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Work {
-    /// Training steps on noise
+    /// Training steps on noise, or the next ones of a run (--checkpoint)
     Train,
     /// Inference on noise
     Infer,

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use anyhow::Context;
 use arguments::{Arguments, Bench, Command, Devices, Report, Summary, Train, Work};
 use clap::Parser;
-use shufflenet_train::bench::{self, Workload};
+use shufflenet_train::bench::{self, Workload, resumed::Resumed};
 use shufflenet_train::cluster::Cluster;
 use shufflenet_train::console::Console;
 use shufflenet_train::dry_run::dry_run;
@@ -215,6 +215,24 @@ fn report(arguments: &Report) -> anyhow::Result<ExitCode> {
 
 fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {
     use_threads(arguments.threads);
+    let report = match (&arguments.checkpoint, arguments.work) {
+        (Some(checkpoint), Work::Train) => bench::resumed::train(&Resumed {
+            checkpoint: checkpoint.clone(),
+            data: arguments.data.clone(),
+            device: arguments.device.clone(),
+            steps: usize::from(arguments.steps),
+            warm_up: bench::WARM_UP,
+        })?,
+        (Some(_), _) => anyhow::bail!("--checkpoint: only bench train times the steps of a run"),
+        (None, work) => bench_noise(arguments, work)?,
+    };
+    match arguments.json {
+        true => print(&format!("{}\n", serde_json::to_string(&report)?)),
+        false => print(&report.to_string()),
+    }
+}
+
+fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<bench::Report> {
     let (config, overrides) = (
         arguments.network.config.as_deref(),
         arguments.network.overrides(),
@@ -227,16 +245,12 @@ fn bench(arguments: &Bench) -> anyhow::Result<ExitCode> {
     if let Some(batch) = arguments.batch {
         workload.batch = usize::from(batch);
     }
-    let report = match (arguments.work, config) {
+    Ok(match (work, config) {
         (Work::Train, _) => bench::train(&workload)?,
         (Work::Infer, _) => bench::infer(&workload)?,
         (Work::Data, Some(config)) => bench::data(&settings::load(config, &overrides)?, &workload)?,
         (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
-    };
-    match arguments.json {
-        true => print(&format!("{}\n", serde_json::to_string(&report)?)),
-        false => print(&report.to_string()),
-    }
+    })
 }
 
 fn summary(arguments: &Summary) -> anyhow::Result<ExitCode> {

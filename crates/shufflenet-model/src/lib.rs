@@ -93,7 +93,7 @@ pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::to_onnx;
-pub use shufflenet_ops::{Isa, orthogonal, ranks};
+pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};
 pub use state_dict::{Fit, StateDict, StateDictError};
 pub use summary::Summary;
 pub use weights::{

@@ -26,6 +26,8 @@ pub mod ranks;
 #[cfg_attr(feature = "ndarray", expect(deprecated, reason = "as above"))]
 mod ranks_sum;
 pub mod shuffle;
+#[expect(unsafe_code, reason = "the processor's floating-point mode")]
+pub mod subnormals;
 #[expect(
     unsafe_code,
     reason = "a loop's work outlives no loop, as it says there"

@@ -94,6 +94,7 @@ mod tests {
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
+    use crate::subnormals::flushed;
 
     /// Numbers without a pattern, another for each matrix.
     fn stack(shape: [usize; 3]) -> Tensor<3> {
@@ -138,6 +139,76 @@ mod tests {
             let one = Tensor::<2>::eye(gram.dims()[0], &Device::flex());
             let off = (gram - one).abs().max().into_scalar::<f32>();
             assert!(off < 0.55, "{rows} x {columns}: {off}");
+        }
+    }
+
+    /// [`by_products`] in float64, of a matrix no higher than wide.
+    fn in_float64(x: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let product = |a: &[Vec<f64>], b: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            let columns = 0..b[0].len();
+            let row = |row: &Vec<f64>| {
+                let entry = |j| row.iter().zip(b).map(|(x, other)| x * other[j]).sum();
+                columns.clone().map(entry).collect()
+            };
+            a.iter().map(row).collect()
+        };
+        let transposed = |x: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            let column = |j| x.iter().map(|row| row[j]).collect();
+            (0..x[0].len()).map(column).collect()
+        };
+        let [a, b, c] = QUINTIC.map(f64::from);
+        let squares: f64 = x.iter().flatten().map(|x| x * x).sum();
+        let norm = squares.sqrt().max(EPSILON.into());
+        let mut x: Vec<Vec<f64>> = x
+            .iter()
+            .map(|row| row.iter().map(|x| x / norm).collect())
+            .collect();
+        for _ in 0..ITERATIONS {
+            let gram = product(&x, &transposed(&x));
+            let square = product(&gram, &gram);
+            let mut polynomial = gram.clone();
+            for (i, row) in polynomial.iter_mut().enumerate() {
+                for (j, value) in row.iter_mut().enumerate() {
+                    *value = b * gram[i][j] + c * square[i][j] + if i == j { a } else { 0.0 };
+                }
+            }
+            x = product(&polynomial, &x);
+        }
+        x
+    }
+
+    /// The momentum of a dead channel decays until its products are subnormal, and then itself.
+    #[test]
+    fn rows_that_vanish_leave_the_others_as_in_float64() {
+        let [rows, columns] = [24, 48];
+        let scales = [1.0, 1e-12, 1e-20, 1e-30, 1e-37, 1e-39, 0.0];
+        let scale = |row: usize| scales.get(row % 10).copied().unwrap_or(1.0);
+        let values: Vec<f32> = stack([1, rows, columns]).into_data().iter().collect();
+        let values: Vec<f32> = values
+            .iter()
+            .enumerate()
+            .map(|(i, x)| x * scale(i / columns))
+            .collect();
+        let in_rows: Vec<Vec<f64>> = values
+            .chunks(columns)
+            .map(|row| row.iter().map(|x| f64::from(*x)).collect())
+            .collect();
+        let expected: Vec<f32> = in_float64(&in_rows)
+            .concat()
+            .iter()
+            .map(|x| *x as f32)
+            .collect();
+        let expected = TensorData::new(expected, [1, rows, columns]);
+        let x =
+            Tensor::<3>::from_data(TensorData::new(values, [1, rows, columns]), &Device::flex());
+        for found in [
+            orthogonal(x.clone()),
+            orthogonal(x.clone().transpose()).transpose(),
+            plain(x.clone()),
+            flushed(|| plain(x.clone())),
+        ] {
+            let tolerance = Tolerance::<f32>::absolute(2e-4);
+            found.into_data().assert_approx_eq(&expected, tolerance);
         }
     }
 

@@ -10,6 +10,8 @@
 //! Loops have as many threads as rayon's pool, which this has nothing else to do with: whoever sets
 //! the one (`--threads` does) sets the other. Results come in the order of the items, so nothing
 //! depends on who computed what.
+//!
+//! Every thread of a loop takes subnormal numbers for zero ([`crate::subnormals`]).
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::subnormals::{flush_this_thread, flushed};
 
 /// Threads of a loop, the calling one among them.
 pub(crate) fn threads() -> usize {
@@ -30,18 +34,19 @@ pub(crate) fn map<I: Send, T: Send>(
 ) -> Vec<T> {
     let mut items = items.into_iter().enumerate();
     if threads() == 1 {
-        return items.map(|(i, item)| work(i, item)).collect();
+        return flushed(|| items.map(|(i, item)| work(i, item)).collect());
     }
     let slots: Vec<_> = items
         .by_ref()
         .map(|(_, item)| Mutex::new(Slot::Waiting(item)))
         .collect();
-    share_out(slots.len(), &|i| {
+    let run = |i: usize| {
         let mut slot = lock(&slots[i]);
         if let Slot::Waiting(item) = std::mem::replace(&mut *slot, Slot::Taken) {
             *slot = Slot::Done(work(i, item));
         }
-    });
+    };
+    flushed(|| share_out(slots.len(), &run));
     let results = slots.into_iter().map(|slot| {
         let slot = slot.into_inner();
         slot.unwrap_or_else(PoisonError::into_inner)
@@ -159,6 +164,7 @@ impl Team {
 
     /// The life of the helper in this place.
     fn help(&self, place: usize) {
+        flush_this_thread();
         let mut seen = 0;
         loop {
             seen = self.next(seen);
@@ -227,6 +233,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::hint::black_box;
 
     use super::*;
 
@@ -250,6 +257,28 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn every_thread_flushes_subnormals_and_the_caller_does_not_afterwards() {
+        let keeps_subnormals = || black_box(f32::MIN_POSITIVE) * black_box(0.5) > 0.0;
+        let each_thread = || {
+            map(0..64, |_, _| {
+                thread::sleep(Duration::from_micros(200));
+                (thread::current().id(), keeps_subnormals())
+            })
+        };
+        with_threads(1, || assert!(each_thread().iter().all(|(_, kept)| !kept)));
+        with_threads(3, || {
+            // A loop has no helpers while another test's loop runs.
+            let helped = (0..1_000).any(|_| {
+                let kept = each_thread();
+                assert!(kept.iter().all(|(_, kept)| !kept));
+                assert!(keeps_subnormals());
+                kept.iter().any(|(id, _)| *id != thread::current().id())
+            });
+            assert!(helped);
+        });
     }
 
     #[test]

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use burn::train::Interrupter;
 use serde::Serialize;
 use shufflenet_data::{Batch, Batches, Loader};
+use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{Inference, ShuffleNetV2, load_safetensors, num_parameters};
 
 use crate::checkpoint::{AVERAGE, Checkpoint, WEIGHTS};
@@ -239,14 +240,14 @@ fn score_each(
         }
         let bytes = size_of_val(&*batch.pixels);
         let images = pixels(batch, device);
-        let logits = match flip {
+        let logits = flushed(|| match flip {
             true => {
                 // Columns in reverse.
                 let mirrored = inference.forward(images.clone().flip([3]));
                 (inference.forward(images) + mirrored) / 2.0
             }
             false => inference.forward(images),
-        };
+        });
         unread.push(Scores { logits }, labels, bytes);
         if unread.is_due() {
             unread.read(each)?;

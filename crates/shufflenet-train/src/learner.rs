@@ -14,6 +14,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_data::Batch;
+use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{ModelConfig, ShuffleNetV2, ranks};
 
 use crate::average;
@@ -135,7 +136,8 @@ impl Learner {
     }
 
     /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`, which go
-    /// forward and backward one part after the other. Batch norm sees each part for itself.
+    /// forward and backward one part after the other. Batch norm sees each part for itself. Subnormal numbers are
+    /// taken for zero ([`shufflenet_model::subnormals`]), while `parts` makes its images as the caller computes.
     ///
     /// # Errors
     /// [`TrainError::Device`], and what `parts` gives instead of images.
@@ -144,21 +146,34 @@ impl Learner {
         parts: impl IntoIterator<Item = Result<MicroBatch, TrainError>>,
         rates: impl Into<Rates>,
     ) -> Result<Stepped, TrainError> {
-        let classes = self.classifier.network.config().classes;
         let mut gradients = GradientsAccumulator::new();
         for part in parts {
             let part = part?;
-            let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
-            let images = Images::new(part, &self.loss, classes, &self.device);
-            let pass = || TrainStep::step(&self.classifier, images);
-            let output = match self.peers.as_ref().and_then(|peers| peers.norms.clone()) {
-                Some(norms) => ranks::summed_by(norms, pass),
-                None => pass(),
-            };
-            self.unread.push(output.item, labels, bytes);
-            gradients.accumulate(&self.classifier, output.grads);
+            flushed(|| self.accumulate(part, &mut gradients));
         }
-        let mut gradients = gradients.grads();
+        flushed(|| self.descend(gradients.grads(), rates.into()))
+    }
+
+    /// Forward and backward of a part of a step's images, whose gradients are added to `gradients`.
+    fn accumulate(&mut self, part: MicroBatch, gradients: &mut GradientsAccumulator<Classifier>) {
+        let classes = self.classifier.network.config().classes;
+        let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
+        let images = Images::new(part, &self.loss, classes, &self.device);
+        let pass = || TrainStep::step(&self.classifier, images);
+        let output = match self.peers.as_ref().and_then(|peers| peers.norms.clone()) {
+            Some(norms) => ranks::summed_by(norms, pass),
+            None => pass(),
+        };
+        self.unread.push(output.item, labels, bytes);
+        gradients.accumulate(&self.classifier, output.grads);
+    }
+
+    /// Moves the weights, and their average, by the gradients of a step.
+    fn descend(
+        &mut self,
+        mut gradients: GradientsParams,
+        rates: Rates,
+    ) -> Result<Stepped, TrainError> {
         let mut stepped = Stepped::Taken(Tally::default());
         if !self.unread.may_wait() {
             let mut tally = self.read()?;

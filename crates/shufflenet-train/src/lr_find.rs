@@ -85,9 +85,7 @@ pub fn find(
             break;
         }
         if batches.len() == 0 {
-            state.progress.epochs += 1;
-            state.progress.batch = 0;
-            batches = run.rest_of_epoch(&state);
+            batches = run.next_epoch(&mut state);
         }
         let rate = range.from * factor.powi(step as i32);
         let stepped = run.step_at(&mut state, &mut batches, Rates::from(rate))?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::Device;
 use serde::Serialize;
-use shufflenet_model::Isa;
+use shufflenet_model::{Isa, subnormals};
 
 use crate::device;
 use crate::error::TrainError;
@@ -91,11 +91,15 @@ impl fmt::Display for Environment {
 /// Lets the CPU kernels of this process use `threads` threads, the calling one among them: work that
 /// it shares out does not wait for another thread to wake up first. To be called once, before the
 /// first tensor, by the thread that trains: with one thread, others' work waits until that one has some.
+///
+/// The pool's other threads take subnormal numbers for zero ([`shufflenet_model::subnormals`]). Whoever makes the
+/// pool without this function gives it `subnormals::flush_this_thread` for a start handler.
 pub fn use_threads(threads: usize) {
     // A pool that is there already keeps its size: then a library user decided.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .use_current_thread()
+        .start_handler(|_| subnormals::flush_this_thread())
         .build_global();
 }
 

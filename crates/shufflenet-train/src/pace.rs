@@ -1,5 +1,7 @@
-//! Images per second of the steps taken, and a first guess at how long the rest will take.
+//! Images per second of the steps taken, a first guess at how long the rest will take, and whether a run slows
+//! down.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A run's first steps, which are slower than the rest: memory is taken, kernels are chosen.
@@ -61,9 +63,47 @@ impl Pace {
     }
 }
 
+/// A pace below this part of the first is worth telling.
+const FALLEN: f64 = 2.0 / 3.0;
+
+/// Looks for an epoch that is much slower than the first one whose images had the same size.
+#[derive(Default)]
+pub struct Slowdown {
+    /// Epoch and images per second, by the size of the images (`None`: their own).
+    first: BTreeMap<Option<usize>, (usize, f64)>,
+    told: bool,
+}
+
+impl Slowdown {
+    /// Notes the pace of an epoch in images per second. Returns a line, once, where it has fallen by a third.
+    pub fn note(&mut self, epoch: usize, size: Option<usize>, pace: f64) -> Option<String> {
+        let &mut (first, before) = self.first.entry(size).or_insert((epoch, pace));
+        if self.told || pace >= before * FALLEN {
+            return None;
+        }
+        self.told = true;
+        Some(format!(
+            "epoch {epoch} went at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_that_falls_by_a_third_at_one_size_is_told_once() {
+        let mut slowdown = Slowdown::default();
+        assert_eq!(slowdown.note(1, Some(16), 900.0), None);
+        assert_eq!(slowdown.note(2, Some(16), 601.0), None);
+        // Larger images are slower by right.
+        assert_eq!(slowdown.note(3, None, 300.0), None);
+        let line = slowdown.note(4, None, 190.0).unwrap();
+        assert!(line.contains("epoch 4 went at 190"), "{line}");
+        assert!(line.contains("epoch 3 at 300"), "{line}");
+        assert_eq!(slowdown.note(5, None, 100.0), None);
+    }
 
     #[test]
     fn the_warm_up_counts_until_there_is_more() {

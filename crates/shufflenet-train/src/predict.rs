@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use shufflenet_data::Preparation;
 use shufflenet_model::Inference;
+use shufflenet_model::subnormals::flushed;
 
 use crate::checkpoint::Description;
 use crate::classifier::Scores;
@@ -83,7 +84,8 @@ pub fn predict(
             return Ok(bad);
         }
         let prepare = |input: &Input| preparation.pixels(&input.bytes()?);
-        let prepared: Vec<Result<Vec<f32>, String>> = batch.par_iter().map(prepare).collect();
+        let prepared: Vec<Result<Vec<f32>, String>> =
+            flushed(|| batch.par_iter().map(prepare).collect());
         let good: Vec<&[f32]> = prepared.iter().flatten().map(Vec::as_slice).collect();
         let logits = logits(&inference, &good, preparation.shape(), &device)?;
         let mut rows = logits.chunks(description.class_names.len().max(1));
@@ -123,7 +125,7 @@ fn logits(
     let shape = [images.len(), channels, height, width];
     let pixels = Tensor::from_data(TensorData::new(images.concat(), shape), device);
     let scores = Scores {
-        logits: inference.forward(pixels),
+        logits: flushed(|| inference.forward(pixels)),
     };
     Ok(scores.to_host()?)
 }

@@ -21,7 +21,7 @@ use crate::optimizer::Rates;
 use crate::schedule::Schedule;
 use crate::sources::{self, Sources};
 use crate::state::State;
-use crate::tally::Metrics;
+use crate::tally::{Metrics, Tally};
 use crate::{Interrupter, device, preflight, progressive, self_check};
 
 /// Nothing else is heard of a GPU for a while.
@@ -164,6 +164,14 @@ impl<'a> Run<'a> {
         self.sources.train.epoch(epoch, progress.batch)
     }
 
+    /// Ends the epoch under way, unevaluated. Returns the batches of the next one.
+    pub fn next_epoch(&self, state: &mut State) -> Batches {
+        state.progress.epochs += 1;
+        state.progress.batch = 0;
+        state.progress.tally = Tally::default();
+        self.rest_of_epoch(state)
+    }
+
     /// One optimizer step on the next of [`Self::rest_of_epoch`]. Returns how many images it took, or what
     /// is no longer a number.
     ///
@@ -241,7 +249,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the optimizer step with this index, from 0, is taken at.
-    fn rates(&self, step: usize) -> Rates {
+    pub fn rates(&self, step: usize) -> Rates {
         Rates {
             learning_rate: self.schedule.rate(step),
             momentum: self.schedule.momentum(step),

@@ -92,6 +92,11 @@ pub fn best(run: &Path) -> PathBuf {
     run.join("checkpoints/best")
 }
 
+/// Where a run folder keeps its last checkpoint.
+pub fn last(run: &Path) -> PathBuf {
+    run.join("checkpoints/last")
+}
+
 /// What somebody wants to classify with.
 pub struct Located {
     /// The checkpoint's folder.
@@ -107,7 +112,7 @@ pub struct Located {
 /// [`TrainError::Checkpoint`]: `path` is none of these.
 pub fn locate(path: &Path) -> Result<Located, TrainError> {
     if path.is_dir() {
-        let candidates = [path.into(), best(path), path.join("checkpoints/last")];
+        let candidates = [path.into(), best(path), last(path)];
         let folder = candidates
             .into_iter()
             .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());

@@ -14,7 +14,7 @@ use crate::error::TrainError;
 use crate::fit::Outcome;
 use crate::journal::Journal;
 use crate::metrics_log::{Line, now};
-use crate::pace::Pace;
+use crate::pace::{Pace, Slowdown};
 use crate::progressive;
 use crate::run::{Evaluation, Run};
 use crate::run_folder::RunFolder;
@@ -44,12 +44,16 @@ impl Training<'_> {
         let (epochs, first) = (run.total_steps().div_ceil(steps), progress.epochs + 1);
         console.begin(&run.experiment.name, epochs, first, run.interrupter())?;
         let mut first_epoch = true;
+        let mut slowdown = Slowdown::default();
         while !self.run.is_done(&self.state.progress) {
             let mut pace = Pace::start(first_epoch);
             first_epoch = false;
             self.train_epoch(console, &mut pace)?;
             self.settle()?;
             let speed = pace.speed();
+            let epoch = self.state.progress.epochs + 1;
+            let size = progressive::size_in(&self.run.experiment.train.progressive, epoch);
+            let slower = slowdown.note(epoch, size, speed);
             let evaluation = || self.run.sources.evaluation.epoch(0, 0);
             let stops = self.run.interrupter().should_stop();
             let evaluated = match self.run.is_evaluated(&self.state.progress) {
@@ -61,6 +65,9 @@ impl Training<'_> {
                 return self.stop(console);
             };
             self.end_epoch(console, speed, &evaluated)?;
+            if let Some(slower) = slower {
+                console.line(&format!("pace       {slower}"));
+            }
         }
         self.conclude(console, begin)
     }

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
+use toml::Table;
 
 use crate::error::TrainError;
+use crate::pace::Slowdown;
+use crate::progressive::{Stage, size_in};
 
 /// A run as its folder has it.
 pub(super) struct History {
@@ -97,6 +100,29 @@ impl History {
             .filter(|line| line.split == "train")
             .map(|line| (line.step as f64, line.lr))
             .collect()
+    }
+
+    /// Images per second by epoch.
+    pub(super) fn pace(&self) -> Vec<(f64, f64)> {
+        let epochs = self.epochs(true).into_iter();
+        epochs
+            .map(|line| (line.epoch as f64, line.img_per_s))
+            .collect()
+    }
+
+    /// In words, where the pace has fallen by a third at one size of the images.
+    pub(super) fn slowdown(&self) -> Option<String> {
+        let config: Table = self.config.parse().unwrap_or_default();
+        let stages = config
+            .get("train")
+            .and_then(|train| train.get("progressive"));
+        let stages: Vec<Stage> = stages
+            .and_then(|stages| stages.clone().try_into().ok())
+            .unwrap_or_default();
+        let mut slowdown = Slowdown::default();
+        self.epochs(true).iter().find_map(|line| {
+            slowdown.note(line.epoch, size_in(&stages, line.epoch), line.img_per_s)
+        })
     }
 
     /// Median speed of the training epochs.

@@ -200,8 +200,8 @@ mod tests {
         assert!(page.contains("not evaluated") && page.contains("# &lt;b&gt;"));
         assert_eq!(
             page.matches("<polyline").count(),
-            5,
-            "loss and top-1 twice, the rate"
+            6,
+            "loss and top-1 twice, the rate, the pace"
         );
         for foreign in ["http", "<script", "url(", "@import", "src=\"//"] {
             assert!(!page.contains(foreign), "{foreign}");
@@ -211,6 +211,28 @@ mod tests {
         fs::write(&out, "mine").unwrap();
         let line = report(&reported(&[&a], None)).unwrap_err().to_string();
         assert!(line.contains("is no report"), "{line}");
+    }
+
+    #[test]
+    fn a_run_that_slowed_down_is_said_to_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = run(folder.path(), "a");
+        let metrics = a.join("metrics.jsonl");
+        let page = |text: &str| {
+            fs::write(&metrics, text).unwrap();
+            let (out, _) = report(&reported(&[&a], None)).unwrap();
+            fs::read_to_string(out).unwrap()
+        };
+        let whole = fs::read_to_string(&metrics).unwrap();
+        let whole = &whole[..=whole.rfind('\n').unwrap()];
+        assert!(!page(whole).contains("slowed down"));
+        let (start, last) = whole.split_at(whole.find("\"epoch\":3").unwrap());
+        let slow = last.replace("\"img_per_s\":9.0", "\"img_per_s\":5.0");
+        assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 went at 5"));
+        // Smaller images before it explain that.
+        let config = "[train]\nprogressive = [{ until_epoch = 2, size = 16 }]\n";
+        fs::write(a.join("config.toml"), config).unwrap();
+        assert!(!page(&format!("{start}{slow}")).contains("slowed down"));
     }
 
     #[test]

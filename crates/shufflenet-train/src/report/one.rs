@@ -118,14 +118,30 @@ fn training(history: &History) -> String {
         percent: false,
         series: vec![rate],
     };
-    let speed = history.speed().map_or(String::new(), |speed| {
+    let pace = Series {
+        name: "training".into(),
+        colour: 3,
+        dashed: false,
+        points: history.pace(),
+    };
+    let pace = Chart {
+        title: "Images per second",
+        x: "epoch",
+        percent: false,
+        series: vec![pace],
+    };
+    let mut speed = history.speed().map_or(String::new(), |speed| {
         format!("<p class=\"soft\">{speed:.0} images/s in the median epoch.</p>\n")
     });
+    if let Some(slowdown) = history.slowdown() {
+        speed += &format!("<p class=\"note\">The run slowed down: {slowdown}.</p>\n");
+    }
     format!(
-        "<h2>Training</h2>\n{speed}<div class=\"figures\">\n{}{}{}</div>\n",
+        "<h2>Training</h2>\n{speed}<div class=\"figures\">\n{}{}{}{}</div>\n",
         curves("Loss", |line| line.loss, false),
         curves("Top-1", |line| line.top1, true),
-        schedule.figure()
+        schedule.figure(),
+        pace.figure()
     )
 }
 

@@ -93,6 +93,7 @@ fn line(svg: &mut String, series: &Series, x: &Axis, y: &Axis, percent: bool) {
     for &(a, b) in finite {
         let value = match percent {
             true => format!("{:.2} %", b * 100.0),
+            false if b >= 100.0 => format!("{b:.0}"),
             false => format!("{b:.4}"),
         };
         let _ = write!(

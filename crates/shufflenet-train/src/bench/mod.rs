@@ -2,6 +2,10 @@
 //!
 //! Times are of whole steps: a batch's copy to the device, forward, loss, backward, optimizer, the
 //! logits' way back. A benchmark reports; what is fast enough is for its reader to say.
+//!
+//! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of one that exists.
+
+pub mod resumed;
 
 use std::time::Instant;
 
@@ -14,6 +18,9 @@ use crate::error::TrainError;
 use crate::experiment::{Experiment, OptimizerConfig};
 use crate::learner::Learner;
 use crate::{device, machine, sources};
+
+/// Steps that a benchmark takes before the clock runs, unless told otherwise.
+pub const WARM_UP: usize = 3;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +49,7 @@ impl Workload {
             size: [size; 2],
             device: device.into(),
             steps: 20,
-            warm_up: 3,
+            warm_up: WARM_UP,
         }
     }
 }
@@ -94,7 +101,7 @@ pub fn train(workload: &Workload) -> Result<Report, TrainError> {
         true => TOGETHER,
         false => 1,
     };
-    let times = time(workload, steps, || {
+    let times = time(workload.warm_up, workload.steps, steps, || {
         for _ in 0..steps {
             step(&mut learner, &batch, 0.01)?;
         }
@@ -126,7 +133,7 @@ pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
     let network = learner.classifier.network;
     let inference = Inference::new(&network);
     let batch = noise(workload);
-    let times = time(workload, 1, || {
+    let times = time(workload.warm_up, workload.steps, 1, || {
         let logits = inference.forward(pixels(batch.clone(), &device));
         Scores { logits }.to_host()?;
         Ok(())
@@ -152,7 +159,7 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, Trai
             accepted: format!("at most {}, the training records", sources.train.records()),
         });
     }
-    let times = time(workload, 1, || {
+    let times = time(workload.warm_up, workload.steps, 1, || {
         let batch = batches.next().transpose()?;
         std::hint::black_box(batch);
         Ok(())
@@ -199,13 +206,14 @@ fn noise(workload: &Workload) -> Batch {
     }
 }
 
-/// Milliseconds of each timed step, which are taken so many `together`.
+/// Milliseconds of each of `count` timed steps after `warm_up` others. A call of `steps` takes so many `together`.
 fn time(
-    workload: &Workload,
+    warm_up: usize,
+    count: usize,
     together: usize,
     mut steps: impl FnMut() -> Result<(), TrainError>,
 ) -> Result<Vec<f64>, TrainError> {
-    for _ in 0..workload.warm_up {
+    for _ in 0..warm_up {
         steps()?;
     }
     let timed = |_| {
@@ -213,7 +221,7 @@ fn time(
         steps()?;
         Ok(start.elapsed().as_secs_f64() * 1e3 / together as f64)
     };
-    (0..workload.steps).map(timed).collect()
+    (0..count).map(timed).collect()
 }
 
 fn report(

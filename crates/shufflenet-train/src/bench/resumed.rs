@@ -1,0 +1,108 @@
+//! `shufflenet bench train --checkpoint`: how fast a run's next steps are, on its weights, its optimizer's state
+//! and its images.
+//!
+//! Noise through fresh weights tells nothing of what a long training does to the arithmetic: channels die, and
+//! momentum and activations become small. Here a step is the run's own ([`Run::step_at`]), its batches made by the
+//! run's loader at the same time. Nothing is saved.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use shufflenet_model::num_parameters;
+
+use super::{Report, TOGETHER, Workload, report, time};
+use crate::checkpoint::{self, MANIFEST};
+use crate::cluster::Cluster;
+use crate::error::TrainError;
+use crate::run::Run;
+use crate::state::State;
+use crate::{Interrupter, progressive, store};
+
+/// Which run, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resumed {
+    /// A run folder, whose last checkpoint is meant, or a checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// Where the data is. `None`: where the run had it.
+    pub data: Option<PathBuf>,
+    /// Device name.
+    pub device: String,
+    /// Steps that are timed.
+    pub steps: usize,
+    /// Steps before that, which are not.
+    pub warm_up: usize,
+}
+
+/// Times the steps that the run would take next. A run that is at its end goes on at the rate of its last step.
+///
+/// # Errors
+/// What a resumption would fail with; [`TrainError::Diverged`].
+pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
+    let last = store::last(&resumed.checkpoint);
+    let folder = match last.join(MANIFEST).is_file() {
+        true => last,
+        false => store::locate(&resumed.checkpoint)?.folder,
+    };
+    let saved = checkpoint::load(&folder)?;
+    let mut experiment = saved.description.experiment.clone();
+    if let Some(root) = &resumed.data {
+        experiment.data.root = root.clone();
+    }
+    let cluster = Rc::new(Cluster::alone(&Interrupter::new()));
+    let threads = rayon::current_num_threads();
+    let run = Run::open(&experiment, &resumed.device, threads, cluster)?;
+    let mut state = State::restore(&experiment, &run.device, &saved)
+        .map_err(|message| TrainError::checkpoint(&folder, message))?;
+    let parameters = num_parameters(&state.learner.classifier.network);
+    let start = state.progress.clone();
+
+    let together = match state.learner.may_wait() {
+        true => TOGETHER,
+        false => 1,
+    };
+    let mut batches = run.rest_of_epoch(&state);
+    let times = time(resumed.warm_up, resumed.steps, together, || {
+        for _ in 0..together {
+            if batches.len() == 0 {
+                batches = run.next_epoch(&mut state);
+            }
+            let last_step = run.total_steps().saturating_sub(1);
+            let rates = run.rates(state.progress.step.min(last_step));
+            let stepped = run.step_at(&mut state, &mut batches, rates)?;
+            stepped.map_err(|what| diverged(what, &run, &state))?;
+        }
+        let settled = run.settle(&mut state)?;
+        settled.map_err(|what| diverged(what, &run, &state))
+    })?;
+
+    let shape = run.sources.shape;
+    let short = shape.height.min(shape.width);
+    let size = progressive::size_in(&experiment.train.progressive, start.epochs + 1);
+    let size = size.unwrap_or(short).min(short);
+    let workload = Workload {
+        batch: experiment.train.batch_size * experiment.train.accumulate,
+        size: [shape.height, shape.width].map(|side| side * size / short),
+        ..Workload::new(experiment.model.clone(), &resumed.device)
+    };
+    let report = report("train", &workload, parameters, times);
+    Ok(Report {
+        subject: format!(
+            "{}, {} after step {} of {}",
+            report.subject,
+            run.sources.name,
+            start.step,
+            run.total_steps()
+        ),
+        ..report
+    })
+}
+
+fn diverged(what: &str, run: &Run, state: &State) -> TrainError {
+    TrainError::Diverged {
+        what: what.into(),
+        step: state.progress.step,
+        epoch: state.progress.epochs + 1,
+        rate: run.rate_used(state),
+        last: "the checkpoint that was read".into(),
+    }
+}
