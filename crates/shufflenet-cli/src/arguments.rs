@@ -47,6 +47,8 @@ pub enum Command {
     Import(Import),
     /// Write a checkpoint's network for PyTorch (safetensors) or for any ONNX runtime
     Export(Export),
+    /// Print a script that completes this command's arguments in a shell
+    Completions(Completions),
 }
 
 /// `shufflenet train`
@@ -216,6 +218,13 @@ pub struct LrFind {
     /// CPU threads [default: what this machine or container allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// `shufflenet completions`
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 /// `shufflenet devices`

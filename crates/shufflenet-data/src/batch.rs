@@ -1,4 +1,4 @@
-//! A batch: what a loader makes and a network takes.
+//! A batch: the output of a loader and the input of a network.
 
 use crate::ImageShape;
 use crate::augmentation::Mix;
@@ -6,24 +6,24 @@ use crate::augmentation::Mix;
 /// Normalised images with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// N x C x H x W.
+    /// The normalised pixels, N x C x H x W.
     pub pixels: Vec<f32>,
-    /// N labels.
+    /// The N labels.
     pub labels: Vec<u16>,
-    /// C, H and W.
+    /// Channels, height and width of each image.
     pub shape: ImageShape,
-    /// What was mixed into the images, where [`crate::Augmentation::mixing`] did.
+    /// What [`crate::Augmentation::mixing`] mixed into the images. `None`: nothing.
     pub mix: Option<Mix>,
-    /// Which part of a batch this is, where ranks share one: see [`crate::Loader::shared`].
+    /// Which part of a batch this is, if several ranks share the batch: see [`crate::Loader::shared`].
     pub share: Option<Share>,
 }
 
-/// What a rank knows of the batch that it has a share of.
+/// What a rank knows about the rest of a shared batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
-    /// The batch's images before this share's first.
+    /// Number of the batch's images before the first image of this share.
     pub first: usize,
-    /// Labels of the images that other ranks have, in order.
+    /// Labels of the images of other ranks, in order.
     pub others: Vec<u16>,
 }
 
@@ -33,18 +33,18 @@ impl Batch {
         self.labels.len()
     }
 
-    /// Number of images in the whole batch, those of other ranks included.
+    /// Number of images in the whole batch, including those of other ranks.
     pub fn whole(&self) -> usize {
         let others = self.share.as_ref().map_or(0, |share| share.others.len());
         self.len() + others
     }
 
-    /// True only of a share of fewer images than ranks.
+    /// Whether there are no images. Only a share of a batch with fewer images than ranks can be empty.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Takes the first image out.
+    /// Removes the first image.
     pub(crate) fn drop_first(&mut self) {
         self.pixels.drain(..self.shape.values());
         self.labels.remove(0);

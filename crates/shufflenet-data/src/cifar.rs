@@ -1,11 +1,11 @@
 //! The official binary files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009).
 //!
-//! A record is its label and 3 x 1024 bytes of pixels: the red plane, the green, the blue, each row by
-//! row. CIFAR-10 has a byte of label; five files hold its training records, one the test records, 10,000
-//! in each. CIFAR-100 has two, superclass (`coarse`) and class (`fine`), in one file a part. Text files name
-//! the classes. All are read from their folder or straight from the official `.tar.gz`. Smaller sets in
-//! the same files are fine, but files of one part must be equally long: that is how a file cut between
-//! two records is found.
+//! A record is its label and 3 x 1024 bytes of pixels: the red, the green and the blue plane, each row by
+//! row. CIFAR-10 has one byte of label, five files with training records and one with test records, 10,000
+//! records in each. CIFAR-100 has two bytes of label, superclass (`coarse`) and class (`fine`), and one
+//! file per part. Text files name the classes. The files are read from their folder or directly from the
+//! official `.tar.gz`. Smaller sets in the same format are accepted, but all files of one part must have
+//! the same length: that detects a file that was cut between two records.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,20 +24,20 @@ const SHAPE: ImageShape = ImageShape {
     width: 32,
 };
 const PIXELS: usize = 3 * 32 * 32;
-/// The most that an archive may unpack to; the official ones are 184 MB.
+/// The largest unpacked size of an archive in bytes; the official archives unpack to 184 MB.
 const UNPACKED: u64 = 1 << 30;
 
-/// How one of the two sets lies in its files.
+/// The files of one of the two sets and the format of a record.
 struct Layout {
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// The names of the classes, one a line.
+    /// File with the names of the classes, one per line.
     names: &'static str,
     classes: usize,
-    /// Bytes of label before the pixels, and which of them counts.
+    /// Bytes of label before the pixels; `label` is the index of the one that is used.
     label_bytes: usize,
     label: usize,
-    /// Records of the longest official file, the most that is read of one.
+    /// Records of the longest official file: the largest number read from one file.
     records: usize,
     folder: &'static str,
     archive: &'static str,
@@ -113,19 +113,19 @@ impl Reader for Cifar100 {
     }
 }
 
-/// One of the files, in memory.
+/// A file of the set, in memory.
 struct Loaded {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
 impl Layout {
-    /// Bytes of a record.
+    /// Size of a record in bytes.
     fn record(&self) -> usize {
         self.label_bytes + PIXELS
     }
 
-    /// Reads `split` of the set at `root`: its folder, the folder's parent, the archive, or the
+    /// Reads `split` of the set at `root`, which is its folder, the folder's parent, the archive, or the
     /// archive's folder.
     fn open(&self, root: &Path, split: Split) -> Result<Dataset, DataError> {
         let batches = match split {
@@ -145,7 +145,7 @@ impl Layout {
         self.assemble(&place, &files)
     }
 
-    /// A set of its files: the names of the classes, then the batches.
+    /// Builds a set from its files: the names of the classes first, then the batches.
     fn assemble(&self, place: &Path, files: &[Loaded]) -> Result<Dataset, DataError> {
         let [names, batches @ ..] = files else {
             return Err(DataError::missing(
@@ -176,7 +176,7 @@ impl Layout {
         Dataset::new(name_of(place), SHAPE, names, pixels, labels)
     }
 
-    /// The folder of the files, or the archive.
+    /// The folder with the files, or the archive.
     fn locate(&self, root: &Path) -> Result<PathBuf, DataError> {
         if root.is_file() {
             return Ok(root.to_path_buf());
@@ -215,8 +215,9 @@ impl Layout {
         wanted.iter().map(read).collect()
     }
 
-    /// Reads the `wanted` files of an archive that was `unpacked`, in that order, wherever in it they are. Only
-    /// those are read, and nothing is written: links and names with `..` lead nowhere.
+    /// Reads the `wanted` files of the `unpacked` archive and returns them in that order, whatever their
+    /// order in the archive. No other files are read and nothing is written, so links and names with `..`
+    /// have no effect.
     fn read_archive(
         &self,
         archive: &Path,
@@ -239,7 +240,7 @@ impl Layout {
             self.check_size(&path, entry.size())?;
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(damaged)?;
-            // A link has a size, too, but no bytes.
+            // A link also has a size, but no bytes.
             self.check_size(&path, bytes.len() as u64)?;
             found.insert(position, Loaded { path, bytes });
         }
@@ -252,7 +253,7 @@ impl Layout {
         Ok(found.into_values().collect())
     }
 
-    /// Whether a file of `size` bytes can be what its name says, before it is read.
+    /// Checks, before a file is read, that its size of `size` bytes is plausible for its name.
     fn check_size(&self, path: &Path, size: u64) -> Result<(), DataError> {
         let (record, most) = (self.record() as u64, (self.records * self.record()) as u64);
         let (fits, expected) = if path.ends_with(self.names) {
@@ -286,7 +287,7 @@ impl Layout {
     }
 }
 
-/// An unpacked archive of CIFAR-100's test part, for fuzzing.
+/// Reads an unpacked archive of CIFAR-100's test part, for fuzzing.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_archive(bytes: &[u8]) {
     let (layout, place) = (HUNDRED_FINE, Path::new("archive"));

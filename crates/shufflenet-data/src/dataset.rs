@@ -1,5 +1,5 @@
-//! A set of labelled images that are all of one size when they reach a network: pixels held as u8 in
-//! memory, or encoded images that are decoded when they are needed.
+//! A set of labelled images that all have one size when they reach a network: u8 pixels in memory, or
+//! encoded images that are decoded when they are needed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,21 +13,21 @@ use crate::{DataError, OnBadImage, Options};
 /// Size of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageShape {
-    /// Colour planes: 1 for grey, 3 for RGB.
+    /// Number of channels: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// Rows.
+    /// Number of rows.
     pub height: usize,
-    /// Columns.
+    /// Number of columns.
     pub width: usize,
 }
 
 impl ImageShape {
-    /// Values of one plane.
+    /// Number of values in one channel.
     pub fn plane(&self) -> usize {
         self.height * self.width
     }
 
-    /// Values of the whole image.
+    /// Number of values in the whole image.
     pub fn values(&self) -> usize {
         self.channels * self.plane()
     }
@@ -47,13 +47,13 @@ impl fmt::Display for ImageShape {
 /// Labelled images: at least one, each with a label below the number of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// Name to show: the folder or archive that the set came from.
+    /// Name for display: the folder or archive of the set.
     pub name: String,
     /// Size of every image.
     pub shape: ImageShape,
     /// Names of the classes, by label.
     pub class_names: Vec<String>,
-    /// Images that could not be decoded and were left out, a line each.
+    /// Error messages of the images that could not be decoded and were left out, one per image.
     pub skipped: Vec<String>,
     labels: Vec<u16>,
     images: Images,
@@ -61,17 +61,18 @@ pub struct Dataset {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Images {
-    /// C x H x W, record after record.
+    /// The pixels of all records in order, each C x H x W.
     Pixels(Vec<u8>),
     Encoded(EncodedImages),
 }
 
 impl Dataset {
-    /// A set from its parts. `pixels` are C x H x W, record after record; `labels` one a record.
+    /// Creates a set from its parts. `pixels` are C x H x W, record after record; `labels` has one entry
+    /// per record.
     ///
     /// # Errors
-    /// [`DataError::Value`] for no records, more than 2^32, an image without pixels, a number of
-    /// pixels or labels that does not fit, or a label that no class has.
+    /// [`DataError::Value`] for no records, 2^32 records or more, an image without pixels, a number of
+    /// pixels or labels that does not fit, or a label that is not below the number of classes.
     pub fn new(
         name: String,
         shape: ImageShape,
@@ -99,11 +100,12 @@ impl Dataset {
         })
     }
 
-    /// A set of encoded images, one for each of `labels`. Where `options` say so, those that cannot be
-    /// decoded are left out.
+    /// Creates a set of encoded images, one for each of `labels`. With [`OnBadImage::Skip`], images that
+    /// cannot be decoded are left out.
     ///
     /// # Errors
-    /// [`DataError::Value`] for no records, more than 2^32, or a label that no class has.
+    /// [`DataError::Value`] for no records, 2^32 records or more, or a label that is not below the number
+    /// of classes.
     pub(crate) fn of_encoded(
         root: &Path,
         class_names: Vec<String>,
@@ -151,7 +153,7 @@ impl Dataset {
         self.labels.len()
     }
 
-    /// Never true: an empty set is refused.
+    /// Always false: an empty set is refused.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -166,13 +168,13 @@ impl Dataset {
         &self.labels
     }
 
-    /// Pixels of record `index`, C x H x W: of an encoded image its middle, as evaluation sees it.
+    /// Pixels of record `index`, C x H x W. For an encoded image: its centre crop, as in evaluation.
     ///
     /// # Errors
-    /// An encoded image that cannot be read: [`DataError::Io`], [`DataError::Content`].
+    /// [`DataError::Io`] or [`DataError::Content`] for an encoded image that cannot be read.
     ///
     /// # Panics
-    /// Where `index` is not below [`Dataset::len`].
+    /// If `index` is not below [`Dataset::len`].
     pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
         match &self.images {
             Images::Pixels(pixels) => {
@@ -183,8 +185,8 @@ impl Dataset {
         }
     }
 
-    /// Pixels of a window of record `index` that is drawn from `random`, C x H x W; of pixels in memory the
-    /// whole image, see [`crate::Augmentation::check`].
+    /// Pixels of a random window of record `index`, drawn from `random`, C x H x W. For pixels in memory:
+    /// the whole image, see [`crate::Augmentation::check`].
     pub(crate) fn window(
         &self,
         index: usize,
@@ -196,7 +198,7 @@ impl Dataset {
         }
     }
 
-    /// The encoded images, where the set is one of such.
+    /// The encoded images; `None` for a set of pixels in memory.
     pub(crate) fn encoded(&self) -> Option<&EncodedImages> {
         match &self.images {
             Images::Pixels(_) => None,
@@ -204,12 +206,12 @@ impl Dataset {
         }
     }
 
-    /// Whether images are decoded when they are needed, and may be of any size before that.
+    /// Whether images are decoded when they are needed; encoded images may have any size.
     pub fn is_encoded(&self) -> bool {
         self.encoded().is_some()
     }
 
-    /// What names record `index` in a message: its file, or its number.
+    /// Name of record `index` for messages: its file, or its number.
     pub fn record_name(&self, index: usize) -> String {
         match self.encoded() {
             Some(images) => images.path(index).display().to_string(),
@@ -217,9 +219,9 @@ impl Dataset {
         }
     }
 
-    /// Hands over what identifies the set's content, piece by piece, for a checksum: all pixels, or of
-    /// encoded images names and sizes (reading every file would take longer than some runs), and then all
-    /// labels, two bytes each, the lower first.
+    /// Passes the data that identifies the set's content to `with`, piece by piece, for a checksum: all
+    /// pixels, or the names and sizes of encoded images (reading every file would take longer than some
+    /// runs), and then all labels as two bytes each, the low byte first.
     pub fn identify(&self, mut with: impl FnMut(&[u8])) {
         match &self.images {
             Images::Pixels(pixels) => with(pixels),
@@ -240,7 +242,7 @@ impl Dataset {
     }
 }
 
-/// Records are numbered by u32 everywhere: an epoch's order is half the size.
+/// Record numbers are u32 everywhere, which halves the memory of an epoch's order.
 fn check_count(name: &str, count: usize) -> Result<(), DataError> {
     if count > 0 && u32::try_from(count).is_ok() {
         return Ok(());
@@ -263,19 +265,19 @@ fn check_labels(name: &str, labels: &[u16], classes: usize) -> Result<(), DataEr
     }
 }
 
-/// The first record with a label that is not below `classes`, and that label.
+/// The first record with a label that is not below `classes`, and its label.
 pub(crate) fn first_foreign_label(labels: &[u16], classes: usize) -> Option<(usize, u16)> {
     let mut numbered = labels.iter().copied().enumerate();
     numbered.find(|&(_, label)| usize::from(label) >= classes)
 }
 
-/// Names of classes from a file of one a line.
+/// Names of classes from a file with one name per line.
 pub(crate) fn class_names(text: &str) -> Vec<String> {
     let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
     names.map(String::from).collect()
 }
 
-/// The name that a set at `path` is shown under: its last part, without an archive's extensions.
+/// Display name of a set at `path`: the last part of the path, without an archive's extensions.
 pub(crate) fn name_of(path: &Path) -> String {
     let resolved = path.canonicalize();
     let path = resolved.as_deref().unwrap_or(path);

@@ -1,11 +1,12 @@
-//! From an encoded image to the RGB that a person sees.
+//! Decodes an image to RGB.
 //!
-//! JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive), PNG, WebP and BMP, told by their content
-//! and not by their names. Grey and palettes become RGB; of 16 bits the upper eight are kept; what is
-//! transparent lies on white; EXIF's orientation is applied. Held to Pillow by `tests/pillow.rs`.
+//! Formats are JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive), PNG, WebP and BMP, recognised
+//! by content, not by name. Grey and palette images become RGB; 16-bit values keep the upper eight bits;
+//! transparent pixels are blended with white; the EXIF orientation is applied. `tests/pillow.rs` compares
+//! the results with Pillow's.
 //!
-//! Bounds, for files that lie: an image has at most [`MOST_PIXELS`] pixels, refused by its header before
-//! anything is allocated for it, so that decoding one takes about 1 GB at the very most.
+//! Limits protect against hostile files: an image has at most [`MOST_PIXELS`] pixels. A larger one is
+//! refused by its header before memory is allocated, so decoding takes at most about 1 GB.
 
 use std::io::Cursor;
 
@@ -18,17 +19,17 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-/// The most pixels that an image may have.
+/// The largest number of pixels of an image.
 pub const MOST_PIXELS: u64 = 100_000_000;
 
-/// What is read, for a person.
+/// Description of the accepted images, for error messages.
 pub(crate) const READABLE: &str =
     "a whole JPEG, PNG, WebP or BMP image of at most 100 million pixels";
 
-/// Decodes `bytes`.
+/// Decodes an encoded image to RGB, with the EXIF orientation applied.
 ///
 /// # Errors
-/// What is wrong with them, in words.
+/// A description of what is wrong with `bytes`.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let (picture, orientation) = match guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => decode_jpeg(bytes)?,
@@ -46,10 +47,10 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(turned.into_rgb8())
 }
 
-/// Width and height as a person sees the image, from its header alone.
+/// Width and height of the decoded image, with the EXIF orientation applied, from its header alone.
 ///
 /// # Errors
-/// As [`decode`], as far as the header tells.
+/// Errors are those of [`decode`] that the header shows.
 pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
     let ((width, height), orientation) = match guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
@@ -74,7 +75,8 @@ pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
 type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
 
 fn jpeg_header(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), String> {
-    // Its own limits would refuse an image of 65,535 rows; ours is on the product.
+    // The decoder's default limits would refuse an image of 65,535 rows. Our limit is on the number of
+    // pixels.
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(usize::from(u16::MAX))
@@ -97,13 +99,13 @@ fn jpeg_orientation(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Orientation {
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
-    // The decoder fills what is missing with grey.
+    // The decoder would fill missing data with grey.
     if !bytes.ends_with(&[0xff, END_OF_IMAGE]) && !jpeg_has_an_end(bytes) {
         return Err("a truncated JPEG".into());
     }
     let (mut decoder, (width, height)) = jpeg_header(bytes)?;
     let orientation = jpeg_orientation(&decoder);
-    // Every other kind is brought to RGB by the decoder.
+    // The decoder converts every other colour space to RGB.
     let grey = matches!(
         decoder.input_colorspace(),
         Some(ColorSpace::Luma | ColorSpace::LumaA)
@@ -124,24 +126,24 @@ fn decode_jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), String> {
 
 const END_OF_IMAGE: u8 = 0xd9;
 
-/// Whether the markers of a JPEG lead to the one that ends it. What follows that is no concern of ours:
-/// telephones append films.
+/// Whether the markers of a JPEG lead to the one that ends it. Bytes after the end are ignored, because
+/// phones append videos.
 fn jpeg_has_an_end(bytes: &[u8]) -> bool {
-    // Behind the marker "start of image".
+    // Skip the marker "start of image".
     let mut rest = bytes.get(2..).unwrap_or_default();
     while let Some(start) = rest.iter().position(|&byte| byte == 0xff) {
         let marker = rest.get(start + 1).copied().unwrap_or(0);
         rest = rest.get(start + 1..).unwrap_or_default();
         match marker {
             END_OF_IMAGE => return true,
-            // Fill, a byte 0xff of compressed data, restarts: no segment follows.
+            // No segment follows a fill byte, a byte 0xff of compressed data or a restart marker.
             0xff | 0x00 | 0x01 | 0xd0..=0xd8 => {}
             _ => {
                 let length = match rest {
                     [_, high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
                     _ => return false,
                 };
-                // Compressed data follows a scan's header, and is searched for the next marker.
+                // Compressed data follows a scan's header; the search for the next marker goes through it.
                 rest = rest.get(1 + length..).unwrap_or_default();
             }
         }
@@ -152,7 +154,7 @@ fn jpeg_has_an_end(bytes: &[u8]) -> bool {
 fn other_header(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
-    // Eight bytes a pixel are the most (RGBA of 16 bits), and decoders keep a few rows besides.
+    // A pixel takes at most eight bytes (RGBA of 16 bits), and decoders also keep a few rows.
     limits.max_alloc = Some(9 * MOST_PIXELS);
     reader.limits(limits);
     let decoder = reader
@@ -206,12 +208,12 @@ fn picture(width: u32, height: u32, rgb: Vec<u8>) -> Result<RgbImage, String> {
         .ok_or_else(|| format!("{found} bytes of pixels for {width}x{height}"))
 }
 
-/// Grey as RGB.
+/// Converts grey values to RGB.
 fn spread(grey: &[u8]) -> Vec<u8> {
     grey.iter().flat_map(|&value| [value; 3]).collect()
 }
 
-/// The upper half of each 16-bit value: what an 8-bit screen shows.
+/// The upper byte of each 16-bit value, which is what an 8-bit screen shows.
 fn upper_bytes(values: &[u8]) -> Vec<u8> {
     let pairs = values.as_chunks::<2>().0.iter();
     pairs
@@ -219,11 +221,11 @@ fn upper_bytes(values: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// Grey or RGB with alpha (`N` = 2 or 4 values a pixel) laid on white.
+/// Blends grey or RGB with alpha (`N` = 2 or 4 values per pixel) with white.
 fn on_white<const N: usize>(values: &[u8]) -> Vec<u8> {
     let over = |value: u8, alpha: u8| {
         let sum = u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha));
-        // Division by 255, rounded.
+        // Rounded division by 255.
         let sum = sum + 128;
         ((sum + (sum >> 8)) >> 8) as u8
     };

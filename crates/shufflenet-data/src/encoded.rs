@@ -1,8 +1,9 @@
-//! Sets of encoded images: read and decoded when a batch needs them, so that a set may be larger than
+//! Sets of encoded images. Images are read and decoded when a batch needs them, so a set may be larger than
 //! memory.
 //!
-//! Opening such a set reads no image: it lists files with their sizes. A file that is gone later, or of
-//! another size, is an error that names it: what changes under a run would change the run.
+//! Opening such a set reads no image: it only lists the files with their sizes. A file that is missing
+//! later, or has another size, is an error that names the file, because a change during a run would change
+//! the run.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -19,37 +20,37 @@ use crate::decode::{READABLE, decode};
 use crate::view::{Window, cut};
 use crate::{DataError, OnBadImage, Options};
 
-/// The most bytes that an image's file may have.
+/// The largest size of an image file, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// One encoded image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Encoded {
-    /// Its path from the set's root, or what else names it.
+    /// Path of the image relative to the set's root, or another name for it.
     pub name: PathBuf,
-    /// Its bytes' number.
+    /// Size of the encoded image in bytes.
     pub size: u64,
-    /// Its bytes, where they are not in a file of their own.
+    /// The encoded bytes, if the image is not a file.
     pub bytes: Option<Vec<u8>>,
 }
 
-/// The encoded images of a set, and what becomes of them.
+/// The encoded images of a set, and the size that they are brought to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncodedImages {
-    /// What names start at.
+    /// The folder that names are relative to.
     pub root: PathBuf,
-    /// One a record.
+    /// The images, one per record.
     pub records: Vec<Encoded>,
-    /// Side of the square that they are brought to.
+    /// Side of the square that images are brought to.
     pub size: u32,
     /// Shorter side before the centre crop.
     pub resize: u32,
-    /// 3 or 1.
+    /// Number of channels, 3 or 1.
     pub channels: usize,
 }
 
 impl EncodedImages {
-    /// The images `records` below `root`.
+    /// Creates the set of the images `records` below `root`.
     pub(crate) fn new(root: &Path, records: Vec<Encoded>, options: &Options) -> Self {
         Self {
             root: root.into(),
@@ -60,24 +61,24 @@ impl EncodedImages {
         }
     }
 
-    /// What names `record` in a message: its file, where it has one.
+    /// Name of `record` for messages: its path if it is a file.
     pub(crate) fn path(&self, record: usize) -> PathBuf {
         self.root.join(&self.records[record].name)
     }
 
-    /// The bytes of `record`, whole or an error.
+    /// All encoded bytes of `record`.
     pub(crate) fn bytes(&self, record: usize) -> Result<Cow<'_, [u8]>, DataError> {
         let Encoded { size, bytes, .. } = &self.records[record];
         if let Some(bytes) = bytes {
             return Ok(Cow::Borrowed(bytes));
         }
         let path = self.path(record);
-        // Before it is opened, which would wait for ever on a pipe.
+        // Checked before the file is opened, because opening a pipe would wait forever.
         fs::metadata(&path).map_err(|error| DataError::io(&path, error))?;
         check_size(&path, *size)?;
         let mut read = Vec::new();
         let file = File::open(&path).map_err(|error| DataError::io(&path, error))?;
-        // One more than expected, to see that a file has grown; never what a pipe would give for ever.
+        // One byte more than expected shows that a file has grown, and bounds what a pipe could give.
         file.take(size + 1)
             .read_to_end(&mut read)
             .map_err(|error| DataError::io(&path, error))?;
@@ -94,20 +95,20 @@ impl EncodedImages {
         }
     }
 
-    /// The image as a person sees it.
+    /// The decoded image.
     pub(crate) fn picture(&self, record: usize) -> Result<RgbImage, DataError> {
         let bytes = self.bytes(record)?;
         decode(&bytes).map_err(|found| DataError::content(&self.path(record), found, READABLE))
     }
 
-    /// Its middle, as evaluation sees it: `channels` x `size` x `size`.
+    /// The centre crop of evaluation: `channels` x `size` x `size` values.
     pub(crate) fn middle(&self, record: usize) -> Result<Vec<u8>, DataError> {
         let picture = self.picture(record)?;
         let window = Window::central(picture.dimensions(), self.resize, self.size);
         self.cut(record, &picture, window)
     }
 
-    /// A window of it drawn from `random`, likewise.
+    /// A random window drawn from `random`: `channels` x `size` x `size` values.
     pub(crate) fn window(
         &self,
         record: usize,
@@ -123,8 +124,8 @@ impl EncodedImages {
             .map_err(|found| DataError::content(&self.path(record), found, READABLE))
     }
 
-    /// Decodes every image, by as many threads as there are cores; the records that cannot be, with the
-    /// reason, in order.
+    /// Decodes every image, in one thread per core. Returns the records that cannot be decoded with the
+    /// errors, in order.
     pub(crate) fn check(&self) -> Vec<(usize, DataError)> {
         let next = AtomicUsize::new(0);
         let (sender, bad) = channel();
@@ -152,8 +153,8 @@ impl EncodedImages {
     }
 }
 
-/// An image in a file: `name` below `root`. Where bad images are skipped, one that is not there is found
-/// with the others.
+/// The image file `name` below `root`. If bad images are skipped, a missing file is found later, with the
+/// other bad ones.
 pub(crate) fn file(root: &Path, name: PathBuf, options: &Options) -> Result<Encoded, DataError> {
     let path = root.join(&name);
     let size = match fs::metadata(&path) {

@@ -1,62 +1,61 @@
-//! What can be wrong with data: one line each, with the file or value, what was found and what is
-//! accepted.
+//! Errors of data, in one line each: the file or value, what was found and what is accepted.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why data was refused.
+/// The reason why data was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file or folder could not be read.
     #[error("{}: cannot be read: {error}", path.display())]
     Io {
-        /// The file.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// A set, or a file of it, is not where it was looked for.
+    /// A data set, or one of its files, is missing.
     #[error("{}: {problem}; {advice}", path.display())]
     Missing {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file or folder.
         problem: &'static str,
-        /// How to get it.
+        /// How to get the data set.
         advice: &'static str,
     },
-    /// A file does not hold what its format promises.
+    /// A file does not have the content that its format requires.
     #[error("{}: found {found}, expected {expected}", path.display())]
     Content {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it holds.
+        /// What the file holds.
         found: String,
-        /// What would be accepted.
+        /// What is accepted.
         expected: String,
     },
-    /// A value given by the caller cannot work.
+    /// A value given by the caller that cannot work.
     #[error("{what} is {found}, expected {expected}")]
     Value {
         /// Name of the value.
         what: String,
-        /// The value.
+        /// The value that was found.
         found: String,
-        /// What would be accepted.
+        /// What is accepted.
         expected: String,
     },
     /// A file could not be fetched.
     #[error("{url}: cannot be fetched: {problem}")]
     Fetch {
-        /// Its address.
+        /// URL of the file.
         url: String,
-        /// What came of it.
+        /// The reason for the failure.
         problem: String,
     },
-    /// A thread that prepares batches is gone.
+    /// A thread that prepares batches has failed.
     #[error("a thread that prepares batches failed: {cause}")]
     Worker {
-        /// What it said last.
+        /// The thread's panic message, or the reason why the thread did not start or ended early.
         cause: String,
     },
 }
@@ -96,7 +95,7 @@ impl DataError {
         }
     }
 
-    /// [`DataError::Value`] of its parts.
+    /// Creates a [`DataError::Value`] from its parts.
     pub fn value(
         what: impl Into<String>,
         found: impl Into<String>,

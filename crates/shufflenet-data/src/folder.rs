@@ -1,8 +1,8 @@
-//! Image folders: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or `CLASS/IMAGE` alone, which
-//! `test_fraction` divides, class by class.
+//! Image folders: `train/CLASS/IMAGE` and `test/CLASS/IMAGE` (or `val`), or only `CLASS/IMAGE`, which
+//! `test_fraction` divides class by class.
 //!
-//! The subfolders of the training images name the classes, in order of their bytes. Images are files
-//! whose names end in one of [`ENDINGS`]; what else lies there, and what is hidden, is not looked at.
+//! The subfolders of the training images name the classes, sorted by their bytes. Images are files whose
+//! names end in one of [`ENDINGS`]; other files and hidden ones are ignored.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,6 +23,10 @@ pub(crate) struct Folder;
 impl Reader for Folder {
     fn name(&self) -> &'static str {
         "folder"
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
     }
 
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
@@ -60,7 +64,7 @@ impl Reader for Folder {
     }
 }
 
-/// One folder of classes, divided by us.
+/// Opens a folder of classes without a division into parts, which `test_fraction` divides.
 fn undivided(root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
     let classes = class_folders(root)?;
     let (records, labels) = images(root, root, &classes, options)?;
@@ -103,8 +107,9 @@ fn class_folders(folder: &Path) -> Result<Vec<String>, DataError> {
     }
 }
 
-/// The images of `classes` below `part`, named from `root`, and their labels: the first of each class, the
-/// second of each, and so on, so that the first few records are some of every class.
+/// The images of `classes` below `part`, with names relative to `root`, and their labels. The first image
+/// of each class comes first, then the second of each, and so on, so that the first few records cover every
+/// class.
 fn images(
     root: &Path,
     part: &Path,
@@ -141,7 +146,7 @@ fn images(
     Ok(records.map(|(_, label, image)| (image, label)).unzip())
 }
 
-/// Whether a file of this name is taken for an image where a whole folder is read.
+/// Whether a file of this name counts as an image when a whole folder is read.
 pub fn is_image_name(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default();
     let mut known = ENDINGS.iter();
@@ -163,7 +168,7 @@ fn every_class_has_one(part: &Path, classes: &[String], labels: &[u16]) -> Resul
     }
 }
 
-/// What lies in `folder` and is not hidden, sorted by bytes.
+/// Names of the entries of `folder` that are not hidden, sorted by bytes.
 fn list(folder: &Path) -> Result<Vec<OsString>, DataError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| DataError::io(folder, error))? {
@@ -178,7 +183,7 @@ fn list(folder: &Path) -> Result<Vec<OsString>, DataError> {
     Ok(names)
 }
 
-/// The first few names.
+/// The first five names, for a message.
 fn shorten(names: &[String]) -> String {
     let more = if names.len() > 5 { ", ..." } else { "" };
     let first: Vec<&str> = names.iter().take(5).map(String::as_str).collect();

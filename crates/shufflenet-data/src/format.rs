@@ -1,6 +1,6 @@
-//! The formats that sets are stored in, by the names that a configuration uses.
+//! The formats of data sets, by their names in a configuration.
 //!
-//! Adding a format is one file that implements [`Reader`], and its line in [`READERS`].
+//! To add a format, write one file that implements [`Reader`] and add a line to [`READERS`].
 
 use std::fmt;
 use std::path::Path;
@@ -16,12 +16,17 @@ use crate::parquet::Parquet;
 use crate::synthetic::Synthetic;
 use crate::{DataError, Dataset, Options};
 
-/// Reads sets of one format.
+/// A reader of data sets in one format.
 pub(crate) trait Reader: Sync {
-    /// The format's name in a configuration.
+    /// Name of the format in a configuration.
     fn name(&self) -> &'static str;
 
-    /// Reads `split` of the set at `root` and checks it, as far as that needs no image decoded.
+    /// Whether the images are encoded and of any size. [`Options`] bring them to one size.
+    fn is_encoded(&self) -> bool {
+        false
+    }
+
+    /// Reads `split` of the set at `root` and checks whatever can be checked without decoding images.
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError>;
 }
 
@@ -37,12 +42,12 @@ const READERS: &[&dyn Reader] = &[
     &Synthetic,
 ];
 
-/// How a set is stored on disk.
+/// The format in which a data set is stored on disk.
 #[derive(Clone, Copy)]
 pub struct Format(&'static dyn Reader);
 
 impl Format {
-    /// The format with that name.
+    /// The format called `name`.
     ///
     /// # Errors
     /// [`DataError::Value`] for a name that this build does not know.
@@ -59,12 +64,12 @@ impl Format {
         })
     }
 
-    /// Whether its images are files of their own, of any size, that [`crate::Options`] bring to one.
+    /// Whether the images are encoded and of any size. [`crate::Options`] bring them to one size.
     pub fn is_encoded(&self) -> bool {
-        matches!(self.name(), "folder" | "manifest" | "parquet")
+        self.0.is_encoded()
     }
 
-    /// Its name in a configuration.
+    /// Name of the format in a configuration.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -97,7 +102,7 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-/// Which part of a set, as its publisher divided it.
+/// The part of a data set, as its publisher divided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// The images to train on.
@@ -115,13 +120,14 @@ impl fmt::Display for Split {
     }
 }
 
-/// Opens one part of the set at `root` and checks it. Sets of encoded images are decoded as images are
-/// asked for; with [`crate::OnBadImage::Skip`] each is decoded once here, and left out if it cannot be.
+/// Opens one part of the set at `root` and checks it. Encoded images are decoded later, when they are
+/// needed; with [`crate::OnBadImage::Skip`] each is also decoded once here, and left out if that fails.
 ///
 /// # Errors
-/// [`DataError::Missing`], with how to get the set, where it is not at `root`;
-/// [`DataError::Content`] for a file that is truncated, foreign or at odds with the others;
-/// [`DataError::Io`] where the system refuses; [`DataError::Value`] for an option that cannot work.
+/// [`DataError::Missing`], with advice on how to get the set, if it is not at `root`;
+/// [`DataError::Content`] for a file that is truncated, of another kind or inconsistent with the others;
+/// [`DataError::Io`] for an error of the operating system; [`DataError::Value`] for an option that cannot
+/// work.
 pub fn open(
     format: Format,
     root: &Path,

@@ -1,10 +1,10 @@
-//! The parsers, as the targets in `fuzz/` call them: bytes in, an answer of no interest out.
+//! Entry points of the parsers for the fuzz targets in `fuzz/`: they take bytes and ignore the result.
 
 use std::path::Path;
 
 use crate::{cifar, idx, manifest};
 
-/// IDX images and labels.
+/// Parses IDX images and labels.
 pub fn idx(bytes: &[u8]) {
     let path = Path::new("file");
     let _ = idx::parse::<3>(path, bytes, false, idx::IMAGES);
@@ -13,17 +13,17 @@ pub fn idx(bytes: &[u8]) {
     let _ = idx::parse::<1>(path, gz, true, idx::LABELS);
 }
 
-/// The tar archive of CIFAR, and its records.
+/// Parses the tar archive of CIFAR and its records.
 pub fn archive(bytes: &[u8]) {
     cifar::fuzz_archive(bytes);
 }
 
-/// CSV and JSONL manifests.
+/// Parses CSV and JSONL manifests.
 pub fn manifest(bytes: &[u8]) {
     manifest::fuzz_list(bytes);
 }
 
-/// A whole parquet file.
+/// Parses a whole parquet file.
 #[cfg(feature = "parquet")]
 pub fn parquet(bytes: &[u8]) {
     crate::parquet::fuzz_file(bytes);

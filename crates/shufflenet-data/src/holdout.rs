@@ -1,26 +1,27 @@
-//! A validation part taken out of a training set, so that the test set chooses nothing.
+//! A validation part taken from a training set, so that nothing is chosen on the test set.
 
 use std::path::Path;
 
 use crate::random::{Purpose, shuffle, stream};
 use crate::{DataError, Options, Split};
 
-/// Records of a set in two parts, each in ascending order.
+/// The records of a set in two parts, each in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holdout {
-    /// What remains to train on.
+    /// Records to train on.
     pub train: Vec<u32>,
-    /// What is held out.
+    /// Records held out for validation.
     pub validation: Vec<u32>,
 }
 
-/// Holds out `fraction` of each class, `round(fraction * count)` records of it, drawn from `seed`.
+/// Holds out `fraction` of each class: `round(fraction * count)` of its records, drawn from `seed`.
 ///
-/// `labels` are those of a [`crate::Dataset`] with `classes` classes; `key` is what errors call the fraction.
+/// `labels` are the labels of a [`crate::Dataset`] with `classes` classes; errors use `key` as the name of
+/// the fraction.
 ///
 /// # Errors
-/// [`DataError::Value`] where `fraction` is not between 0 and 1, would leave a class without a record
-/// in either part, or where a label is not below `classes`.
+/// [`DataError::Value`] if `fraction` is not between 0 and 1, if it leaves a class without a record in one
+/// of the parts, or if a label is not below `classes`.
 pub fn holdout(
     key: &str,
     labels: &[u16],
@@ -70,8 +71,8 @@ pub fn holdout(
 
 const TEST_FRACTION: &str = "data.options.test_fraction";
 
-/// The records of `split` in a set at `root` that nobody has divided: [`Options::test_fraction`] of each
-/// class is the test part.
+/// The records of `split` in a set at `root` that has no division: [`Options::test_fraction`] of each class
+/// is the test part.
 pub(crate) fn division(
     root: &Path,
     labels: &[u16],
@@ -112,7 +113,7 @@ mod tests {
         fn parts_are_disjoint_complete_and_stratified(
             extra in proptest::collection::vec(0u16..4, 0..200), fraction in 0.1f64..0.9, seed: u64,
         ) {
-            // Ten of each class at least, so that no part of a class is empty.
+            // At least ten of each class, so that no part of a class is empty.
             let labels: Vec<u16> = (0..40).map(|record| record % 4).chain(extra).collect();
             let parts = holdout("data.validation", &labels, 4, fraction, seed).unwrap();
             prop_assert_eq!(&parts, &holdout("data.validation", &labels, 4, fraction, seed).unwrap());

@@ -1,9 +1,9 @@
-//! IDX, the files of MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017), plain or gzipped.
+//! IDX, the format of MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017), plain or gzipped.
 //!
-//! A file is a big-endian 32-bit magic number, one 32-bit size per dimension, and a byte per value:
-//! images have magic 2051 and three dimensions (count, rows, columns), labels 2049 and one. The
-//! format has no class names: `classes.txt` beside the files gives one a line, without it the classes
-//! are 0 to 9.
+//! A file is a big-endian 32-bit magic number, one 32-bit size per dimension, and one byte per value.
+//! Images have magic 2051 and three dimensions (count, rows, columns), labels 2049 and one dimension. The
+//! format has no class names: the file `classes.txt` in the folder gives one per line. Without it the
+//! classes are 0 to 9.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -103,7 +103,7 @@ fn read_names(root: &Path) -> Result<Vec<String>, DataError> {
     }
 }
 
-/// Sizes and values of an IDX file of bytes in `N` dimensions.
+/// Reads the sizes and values of an IDX file of bytes with `N` dimensions.
 fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>), DataError> {
     let file = BufReader::new(File::open(path).map_err(|error| DataError::io(path, error))?);
     match path.extension().is_some_and(|extension| extension == "gz") {
@@ -112,10 +112,11 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>)
     }
 }
 
-/// The same of what `reader` gives: what is in the file at `path`, unpacked where it is `gzipped`.
+/// Reads sizes and values from `reader`, which gives the content of the file at `path`, unpacked if the
+/// file is `gzipped`.
 ///
-/// Nothing is allocated on the header's word: values are collected as they come, one beyond what the
-/// header announces at the most.
+/// The sizes in the header allocate no memory: values are collected as they arrive, at most one more than
+/// the header announces.
 pub(crate) fn parse<const N: usize>(
     path: &Path,
     mut reader: impl Read,

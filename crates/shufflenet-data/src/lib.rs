@@ -1,9 +1,9 @@
-//! Labelled images from files on disk to batches for a training loop.
+//! Labelled images, from files on disk to batches for a training loop.
 //!
-//! [`open`] checks a set and gives a [`Dataset`]: u8 pixels in memory, or encoded images that are decoded
-//! when a batch needs them; [`holdout`] splits off a validation part; a [`Loader`] turns records into [`Batch`]es of
-//! normalised f32, shuffled and augmented where that is asked for, prepared ahead by threads or not.
-//! Every random choice is a function of (seed, epoch, sample), see [`random`].
+//! [`open`] checks a data set and returns a [`Dataset`]: u8 pixels in memory, or encoded images that are
+//! decoded when a batch needs them. [`holdout`] splits off a validation part. A [`Loader`] turns records
+//! into [`Batch`]es of normalised f32 values. It optionally shuffles and augments the records and prepares
+//! batches ahead in threads. Every random choice is a function of (seed, epoch, sample), see [`random`].
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
@@ -28,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! Nothing here knows a network or a tensor library: pixels are plain vectors, in N x C x H x W.
+//! This crate depends on no network and no tensor library: pixels are plain vectors in N x C x H x W order.
 
 pub mod augmentation;
 mod batch;

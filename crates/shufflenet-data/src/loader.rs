@@ -1,10 +1,10 @@
-//! Batches in the order in which a training loop or an evaluation takes them.
+//! Batches in the order in which training or evaluation uses them.
 //!
-//! Batch `b` of epoch `e` is a function of the loader's settings alone: an epoch can be entered at
-//! any batch, a record looks the same whatever the batch size, and any number of threads may prepare
-//! batches ahead ([`crate::prefetch`]) without changing one. (Images that are mixed in pairs look as their
-//! batch has them.) Where several processes, or ranks, train together, each makes its share of every
-//! batch, the very images that one process would make ([`Loader::shared`]).
+//! Batch `b` of epoch `e` is a function of the loader's settings alone. So an epoch can be entered at any
+//! batch, a record looks the same for every batch size, and any number of threads can prepare batches ahead
+//! ([`crate::prefetch`]) without changing them. (Images mixed in pairs also depend on their batch.) If
+//! several processes, or ranks, train together, each makes its share of every batch: exactly the images
+//! that a single process would make ([`Loader::shared`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::prefetch::Batches;
 use crate::random::{Purpose, epoch_order, stream};
 use crate::{Augmentation, DataError, Dataset, Normalization};
 
-/// Records of a set, as batches: in the given order and unchanged, unless told otherwise.
+/// The records of a set in batches. By default they are in the given order and unchanged.
 #[derive(Clone, Debug)]
 pub struct Loader {
     dataset: Arc<Dataset>,
     indices: Arc<Vec<u32>>,
     batch_size: usize,
-    /// What each pixel value becomes, by channel.
+    /// The normalised value of each pixel value, by channel.
     tables: Arc<Vec<[f32; 256]>>,
-    /// Seed of the order and of the augmentation.
+    /// Seed of the order and the augmentation.
     seed: Option<u64>,
     augmentation: Augmentation,
     drop_last: bool,
@@ -32,12 +32,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// The records `indices` of `dataset`, in that order, `batch_size` at a time, the last batch
-    /// with what remains.
+    /// Creates a loader of the records `indices` of `dataset`, in the given order, `batch_size` per batch.
+    /// The last batch has the remaining records.
     ///
     /// # Panics
-    /// Where `batch_size` is 0, an index is not a record's, or `normalization` has another number of
-    /// channels: check those of a user with [`Normalization::check`].
+    /// If `batch_size` is 0, an index is not that of a record, or `normalization` has another number of
+    /// channels: check user input with [`Normalization::check`].
     pub fn new(
         dataset: Arc<Dataset>,
         indices: Vec<u32>,
@@ -68,33 +68,33 @@ impl Loader {
         }
     }
 
-    /// Visits the records in another order each epoch, [`epoch_order`].
+    /// Visits the records in a different order in each epoch, see [`epoch_order`].
     pub fn shuffled(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// Changes images at random, by the seed given to [`Loader::shuffled`], 0 without one.
+    /// Changes images at random, with the seed given to [`Loader::shuffled`], or seed 0 without one.
     pub fn augmented(mut self, augmentation: Augmentation) -> Self {
         self.augmentation = augmentation;
         self
     }
 
-    /// Leaves out the last batch of an epoch where it is smaller than the others.
+    /// Leaves out the last batch of an epoch if it is smaller than the others.
     pub fn drop_last(mut self, drop_last: bool) -> Self {
         self.drop_last = drop_last;
         self
     }
 
-    /// Has threads prepare batches ahead, two each. 0, the default: each batch is made when it is asked
-    /// for. The batches are the same for any number.
+    /// Number of threads that prepare batches ahead, two batches each. 0, the default: each batch is made
+    /// when it is requested. The batches are the same for any number.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Makes the share of rank `rank` of `ranks` of every batch: about as many images as each other rank,
-    /// those that follow the ones of the ranks before it.
+    /// Makes only the share of rank `rank` of `ranks` of every batch. Shares differ by at most one image
+    /// and follow each other in the order of the ranks.
     pub fn shared(mut self, rank: usize, ranks: usize) -> Self {
         self.shared = (rank, ranks);
         self
@@ -111,22 +111,22 @@ impl Loader {
         smallest / self.shared.1
     }
 
-    /// The set that the records are of.
+    /// The data set of the records.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }
 
-    /// The records, in order.
+    /// The indices of the records, in the order given.
     pub fn indices(&self) -> &[u32] {
         &self.indices
     }
 
-    /// Number of records, those that [`Loader::drop_last`] leaves out included.
+    /// Number of records, including those that [`Loader::drop_last`] leaves out.
     pub fn records(&self) -> usize {
         self.indices.len()
     }
 
-    /// Batches an epoch: 0 where `drop_last` leaves none.
+    /// Number of batches per epoch. 0 if `drop_last` leaves none.
     pub fn batches(&self) -> usize {
         match self.drop_last {
             true => self.indices.len() / self.batch_size,
@@ -134,22 +134,22 @@ impl Loader {
         }
     }
 
-    /// Records in the batches with these numbers.
+    /// Number of records in the given range of batches.
     pub fn records_in(&self, batches: Range<usize>) -> usize {
         let end = batches.end.min(self.batches());
         let until = |batch: usize| (batch * self.batch_size).min(self.indices.len());
         until(end) - until(batches.start.min(end))
     }
 
-    /// The batches of `epoch` from number `first_batch` on.
+    /// The batches of `epoch`, starting with number `first_batch`.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Batches {
         self.part_of_epoch(epoch, first_batch..self.batches())
     }
 
-    /// The batches of `epoch` with these numbers, as far as it has them.
+    /// The batches of `epoch` in the given range, as far as the epoch has them.
     ///
-    /// An item is an error where an encoded image cannot be read, or a thread that prepares batches is
-    /// lost; it is the last one then.
+    /// An item is an error if an encoded image cannot be read or a thread that prepares batches fails. An
+    /// error is the last item.
     pub fn part_of_epoch(&self, epoch: u64, batches: Range<usize>) -> Batches {
         let order = match self.seed {
             Some(seed) => Arc::new(epoch_order(&self.indices, seed, epoch)),
@@ -169,7 +169,7 @@ impl Loader {
         let (rank, ranks) = self.shared;
         let [first, end] = [rank, rank + 1].map(|rank| whole.len() * rank / ranks);
         let mixes = self.augmentation.mixing.is_some();
-        // A share's first image is mixed with the last one of the rank before.
+        // A share's first image is mixed with the last image of the previous rank.
         let neighbour = match (ranks, first) {
             (1, _) => None,
             _ if !mixes || first == end => None,
@@ -194,7 +194,7 @@ impl Loader {
         Ok(made)
     }
 
-    /// These records as a batch of their own.
+    /// The given records as a batch.
     fn images(&self, records: &[u32], epoch: u64, batch: u64) -> Result<Batch, DataError> {
         let shape = self.dataset.shape;
         let mut pixels = vec![0.0; records.len() * shape.values()];

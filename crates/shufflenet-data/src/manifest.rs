@@ -1,4 +1,4 @@
-//! A list of images: CSV with the columns `path`, `label` and perhaps `split`, or JSONL with those keys.
+//! A list of images: CSV with the columns `path`, `label` and optionally `split`, or JSONL with those keys.
 //!
 //! ```text
 //! path,label,split                    {"path": "cats/1.jpg", "label": "cat", "split": "train"}
@@ -6,8 +6,8 @@
 //! dogs/7.jpg,dog,test
 //! ```
 //!
-//! Paths start at the list's folder. Labels are the classes' names, in order of their bytes; where all are
-//! whole numbers, in order of those. Without `split`, `test_fraction` divides the list.
+//! Paths are relative to the list's folder. Labels are class names, sorted by their bytes; if all are whole
+//! numbers, they are sorted by value. Without `split`, `test_fraction` divides the list.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::{DataError, Dataset, Options, Split};
 
 const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
     with those keys";
-/// The most bytes that a list may have.
+/// The largest size of a list, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The format `manifest`.
@@ -32,6 +32,10 @@ pub(crate) struct Manifest;
 impl Reader for Manifest {
     fn name(&self) -> &'static str {
         "manifest"
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
     }
 
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
@@ -82,7 +86,7 @@ impl Reader for Manifest {
     }
 }
 
-/// A line of the list.
+/// An entry of the list.
 #[derive(Debug, Deserialize)]
 struct Entry {
     path: String,
@@ -94,7 +98,7 @@ struct Entry {
     line: u64,
 }
 
-/// JSON has numbers; both lists mean the name.
+/// Reads a label. JSON labels may be numbers; in both kinds of list a label is a name.
 fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -108,7 +112,7 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D
     })
 }
 
-/// The entries of a list: JSON where it begins with a brace, else CSV.
+/// The entries of a list: JSON if the list begins with a brace, otherwise CSV.
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
     let refuse = |line: u64, problem: String| {
         let found = format!("line {line}: {problem}");
@@ -125,7 +129,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
             entries.push(Entry { line, ..entry });
         }
     } else {
-        // A byte order mark, as spreadsheets write, is none of the first column's name.
+        // The byte order mark that spreadsheets write is not part of the first column's name.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -164,7 +168,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
     }
 }
 
-/// A list, for fuzzing.
+/// Parses a list, for fuzzing.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_list(bytes: &[u8]) {
     let path = Path::new("list");
@@ -174,7 +178,7 @@ pub(crate) fn fuzz_list(bytes: &[u8]) {
     }
 }
 
-/// Names of the classes.
+/// The sorted names of the classes.
 fn classes(root: &Path, entries: &[Entry]) -> Result<Vec<String>, DataError> {
     let names: BTreeSet<&str> = entries.iter().map(|entry| entry.label.as_str()).collect();
     if names.len() > 65_536 {
@@ -190,7 +194,7 @@ fn classes(root: &Path, entries: &[Entry]) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// Whole numbers by value and before names, names by their bytes.
+/// Orders whole numbers by value and before names, and names by their bytes.
 fn order(a: &str, b: &str) -> std::cmp::Ordering {
     let key = |name: &str| name.parse::<u64>().unwrap_or(u64::MAX);
     key(a).cmp(&key(b)).then_with(|| a.cmp(b))

@@ -1,4 +1,4 @@
-//! Training images as the network sees them, side by side with their labels, as one PNG.
+//! A PNG of training images as the network sees them, in a grid with their labels.
 
 use std::io::Cursor;
 
@@ -7,19 +7,19 @@ use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::{Batch, DataError};
 
-/// The least width of a tile: small images are enlarged by a whole factor, so that labels can be read.
+/// Smallest width of a tile: small images are enlarged by a whole factor to make labels readable.
 const TILE: u32 = 96;
-/// Height of a label, of eight rows of letters.
+/// Height of a label, which has letters of eight rows.
 const LABEL: u32 = 12;
 const GAP: u32 = 4;
 const INK: Rgb<u8> = Rgb([20, 20, 20]);
 const PAPER: Rgb<u8> = Rgb([245, 245, 245]);
 
-/// A PNG of the images in `batch`, whose pixels are normalised to 0..1 (grey or RGB), `columns` in a row, each
-/// over the name of its class.
+/// A PNG of the images in `batch`, whose pixels are normalised to 0..1 (grey or RGB). Each row has
+/// `columns` images, each above the name of its class.
 ///
 /// # Errors
-/// [`DataError::Value`] for a mosaic that is too large to be encoded.
+/// [`DataError::Value`] for a mosaic that is too large to encode.
 pub fn mosaic(batch: &Batch, class_names: &[String], columns: usize) -> Result<Vec<u8>, DataError> {
     let columns = columns.clamp(1, batch.len().max(1)) as u32;
     let rows = (batch.len() as u32).div_ceil(columns);
@@ -61,7 +61,7 @@ pub fn mosaic(batch: &Batch, class_names: &[String], columns: usize) -> Result<V
     Ok(png.into_inner())
 }
 
-/// Writes `text`, as much of it as `letters` hold; what is not ASCII becomes `?`.
+/// Writes `text`, at most `letters` characters of it. Characters outside ASCII become `?`.
 fn write_text(page: &mut RgbImage, text: &str, (left, top): (u32, u32), letters: u32) {
     for (place, letter) in (0..letters).zip(text.chars()) {
         let code = if letter.is_ascii() {

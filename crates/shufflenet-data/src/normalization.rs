@@ -1,25 +1,26 @@
-//! Pixels to numbers around zero: `(pixel / 255 - mean) / std`, per channel.
+//! Normalisation of pixels: `(pixel / 255 - mean) / std`, per channel.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{DataError, Dataset};
 
-/// Mean and standard deviation per channel, of pixels scaled to 0..1.
+/// Mean and standard deviation of each channel, for pixels scaled to 0..1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalization {
-    /// Subtracted.
+    /// Mean of each channel, 0 to 1, which is subtracted from the scaled pixels. One number per channel.
     pub mean: Vec<f32>,
-    /// Divided by.
+    /// Standard deviation of each channel, above 0 and at most 1, by which the result is divided. One
+    /// number per channel.
     pub std: Vec<f32>,
 }
 
-/// How many encoded images are decoded to measure a mean and a deviation. A mean over 2,000 images is
-/// within about half a level of the mean over all.
+/// Largest number of encoded images that are decoded to measure a mean and a deviation. A mean over 2,000
+/// images is within about half a level of the mean over all images.
 pub const MOST_DECODED: usize = 2000;
 
 impl Normalization {
-    /// Leaves pixels at 0..1.
+    /// The normalisation that leaves pixels at 0..1.
     pub fn identity(channels: usize) -> Self {
         Self {
             mean: vec![0.0; channels],
@@ -27,14 +28,14 @@ impl Normalization {
         }
     }
 
-    /// Measured over the records `indices`: every pixel counts once, the deviation is the
-    /// population's. A channel of one single value gets one pixel level, 1/255, as its deviation.
+    /// Measures mean and deviation over the records `indices`. Every pixel counts once, and the deviation
+    /// is the population's. A channel with a single value gets one pixel level, 1/255, as its deviation.
     ///
-    /// Summed in integers, so the result is the same in any order and on any machine. Of encoded images at
-    /// most [`MOST_DECODED`] are looked at, evenly spread over the records.
+    /// The sums are integers, so the result is the same in any order and on any machine. Of encoded images,
+    /// at most [`MOST_DECODED`] are measured, evenly spread over the records.
     ///
     /// # Errors
-    /// An encoded image that cannot be read.
+    /// The error of an encoded image that cannot be read.
     ///
     /// # Panics
     /// For an index that `dataset` does not have.
@@ -57,7 +58,8 @@ impl Normalization {
         Ok(Self { mean, std })
     }
 
-    /// Whether it fits images of `channels` channels and can be divided by.
+    /// Checks that the normalisation fits images of `channels` channels and that its deviations can be
+    /// divided by.
     ///
     /// # Errors
     /// [`DataError::Value`] for another number of channels, or a value out of range.
@@ -85,8 +87,8 @@ impl Normalization {
         Ok(())
     }
 
-    /// What each pixel value becomes, by channel: the arithmetic of torchvision's `ToTensor` and
-    /// `Normalize`, in f32, done once.
+    /// The normalised value of each pixel value, by channel: the arithmetic of torchvision's `ToTensor` and
+    /// `Normalize`, in f32, computed once.
     pub(crate) fn tables(&self) -> Vec<[f32; 256]> {
         let channels = self.mean.iter().zip(&self.std);
         let table = |(&mean, &std): (&f32, &f32)| {
@@ -105,7 +107,7 @@ fn mean_and_deviation(histogram: &[u64; 256]) -> (f32, f32) {
         squares += pixel * pixel * times;
     }
     let mean = sum as f64 / count.max(1) as f64;
-    // n^2 times the variance, exactly.
+    // Exactly n^2 times the variance.
     let spread = count * squares - sum * sum;
     let deviation = match spread {
         0 => 1.0,

@@ -1,31 +1,33 @@
-//! What a configuration can say about reading a set, besides its format and place.
+//! Settings for reading a data set, besides its format and path.
 
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 
-/// How a set is read. Each format takes what concerns it.
+/// How the data set is read. Each format uses the keys that apply to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Encoded images: the side of the square that the network sees, in pixels.
+    /// Encoded images: side of the square that the network sees, in pixels, 1 to 4096.
     pub size: u32,
-    /// Encoded images: the shorter side before the centre crop of evaluation. Unset: `size * 8 / 7`, as
-    /// in 256 before 224.
+    /// Encoded images: length of the shorter side before the centre crop of evaluation, in pixels, from
+    /// `size` to 8192. Unset: `size * 8 / 7`, for example 256 for 224.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<u32>,
-    /// Encoded images: what to do about one that cannot be decoded.
+    /// Encoded images: what to do about an image that cannot be decoded. `error` stops and names the image;
+    /// `skip` decodes every image once when the set is opened and leaves out the bad ones, by name.
     pub on_bad_image: OnBadImage,
-    /// CIFAR-100: which of its two labels.
+    /// CIFAR-100: which of an image's two labels is used. `fine` has 100 classes, `coarse` 20 superclasses.
     pub labels: Labels,
-    /// Sets that nobody has divided into training and test images: the fraction of each class that
-    /// becomes the test part. 0: a set without a division is refused.
+    /// Sets without a division into training and test images: fraction of each class that becomes the test
+    /// part, from 0 to below 1. 0: a set without a division is refused.
     pub test_fraction: f64,
-    /// Seed of that division.
+    /// Seed of the division by `test_fraction`.
     pub split_seed: u64,
-    /// The synthetic set.
+    /// Size and seed of the synthetic set.
     pub synthetic: SyntheticOptions,
-    /// Encoded images become RGB (3) or grey (1): what the network takes, so no key of its own.
+    /// Channels that encoded images are converted to: 3 (RGB) or 1 (grey). It is no configuration key,
+    /// because the network determines it.
     #[serde(skip, default = "rgb")]
     pub channels: usize,
 }
@@ -53,13 +55,13 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadImage {
-    /// Stop, and name it.
+    /// Stop with an error that names the image.
     Error,
     /// Decode every image once when the set is opened, and leave out the bad ones, by name.
     Skip,
 }
 
-/// CIFAR-100's two labels of an image.
+/// The two kinds of labels of CIFAR-100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Labels {
@@ -69,19 +71,19 @@ pub enum Labels {
     Coarse,
 }
 
-/// Size of the synthetic set.
+/// Size and seed of the synthetic data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SyntheticOptions {
-    /// Number of classes.
+    /// Number of classes, 1 or more.
     pub classes: u16,
-    /// Training images.
+    /// Number of training images, 1 or more.
     pub train: u32,
-    /// Test images.
+    /// Number of test images, 1 or more.
     pub test: u32,
-    /// Height and width.
+    /// Height and width of the images, in pixels.
     pub size: u32,
-    /// Seed of the noise.
+    /// Seed of the images' random noise.
     pub seed: u64,
 }
 
@@ -97,19 +99,19 @@ impl Default for SyntheticOptions {
     }
 }
 
-/// The largest square that images are brought to, and the largest shorter side before that.
+/// The largest size of the square; the shorter side before the crop may be twice this size.
 const MOST_PIXELS: u32 = 4096;
 
 impl Options {
-    /// The shorter side before the centre crop.
+    /// Length of the shorter side before the centre crop: the configured value, or `size * 8 / 7`.
     pub fn resize(&self) -> u32 {
         self.resize.unwrap_or(self.size.saturating_mul(8) / 7)
     }
 
-    /// Refuses what cannot work.
+    /// Refuses values that cannot work.
     ///
     /// # Errors
-    /// [`DataError::Value`] with the key, what was found and what is accepted.
+    /// [`DataError::Value`] with the key, the value found and the values accepted.
     pub fn check(&self) -> Result<(), DataError> {
         let refuse = |key: &str, found: String, expected: String| {
             Err(DataError::value(
@@ -137,7 +139,7 @@ impl Options {
         Ok(())
     }
 
-    /// Refuses channels that encoded images cannot be brought to.
+    /// Refuses a number of channels that encoded images cannot be converted to.
     pub(crate) fn check_channels(&self) -> Result<(), DataError> {
         match self.channels {
             1 | 3 => Ok(()),

@@ -1,4 +1,4 @@
-//! One image of a set as a PNG file.
+//! Writes one image of a set as a PNG file.
 
 use std::io::Cursor;
 
@@ -6,10 +6,10 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
 use crate::{DataError, ImageShape};
 
-/// A PNG of `pixels`, C x H x W; grey for one channel, else the first three as red, green and blue.
+/// A PNG of `pixels`, C x H x W: grey for one channel, otherwise RGB from the first three channels.
 ///
 /// # Errors
-/// [`DataError::Value`] where there are fewer pixels than `shape` says, or what PNG cannot hold.
+/// [`DataError::Value`] if there are fewer pixels than `shape` requires, or if PNG cannot hold the image.
 pub fn png(pixels: &[u8], shape: ImageShape) -> Result<Vec<u8>, DataError> {
     let refuse = |found: String| DataError::value("an image", found, format!("pixels of {shape}"));
     let plane = shape.plane();

@@ -1,12 +1,12 @@
-//! Batches made ahead by threads of their own, handed out in order.
+//! Batches that worker threads prepare ahead, returned in order.
 //!
-//! Worker `w` of `W` makes batches `w`, `w + W`, `w + 2 W`, ... and puts each into a bounded queue of
-//! its own; the consumer takes from the queues in turn. So the order needs no buffer to restore it, no
-//! worker runs further ahead than its queue is long, and since a batch is a function of its number alone
-//! ([`crate::random`]), nothing depends on how many workers there are or on which is the fastest. No
-//! workers: each batch is made when it is asked for, by who asks.
+//! Worker `w` of `W` makes batches `w`, `w + W`, `w + 2 W`, ... and puts each into its own bounded queue;
+//! the consumer takes from the queues in turn. So restoring the order needs no buffer, and no worker runs
+//! further ahead than its queue is long. A batch is a function of its number alone ([`crate::random`]), so
+//! the result depends neither on the number of workers nor on their speed. Without workers, each batch is
+//! made in the calling thread when it is requested.
 //!
-//! An iterator that is dropped half way (an interrupt, an error) stops its workers and waits for them.
+//! Dropping an iterator early (an interrupt, an error) stops its workers and waits for them.
 
 use std::any::Any;
 use std::io;
@@ -17,17 +17,17 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::{Batch, DataError};
 
-/// Makes the batch with a number.
+/// A function that makes the batch with a given number.
 pub(crate) type Make = Arc<dyn Fn(usize) -> Result<Batch, DataError> + Send + Sync>;
 
-/// Finished batches that wait in a worker's queue, besides the one that it holds in its hands.
+/// Finished batches in a worker's queue, besides the one that the worker is about to send.
 const QUEUE: usize = 1;
 
-/// Batches in the order of their numbers; see [`crate::Loader::epoch`].
+/// Iterator over batches in the order of their numbers; see [`crate::Loader::epoch`].
 pub struct Batches {
     make: Make,
     numbers: Range<usize>,
-    /// The worker that has the next batch is the first.
+    /// The workers, beginning with the one that has the next batch.
     workers: Vec<Worker>,
 }
 
@@ -37,7 +37,7 @@ struct Worker {
 }
 
 impl Batches {
-    /// The batches with these numbers, made by `workers` threads.
+    /// The batches with the given numbers, made by `workers` threads.
     pub(crate) fn new(make: Make, numbers: Range<usize>, workers: usize) -> Self {
         let count = workers.min(numbers.len());
         let start = |worker| Worker::start(&make, numbers.clone().skip(worker).step_by(count));
@@ -80,10 +80,10 @@ impl ExactSizeIterator for Batches {}
 impl Drop for Batches {
     fn drop(&mut self) {
         for Worker { queue, thread } in self.workers.drain(..) {
-            // Without its reader a queue refuses the next batch, which ends the worker.
+            // Without its receiver, the queue refuses the next batch, which ends the worker.
             drop(queue);
             if let Ok(thread) = thread {
-                // What it panicked with is of no interest to whoever has stopped listening.
+                // The iterator is dropped, so the panic message has no reader.
                 let _ = thread.join();
             }
         }
@@ -99,7 +99,7 @@ impl Worker {
         Self { queue, thread }
     }
 
-    /// Why its queue has nothing more to give.
+    /// The reason why the worker's queue is closed.
     fn obituary(self) -> DataError {
         let cause = match self.thread.map(JoinHandle::join) {
             Err(error) => format!("it cannot be started: {error}"),
@@ -110,7 +110,7 @@ impl Worker {
     }
 }
 
-/// Makes batch after batch until the last, an error, or a queue that nobody reads.
+/// Makes batches until the last one, an error, or a closed queue.
 fn deliver(
     make: &Make,
     numbers: impl Iterator<Item = usize>,
@@ -125,7 +125,7 @@ fn deliver(
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied())
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::ImageShape;
 
-    /// A batch of one pixel, its number.
+    /// A batch of one pixel, whose value is the batch's number.
     fn batch(number: usize) -> Batch {
         Batch {
             pixels: vec![number as f32],
@@ -212,10 +212,10 @@ mod tests {
         );
         assert!(all.next().is_some());
         drop(all);
-        // The batch taken, and for each worker what its queue and its hands hold, once refilled.
+        // The batch taken, and for each worker the batches in its queue and in progress, refilled once.
         let at_most = 1 + 2 * (QUEUE + 2);
         assert!(made.load(Ordering::SeqCst) <= at_most);
-        // Nobody holds the counter any more: the threads are gone.
+        // The closure and the threads have dropped the counter.
         assert_eq!(Arc::strong_count(&made), 1);
     }
 }

@@ -1,11 +1,11 @@
-//! A single image from anywhere as a network sees it: decoded, its middle cut out, normalised. What evaluation
-//! does to the images of a set, for images that are in none.
+//! Prepares a single image for a network: decoded, centre-cropped and normalised, as evaluation does with
+//! the images of a set. For images that belong to no set.
 
 use crate::decode::decode;
 use crate::view::{Window, cut};
 use crate::{DataError, Normalization};
 
-/// How an image is brought to a network.
+/// The preparation of an image for a network.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     size: u32,
@@ -14,11 +14,12 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// The shorter side becomes `resize` pixels, the middle `size` x `size` of that is kept, and normalised;
-    /// grey where the normalisation has one channel.
+    /// Creates a preparation: the shorter side becomes `resize` pixels, then the central `size` x `size`
+    /// pixels are kept and normalised. The image becomes grey if the normalisation has one channel.
     ///
     /// # Errors
-    /// [`DataError::Value`] for a number of channels other than 1 and 3, or a size of 0.
+    /// [`DataError::Value`] for a number of channels other than 1 and 3, a value of `normalization` out of
+    /// range, a size of 0, or `resize` below `size`.
     pub fn new(size: u32, resize: u32, normalization: &Normalization) -> Result<Self, DataError> {
         let channels = normalization.mean.len();
         if !matches!(channels, 1 | 3) {
@@ -45,7 +46,7 @@ impl Preparation {
         })
     }
 
-    /// Channels x height x width of what [`Preparation::pixels`] gives.
+    /// Channels, height and width of the result of [`Preparation::pixels`].
     pub fn shape(&self) -> [usize; 3] {
         let side = self.size as usize;
         [self.tables.len(), side, side]
@@ -54,7 +55,7 @@ impl Preparation {
     /// The normalised pixels of an encoded image.
     ///
     /// # Errors
-    /// Why it cannot be decoded, in words.
+    /// A description of why the image cannot be decoded.
     pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let picture = decode(bytes)?;
         let window = Window::central(picture.dimensions(), self.resize, self.size);

@@ -1,39 +1,39 @@
-//! Every random choice, as a function of what it is for.
+//! Random numbers, each a function of its purpose.
 //!
-//! A choice never depends on what was drawn before it: it reads the start of a ChaCha8 stream whose
-//! 256-bit key *is* (seed, purpose, epoch, index), four little-endian 64-bit words. So a sample is
-//! augmented alike in whatever batch, order or thread it is loaded, and an epoch can be entered in
-//! its middle. The integers below are drawn by our own few lines, because streams must not change
-//! with a library's version.
+//! A random choice never depends on earlier draws: it reads the start of a ChaCha8 stream whose 256-bit key
+//! *is* (seed, purpose, epoch, index), four little-endian 64-bit words. So the augmentation of a sample
+//! does not depend on its batch, the order or the thread, and an epoch can be entered in the middle. The
+//! integers below are drawn by code of this crate, because streams must not change with a library's
+//! version.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream is for. The numbers are part of what makes a run repeatable: never change one.
+/// The purpose of a stream. The numbers make runs repeatable and must never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
-    /// Which records are held out; index = class, epoch = 0.
+    /// The choice of the records that are held out; index = class, epoch = 0.
     Holdout = 1,
-    /// The order of an epoch; index = 0.
+    /// The order of the records in an epoch; index = 0.
     Order = 2,
     /// Crop and flip; index = record.
     Augmentation = 3,
-    /// Which features dropout drops; epoch = micro-batch of the step, index = optimizer step.
+    /// The features that dropout drops; epoch = micro-batch of the step, index = optimizer step.
     Dropout = 4,
     /// The window of a random resized crop; index = record.
     Crop = 5,
     /// The noise of a synthetic set; epoch = 0 for training images, 1 for test images, index = record.
     Synthetic = 6,
-    /// Which side of an image comes first where sides alternate; epoch = 0, index = record.
+    /// The side of an image that comes first if sides alternate; epoch = 0, index = record.
     Flip = 7,
     /// Colour jitter; index = record.
     Jitter = 8,
     /// The operations of an automatic policy; index = record.
     Policy = 9,
-    /// What is erased; index = record.
+    /// The part of an image that is erased; index = record.
     Erasure = 10,
-    /// How the pairs of a batch are mixed; index = number of the batch.
+    /// The mixing of the pairs of a batch; index = number of the batch.
     Mixing = 11,
 }
 
@@ -47,11 +47,11 @@ pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(key)
 }
 
-/// What dropout multiplies `count` features by in micro-batch `part` of an optimizer step (Srivastava et
-/// al., 2014, inverted as PyTorch has it): 0 with probability `rate`, otherwise `1 / (1 - rate)`.
+/// Dropout's factors for `count` features in micro-batch `part` of an optimizer step (Srivastava et al.,
+/// 2014, inverted as in PyTorch): 0 with probability `rate`, otherwise `1 / (1 - rate)`.
 ///
-/// Drawn here and not by a device, whose generator is another on each kind of device, is shared by all
-/// that a process computes, and has a state that cannot be stored.
+/// The device's generator is not used: it differs between kinds of devices, everything in a process shares
+/// it, and its state cannot be stored.
 pub fn dropout(seed: u64, step: u64, part: u64, rate: f64, count: usize) -> Vec<f32> {
     let mut random = stream(seed, Purpose::Dropout, part, step);
     let dropped = (rate * 2f64.powi(32)).round() as u64;
@@ -62,10 +62,10 @@ pub fn dropout(seed: u64, step: u64, part: u64, rate: f64, count: usize) -> Vec<
         .collect()
 }
 
-/// A uniform integer in `0..bound`; 0 where `bound` is 0.
+/// A uniform integer in `0..bound`; 0 if `bound` is 0.
 ///
-/// The high half of word x bound; the few words that would favour some results are drawn again
-/// (Lemire, "Fast random integer generation in an interval", 2019).
+/// The result is the high half of word x bound. The few words that would favour some results are drawn
+/// again (Lemire, "Fast random integer generation in an interval", 2019).
 pub(crate) fn below(random: &mut ChaCha8Rng, bound: u32) -> u32 {
     let favoured = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
     loop {
@@ -76,7 +76,7 @@ pub(crate) fn below(random: &mut ChaCha8Rng, bound: u32) -> u32 {
     }
 }
 
-/// A uniform number from 0 to below 1, of 32 random bits.
+/// A uniform number from 0 to below 1, from 32 random bits.
 pub(crate) fn fraction(random: &mut ChaCha8Rng) -> f64 {
     f64::from(random.next_u32()) / 2f64.powi(32)
 }
@@ -86,19 +86,19 @@ pub(crate) fn between(random: &mut ChaCha8Rng, low: f64, high: f64) -> f64 {
     low + (high - low) * fraction(random)
 }
 
-/// A number of the Beta(alpha, alpha) distribution (Joehnk, 1964: powers of two uniform numbers whose sum is
-/// at most 1). Made for alpha around 1, and slow beyond 4.
+/// A number from the Beta(alpha, alpha) distribution (Joehnk, 1964: powers of two uniform numbers whose sum
+/// is at most 1). Meant for alpha around 1; slow above 4.
 pub(crate) fn beta(random: &mut ChaCha8Rng, alpha: f64) -> f64 {
     loop {
         let [x, y] = [0; 2].map(|_| fraction(random).powf(1.0 / alpha));
-        // Both may be too small for a float where alpha is tiny.
+        // For tiny alpha, both may underflow to 0.
         if x + y > 0.0 && x + y <= 1.0 {
             return x / (x + y);
         }
     }
 }
 
-/// Brings `items` into a uniformly random order (Fisher and Yates).
+/// Puts `items` into a uniformly random order (Fisher and Yates).
 ///
 /// # Panics
 /// For more than 2^32 - 1 items.
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    /// From ChaCha8's definition, computed elsewhere. A change here changes every run that anybody
-    /// has made.
+    /// The values follow from ChaCha8's definition and were computed independently. Changing them changes
+    /// every existing run.
     #[test]
     fn streams_never_change() {
         let mut random = stream(1, Purpose::Augmentation, 2, 3);

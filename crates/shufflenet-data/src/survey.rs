@@ -1,4 +1,4 @@
-//! What is in a set: images a class, sizes, mean and deviation, duplicates; and which images are bad.
+//! A summary of a data set: images per class, sizes, mean and deviation, duplicates and bad images.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,42 +10,43 @@ use sha2::{Digest, Sha256};
 use crate::decode::dimensions;
 use crate::{DataError, Dataset, Normalization};
 
-/// What one part of a set holds.
+/// The content of one part of a set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Survey {
     /// `train` or `test`.
     pub split: String,
     /// Number of images.
     pub records: usize,
-    /// Images of each class, by name.
+    /// Number of images of each class, with the class's name.
     pub classes: Vec<(String, usize)>,
-    /// Smallest, median and largest (width, height) by area; sets of one size have one.
+    /// Smallest, median and largest (width, height) by area; equal if all images have one size.
     pub sizes: [(u32, u32); 3],
-    /// Mean and deviation by channel, of pixels scaled to 0..1; see [`Normalization::of`].
+    /// Mean and deviation of each channel, for pixels scaled to 0..1; see [`Normalization::of`].
     pub normalization: Normalization,
-    /// Images that are, byte for byte, one that came before in this part.
+    /// Images that are byte for byte equal to an earlier image of this part.
     pub duplicates: Vec<Duplicate>,
 }
 
 /// Two images with the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Duplicate {
-    /// The one that came first.
+    /// Name of the image that comes first.
     pub first: String,
-    /// The other.
+    /// Name of the image that comes later.
     pub second: String,
     /// Whether their labels agree.
     pub same_label: bool,
 }
 
-/// Surveys of the parts of a set, in order, and the images of later parts that an earlier one has, too.
+/// Surveys the parts of a set in order. Also returns the images of later parts that an earlier part has,
+/// too.
 ///
 /// # Errors
-/// An image that cannot be read.
+/// The error of an image that cannot be read.
 pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>), DataError> {
     let mut surveys = Vec::new();
     let mut across = Vec::new();
-    // Where an image's bytes were first seen: part and record.
+    // Part and record where an image's bytes were first seen.
     let mut seen: HashMap<[u8; 32], (usize, usize)> = HashMap::new();
     for (part, &(split, dataset)) in parts.iter().enumerate() {
         let mut counts = vec![0; dataset.classes()];
@@ -103,7 +104,8 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
     Ok((surveys, across))
 }
 
-/// The images of `dataset` that cannot be read or decoded, a line each: each one is tried.
+/// Error messages of the images of `dataset` that cannot be read or decoded, one per image. Tries every
+/// image.
 pub fn bad_images(dataset: &Dataset) -> Vec<String> {
     let bad = dataset.encoded().map(|images| images.check());
     let lines = bad.unwrap_or_default().into_iter();
@@ -152,7 +154,7 @@ impl Survey {
     }
 }
 
-/// How many there are, and the first few.
+/// Displays the number of duplicates and the first few of them.
 pub struct Duplicates<'a>(pub &'a [Duplicate]);
 
 impl fmt::Display for Duplicates<'_> {

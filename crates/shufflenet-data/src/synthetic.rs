@@ -1,7 +1,8 @@
-//! Images made up on the spot, for tests and benchmarks: no files, any size, and a network can learn them.
+//! Generated images for tests and benchmarks: no files, any size, and a network can learn them.
 //!
-//! A class is a direction: its images are a plane wave across it, of random phase, under noise. Image `i` is
-//! a function of (seed, part, `i`), so sets of other lengths begin alike. Labels take turns.
+//! A class is a direction: its images are a plane wave in that direction, with random phase and noise.
+//! Image `i` is a function of (seed, part, `i`), so sets of different lengths begin with the same images.
+//! Labels cycle through the classes.
 
 use std::f32::consts::{PI, TAU};
 use std::path::Path;
@@ -13,10 +14,10 @@ use crate::format::Reader;
 use crate::random::{Purpose, stream};
 use crate::{DataError, Dataset, ImageShape, Options, Split, SyntheticOptions};
 
-/// Crests of the wave from side to side.
+/// Number of periods of the wave across the image.
 const WAVES: f32 = 3.0;
 
-/// The format `synthetic`. The root is only a name.
+/// The format `synthetic`. The root is used only as a name.
 pub(crate) struct Synthetic;
 
 impl Reader for Synthetic {
@@ -64,7 +65,7 @@ impl Reader for Synthetic {
                 for (at, pixel) in plane.iter_mut().enumerate() {
                     let (y, x) = ((at / side) as f32, (at % side) as f32);
                     let wave = (TAU * WAVES * (x * cos + y * sin) / side as f32 + phase).sin();
-                    // Noise of a quarter of the range on a wave of three quarters.
+                    // Noise takes a quarter of the range, the wave three quarters.
                     let noise = f32::from(*pixel) / 4.0;
                     *pixel = (noise + 95.0 * (wave + 1.0)) as u8;
                 }

@@ -1,11 +1,11 @@
-//! What several modules' tests share.
+//! Helpers shared by the tests of several modules.
 
 use rand_chacha::rand_core::Rng;
 
 use crate::random::{Purpose, stream};
 use crate::{Dataset, ImageShape};
 
-/// `count` RGB images of 6 rows and 5 columns, noise of `seed`; labels 0 to 3 in turn.
+/// `count` RGB images of 6 rows and 5 columns with noise from `seed`; labels cycle from 0 to 3.
 pub fn random_dataset(count: usize, seed: u64) -> Dataset {
     let shape = ImageShape {
         channels: 3,
@@ -19,7 +19,7 @@ pub fn random_dataset(count: usize, seed: u64) -> Dataset {
     Dataset::new("noise".into(), shape, names, pixels, labels).unwrap()
 }
 
-/// A PNG of one grey.
+/// A PNG filled with one grey value.
 pub fn png(width: u32, height: u32, value: u8) -> Vec<u8> {
     let picture = image::RgbImage::from_pixel(width, height, image::Rgb([value; 3]));
     let mut bytes = std::io::Cursor::new(Vec::new());

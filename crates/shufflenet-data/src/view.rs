@@ -1,20 +1,21 @@
 //! From an image of any size to the square that the network sees.
 //!
-//! For evaluation torchvision's `Resize(r)` and `CenterCrop(s)`: the shorter side becomes `r` pixels, the
-//! middle `s` x `s` of that is kept. For training its `RandomResizedCrop(s)`: a window of 8 to 100 % of
-//! the area and a ratio of 3:4 to 4:3, drawn uniformly in area and in the logarithm of the ratio
-//! (Szegedy et al. 2014). Either is a [`Window`] of the image and one resize of it by Pillow's
-//! antialiased bilinear filter: what lies outside the window is never computed, so an image of 1 x 65,535
-//! pixels costs no more than another.
+//! Evaluation uses torchvision's `Resize(r)` and `CenterCrop(s)`: the shorter side becomes `r` pixels, and
+//! the central `s` x `s` pixels are kept. Training uses its `RandomResizedCrop(s)`: a window of 8 to 100 %
+//! of the area and a ratio of 3:4 to 4:3, drawn uniformly in area and in the logarithm of the ratio
+//! (Szegedy et al. 2014). Both are a [`Window`] of the image and one resize by Pillow's antialiased
+//! bilinear filter. Pixels outside the window are never computed, so an image of 1 x 65,535 pixels costs no
+//! more than any other.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
 use crate::random::{below, fraction};
 
-/// A rectangle of an image, in its pixels; edges may lie within pixels.
+/// A rectangle of an image, in pixels; edges may be fractional.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     left: f64,
@@ -24,14 +25,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// What is left after resizing the shorter side to `resize` and cropping the middle `size` x `size`.
+    /// The window that remains after resizing the shorter side to `resize` and cropping the central `size`
+    /// x `size`.
     pub(crate) fn central((width, height): (u32, u32), resize: u32, size: u32) -> Self {
         let short = u64::from(width.min(height)).max(1);
         let resized = |side: u32| u64::from(side) * u64::from(resize) / short;
         let place = |side: u32| {
             let resized = resized(side).max(1) as f64;
             let scale = f64::from(side) / resized;
-            // Python's `round`, which torchvision uses here, takes halves to the even number.
+            // Python's `round`, which torchvision uses here, rounds halves to even.
             let start = ((resized - f64::from(size)) / 2.0).round_ties_even();
             (start * scale, f64::from(size) * scale)
         };
@@ -44,8 +46,7 @@ impl Window {
         }
     }
 
-    /// A window drawn at random; where ten draws do not fit, the largest in the middle whose ratio is
-    /// allowed.
+    /// A random window. If ten draws do not fit, the largest central window with an allowed ratio.
     pub(crate) fn random((width, height): (u32, u32), random: &mut ChaCha8Rng) -> Self {
         let (image_width, image_height) = (f64::from(width), f64::from(height));
         let area = image_width * image_height;
@@ -81,11 +82,11 @@ impl Window {
     }
 }
 
-/// `window` of `picture`, as `channels` x `size` x `size` values: planes of red, green and blue, or one of
-/// grey.
+/// Cuts `window` out of `picture` and resizes it to `channels` x `size` x `size` values: the red, green and
+/// blue plane, or one grey plane.
 ///
 /// # Errors
-/// What the resizer refuses, in words.
+/// The resizer's error message.
 pub(crate) fn cut(
     picture: &RgbImage,
     window: Window,
@@ -93,10 +94,10 @@ pub(crate) fn cut(
     channels: usize,
 ) -> Result<Vec<u8>, String> {
     let (width, height) = picture.dimensions();
-    let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
+    let source = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())
         .map_err(|error| error.to_string())?;
-    let mut square = Image::new(size, size, PixelType::U8x3);
-    // Rounding may have put an edge a hair outside.
+    let mut square = TypedImage::<U8x3>::new(size, size);
+    // Rounding may put an edge slightly outside the image.
     let inside = |start: f64, length: f64, side: u32| length.min(f64::from(side) - start);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
@@ -106,21 +107,22 @@ pub(crate) fn cut(
             inside(window.left, window.width, width),
             inside(window.top, window.height, height),
         );
+    // Typed for this pixel format, because `resize` would compile the resizer for fourteen formats.
     Resizer::new()
-        .resize(&source, &mut square, &options)
+        .resize_typed(&source, &mut square, &options)
         .map_err(|error| error.to_string())?;
-    let pixels = square.buffer().as_chunks::<3>().0;
+    let pixels = square.pixels();
     if channels == 1 {
-        return Ok(pixels.iter().map(grey).collect());
+        return Ok(pixels.iter().map(|pixel| grey(&pixel.0)).collect());
     }
     let mut planes = Vec::with_capacity(3 * pixels.len());
     for channel in 0..3 {
-        planes.extend(pixels.iter().map(|pixel| pixel[channel]));
+        planes.extend(pixels.iter().map(|pixel| pixel.0[channel]));
     }
     Ok(planes)
 }
 
-/// Luma of ITU-R 601, as Pillow's `convert("L")` computes it.
+/// Luma of ITU-R 601, computed as Pillow's `convert("L")` does.
 fn grey(&[red, green, blue]: &[u8; 3]) -> u8 {
     let weighted = 19595 * u32::from(red) + 38470 * u32::from(green) + 7471 * u32::from(blue);
     ((weighted + 0x8000) >> 16) as u8
@@ -168,7 +170,7 @@ mod tests {
                 let view = cut(&picture, window, size, 3).unwrap();
                 let plane = (size * size) as usize;
                 prop_assert_eq!(view.len(), 3 * plane);
-                // One colour stays that colour.
+                // An image of one colour keeps that colour.
                 prop_assert!(view[..plane].iter().all(|&red| red == 10));
                 prop_assert_eq!(cut(&picture, window, size, 1).unwrap(), vec![124; plane]);
             }

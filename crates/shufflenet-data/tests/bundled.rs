@@ -1,4 +1,4 @@
-//! The sets that come with the repository: what they hold, and that no test image was trained on.
+//! Checks the content of the bundled data sets, and that no test image is also a training image.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! Parquet files as Hugging Face writes them, and such as nobody should.
+//! Reads parquet files as Hugging Face writes them, and refuses damaged or hostile ones.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]
@@ -23,7 +23,7 @@ fn set(root: &Path, split: Split) -> Result<Dataset, DataError> {
     open(Format::named("parquet").unwrap(), root, split, &options)
 }
 
-/// What a file of these bytes is refused with.
+/// The error message for a file with these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(NAME), bytes).unwrap();
@@ -50,8 +50,8 @@ fn damage_is_answered() {
     }
 }
 
-/// What the fuzzer found (the second is made by hand after its find): the library asserted, made room for as many
-/// values as were claimed, counted to two billion.
+/// Files found by the fuzzer (the second is hand-made after its find). The library failed an assertion,
+/// allocated memory for all claimed values, or counted to two billion.
 #[test]
 fn lying_headers_are_answered() {
     for (name, answer) in [

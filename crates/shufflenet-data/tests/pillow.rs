@@ -1,4 +1,4 @@
-//! Decoding and resizing held to Pillow, on the images and answers of `scripts/image_fixtures.py`.
+//! Compares decoding and resizing with Pillow, on the images and results of `scripts/image_fixtures.py`.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]
@@ -28,7 +28,7 @@ fn read(name: &str) -> Vec<u8> {
     fs::read(folder().join(name)).unwrap()
 }
 
-/// Mean and greatest difference.
+/// Mean and largest absolute difference.
 fn differences(ours: &[u8], theirs: &[u8]) -> (f64, u8) {
     assert_eq!(ours.len(), theirs.len());
     let each = || ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b));
@@ -61,7 +61,7 @@ fn images_are_what_pillow_sees() {
 
 #[test]
 fn evaluation_sees_what_pillow_resizes_and_crops() {
-    // One folder of one class, as a person has it.
+    // One folder with one class, as a user would have it.
     let set = tempfile::tempdir().unwrap();
     for part in ["train", "test"] {
         fs::create_dir_all(set.path().join(part).join("scenes")).unwrap();
@@ -94,7 +94,7 @@ fn evaluation_sees_what_pillow_resizes_and_crops() {
     for (index, name) in lossless.enumerate() {
         assert!(set.record_name(index).ends_with(name.as_str()));
         let expected = read(&format!("{name}.eval"));
-        // Ours are planes, Pillow's are pixels.
+        // Our values are in planes, Pillow's are pixel by pixel.
         let planes: Vec<u8> = (0..3)
             .flat_map(|channel| expected.iter().skip(channel).step_by(3).copied())
             .collect();
@@ -119,7 +119,7 @@ fn no_byte_of_an_image_can_hurt() {
         for at in (0..whole.len()).step_by(41) {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
-            // An image or an answer, either will do.
+            // Either an image or an error is fine.
             let _ = decode(&damaged);
         }
     }

@@ -1,5 +1,5 @@
-//! Augmentations held to torchvision's, by a fixture that `scripts/augmentation_fixtures.py` makes. Run with
-//! `--nocapture` for the error of each.
+//! Compares the augmentations with torchvision's, by a fixture from `scripts/augmentation_fixtures.py`. Run
+//! with `--nocapture` to print the error of each operation.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -72,7 +72,7 @@ impl Fixture {
         }
     }
 
-    /// The script's image.
+    /// The image that the script uses.
     fn image(&self) -> Vec<u8> {
         let pixel = |i: usize| {
             let noise = (i as u32).wrapping_mul(2_654_435_761) >> 24;
@@ -82,7 +82,7 @@ impl Fixture {
     }
 }
 
-/// To the last bit of every pixel.
+/// Every pixel is bit-identical.
 #[test]
 fn every_operation_at_every_magnitude_is_torchvisions() {
     let fixture = Fixture::read();

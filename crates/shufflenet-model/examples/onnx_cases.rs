@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("usage: onnx_cases DIR")?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
-    for layout in [Layout::Standard, Layout::Seed] {
+    for layout in [Layout::Standard, Layout::Listing] {
         let plain = ModelConfig {
             layout,
             scale: Scale::Half,
@@ -34,10 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             write(folder, &format!("{layout}-{scale}"), &config, 32)?;
         }
-        for (stem, size) in [(Stem::Imagenet, 96), (Stem::Seed, 97)] {
+        for (stem, size) in [(Stem::Imagenet, 96), (Stem::Listing, 97)] {
             let config = ModelConfig {
                 stem: Some(stem),
-                classes: 100,
+                classes: Some(100),
                 ..plain.clone()
             };
             write(folder, &format!("{layout}-0.5-{stem}"), &config, size)?;
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         write(folder, &format!("{layout}-0.5-se"), &squeezing, 32)?;
         let split = ModelConfig {
             split_ratio: 0.25,
-            input_channels: 1,
+            input_channels: Some(1),
             residual: Some(true),
             ..squeezing
         };
@@ -65,7 +65,7 @@ fn write(
     size: usize,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let device = Device::flex();
-    let shape = [BATCH, config.input_channels, size, size];
+    let shape = [BATCH, config.input_channels(), size, size];
     let network = ShuffleNetV2::new(config, 7, &device.clone().autodiff())?;
     // Steps in training move the running statistics away from 0 and 1.
     for seed in 0..3 {

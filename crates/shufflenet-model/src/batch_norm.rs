@@ -1,4 +1,4 @@
-//! Batch normalisation as PyTorch's `BatchNorm2d` has it.
+//! Batch normalisation with the semantics of PyTorch's `BatchNorm2d`.
 //!
 //! Burn's own module keeps the *biased* batch variance for inference; PyTorch, like the paper
 //! ([Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithm 2), keeps the unbiased one.
@@ -9,37 +9,38 @@
 //! running_var  = (1 - a) running_var  + a v
 //! ```
 //!
-//! and inference normalises by those instead of by the batch's. Training is told from inference as
-//! in Burn: the input is on an autodiff device *and* the module's `training` flag is set, so that
-//! [`Module::valid`] and freezing work as elsewhere.
+//! Inference normalises by the running statistics instead of the batch's. As in Burn, the module trains if
+//! the input is on an autodiff device *and* the module's `training` flag is set, so [`Module::valid`] and
+//! freezing work as in other modules.
 
 use burn::module::{Flag, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, module};
 use shufflenet_ops::batch_norm_train;
 use shufflenet_ops::fused::BatchStatistics;
 
-/// Added to the variance under the root: PyTorch's `eps`.
+/// Added to the variance under the square root: PyTorch's `eps`.
 pub const EPSILON: f64 = 1e-5;
-/// The batch's weight in the running statistics: PyTorch's `momentum`, one minus the usual sense.
+/// Weight of the batch in the running statistics: PyTorch's `momentum`, which is one minus the momentum of
+/// the usual definition.
 pub const MOMENTUM: f64 = 0.1;
 
-/// Batch normalisation of `[batch, channels, height, width]`.
+/// Batch normalisation of tensors of shape `[batch, channels, height, width]`.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     /// Scale of each channel, `[channels]`.
     pub gamma: Param<Tensor<1>>,
     /// Shift of each channel, `[channels]`.
     pub beta: Param<Tensor<1>>,
-    /// Mean of each channel for inference. Clones of the module *share* it: see [`Self::unshare`].
+    /// Mean of each channel for inference. Clones of the module *share* this state: see [`Self::unshare`].
     pub running_mean: RunningState<Tensor<1>>,
-    /// Unbiased variance of each channel for inference. Clones of the module share it, too.
+    /// Unbiased variance of each channel for inference. Clones of the module share this state, too.
     pub running_var: RunningState<Tensor<1>>,
     /// Cleared by freezing and by [`Module::valid`].
     pub training: Param<Flag>,
 }
 
 impl BatchNorm {
-    /// Scale 1, shift 0, running mean 0, running variance 1.
+    /// A batch norm with scale 1, shift 0, running mean 0 and running variance 1.
     pub fn new(channels: usize, device: &Device) -> Self {
         Self {
             gamma: Param::from_tensor(Tensor::ones([channels], device)),
@@ -50,15 +51,16 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `x`; in training also moves the running statistics.
+    /// Normalises `x`; in training also updates the running statistics.
     ///
     /// # Shapes
     /// - `x`: `[batch, channels, height, width]`
-    /// - output: the same
+    /// - output: `[batch, channels, height, width]`
     ///
     /// # Panics
-    /// When training on one value per channel, which has no variance. Ask
-    /// [`ModelConfig::check_training_batch`](crate::ModelConfig::check_training_batch) first.
+    /// When training on one value per channel, which has no variance.
+    /// [`ModelConfig::check_training_batch`](crate::ModelConfig::check_training_batch) refuses such a batch
+    /// first.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         if !self.is_training(&x) {
@@ -71,12 +73,12 @@ impl BatchNorm {
         batch.output
     }
 
-    /// Whether `x` is normalised by its own statistics, not by the running ones.
+    /// Whether `x` is normalised by its own statistics rather than the running ones.
     pub fn is_training(&self, x: &Tensor<4>) -> bool {
         x.device().is_autodiff() && self.training.is_enabled()
     }
 
-    /// The running statistics, where `x` is.
+    /// The running statistics, on the device of `x`.
     pub fn running(&self, x: &Tensor<4>) -> BatchStatistics {
         let device = x.device();
         BatchStatistics {
@@ -85,23 +87,23 @@ impl BatchNorm {
         }
     }
 
-    /// Moves the running statistics towards a batch's.
+    /// Moves the running statistics towards the statistics of a batch.
     pub fn follow(&self, batch: BatchStatistics) {
         follow(&self.running_mean, batch.mean);
         follow(&self.running_var, batch.variance);
     }
 
-    /// Gives this module running statistics of its own.
+    /// Gives this module separate running statistics.
     ///
-    /// Burn's `RunningState` sits behind an `Arc` that a clone shares: training the clone would move
-    /// the original's statistics, and loading weights into one would load them into both.
+    /// Burn's `RunningState` holds an `Arc` that a clone shares. Training the clone would change the
+    /// original's statistics, and loading weights into one would load them into both.
     pub fn unshare(&mut self) {
         self.running_mean = RunningState::new(self.running_mean.value_sync());
         self.running_var = RunningState::new(self.running_var.value_sync());
     }
 }
 
-/// Moves a running statistic towards the batch's.
+/// Moves a running statistic towards the statistic of a batch.
 fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
     let old = running.value_sync().to_device(&batch.device());
     let new = old * (1.0 - MOMENTUM) + batch * MOMENTUM;

@@ -1,10 +1,10 @@
-//! Which network: layout, width, stem, input channels, classes, and the switches.
+//! The configuration of a network: layout, width, stem, input channels, classes and switches.
 //!
 //! ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
-//! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, three
-//! stages that each halve the map, a last 1x1 convolution, global average pooling, a linear
-//! classifier. [`ModelConfig`] picks the row of the table ([`Scale::widths`]) and the variant of the
-//! plan; what that implies for each unit, and what is refused, is in [`crate::plan`].
+//! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, three stages
+//! that each halve the map, a last 1x1 convolution, global average pooling, a linear classifier.
+//! [`ModelConfig`] picks the row of the table ([`Scale::widths`]) and the variant of the plan.
+//! [`crate::plan`] derives the channels of each unit and refuses what cannot be built.
 
 use std::fmt;
 
@@ -12,23 +12,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-/// Channels: of the stem, of the three stages, of the last convolution.
+/// Channels of the stem, of the three stages and of the last convolution, in this order.
 pub type Widths = [usize; 5];
 
-/// The published variants of the network, which differ in their stages.
+/// The published variants of the network. They differ in their stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// The paper's (table 5) and torchvision's: a stage is one downsampling unit that also widens,
-    /// then 3, 7 and 3 units without a residual sum.
+    /// The layout of the paper (table 5) and of torchvision: a stage is one downsampling unit that also
+    /// widens, followed by units without a residual sum (3, 7 and 3 in the three stages).
     #[default]
     Standard,
-    /// The seed listing's: the downsampling unit doubles its input's channels, the first of the 3, 7
-    /// and 3 units after it widens, and units of equal widths add their right half's input.
-    Seed,
+    /// The layout of the seed listing: the downsampling unit doubles the channels of its input, the first
+    /// of the following 3, 7 and 3 units widens, and units of equal widths add the right half's input.
+    #[serde(rename = "seed")]
+    Listing,
 }
 
-/// Width multiplier, a row of the paper's table 5. In configuration files a number: `0.5`, `1.0`,
+/// Width multiplier, a row of the paper's table 5. Configuration files write it as a number: `0.5`, `1.0`,
 /// `1.5` or `2.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
@@ -44,50 +45,55 @@ pub enum Scale {
     Two,
 }
 
-/// What turns the image into the first stage's input.
+/// The layers that turn the image into the first stage's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stem {
     /// 3x3 convolution of stride 2, 3x3 max pooling of stride 2 padded by 1: 224 to 56.
     Imagenet,
-    /// The same with the pooling unpadded: 224 to 55.
-    Seed,
-    /// 3x3 convolution of stride 1 and no pooling: 32 stays 32. What published CIFAR figures use.
+    /// 3x3 convolution of stride 2, 3x3 max pooling of stride 2 without padding: 224 to 55.
+    #[serde(rename = "seed")]
+    Listing,
+    /// 3x3 convolution of stride 1 and no pooling: 32 stays 32. Published CIFAR results use this stem.
     Cifar,
 }
 
-/// A ShuffleNetV2. `Default` is where every default is written.
+/// Configuration of a ShuffleNetV2. `Default` defines the default of every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The variant of the stages.
+    /// Variant of the stages: `standard` is the paper's and torchvision's, `seed` the seed listing's.
     pub layout: Layout,
-    /// The width.
+    /// Width multiplier, a row of the paper's table 5: `0.5`, `1.0`, `1.5` or `2.0`.
     pub scale: Scale,
-    /// Widths of one's own, instead of the row of `scale`.
+    /// Custom channels of the stem, of the three stages and of the last convolution: five numbers from 1 to
+    /// 8192, even for the stages. Unset: the row of `scale` in the paper's table 5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Widths>,
-    /// Stride-1 units of each stage, behind its downsampling unit (the paper's table 5 counts that
-    /// one too: 4, 8, 4).
+    /// Number of stride-1 units in each of the three stages, 0 to 64, without the downsampling unit that
+    /// comes first (the paper's table 5 counts that unit too: 4, 8, 4).
     pub repeats: [usize; 3],
-    /// The stem; without one, the layout's own ([`ModelConfig::stem`]).
+    /// Layers before the first stage: a 3x3 convolution of stride 2 and max pooling, padded (`imagenet`) or
+    /// not (`seed`), or a 3x3 convolution of stride 1 without pooling (`cifar`). Unset: `imagenet` for the
+    /// layout `standard`, `seed` for the layout `seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
-    /// Channels of the images.
-    pub input_channels: usize,
-    /// Classes to tell apart.
-    pub classes: usize,
-    /// The share of a stride-1 unit's input channels that its left branch passes on unchanged, above
-    /// 0 and below 1; rounded to whole channels, ties to even. The paper's c'/c, the listing's
-    /// `c_tag`.
+    /// Channels of the images, 1 to 4096. Unset: the channels of the data set, or 3 without a data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_channels: Option<usize>,
+    /// Number of classes, 1 to 1000000. Unset: the number in the data set, or 10 without a data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// Share of a stride-1 unit's input channels that its left branch passes on unchanged, above 0 and
+    /// below 1; rounded to whole channels, ties to even. The paper calls it c'/c, the seed listing `c_tag`.
     pub split_ratio: f64,
-    /// Whether stride-1 units of equal widths add the right branch's input to its output; without a
-    /// value, the layout's way ([`ModelConfig::residual`]). The paper draws it in its appendix.
+    /// Whether stride-1 units of equal widths add the right branch's input to its output, as the paper's
+    /// appendix draws it. Unset: `false` for the layout `standard`, `true` for the layout `seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual: Option<bool>,
-    /// Squeeze-and-excitation at the end of every right branch ([`crate::squeeze_excitation`]).
+    /// Whether every right branch ends with a squeeze-and-excitation block ([`crate::squeeze_excitation`]).
     pub squeeze_excitation: bool,
-    /// The share of pooled features that training drops before the classifier, 0 to below 1.
+    /// Probability that training drops a pooled feature before the classifier, 0 to below 1.
     pub dropout: f64,
 }
 
@@ -99,8 +105,8 @@ impl Default for ModelConfig {
             widths: None,
             repeats: [3, 7, 3],
             stem: None,
-            input_channels: 3,
-            classes: 10,
+            input_channels: None,
+            classes: None,
             split_ratio: 0.5,
             residual: None,
             squeeze_excitation: false,
@@ -110,28 +116,39 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// The configured stem, or the layout's: `imagenet` for the standard layout, `seed` for the seed.
+    /// The configured stem, or the layout's default: `imagenet` for the layout `standard`, `seed` for `seed`.
     pub fn stem(&self) -> Stem {
         self.stem.unwrap_or(match self.layout {
             Layout::Standard => Stem::Imagenet,
-            Layout::Seed => Stem::Seed,
+            Layout::Listing => Stem::Listing,
         })
     }
 
-    /// The widths of one's own, or the row of the table.
+    /// Channels of the images: the configured number, or 3.
+    pub fn input_channels(&self) -> usize {
+        self.input_channels.unwrap_or(3)
+    }
+
+    /// Number of classes: the configured number, or 10.
+    pub fn classes(&self) -> usize {
+        self.classes.unwrap_or(10)
+    }
+
+    /// The custom widths if configured, or the row of the table.
     pub fn widths(&self) -> Widths {
         self.widths.unwrap_or(self.scale.widths())
     }
 
-    /// Whether units of equal widths add their right half's input: as configured, or the layout's way.
+    /// Whether units of equal widths add the right half's input: the configured value, or the layout's
+    /// default.
     pub fn residual(&self) -> bool {
         self.residual.unwrap_or(match self.layout {
             Layout::Standard => false,
-            Layout::Seed => true,
+            Layout::Listing => true,
         })
     }
 
-    /// The width in words: `scale 0.5`, or `widths [24, 48, 96, 192, 1024]` of one's own.
+    /// The width in words: `scale 0.5`, or `widths [24, 48, 96, 192, 1024]` for custom widths.
     pub fn size(&self) -> String {
         match &self.widths {
             None => format!("scale {}", self.scale),
@@ -144,7 +161,7 @@ impl Scale {
     /// Every width, ascending.
     pub const ALL: [Self; 4] = [Self::Half, Self::One, Self::OneAndHalf, Self::Two];
 
-    /// Channels of each part: the paper's table 5.
+    /// Channels of each part, from the paper's table 5.
     pub const fn widths(self) -> Widths {
         match self {
             Self::Half => [24, 48, 96, 192, 1024],
@@ -183,10 +200,10 @@ impl From<Scale> for f64 {
 }
 
 impl Stem {
-    /// Height and width of the images that it was made for.
+    /// Height and width of the images that the stem was designed for.
     pub const fn customary_size(self) -> usize {
         match self {
-            Self::Imagenet | Self::Seed => 224,
+            Self::Imagenet | Self::Listing => 224,
             Self::Cifar => 32,
         }
     }
@@ -194,34 +211,34 @@ impl Stem {
     /// Stride of the convolution, which is 3x3 and padded by 1.
     pub(crate) const fn stride(self) -> usize {
         match self {
-            Self::Imagenet | Self::Seed => 2,
+            Self::Imagenet | Self::Listing => 2,
             Self::Cifar => 1,
         }
     }
 
-    /// Padding of the 3x3 max pooling of stride 2, where there is one.
+    /// Padding of the 3x3 max pooling of stride 2. `None` for a stem without pooling.
     pub(crate) const fn pool_padding(self) -> Option<usize> {
         match self {
             Self::Imagenet => Some(1),
-            Self::Seed => Some(0),
+            Self::Listing => Some(0),
             Self::Cifar => None,
         }
     }
 
     pub(crate) const fn smallest_input(self) -> usize {
         match self {
-            // The unpadded 3x3 pooling needs a map of 3, which takes an image of 5.
-            Self::Seed => 5,
+            // The unpadded 3x3 pooling needs a map of size 3, so an image of size 5.
+            Self::Listing => 5,
             Self::Imagenet | Self::Cifar => 1,
         }
     }
 
-    /// The map's size after the stem. Only for sizes of at least `smallest_input`.
+    /// The map's size after the stem. Valid only for sizes of at least `smallest_input`.
     pub(crate) const fn output(self, size: usize) -> usize {
         match self {
             Self::Cifar => size,
             Self::Imagenet => halved(halved(size)),
-            Self::Seed => (halved(size) - 3) / 2 + 1,
+            Self::Listing => (halved(size) - 3) / 2 + 1,
         }
     }
 }
@@ -235,7 +252,7 @@ impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Standard => "standard",
-            Self::Seed => "seed",
+            Self::Listing => "seed",
         })
     }
 }
@@ -246,10 +263,10 @@ impl fmt::Display for Scale {
     }
 }
 
-/// As in "standard network of scale 0.5 with 10 classes".
+/// For example "standard network of scale 0.5 with 10 classes".
 impl fmt::Display for ModelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (layout, size, classes) = (self.layout, self.size(), self.classes);
+        let (layout, size, classes) = (self.layout, self.size(), self.classes());
         write!(f, "{layout} network of {size} with {classes} classes")
     }
 }
@@ -258,7 +275,7 @@ impl fmt::Display for Stem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Imagenet => "imagenet",
-            Self::Seed => "seed",
+            Self::Listing => "seed",
             Self::Cifar => "cifar",
         })
     }

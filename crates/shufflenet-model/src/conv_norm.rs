@@ -1,9 +1,9 @@
-//! Convolution, batch norm and, mostly, ReLU: the brick of every unit.
+//! Convolution, batch norm and, in most places, ReLU: the building block of every unit.
 //!
-//! No convolution of the network has a bias, which the batch norm after it would cancel. A
-//! *pointwise* convolution is 1x1 and mixes channels; a *depthwise* one is 3x3 and gives each
-//! channel a kernel of its own (as many groups as channels). In ShuffleNetV2 no ReLU follows a
-//! depthwise convolution.
+//! No convolution of the network has a bias, because the batch norm after it would cancel the bias. A
+//! *pointwise* convolution is 1x1 and mixes channels. A *depthwise* convolution is 3x3 and has a separate
+//! kernel for each channel (as many groups as channels). In ShuffleNetV2 no ReLU follows a depthwise
+//! convolution.
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -15,12 +15,12 @@ use shufflenet_ops::fused::{self, ConvNormWeights, Output};
 use crate::batch_norm::BatchNorm;
 use crate::initialise::Initialiser;
 
-/// `relu(norm(conv(x)))`, or without the ReLU.
+/// `relu(norm(conv(x)))`, or `norm(conv(x))` without ReLU.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     /// The convolution, without bias; its padding keeps the map's size at stride 1.
     pub conv: Conv2d,
-    /// The normalisation of its output.
+    /// The batch norm after the convolution.
     pub norm: BatchNorm,
     /// Whether a ReLU follows.
     #[module(skip)]
@@ -58,6 +58,8 @@ impl ConvNorm {
         }
     }
 
+    /// Applies the convolution, the batch norm and, if [`Self::relu`] is set, the ReLU.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, ceil(height / stride), ceil(width / stride)]`
@@ -70,7 +72,7 @@ impl ConvNorm {
         if self.relu { activation::relu(y) } else { y }
     }
 
-    /// What an operation that fuses this with its neighbours takes.
+    /// The weights, for an operation that fuses this block with its neighbours.
     pub(crate) fn weights(&self) -> ConvNormWeights {
         ConvNormWeights {
             weight: self.conv.weight.val(),
@@ -80,8 +82,8 @@ impl ConvNorm {
     }
 }
 
-/// Whether the kernels serve all of these together: on a device that has them, where every batch
-/// norm trains.
+/// Whether the fused kernels can run all of these convolutions: the device has kernels, and every batch
+/// norm is in training mode.
 pub(crate) fn kernels_serve<'a>(
     mut convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,
@@ -89,7 +91,7 @@ pub(crate) fn kernels_serve<'a>(
     fused::serves(x) && convolutions.all(|conv| conv.norm.is_training(x))
 }
 
-/// A kernel's output, after the running statistics have followed the batch's.
+/// Updates the running statistics from the batch's statistics and returns the kernel's output.
 pub(crate) fn settle<'a, const D: usize>(
     kernel: Output<D>,
     convolutions: impl Iterator<Item = &'a ConvNorm>,

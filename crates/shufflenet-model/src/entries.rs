@@ -1,4 +1,4 @@
-//! The network's float tensors by their names: taken out, and put in.
+//! Reads the network's float tensors by their names, and writes them.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::network::ShuffleNetV2;
 /// A float tensor of the network.
 pub(crate) struct Entry {
     pub id: ParamId,
-    /// Of the field, as in `stem.conv.weight`.
+    /// Path of the field, for example `stem.conv.weight`.
     pub path: String,
-    /// In weight files.
+    /// Name of the tensor in weight files.
     pub file: String,
-    /// As in Burn.
+    /// Shape of the tensor in Burn.
     pub shape: Vec<usize>,
     pub values: Tensor<1>,
 }
@@ -26,7 +26,7 @@ impl Entry {
     }
 }
 
-/// Every float tensor of the network under its names.
+/// Every float tensor of the network, with its names.
 pub(crate) fn entries(network: &ShuffleNetV2) -> Vec<Entry> {
     let names = names(network.config()).into_iter();
     let mut collector = Collector {
@@ -34,8 +34,8 @@ pub(crate) fn entries(network: &ShuffleNetV2) -> Vec<Entry> {
         names: names.map(|name| (name.path, name.file)).collect(),
         entries: Vec::new(),
     };
-    // Visiting a training network shows the running statistics before the last step's update; the
-    // inference one has it, and keeps the ids.
+    // A visitor of a training network sees the running statistics from before the last step's update. The
+    // inference network has the updated ones, and the same ids.
     network.valid().visit(&mut collector);
     collector.entries
 }
@@ -60,7 +60,7 @@ impl ModuleVisitor for Collector {
         let values = param.val();
         self.entries.push(Entry {
             id: param.id,
-            // The table has every path (a test says so); one it lacked would keep its own name.
+            // A test checks that the table has every path. A path missing from it would be its own name.
             file: self.names.get(&path).unwrap_or(&path).clone(),
             path,
             shape: values.dims().to_vec(),
@@ -69,16 +69,17 @@ impl ModuleVisitor for Collector {
     }
 }
 
-/// `network` with these values, as Burn shapes them, at these paths; the others stay.
+/// Replaces the tensors of `network` at the given paths by values in Burn's shapes. Other tensors stay as
+/// they are.
 pub(crate) fn put(network: ShuffleNetV2, tensors: HashMap<String, TensorData>) -> ShuffleNetV2 {
-    // Unshared, lest a clone that the caller keeps get these running statistics, too.
+    // Unshared, so that a clone that the caller keeps does not get these running statistics, too.
     network.unshare().map(&mut Loader {
         path: Vec::new(),
         tensors,
     })
 }
 
-/// Puts tensors where their paths say.
+/// Puts each tensor at its path.
 struct Loader {
     path: Vec<String>,
     tensors: HashMap<String, TensorData>,

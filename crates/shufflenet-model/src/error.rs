@@ -1,4 +1,5 @@
-//! What the network refuses, in words that name the setting, what was found and what is accepted.
+//! Errors of a network's configuration. Each message names the setting, the value found and the values
+//! accepted.
 
 use crate::config::{Stem, Widths};
 use crate::squeeze_excitation::REDUCTION;
@@ -6,32 +7,32 @@ use crate::squeeze_excitation::REDUCTION;
 /// A network that cannot be built, or a batch that it cannot be trained on.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelError {
-    /// A width that the paper's table does not have.
+    /// A width multiplier that the paper's table does not have.
     #[error("scale {0} is not in the table: 0.5, 1.0, 1.5, 2.0")]
     Scale(f64),
     /// Channels, classes, widths or repeats outside the accepted range.
     #[error("{key} = {found}: {least} to {most} is accepted")]
     Count {
-        /// The setting.
+        /// Name of the setting.
         key: &'static str,
-        /// Its value.
+        /// The value of the setting.
         found: usize,
         /// The smallest value accepted.
         least: usize,
         /// The largest value accepted.
         most: usize,
     },
-    /// A share outside the accepted range, or not a number.
+    /// A share outside the accepted range, or NaN.
     #[error("{key} = {found}: {accepted} is accepted")]
     Number {
-        /// The setting.
+        /// Name of the setting.
         key: &'static str,
-        /// Its value.
+        /// The value of the setting.
         found: f64,
         /// The accepted range, in words.
         accepted: &'static str,
     },
-    /// A stage whose channels cannot be dealt to two groups.
+    /// A stage with an odd number of channels, which the shuffle cannot split into two groups.
     #[error(
         "widths = {widths:?}: two groups cannot share the {outputs} channels of a stage, and the \
          shuffle deals them to two; an even width is accepted"
@@ -39,30 +40,30 @@ pub enum ModelError {
     OddWidth {
         /// All widths.
         widths: Widths,
-        /// The odd one.
+        /// The odd width.
         outputs: usize,
     },
-    /// A stride-1 unit with nothing in one of its branches.
+    /// A stride-1 unit with an empty branch.
     #[error(
         "split_ratio = {split_ratio}: {left} of the {inputs} channels of a stage {stage} unit in its \
          left branch, and {outputs} out of both, leaves a branch empty; 1 to {most} on the left is \
          accepted"
     )]
     EmptyBranch {
-        /// The setting.
+        /// The value of `split_ratio`.
         split_ratio: f64,
-        /// The stage, from 2 as in the paper.
+        /// The stage, counted from 2 as in the paper.
         stage: usize,
         /// Channels into the unit.
         inputs: usize,
-        /// Channels out of it.
+        /// Channels out of the unit.
         outputs: usize,
-        /// Channels that the setting sends to the left.
+        /// Channels that `split_ratio` gives to the left branch.
         left: usize,
-        /// The most that leaves the right branch some.
+        /// The largest number of left channels that leaves the right branch at least one.
         most: usize,
     },
-    /// A stage of the seed layout that nothing brings to its width.
+    /// A stage of the seed layout that has no unit to widen it.
     #[error(
         "repeats = {repeats:?}: the downsampling unit of stage {stage} gives {width} channels in the \
          seed layout, and without a unit behind it nothing brings them to {outputs}; 1 or more is \
@@ -71,25 +72,25 @@ pub enum ModelError {
     NoUnitToWiden {
         /// All repeats.
         repeats: [usize; 3],
-        /// The stage, from 2 as in the paper.
+        /// The stage, counted from 2 as in the paper.
         stage: usize,
-        /// Twice its inputs.
+        /// Channels out of the downsampling unit: twice its input channels.
         width: usize,
-        /// Its width.
+        /// The stage's width.
         outputs: usize,
     },
-    /// Squeeze-and-excitation on a branch of fewer channels than it divides them by.
+    /// Squeeze-and-excitation on a branch with fewer channels than the reduction factor.
     #[error(
         "squeeze_excitation = true: a right branch of stage {stage} has {narrowest} channels, of \
          which the reduction by {REDUCTION} leaves none; {REDUCTION} or more is accepted"
     )]
     TooNarrowToSqueeze {
-        /// The stage, from 2 as in the paper.
+        /// The stage, counted from 2 as in the paper.
         stage: usize,
-        /// Channels of its narrowest right branch.
+        /// Channels of the stage's narrowest right branch.
         narrowest: usize,
     },
-    /// Images that vanish in the stem.
+    /// Images that are too small for the stem.
     #[error(
         "images of {height}x{width} are too small for the stem \"{stem}\", which takes \
          {least}x{least} and larger"
@@ -104,7 +105,7 @@ pub enum ModelError {
         /// The smallest height and width that the stem takes.
         least: usize,
     },
-    /// Batch norm has no variance to train on.
+    /// A training batch that leaves batch norm without a variance.
     #[error(
         "a training batch of {batch} at {height}x{width} leaves batch norm {values} value per \
          channel ({batch} x {map_height}x{map_width}) and it needs 2 or more: take a larger batch, \
@@ -124,8 +125,8 @@ pub enum ModelError {
         /// Values per channel in the final map.
         values: usize,
     },
-    /// Squeeze-and-excitation's batch norm, which sees one value per image, has no variance to train
-    /// on.
+    /// A training batch that leaves the batch norm of squeeze-and-excitation, which sees one value per
+    /// image, without a variance.
     #[error(
         "a training batch of {batch} leaves the batch norm of squeeze-and-excitation {batch} value \
          per channel and it needs 2 or more: take a larger batch, or drop the ragged last batch"

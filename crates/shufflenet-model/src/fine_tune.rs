@@ -1,8 +1,8 @@
-//! Starting from another task's weights, and keeping parts of a network as they are.
+//! Fine-tuning: starting from another task's weights and freezing parts of a network.
 //!
-//! A checkpoint with another number of classes gives everything but its classifier. One trained on colour
-//! images fits a network for grey ones, whose only channel stands for three equal ones: the stem's kernels
-//! are added up over the colours, which gives the same features for a grey image.
+//! A checkpoint with another number of classes provides everything except the classifier. A checkpoint
+//! trained on colour images fits a network for greyscale images: the stem's kernels are summed over the
+//! colours. The sum gives the same features for a grey image, whose colour channels are all equal.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,8 +16,8 @@ use crate::network::ShuffleNetV2;
 use crate::weights::{WeightsError, load_safetensors, to_safetensors};
 
 impl ShuffleNetV2 {
-    /// The network with the parameters whose name (in weight files) is frozen left out of training. A batch
-    /// norm whose weight is frozen normalises by its running statistics, and keeps them.
+    /// Excludes from training every parameter whose name in weight files satisfies `is_frozen`. A batch
+    /// norm with a frozen weight normalises by its running statistics and does not update them.
     pub fn freeze_parts(self, is_frozen: impl Fn(&str) -> bool) -> Self {
         let names = names(self.config()).into_iter();
         let frozen = names.filter(|name| is_frozen(&name.file) && !name.path.contains(".running_"));
@@ -51,7 +51,7 @@ impl ModuleMapper for Freezer {
         }
     }
 
-    /// The only flags are those of batch norms, beside their weights.
+    /// The only flags in the network are those of batch norms, next to their weights.
     fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
         let path = self.path.join(".");
         let gamma = path.replace(".training", ".gamma");
@@ -62,11 +62,11 @@ impl ModuleMapper for Freezer {
     }
 }
 
-/// `network` with the weights of a safetensors file that may have another classifier or, where the network
-/// takes grey images, a stem for colour. Also says in words what was adapted.
+/// Loads a safetensors file into `network`. The file may have a classifier of another size or, if the
+/// network takes greyscale images, a stem for colour images. Also returns a description of each adaptation.
 ///
 /// # Errors
-/// As [`load_safetensors`], for whatever else does not fit.
+/// Errors are those of [`load_safetensors`], for everything else that does not fit.
 pub fn load_for_fine_tuning(
     network: ShuffleNetV2,
     bytes: &[u8],
@@ -115,7 +115,7 @@ pub fn load_for_fine_tuning(
     Ok((load_safetensors(network, &fitting)?, adapted))
 }
 
-/// Little-endian float32 kernels `[outputs, colours, ...]`, added up over the colours.
+/// Sums little-endian float32 kernels of shape `[outputs, colours, ...]` over the colours.
 fn sum_over_colours(bytes: &[u8], outputs: usize, colours: usize) -> Vec<u8> {
     let (values, _) = bytes.as_chunks::<4>();
     let kernel = values.len() / (outputs * colours).max(1);

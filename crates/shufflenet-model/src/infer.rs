@@ -1,8 +1,8 @@
-//! Which network a file's tensors are of, by their names and shapes.
+//! Finds out which network a file's tensors belong to, from their names and shapes.
 //!
-//! The layout shows in the names, the number of units too; widths, split, input channels and classes in the
-//! shapes of a few convolutions. What leaves no trace in either is the stem (its stride and pooling have no
-//! weights), the residual sum and dropout: those stay at the layout's defaults, for the caller to set.
+//! The names show the layout and the number of units; the shapes of a few convolutions show the widths, the
+//! split, the input channels and the classes. Neither shows the stem (its stride and pooling have no
+//! weights), the residual sum and dropout. Those keep the layout's defaults, and the caller can set them.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use crate::names::names;
 use crate::plan::MOST_REPEATS;
 use crate::state_dict::{StateDict, StateDictError};
 
-/// The network of `weights`, without a stem.
+/// The configuration of the network that `weights` belongs to, with the stem unset.
 ///
 /// # Errors
-/// [`StateDictError::Network`]: names of no layout, a convolution that is not there or of a strange shape, a
-/// network that cannot be built, or one that is much larger than the file.
+/// [`StateDictError::Network`]: names of neither layout, a convolution that is missing or has an unexpected
+/// shape, a network that cannot be built, or a network that is much larger than the file.
 pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     let refuse = |message: String| Err(StateDictError::Network(message));
     let has = |name: &str| weights.shape(name).is_some();
     let layout = match (has("conv1.0.weight"), has("conv1.weight")) {
         (true, _) => Layout::Standard,
-        (false, true) if has("conv_last.weight") => Layout::Seed,
+        (false, true) if has("conv_last.weight") => Layout::Listing,
         _ => {
             let first: Vec<&str> = weights.names().take(3).collect();
             return refuse(format!(
@@ -55,8 +55,8 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     let widths = [stem, inputs(1)?, inputs(2)?, before_last, last];
     let mut config = ModelConfig {
         repeats: [0, 1, 2].map(|stage| table.units(stage)),
-        input_channels,
-        classes,
+        input_channels: Some(input_channels),
+        classes: Some(classes),
         squeeze_excitation: table
             .find("stages.0.downsample.right.squeeze_excitation.excite.weight")
             .is_ok(),
@@ -73,7 +73,7 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     let plans = config
         .plan()
         .map_err(|error| StateDictError::Network(error.to_string()))?;
-    // What a hostile file's few large tensors imply of others must not be paid for.
+    // A hostile file's few large tensors can imply many others. That network must not be allocated.
     let unit = |channels: usize| channels.saturating_mul(channels).saturating_mul(2);
     let stages = plans.iter().map(|stage| {
         let units = stage.units.iter();
@@ -90,10 +90,10 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     Ok(config)
 }
 
-/// Networks this small are built whatever the file holds.
+/// Networks up to this size are built whatever the file holds.
 const SLACK: usize = 10_000_000;
 
-/// Shapes by our paths.
+/// The shapes of a file's tensors, by our paths.
 struct Table<'a> {
     files: HashMap<String, String>,
     weights: &'a StateDict,
@@ -107,7 +107,7 @@ impl Table<'_> {
         Ok((file, shape))
     }
 
-    /// The first two sizes of the tensor at `path`.
+    /// The first two dimensions of the tensor at `path`.
     fn sizes(&self, path: &str) -> Result<[usize; 2], StateDictError> {
         match self.find(path)? {
             (_, &[first, second, ..]) => Ok([first, second]),
@@ -117,13 +117,13 @@ impl Table<'_> {
         }
     }
 
-    /// Stride-1 units of a stage.
+    /// Number of stride-1 units of a stage.
     fn units(&self, stage: usize) -> usize {
         let has = |unit: &usize| self.find(&first_convolution(stage, *unit)).is_ok();
         (0..MOST_REPEATS).take_while(has).count()
     }
 
-    /// Half, where that explains every unit; else what the widest unit says.
+    /// One half if that matches every unit; otherwise the ratio of the last unit, the widest.
     fn split_ratio(&self, config: &ModelConfig) -> Result<f64, StateDictError> {
         let [stem, stages @ .., _last] = config.widths();
         let mut inputs_before = stem;
@@ -132,7 +132,7 @@ impl Table<'_> {
         for (stage, outputs) in stages.into_iter().enumerate() {
             for unit in 0..config.repeats[stage] {
                 let inputs = match (config.layout, unit) {
-                    (Layout::Seed, 0) => 2 * inputs_before,
+                    (Layout::Listing, 0) => 2 * inputs_before,
                     _ => outputs,
                 };
                 let [_, right] = self.sizes(&first_convolution(stage, unit))?;

@@ -1,8 +1,8 @@
-//! A network made ready to classify: batch norms folded, weights packed, once for many batches.
+//! A network prepared for inference: batch norms are folded and weights packed once, for many batches.
 //!
-//! On the CPU it is a [`Chain`] of its own, held by tests to what [`ShuffleNetV2::forward`] gives,
-//! and several times as fast. On other devices, and with squeeze-and-excitation, which the chain has
-//! not, it is the network itself in inference mode.
+//! On the CPU it is a [`Chain`], several times as fast as [`ShuffleNetV2::forward`]; tests compare the two.
+//! On other devices, and with squeeze-and-excitation, which the chain lacks, it is the network itself in
+//! inference mode.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -13,7 +13,8 @@ use crate::conv_norm::ConvNorm;
 use crate::network::{ShuffleNetV2, Stage};
 use crate::unit::{BasicUnit, Branch};
 
-/// See the [module](self). Weights as they were when it was made.
+/// A network prepared for inference, see the [module](self). Later changes of the network's weights have no
+/// effect on it.
 pub struct Inference(Path);
 
 enum Path {
@@ -22,7 +23,7 @@ enum Path {
 }
 
 impl Inference {
-    /// Makes `network`, in training or not, ready to classify on its device.
+    /// Prepares `network`, in training or not, for inference on its device.
     pub fn new(network: &ShuffleNetV2) -> Self {
         let weight = network.classifier.weight.val();
         let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
@@ -32,14 +33,14 @@ impl Inference {
         })
     }
 
-    /// The logits of a batch, as [`ShuffleNetV2::forward`] gives them in inference.
+    /// The logits of a batch, equal to those of [`ShuffleNetV2::forward`] in inference up to rounding.
     ///
     /// # Shapes
     /// - `images`: `[batch, input_channels, height, width]`
     /// - output: `[batch, classes]`
     ///
     /// # Panics
-    /// As [`ShuffleNetV2::forward`].
+    /// Under the conditions of [`ShuffleNetV2::forward`].
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let chain = match &self.0 {
             Path::Chain(chain) => chain,
@@ -57,7 +58,7 @@ fn parts(network: &ShuffleNetV2) -> Parts {
     let (config, classifier) = (network.config(), &network.classifier);
     let bias = classifier.bias.as_ref();
     Parts {
-        input_channels: config.input_channels,
+        input_channels: config.input_channels(),
         stem: folded(&network.stem),
         stem_stride: config.stem().stride(),
         pool: config.stem().pool_padding(),
@@ -65,7 +66,7 @@ fn parts(network: &ShuffleNetV2) -> Parts {
         head: folded(&network.last),
         classifier: Folded {
             weight: values(classifier.weight.val().transpose()),
-            bias: bias.map_or(vec![0.0; config.classes], |bias| values(bias.val())),
+            bias: bias.map_or(vec![0.0; config.classes()], |bias| values(bias.val())),
         },
     }
 }
@@ -111,7 +112,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     with_values(tensor, <[f32]>::to_vec)
 }
 
-/// What `f` makes of a tensor's values, whatever its type.
+/// The result of `f` on a tensor's values as float32, whatever the tensor's type.
 fn with_values<const D: usize>(tensor: Tensor<D>, f: impl FnOnce(&[f32]) -> Vec<f32>) -> Vec<f32> {
     let data = tensor.into_data();
     match data.as_slice::<f32>() {

@@ -1,15 +1,15 @@
 //! Initial weights: PyTorch's default distributions, drawn on the host.
 //!
-//! PyTorch starts convolutions and linear layers with `kaiming_uniform_(a = sqrt(5))`, which comes
-//! to (He et al., 2015, [Delving Deep into Rectifiers](https://arxiv.org/abs/1502.01852))
+//! PyTorch initialises convolutions and linear layers with `kaiming_uniform_(a = sqrt(5))` (He et al.,
+//! 2015, [Delving Deep into Rectifiers](https://arxiv.org/abs/1502.01852)), which is
 //!
 //! ```text
 //! weight, bias ~ U(-b, b),   b = 1 / sqrt(fan_in),
 //! ```
 //!
-//! `fan_in` being the inputs that one output sums over. A device's own generator would start every
-//! backend elsewhere, so the numbers come from ChaCha8 instead: parameter `i`, in the order in which
-//! the network is built, reads stream `i` of the key that is the seed. The same seed thus gives the
+//! where `fan_in` is the number of inputs that one output sums over. A device's own generator would give
+//! different weights on every backend, so the numbers come from ChaCha8. Parameter `i`, in the order in
+//! which the network is built, uses stream `i` of the generator keyed by the seed. The same seed gives the
 //! same network on every device.
 
 use burn::module::Param;
@@ -17,11 +17,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Hands out initial parameters on a device.
+/// Creates initial parameters on a device.
 pub(crate) struct Initialiser<'a> {
     seed: u64,
     stream: u64,
-    /// Where the parameters live.
+    /// Device of the parameters.
     pub device: &'a Device,
 }
 
@@ -44,8 +44,7 @@ impl<'a> Initialiser<'a> {
         generator.set_stream(self.stream);
         self.stream += 1;
         let bound = (1.0 / (fan_in as f64).sqrt()) as f32;
-        // 24 random bits are what a float32 holds: k / 2^23 - 1 is exact, and rounded only once,
-        // by the product.
+        // A float32 holds 24 random bits: k / 2^23 - 1 is exact, and only the product rounds.
         let draw = |_| {
             let k = generator.next_u32() >> 8;
             bound * (k as f32 / 8_388_608.0 - 1.0)
@@ -74,7 +73,7 @@ mod tests {
             let sum: f64 = values.iter().map(|&x| f(f64::from(x))).sum();
             sum / values.len() as f64
         };
-        // Moments of U(-b, b): 0, b^2 / 3, 0, b^4 / 5. The deviations allowed are five of theirs.
+        // Moments of U(-b, b): 0, b^2 / 3, 0, b^4 / 5. The tolerance of each is five standard deviations.
         assert!(values.iter().all(|x| (-bound..=bound).contains(x)));
         assert!(mean(|x| x).abs() < 5.0 * 0.25 / (3.0f64 * 2e5).sqrt());
         let b2 = 0.0625;

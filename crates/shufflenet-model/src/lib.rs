@@ -1,13 +1,13 @@
 //! ShuffleNetV2 as Burn modules (Ma et al., 2018, [Practical Guidelines for Efficient CNN
 //! Architecture Design](https://arxiv.org/abs/1807.11164)).
 //!
-//! Both published layouts, four widths or one's own, three stems, the paper's switches; with PyTorch's
-//! batch norm and initial weights, and weight files that PyTorch reads and writes.
+//! The crate has both published layouts, the paper's four widths or custom ones, three stems and the paper's
+//! switches. Batch norm and initial weights follow PyTorch. PyTorch reads and writes the weight files.
 //!
 //! # A network
 //!
-//! [`ModelConfig`] says which, [`ShuffleNetV2::new`] builds it, and nothing that cannot work gets that
-//! far: [`ModelError`] names the setting, what was found and what is accepted.
+//! [`ModelConfig`] describes the network and [`ShuffleNetV2::new`] builds it. A configuration that cannot
+//! work is refused first: [`ModelError`] names the setting, the value found and the values accepted.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -28,24 +28,26 @@
 //!
 //! # Training and classifying
 //!
-//! The network is an ordinary Burn module: built on an autodiff device it trains, in any loop, and
-//! `valid()` turns it into one that classifies. Two programs of a page show it whole:
-//! `examples/train_loop.rs` and `examples/classify.rs`. Two things to know:
+//! The network is an ordinary Burn module. On an autodiff device it trains in any training loop; `valid()`
+//! turns it into a network for inference. Two short programs show both: `examples/train_loop.rs` and
+//! `examples/classify.rs`. Two rules apply:
 //!
-//! - Batch norm needs two values per channel to train on:
-//!   [`check_training_batch`](ModelConfig::check_training_batch) says beforehand which batch is too
-//!   small.
-//! - A clone of a Burn module shares batch norm's running statistics with the original. What is to live
-//!   beside it (an average of the weights, a comparison) goes through [`ShuffleNetV2::unshare`] first.
+//! - Batch norm needs two values per channel in training.
+//!   [`check_training_batch`](ModelConfig::check_training_batch) refuses a batch that is too small before
+//!   it runs.
+//! - A clone of a Burn module shares batch norm's running statistics with the original. Call
+//!   [`ShuffleNetV2::unshare`] on a copy that is used beside the original (an average of the weights, a
+//!   comparison).
 //!
 //! # Weights
 //!
-//! [`to_safetensors`] and [`load_safetensors`] write and read files under torchvision's names (layout
-//! `standard`) or the seed listing's (`seed`), in PyTorch's shapes. [`parameters`] gives the same names
-//! to whoever stores something else about a parameter. [`to_state_dict`] is for PyTorch's own
-//! `load_state_dict(strict=True)`, [`to_onnx`] for everything that runs ONNX.
-//! [`StateDict`] reads what PyTorch saved, [`infer`] tells which network it is of. [`load_for_fine_tuning`] starts from another task's
-//! weights, [`ShuffleNetV2::freeze_parts`] keeps parts as they are.
+//! [`to_safetensors`] and [`load_safetensors`] write and read files in PyTorch's shapes, under
+//! torchvision's names (layout `standard`) or the seed listing's (layout `seed`). [`parameters`] gives the
+//! same names, for code that stores other data about a parameter. [`to_state_dict`] writes files for
+//! PyTorch's `load_state_dict(strict=True)`, and [`to_onnx`] writes files for any ONNX runtime.
+//! [`StateDict`] reads files that PyTorch saved, and [`infer`] finds out which network such a file belongs
+//! to. [`load_for_fine_tuning`] starts from the weights of another task. [`ShuffleNetV2::freeze_parts`]
+//! excludes parts from training.
 //!
 //! # What it costs
 //!
@@ -63,7 +65,8 @@
 //! # Where to look
 //!
 //! [`config`] has every setting and the table of widths, [`mod@unit`] the paper's two units, [`network`]
-//! the stages and the whole, [`plan`] what is refused, [`squeeze_excitation`] that switch.
+//! the stages and the whole network, [`plan`] the checks of a configuration, and [`squeeze_excitation`] the
+//! squeeze-and-excitation block.
 
 pub mod batch_norm;
 pub mod config;

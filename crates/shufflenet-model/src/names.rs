@@ -1,39 +1,40 @@
-//! What weight files call the parameters.
+//! The names of the parameters in weight files.
 //!
-//! Fields here are named for the reader of the Rust; files are named for exchange. The standard
-//! layout's names are torchvision's (`stage2.0.branch1.0.weight`), the seed layout's those of its
-//! PyTorch listing (`shuffles.ShuffleConvs_0.DownsampleUnit.conv1r.weight`). [`names`] is the one
-//! place where the two meet: a bijection between the paths of the module tree
+//! Field names suit the reader of the Rust code; file names suit exchange with PyTorch. The standard layout
+//! uses torchvision's names (`stage2.0.branch1.0.weight`), the seed layout the names of its PyTorch listing
+//! (`shuffles.ShuffleConvs_0.DownsampleUnit.conv1r.weight`). [`names`] is the only place that maps one to
+//! the other: a bijection between the paths of the module tree
 //! (`stages.0.downsample.right.pointwise1.conv.weight`) and the names in files.
 
 use crate::config::{Layout, ModelConfig};
 
-/// A parameter or running statistic under its two names.
+/// The two names of a parameter or running statistic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// Its path in the module tree.
+    /// Path of the entry in the module tree.
     pub path: String,
-    /// Its name in weight files.
+    /// Name of the entry in weight files.
     pub file: String,
 }
 
-/// The names of one convolution and its batch norm: our field, the file's convolution, its norm.
+/// The names of one convolution and its batch norm: our field, the convolution in files, the batch norm in
+/// files.
 type Triple<'a> = (&'a str, &'a str, &'a str);
 
-/// One layout's names, of modules.
+/// The module names of one layout.
 struct Table {
     stem: Triple<'static>,
     downsample: [Triple<'static>; 5],
     basic: [Triple<'static>; 3],
-    /// What squeeze-and-excitation is called in a unit. Neither torchvision nor the listing has it:
-    /// the paper's authors append their `SELayer`, which names `SE_opr`, to the branch.
+    /// Name of the squeeze-and-excitation module in a unit. Neither torchvision nor the listing has this
+    /// module: the paper's authors append their `SELayer`, which contains `SE_opr`, to the branch.
     squeeze_excitation: &'static str,
     last: Triple<'static>,
-    /// The prefix of a stage's unit; unit 0 is the downsampling one.
+    /// The name of a unit of a stage, as a prefix. Unit 0 is the downsampling unit.
     unit: fn(stage: usize, unit: usize) -> String,
 }
 
-/// Numbers in a branch count the `Sequential`'s entries, ReLUs included.
+/// The numbers in a branch count the entries of the `Sequential`, including ReLUs.
 const TORCHVISION: Table = Table {
     stem: ("stem", "conv1.0", "conv1.1"),
     downsample: [
@@ -76,7 +77,7 @@ const LISTING: Table = Table {
     },
 };
 
-/// The fields of a batch norm here, and what PyTorch calls them.
+/// The fields of our batch norm and PyTorch's names for them.
 const NORM: [(&str, &str); 4] = [
     ("gamma", "weight"),
     ("beta", "bias"),
@@ -88,7 +89,7 @@ const NORM: [(&str, &str); 4] = [
 pub fn names(config: &ModelConfig) -> Vec<Name> {
     let table = match config.layout {
         Layout::Standard => &TORCHVISION,
-        Layout::Seed => &LISTING,
+        Layout::Listing => &LISTING,
     };
     let mut names = conv_norm("", "", &table.stem);
     for (stage, repeats) in config.repeats.into_iter().enumerate() {
@@ -112,8 +113,8 @@ pub fn names(config: &ModelConfig) -> Vec<Name> {
     names
 }
 
-/// The names of a unit's squeeze-and-excitation; numbers count the `Sequential`'s entries, of which the
-/// pooling is 0 and the ReLU 3.
+/// The names of a unit's squeeze-and-excitation. The numbers count the entries of the `Sequential`, in
+/// which the pooling is 0 and the ReLU 3.
 fn squeeze_excitation(path: &str, file: &str, module: &str) -> Vec<Name> {
     let ours = "right.squeeze_excitation";
     let (conv, norm) = (format!("{module}.1"), format!("{module}.2"));
@@ -125,7 +126,7 @@ fn squeeze_excitation(path: &str, file: &str, module: &str) -> Vec<Name> {
     names
 }
 
-/// The names below one convolution and its batch norm.
+/// The names of the parameters of one convolution and its batch norm.
 fn conv_norm(path: &str, file: &str, (ours, conv, norm): &Triple<'_>) -> Vec<Name> {
     let name = |our_leaf: &str, module: &str, leaf: &str| Name {
         path: format!("{path}{ours}.{our_leaf}"),

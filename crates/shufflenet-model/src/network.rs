@@ -1,10 +1,10 @@
-//! ShuffleNetV2 itself (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
-//! Design](https://arxiv.org/abs/1807.11164), table 5): stem, three stages, last 1x1 convolution,
-//! global average pooling, linear classifier.
+//! The whole ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
+//! Design](https://arxiv.org/abs/1807.11164), table 5): stem, three stages, last 1x1 convolution, global
+//! average pooling, linear classifier.
 //!
-//! The rows of that table are the fields below, from top to bottom; its widths are in
-//! [`Scale::widths`](crate::Scale::widths), the stems (its rows `Conv1` and `MaxPool`) in
-//! [`Stem`](crate::Stem), the units that a [`Stage`] repeats in [`crate::unit`].
+//! The fields of [`ShuffleNetV2`] are the rows of that table, from top to bottom. The widths are in
+//! [`Scale::widths`](crate::Scale::widths), the stems (rows `Conv1` and `MaxPool`) in
+//! [`Stem`](crate::Stem), and the units that a [`Stage`] repeats in [`crate::unit`].
 
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
@@ -20,18 +20,18 @@ use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
 use crate::unit::{BasicUnit, Branch, DownsampleUnit};
 
-/// The network: images in, one logit per class out.
+/// The network: takes images and returns one logit per class.
 #[derive(Module, Debug)]
 pub struct ShuffleNetV2 {
     /// The first convolution.
     pub stem: ConvNorm,
-    /// The stem's max pooling, where it has one.
+    /// The stem's max pooling. `None` for the stem `cifar`.
     pub pool: Option<MaxPool2d>,
     /// The stages, each halving the map.
     pub stages: Vec<Stage>,
     /// The last 1x1 convolution.
     pub last: ConvNorm,
-    /// Drops pooled features in training, where configured.
+    /// Dropout of the pooled features, in training only.
     pub dropout: Dropout,
     /// The classifier on the pooled features.
     pub classifier: Linear,
@@ -39,28 +39,28 @@ pub struct ShuffleNetV2 {
     config: ModelConfig,
 }
 
-/// Units that share a map size and, but for the first, a width.
+/// Units that share a map size and, except for the first one, a width.
 #[derive(Module, Debug)]
 pub struct Stage {
-    /// Halves the map.
+    /// The unit that halves the map.
     pub downsample: DownsampleUnit,
     /// The stride-1 units after it.
     pub units: Vec<BasicUnit>,
 }
 
 impl ShuffleNetV2 {
-    /// Builds the network on `device` with PyTorch's default initial weights, drawn from `seed`: the
-    /// same numbers on every device. For training, give an autodiff device.
+    /// Builds the network on `device` with PyTorch's default initial weights, drawn from `seed`. The
+    /// weights are the same on every device. Use an autodiff device for training.
     ///
     /// # Errors
-    /// What [`ModelConfig::validate`] says, but for the images' size.
+    /// Errors are those of [`ModelConfig::validate`], except for the images' size.
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
         let plans = config.plan()?;
         let init = &mut Initialiser::new(seed, device);
         let [stem, .., before_last, last] = config.widths();
         let kind = config.stem();
         Ok(Self {
-            stem: ConvNorm::dense([config.input_channels, stem], kind.stride(), init),
+            stem: ConvNorm::dense([config.input_channels(), stem], kind.stride(), init),
             pool: kind.pool_padding().map(max_pool),
             stages: plans
                 .iter()
@@ -69,22 +69,22 @@ impl ShuffleNetV2 {
             last: ConvNorm::pointwise([before_last, last], init),
             dropout: DropoutConfig::new(config.dropout).init(),
             classifier: Linear {
-                weight: init.uniform([last, config.classes], last),
-                bias: Some(init.uniform([config.classes], last)),
+                weight: init.uniform([last, config.classes()], last),
+                bias: Some(init.uniform([config.classes()], last)),
             },
             config: config.clone(),
         })
     }
 
-    /// The configuration that it was built from.
+    /// The configuration that the network was built from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
     /// The logits of a batch.
     ///
-    /// On an autodiff device, batch norm uses and follows the batch's own statistics, and dropout
-    /// drops; otherwise (after [`Module::valid`]) batch norm uses the running ones.
+    /// On an autodiff device, batch norm uses the batch's statistics and updates the running ones, and
+    /// dropout is active. Otherwise (after [`Module::valid`]) batch norm uses the running statistics.
     ///
     /// # Shapes
     /// - `images`: `[batch, input_channels, height, width]`
@@ -92,28 +92,28 @@ impl ShuffleNetV2 {
     ///
     /// # Panics
     /// When the images do not have the configured channels, are too small for the stem
-    /// ([`ModelConfig::validate`] says so first), or leave batch norm one value to train on
-    /// ([`ModelConfig::check_training_batch`]).
+    /// ([`ModelConfig::validate`] refuses those first), or leave batch norm one value to train on
+    /// ([`ModelConfig::check_training_batch`] refuses those first).
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let features = self.dropout.forward(self.features(images));
         self.classifier.forward(features)
     }
 
-    /// What the classifier looks at: the mean of each channel of the last map, nothing dropped.
+    /// The input of the classifier before dropout: the mean of each channel of the last map.
     ///
     /// # Shapes
     /// - `images`: `[batch, input_channels, height, width]`
     /// - output: `[batch, channels]`, the last of [`ModelConfig::widths`]
     ///
     /// # Panics
-    /// As [`Self::forward`].
+    /// Under the conditions of [`Self::forward`].
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.forward_stem(images);
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(x));
         self.forward_head(x)
     }
 
-    /// Convolution and pooling, one kernel where there is one.
+    /// Convolution and pooling, by one kernel if the device has it.
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
         let convolution = || std::iter::once(&self.stem);
         if kernels_serve(convolution(), &images) {
@@ -134,7 +134,7 @@ impl ShuffleNetV2 {
         }
     }
 
-    /// The last convolution, averaged over the map; one kernel where there is one.
+    /// The last convolution, averaged over the map; by one kernel if the device has it.
     fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
         let convolution = || std::iter::once(&self.last);
         if kernels_serve(convolution(), &x) {
@@ -149,11 +149,10 @@ impl ShuffleNetV2 {
         global_average(self.last.forward(x))
     }
 
-    /// The same network with batch-norm statistics of its own.
+    /// Gives the network separate batch-norm statistics.
     ///
-    /// A clone of a Burn module shares them with the original. Anything that lives beside the
-    /// network it was cloned from (averaged weights, a comparison, a second set of weights to load)
-    /// is to be unshared first.
+    /// A clone of a Burn module shares the statistics with the original. Call this first on any clone that
+    /// is used beside the original (averaged weights, a comparison, a second set of weights to load).
     pub fn unshare(mut self) -> Self {
         self.stem.norm.unshare();
         for stage in &mut self.stages {
@@ -167,7 +166,7 @@ impl ShuffleNetV2 {
 impl Stage {
     fn new(config: &ModelConfig, plan: &StagePlan, init: &mut Initialiser) -> Self {
         let squeeze = config.squeeze_excitation;
-        let right_first = config.layout == Layout::Seed;
+        let right_first = config.layout == Layout::Listing;
         let downsample = DownsampleUnit::new(plan, right_first, squeeze, init);
         let units = plan.units.iter();
         Self {
@@ -178,6 +177,8 @@ impl Stage {
         }
     }
 
+    /// Runs the downsampling unit and then the stride-1 units.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, ceil(height / 2), ceil(width / 2)]`
@@ -208,7 +209,7 @@ fn max_pool(padding: usize) -> MaxPool2d {
         .init()
 }
 
-/// The mean of each channel's map: `[batch, channels, height, width]` to `[batch, channels]`.
+/// The mean over each channel's map: `[batch, channels, height, width]` to `[batch, channels]`.
 pub(crate) fn global_average(x: Tensor<4>) -> Tensor<2> {
     x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
 }

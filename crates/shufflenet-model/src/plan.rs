@@ -1,15 +1,15 @@
-//! What a configuration implies: the channels of every unit, the sizes of the maps. And what is
-//! refused, because nothing works that it implies.
+//! What a configuration implies: the channels of every unit and the sizes of the maps. A configuration that
+//! cannot work is refused here.
 //!
-//! The network is built from the same plans that the checks go through, so a configuration
-//! that passes can be built. Stages are counted as in the paper's table 5, from 2: the stem is 1.
+//! The network is built from the same plans that are checked, so a configuration that passes can be built.
+//! Stages are counted from 2 as in the paper's table 5, where the stem is stage 1.
 
 use crate::config::{Layout, ModelConfig, halved};
 use crate::error::ModelError;
 use crate::squeeze_excitation::REDUCTION;
 
-/// More than these is a slip of the keyboard, and would only exhaust memory. ImageNet-21k has 21,841
-/// classes, and the widest published network 2,048 channels.
+/// Larger values are typing errors and would exhaust memory. ImageNet-21k has 21,841 classes, and the
+/// widest published network 2,048 channels.
 const MOST_CHANNELS: usize = 4_096;
 const MOST_CLASSES: usize = 1_000_000;
 const MOST_WIDTH: usize = 8_192;
@@ -17,11 +17,11 @@ pub(crate) const MOST_REPEATS: usize = 64;
 
 /// The channels of a stage.
 pub(crate) struct StagePlan {
-    /// Into its downsampling unit.
+    /// Channels into the stage's downsampling unit.
     pub inputs: usize,
-    /// Out of each of that unit's two branches.
+    /// Channels out of each of the downsampling unit's two branches.
     pub branch: usize,
-    /// Its stride-1 units.
+    /// The stage's stride-1 units.
     pub units: Vec<UnitPlan>,
 }
 
@@ -29,28 +29,28 @@ pub(crate) struct StagePlan {
 pub(crate) struct UnitPlan {
     pub inputs: usize,
     pub outputs: usize,
-    /// Those that its left branch passes on.
+    /// Input channels that the left branch passes on.
     pub left: usize,
-    /// Whether its right branch's input is added to its output.
+    /// Whether the right branch's input is added to its output.
     pub residual: bool,
 }
 
 impl ModelConfig {
-    /// Refuses a network that cannot be built, or not for images of this size.
+    /// Refuses a network that cannot be built, or that cannot take images of this size.
     ///
     /// # Errors
-    /// Every [`ModelError`] but those of a training batch.
+    /// Every [`ModelError`] except those of a training batch.
     pub fn validate(&self, height: usize, width: usize) -> Result<(), ModelError> {
         self.plan()?;
         self.feature_map(height, width).map(drop)
     }
 
-    /// `[height, width]` of the map that the global average pooling sees. Where that is 1x1 (32x32
-    /// images on the stems `imagenet` and `seed`), there is little left to pool.
+    /// `[height, width]` of the map that the global average pooling sees. If it is 1x1 (32x32 images with
+    /// the stems `imagenet` and `seed`), the pooling has a single value to average.
     ///
     /// # Errors
-    /// [`ModelError::InputSize`] when the images vanish in the stem. Nothing can vanish behind it:
-    /// the stages' windows are padded, and halve 1 to 1.
+    /// [`ModelError::InputSize`] when the images are too small for the stem. The stages cannot fail: their
+    /// windows are padded, and halve 1 to 1.
     pub fn feature_map(&self, height: usize, width: usize) -> Result<[usize; 2], ModelError> {
         let stem = self.stem();
         let least = stem.smallest_input();
@@ -66,21 +66,20 @@ impl ModelConfig {
         Ok([height, width].map(|size| (0..stages).fold(stem.output(size), |size, _| halved(size))))
     }
 
-    /// Refuses a training batch that leaves some batch norm a single value per channel, whose
-    /// variance does not exist. To be asked for every batch size that occurs, a ragged last batch
-    /// included; inference has no such limit.
+    /// Refuses a training batch that leaves a batch norm a single value per channel, which has no variance.
+    /// Check every batch size that occurs, including a smaller last batch. Inference has no such limit.
     ///
     /// # Errors
-    /// [`ModelError::TrainingBatch`], [`ModelError::SqueezedBatch`], and [`ModelError::InputSize`]
-    /// as [`Self::feature_map`].
+    /// [`ModelError::TrainingBatch`], [`ModelError::SqueezedBatch`], and the [`ModelError::InputSize`] of
+    /// [`Self::feature_map`].
     pub fn check_training_batch(
         &self,
         batch: usize,
         height: usize,
         width: usize,
     ) -> Result<(), ModelError> {
-        // Maps only shrink: the last convolution's batch norm sees the fewest values, but for
-        // squeeze-and-excitation's, which sees one per image.
+        // Maps only shrink, so the last convolution's batch norm sees the fewest values. The batch norm of
+        // squeeze-and-excitation is the exception: it sees one value per image.
         let [map_height, map_width] = self.feature_map(height, width)?;
         let values = batch.saturating_mul(map_height).saturating_mul(map_width);
         if values < 2 {
@@ -102,7 +101,7 @@ impl ModelConfig {
     /// The channels of every stage.
     ///
     /// # Errors
-    /// As [`Self::validate`], but for the images' size.
+    /// Errors are those of [`Self::validate`], except for the images' size.
     pub(crate) fn plan(&self) -> Result<Vec<StagePlan>, ModelError> {
         self.check_ranges()?;
         let [mut inputs, stages @ .., _last] = self.widths();
@@ -124,11 +123,11 @@ impl ModelConfig {
         if !outputs.is_multiple_of(2) {
             return Err(ModelError::OddWidth { widths, outputs });
         }
-        // What the downsampling unit's two branches give together: the stage's width, or only
-        // twice the input's, which then leaves the widening to the first stride-1 unit.
+        // Width after the downsampling unit, which concatenates its two branches: the stage's width, or
+        // only twice the input's, in which case the first stride-1 unit widens.
         let branch = match self.layout {
             Layout::Standard => outputs / 2,
-            Layout::Seed => inputs,
+            Layout::Listing => inputs,
         };
         let mut width = 2 * branch;
         if repeats == 0 && width != outputs {
@@ -165,7 +164,7 @@ impl ModelConfig {
     ) -> Result<UnitPlan, ModelError> {
         let split_ratio = self.split_ratio;
         let left = (split_ratio * inputs as f64).round_ties_even() as usize;
-        // The right branch takes what is left of the inputs and gives what is left of the outputs.
+        // The right branch takes the remaining inputs and gives the remaining outputs.
         let most = inputs.min(outputs) - 1;
         if !(1..=most).contains(&left) {
             return Err(ModelError::EmptyBranch {
@@ -185,7 +184,7 @@ impl ModelConfig {
         })
     }
 
-    /// Refuses what makes no sense by itself.
+    /// Refuses single values that are out of range.
     fn check_ranges(&self) -> Result<(), ModelError> {
         let count = |key, found, [least, most]: [usize; 2]| match found {
             found if (least..=most).contains(&found) => Ok(()),
@@ -204,8 +203,8 @@ impl ModelConfig {
                 accepted,
             }),
         };
-        count("input_channels", self.input_channels, [1, MOST_CHANNELS])?;
-        count("classes", self.classes, [1, MOST_CLASSES])?;
+        count("input_channels", self.input_channels(), [1, MOST_CHANNELS])?;
+        count("classes", self.classes(), [1, MOST_CLASSES])?;
         for (key, width) in WIDTH_KEYS.into_iter().zip(self.widths()) {
             count(key, width, [1, MOST_WIDTH])?;
         }

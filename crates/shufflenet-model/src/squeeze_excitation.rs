@@ -1,21 +1,22 @@
 //! Squeeze-and-excitation (Hu et al., 2018, [Squeeze-and-Excitation
-//! Networks](https://arxiv.org/abs/1709.01507), equations 2 to 4), as ShuffleNetV2 has it.
+//! Networks](https://arxiv.org/abs/1709.01507), equations 2 to 4) for ShuffleNetV2.
 //!
-//! Each channel is scaled by a gate that sees the whole map: with `z` the mean of each channel,
+//! A gate that sees the whole map scales each channel. With `z` the mean of each channel:
 //!
 //! ```text
 //! gate = hard_sigmoid(W2 relu(norm(W1 z))),   y = gate * x.
 //! ```
 //!
-//! - **Position.** At the end of the right branch: behind its last ReLU, before the residual sum and
-//!   the concatenation, in units of either stride. So the paper's appendix draws it, alone and with
-//!   the residual sum.
-//! - **Reduction and gate.** The paper leaves them open. Here they are what its authors released as
-//!   ShuffleNetV2+ (`megvii-model/ShuffleNet-Series`): `C` channels to `C / 4` (rounded down) and
-//!   back by 1x1 convolutions without bias, a batch norm behind the first, and the hard sigmoid
-//!   `min(max(x + 3, 0), 6) / 6`.
+//! - **Position.** At the end of the right branch, in units of either stride: after its last ReLU, before
+//!   the residual sum and the concatenation. The paper's appendix draws it there, alone and with the
+//!   residual sum.
+//! - **Reduction and gate.** The paper leaves them open. Here they follow the ShuffleNetV2+ that its
+//!   authors released (`megvii-model/ShuffleNet-Series`): 1x1 convolutions without bias take `C` channels
+//!   to `C / 4` (rounded down) and back, a batch norm follows the first one, and the gate is the hard
+//!   sigmoid `min(max(x + 3, 0), 6) / 6`.
 //!
-//! That batch norm sees one value per channel of each image, so a batch of one cannot be trained on.
+//! The gate's batch norm sees one value per channel of each image, so the network cannot train on a batch of
+//! one image.
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
@@ -24,10 +25,10 @@ use burn::tensor::Tensor;
 use crate::conv_norm::{ConvNorm, convolution};
 use crate::initialise::Initialiser;
 
-/// What the channels are divided by for the squeezed description.
+/// Reduction factor: the number of channels is divided by it for the squeezed vector.
 pub(crate) const REDUCTION: usize = 4;
 
-/// Scales each channel by what the whole map says.
+/// Scales each channel by a gate computed from the whole map.
 #[derive(Module, Debug)]
 pub struct SqueezeExcitation {
     /// 1x1 convolution to a quarter of the channels, batch norm, ReLU.
@@ -37,7 +38,7 @@ pub struct SqueezeExcitation {
 }
 
 impl SqueezeExcitation {
-    /// For `channels` channels, 4 or more.
+    /// Creates the block for `channels` channels, 4 or more.
     pub(crate) fn new(channels: usize, init: &mut Initialiser) -> Self {
         let squeezed = channels / REDUCTION;
         Self {
@@ -46,13 +47,15 @@ impl SqueezeExcitation {
         }
     }
 
+    /// Scales the channels of `x` by their gates.
+    ///
     /// # Shapes
     /// - `x`: `[batch, channels, height, width]`
-    /// - output: the same
+    /// - output: `[batch, channels, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let means = x.clone().mean_dim(3).mean_dim(2);
         let logits = self.excite.forward(self.squeeze.forward(means));
-        // Spelt out: Burn's own hard sigmoid computes in float32 whatever it is given.
+        // Written out because Burn's hard sigmoid always computes in float32, whatever the input's type.
         x * ((logits + 3.0).clamp(0.0, 6.0) / 6.0)
     }
 }
@@ -72,7 +75,7 @@ mod tests {
         block
     }
 
-    /// Of a map of ones: both squeezed channels are 9 (the norm's statistics being 0 and 1), and the
+    /// The gate for a map of ones. Both squeezed channels are 9 (the norm's statistics are 0 and 1), so the
     /// logit is 18 times the weight.
     fn gate(excite: f32) -> f32 {
         let y = block(excite).forward(Tensor::ones([1, 9, 3, 2], &Device::flex()));

@@ -1,12 +1,12 @@
-//! Weights that somebody else saved: PyTorch's `.pth` and `.pt` (zip, and the formats before it) and
+//! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the older formats) and
 //! safetensors files, under torchvision's or the listing's names.
 //!
-//! A pickle is a program. [`pytorch_reader`] interprets the few calls that rebuild tensors and runs nothing;
-//! its bounds are on nesting, copies and sizes. Names and shapes are read first, values only where they have
-//! a place ([`StateDict::load`]), so what a file claims costs no more than what it holds.
+//! A pickle is a program. [`pytorch_reader`] interprets only the few calls that rebuild tensors and never
+//! executes code; it limits nesting, copies and sizes. Names and shapes are read first. Values are read
+//! only for tensors that fit ([`StateDict::load`]), so a file's claims cost no more than its content.
 //!
-//! Every tensor is accounted for: it is loaded, or it is in the [`Fit`], or it lies outside the part of the file
-//! that was chosen. Only PyTorch's `num_batches_tracked` counters are passed over without a word.
+//! Every tensor is accounted for: it is loaded, it is listed in the [`Fit`], or it is outside the chosen
+//! part of the file. Only PyTorch's `num_batches_tracked` counters are skipped silently.
 
 mod foreign;
 
@@ -28,91 +28,92 @@ pub enum StateDictError {
     /// The file could not be read.
     #[error("{}: cannot be read: {source}", .path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A damaged safetensors file.
     #[error("{}: no whole safetensors file: {source}", .path.display())]
     Safetensors {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         source: SafeTensorError,
     },
-    /// Neither safetensors nor what `torch.save` writes, or a damaged or hostile one.
+    /// A file that is neither safetensors nor written by `torch.save`, or that is damaged or hostile.
     #[error(
         "{}: neither a safetensors file nor one of torch.save that holds tensors alone: {message}",
         .path.display()
     )]
     Pickle {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error message.
         message: String,
     },
-    /// Several sets of weights, or none where one was asked for.
+    /// Several sets of weights without a prefix to choose one, or no name with the given prefix.
     #[error("{}: {found}; accepted: --prefix with one of {}", .path.display(), .accepted.join(", "))]
     Prefix {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What was found.
+        /// What was found, in words.
         found: String,
-        /// The prefixes that there are.
+        /// The prefixes in the file.
         accepted: Vec<String>,
     },
-    /// Tensors that are larger than the file.
+    /// Tensors that claim to be larger than the file.
     #[error(
         "{}: its tensors claim {claimed} numbers, which its {bytes} bytes cannot hold",
         .path.display()
     )]
     Claim {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Numbers in all tensors together.
+        /// Number of values in all tensors together.
         claimed: u128,
-        /// The file's size.
+        /// Size of the file in bytes.
         bytes: u64,
     },
-    /// Names of another network.
+    /// Names or shapes that belong to no known network.
     #[error("the network cannot be told from names and shapes: {0}")]
     Network(String),
 }
 
-/// Named tensors of a file, their values not yet read.
+/// The named tensors of a file, with values that are not yet read.
 pub struct StateDict {
     path: PathBuf,
-    /// What kind of file it is, in words.
+    /// The file format, in words.
     pub kind: String,
-    /// What all names began with and was taken off: `module.`, `state_dict.`...
+    /// The common prefix that was removed from all names: `module.`, `state_dict.`...
     pub prefix: String,
-    /// Tensors whose names do not begin so.
+    /// Tensors whose names do not begin with the prefix.
     pub outside: Vec<String>,
     tensors: Tensors,
 }
 
-/// What does not fit between a file and a network.
+/// The differences between a file's tensors and a network's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fit {
     /// Tensors of the network that the file lacks.
     pub missing: Vec<String>,
     /// Tensors of the file that the network lacks.
     pub unused: Vec<String>,
-    /// Tensors of another shape, or that are not of floating point, with what was found and what is expected.
+    /// Tensors of another shape or not of a floating-point type, each with what was found and what is
+    /// expected.
     pub misshapen: Vec<String>,
-    /// Tensors that are loaded.
+    /// Number of tensors that are loaded.
     pub loaded: usize,
 }
 
 impl Fit {
-    /// Whether everything has its place.
+    /// Whether every tensor fits and none is missing or unused.
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unused.is_empty() && self.misshapen.is_empty()
     }
 }
 
-/// A line of counts and then a line for each tensor.
+/// A line of counts, then a line for each tensor that does not fit.
 impl fmt::Display for Fit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (missing, unused) = (self.missing.len(), self.unused.len());
@@ -137,11 +138,11 @@ impl fmt::Display for Fit {
 }
 
 impl StateDict {
-    /// Reads names, types and shapes of the tensors in `path`. Where the file holds several sets of weights
-    /// (a model and its moving average), `prefix` says whose.
+    /// Reads names, types and shapes of the tensors in `path`. If the file holds several sets of weights (a
+    /// model and its moving average), `prefix` chooses one.
     ///
     /// # Errors
-    /// [`StateDictError`].
+    /// Any [`StateDictError`] except [`StateDictError::Network`].
     pub fn open(path: &Path, prefix: Option<&str>) -> Result<Self, StateDictError> {
         let io = |source| StateDictError::Io {
             path: path.into(),
@@ -151,7 +152,7 @@ impl StateDict {
         let size = file.metadata().map_err(io)?.len();
         let mut start = Vec::new();
         file.take(9).read_to_end(&mut start).map_err(io)?;
-        // A safetensors file is the length of a header, eight bytes, and that header, in JSON.
+        // A safetensors file begins with the length of its header, in eight bytes, and the header, in JSON.
         let (kind, tensors) = match start.get(8) {
             Some(b'{') => ("safetensors".into(), foreign::safetensors(path)?),
             _ => foreign::pickle(path)?,
@@ -184,37 +185,37 @@ impl StateDict {
         })
     }
 
-    /// How many tensors there are, counters left out.
+    /// Number of tensors, without the counters.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no tensors.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 
-    /// The shape of a tensor.
+    /// The shape of the tensor called `name`; `None` if there is no such tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         Some(&self.tensors.get(name)?.shape)
     }
 
-    /// Names in order.
+    /// The tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Numbers in all tensors together.
+    /// Number of values in all tensors together.
     pub(crate) fn numbers(&self) -> usize {
         let numbers = |tensor: &ForeignTensor| tensor.shape.iter().product::<usize>();
         self.tensors.values().map(numbers).sum()
     }
 
-    /// `network` with the tensors of the file that fit it, float16, bfloat16 and float64 brought to float32;
-    /// and what does not fit, where the network keeps what it had.
+    /// Loads the tensors of the file that fit into `network`, with float16, bfloat16 and float64 converted
+    /// to float32. The [`Fit`] lists what does not fit; the network keeps its values there.
     ///
     /// # Errors
-    /// [`StateDictError::Io`] where values cannot be read.
+    /// [`StateDictError::Io`] if the values cannot be read.
     pub fn load(&self, network: ShuffleNetV2) -> Result<(ShuffleNetV2, Fit), StateDictError> {
         let mut fit = Fit::default();
         let mut found = HashMap::new();
@@ -256,7 +257,7 @@ impl StateDict {
     }
 }
 
-/// The last convolution's names in torchvision and in the listing: what stands before it is the prefix.
+/// The last convolution's names in torchvision and in the listing; the text before them is the prefix.
 const LAST: [&str; 2] = ["conv5.0.weight", "conv_last.weight"];
 
 fn choose(path: &Path, tensors: &Tensors, asked: Option<&str>) -> Result<String, StateDictError> {

@@ -1,9 +1,9 @@
-//! What a network is made of and what it costs: a table of its layers.
+//! A table of a network's layers and their cost.
 //!
-//! The built network's own layers run one after the other on an image of zeros; each row has the shape
-//! of what came out, the parameters of the layer that made it, and its multiply-adds. As in the paper's
-//! tables, those are of the convolutions (each weight is used once per position of the output map) and
-//! of the classifier; norms, activations, pooling and shuffles are not counted.
+//! The layers of the built network run one after the other on an image of zeros. Each row has the output
+//! shape of a layer, its parameters and its multiply-adds. As in the paper's tables, multiply-adds are
+//! those of the convolutions (each weight is used once per position of the output map) and of the
+//! classifier. Norms, activations, pooling and shuffles are not counted.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use crate::error::ModelError;
 use crate::network::{ShuffleNetV2, global_average};
 use crate::unit::{BasicUnit, Branch, DownsampleUnit};
 
-/// A network layer by layer, and its totals.
+/// The layers of a network, and the totals.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The network in words.
+    /// Description of the network.
     pub network: String,
     /// Channels, height and width of the image.
     pub input: [usize; 3],
@@ -28,35 +28,36 @@ pub struct Summary {
     pub parameters: usize,
     /// Multiply-adds for one image.
     pub multiply_adds: usize,
-    /// From the stem to the classifier.
+    /// The layers, from the stem to the classifier.
     pub layers: Vec<Layer>,
 }
 
 /// A row of a [`Summary`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
-    /// Its path in the module tree.
+    /// Path of the layer in the module tree.
     pub name: String,
-    /// What it does.
+    /// Description of the layer's operations.
     pub kind: String,
-    /// The shape that it gives for one image, without the batch.
+    /// Output shape for one image, without the batch.
     pub output: Vec<usize>,
-    /// Its trainable parameters.
+    /// Trainable parameters of the layer.
     pub parameters: usize,
-    /// Its multiply-adds for one image.
+    /// Multiply-adds of the layer for one image.
     pub multiply_adds: usize,
 }
 
 impl Summary {
-    /// Runs `network` on one image of `height` by `width`, in inference: nothing in it changes.
+    /// Runs `network` on one image of `height` by `width` in inference mode, which leaves the network
+    /// unchanged.
     ///
     /// # Errors
-    /// [`ModelError::InputSize`].
+    /// [`ModelError::InputSize`] when the image is too small for the stem.
     pub fn of(network: &ShuffleNetV2, height: usize, width: usize) -> Result<Self, ModelError> {
         let config = network.config();
         config.validate(height, width)?;
         let network = network.valid();
-        let input = [config.input_channels, height, width];
+        let input = [config.input_channels(), height, width];
         let device = network.stem.conv.weight.device();
         let mut trace = Trace { layers: Vec::new() };
         trace.network(
@@ -74,7 +75,7 @@ impl Summary {
     }
 }
 
-/// The rows so far. Each method runs what it is named for, and adds its rows.
+/// The rows so far. Each method runs the module that it is named after and adds its rows.
 struct Trace {
     layers: Vec<Layer>,
 }
@@ -169,7 +170,7 @@ impl Trace {
         y
     }
 
-    /// A row of what neither learns nor counts.
+    /// Adds a row without parameters and multiply-adds.
     fn free<const D: usize>(&mut self, name: &str, kind: &str, output: &Tensor<D>) {
         self.add(name, kind, output, [0, 0]);
     }
@@ -191,14 +192,14 @@ impl Trace {
     }
 }
 
-/// Parameters and multiply-adds of a convolution that gave `output` for one image.
+/// Parameters and multiply-adds of a convolution whose output for one image is `output`.
 fn cost(conv: &Conv2d, output: &Tensor<4>) -> [usize; 2] {
     let weights = conv.weight.shape().num_elements();
     let [_, _, height, width] = output.dims();
     [weights, weights * height * width]
 }
 
-/// The table, for a terminal.
+/// The table in text form, for a terminal.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let heading = ["layer", "kind", "output", "parameters", "multiply-adds"].map(String::from);
@@ -236,7 +237,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// `3x32x32`
+/// The shape in words, for example `3x32x32`.
 fn by(shape: &[usize]) -> String {
     let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
     sizes.join("x")

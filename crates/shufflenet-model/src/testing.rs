@@ -1,4 +1,4 @@
-//! What several modules' tests share.
+//! Helpers shared by the tests of several modules.
 
 use std::process::Command;
 
@@ -7,13 +7,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shufflenet_ops::Isa;
 
-/// Noise of mean 0.3 and variance 1, the same for the same seed.
+/// Noise of mean 0.3 and variance 1; the same seed gives the same noise.
 ///
-/// Not Burn's own: its generator is one for the process, and tests that run beside each other
-/// would draw each other's numbers.
+/// Burn's generator is not used: the process has only one, and tests that run in parallel would draw each
+/// other's numbers.
 pub fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    // Twelve uniform numbers have a variance of one together.
+    // The sum of twelve uniform numbers has a variance of one.
     let mut draw = || (0..12).map(|_| uniform(&mut generator)).sum::<f32>() - 6.0 + 0.3;
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
@@ -23,13 +23,13 @@ fn uniform(generator: &mut ChaCha8Rng) -> f32 {
     (generator.next_u32() >> 8) as f32 / 16_777_216.0
 }
 
-/// Norm of the difference over the norm.
+/// Relative distance: the norm of the difference over the norm of `b`.
 pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
     let norm = |x: Tensor<D>| x.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
     norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
 }
 
-/// An instruction set is chosen once for a process, so each gets one: this very test program.
+/// A process chooses its instruction set once, so each set gets a process: a run of this test program.
 #[test]
 fn every_instruction_set_passes_the_tests_of_the_kernels() {
     for isa in Isa::available() {

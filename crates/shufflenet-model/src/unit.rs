@@ -16,15 +16,15 @@
 //!     channel shuffle                      channel shuffle
 //! ```
 //!
-//! The basic unit leaves part of its channels alone and lets the shuffle hand them to the next
-//! unit's right branch; the downsampling unit works on all its channels twice, and so can halve the
-//! map and double the channels. The layouts differ in numbers only: how wide a branch is, which
-//! comes first in the concatenation, and whether the right branch's input is added to its output.
-//! What is in parentheses are switches, drawn where the paper's appendix has them.
+//! The basic unit passes part of its channels on unchanged, and the shuffle hands them to the next unit's
+//! right branch. The downsampling unit processes all its channels in both branches, so it can halve the map
+//! and double the channels. The layouts differ only in the width of a branch, in which branch comes first
+//! in the concatenation, and in whether the right branch's input is added to its output. The steps in
+//! parentheses are switches, drawn where the paper's appendix has them.
 //!
-//! Each unit is here in plain Burn operations (`plain`), which is what it *means*. Where
-//! [`shufflenet_ops`] has a kernel for the whole unit, `forward` takes that: the same function, held
-//! to the plain one by tests, several times as fast.
+//! Each unit is written here in plain Burn operations (`plain`), which define its result. Where
+//! [`shufflenet_ops`] has a kernel for the whole unit, `forward` uses that kernel. It computes the same
+//! function several times as fast; tests compare it with the plain unit.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -43,13 +43,13 @@ const BRANCHES: usize = 2;
 /// The right branch of both units: 1x1, depthwise 3x3, 1x1, and squeeze-and-excitation if configured.
 #[derive(Module, Debug)]
 pub struct Branch {
-    /// To the branch's width.
+    /// 1x1 convolution to the branch's width.
     pub pointwise1: ConvNorm,
-    /// The only convolution that looks at neighbours; carries the stride.
+    /// 3x3 depthwise convolution, the only spatial one; has the unit's stride.
     pub depthwise: ConvNorm,
-    /// Mixes what the depthwise convolution kept apart.
+    /// 1x1 convolution that mixes the channels after the depthwise convolution.
     pub pointwise2: ConvNorm,
-    /// Scales the branch's channels.
+    /// Optional gate on the branch's channels.
     pub squeeze_excitation: Option<SqueezeExcitation>,
 }
 
@@ -106,12 +106,12 @@ impl Branch {
 /// The stride-1 unit, figure 3 (c): splits the channels and transforms the right part.
 #[derive(Module, Debug)]
 pub struct BasicUnit {
-    /// What the right part goes through.
+    /// The branch that transforms the right part.
     pub right: Branch,
-    /// Channels of the left part, which pass unchanged.
+    /// Channels of the left part, which pass on unchanged.
     #[module(skip)]
     pub left_channels: usize,
-    /// Whether the right part is added to what became of it, after the last ReLU.
+    /// Whether the right part is added to the right branch's output, after the last ReLU.
     #[module(skip)]
     pub residual: bool,
 }
@@ -126,12 +126,14 @@ impl BasicUnit {
         }
     }
 
+    /// Passes the left channels on, transforms the right channels and shuffles both.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolutions = || self.right.convolutions().into_iter();
-        // No kernel squeezes.
+        // No kernel has squeeze-and-excitation.
         if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
             return self.plain(x);
         }
@@ -157,11 +159,11 @@ impl BasicUnit {
 /// The stride-2 unit, figure 3 (d): both branches see all channels and halve the map.
 #[derive(Module, Debug)]
 pub struct DownsampleUnit {
-    /// 1x1, depthwise 3x3 of stride 2, 1x1.
+    /// The right branch: 1x1, depthwise 3x3 of stride 2, 1x1.
     pub right: Branch,
     /// The left branch's depthwise 3x3 of stride 2.
     pub left_depthwise: ConvNorm,
-    /// The left branch's 1x1.
+    /// The left branch's 1x1 convolution.
     pub left_pointwise: ConvNorm,
     /// Whether the right branch comes first in the concatenation.
     #[module(skip)]
@@ -184,13 +186,15 @@ impl DownsampleUnit {
         }
     }
 
+    /// Runs both branches on all channels and shuffles their outputs.
+    ///
     /// # Shapes
     /// - `x`: `[batch, inputs, height, width]`
     /// - output: `[batch, 2 * branch, ceil(height / 2), ceil(width / 2)]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let left = [&self.left_depthwise, &self.left_pointwise];
         let convolutions = || self.right.convolutions().into_iter().chain(left);
-        // No kernel squeezes.
+        // No kernel has squeeze-and-excitation.
         if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
             return self.plain(x);
         }

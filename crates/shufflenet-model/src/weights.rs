@@ -1,12 +1,12 @@
-//! Weights to and from safetensors files that PyTorch reads and writes.
+//! Reads and writes safetensors files that PyTorch can write and read.
 //!
-//! A file holds float32 tensors under the names of [`crate::names`], in PyTorch's shapes: a linear
-//! weight is `[outputs, inputs]` there and `[inputs, outputs]` in Burn. Tensors are sorted by name,
-//! so that the same weights give the same bytes. Loading wants exactly the network's tensors: what
-//! is missing, left over, of another shape or of another type is refused by name, and nothing in a
-//! damaged or hostile file panics. Only PyTorch's `num_batches_tracked` counters, which nothing
-//! here uses, are passed over, and written only for PyTorch ([`to_state_dict`]). Files of others go through
-//! [`crate::state_dict`] first.
+//! A file holds float32 tensors under the names of [`crate::names`], in PyTorch's shapes: a linear weight
+//! is `[outputs, inputs]` there and `[inputs, outputs]` in Burn. Tensors are sorted by name, so the same
+//! weights give the same bytes. Loading requires exactly the network's tensors: a tensor that is missing,
+//! unused, of another shape or of another type is refused by name. A damaged or hostile file never causes a
+//! panic. PyTorch's `num_batches_tracked` counters, which are not needed here, are skipped on reading and
+//! written only for PyTorch ([`to_state_dict`]). Files from other programs go through [`crate::state_dict`]
+//! first.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ use crate::network::ShuffleNetV2;
 /// Weights that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// Bytes that are no safetensors file, or a truncated one.
+    /// Bytes that are not a safetensors file, or a truncated file.
     #[error("no valid safetensors file: {0}")]
     Format(#[from] SafeTensorError),
     /// A tensor of the network that the file lacks.
@@ -30,9 +30,9 @@ pub enum WeightsError {
     Missing {
         /// The tensor's name in files.
         name: String,
-        /// The network, in words.
+        /// The network in words.
         network: String,
-        /// How many tensors the file has.
+        /// Number of tensors in the file.
         found: usize,
     },
     /// A tensor of the file that the network lacks.
@@ -40,49 +40,49 @@ pub enum WeightsError {
     Unused {
         /// The tensor's name in the file.
         name: String,
-        /// The network, in words.
+        /// The network in words.
         network: String,
     },
-    /// A tensor of another shape.
+    /// A tensor with another shape than the network's.
     #[error("tensor `{name}` is {found:?} in the file and {expected:?} in this {network}")]
     Shape {
         /// The tensor's name in files.
         name: String,
-        /// Its shape in the file.
+        /// Shape of the tensor in the file.
         found: Vec<usize>,
-        /// Its shape in the network, as PyTorch has it.
+        /// Shape of the tensor in the network, in PyTorch's order.
         expected: Vec<usize>,
-        /// The network, in words.
+        /// The network in words.
         network: String,
     },
-    /// A tensor of another element type.
+    /// A tensor with another element type than float32.
     #[error("tensor `{name}` is of type {found} in the file: float32 (F32) is accepted")]
     Type {
         /// The tensor's name in files.
         name: String,
-        /// The type in the file.
+        /// Element type of the tensor in the file.
         found: Dtype,
     },
-    /// The device did not give a tensor back.
+    /// A tensor that the device did not return.
     #[error("tensor `{name}` cannot be read from the device: {message}")]
     Device {
         /// The tensor's name in files.
         name: String,
-        /// What the device said.
+        /// The device's error message.
         message: String,
     },
 }
 
-/// The trainable parameters, ids and names in files, in the order of the network's fields.
+/// The ids and file names of the trainable parameters, in the order of the network's fields.
 ///
-/// Ids are drawn anew in every process, so whatever is stored about a parameter (an optimizer's
-/// state) is to be stored under its name.
+/// Ids are drawn anew in every process. Data about a parameter (an optimizer's state) must be stored under
+/// the parameter's name.
 pub fn parameters(network: &ShuffleNetV2) -> Vec<(ParamId, String)> {
     let trainable = entries(network).into_iter().filter(Entry::is_trainable);
     trainable.map(|entry| (entry.id, entry.file)).collect()
 }
 
-/// How many numbers training adjusts. Burn's own count includes the running statistics.
+/// Number of trainable values. Burn's own count includes the running statistics.
 pub fn num_parameters(network: &ShuffleNetV2) -> usize {
     let entries = entries(network);
     let trainable = entries.iter().filter(|entry| entry.is_trainable());
@@ -94,17 +94,17 @@ pub fn num_parameters(network: &ShuffleNetV2) -> usize {
 /// The network's weights and running statistics as a safetensors file.
 ///
 /// # Errors
-/// [`WeightsError::Device`] when the device does not give a tensor back.
+/// [`WeightsError::Device`] when the device does not return a tensor.
 pub fn to_safetensors(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
     serialize(encoded(network)?)
 }
 
-/// The same with batch norm's counters, which `load_state_dict(strict=True)` looks for in newer versions
-/// of PyTorch. They are 0: PyTorch uses them for norms without momentum alone, and a network does not
-/// know how many batches it has seen.
+/// The file of [`to_safetensors`] with batch norm's counters added, which `load_state_dict(strict=True)`
+/// requires in newer versions of PyTorch. The counters are 0: PyTorch uses them only for norms without
+/// momentum, and a network does not know how many batches it has seen.
 ///
 /// # Errors
-/// As [`to_safetensors`].
+/// Errors are those of [`to_safetensors`].
 pub fn to_state_dict(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
     let mut tensors = encoded(network)?;
     let counters: Vec<String> = tensors
@@ -116,24 +116,24 @@ pub fn to_state_dict(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
     serialize(tensors)
 }
 
-/// A safetensors file without a tensor: the optimizer's state of a network that was trained elsewhere.
+/// A safetensors file without tensors: the optimizer's state for a network that was trained elsewhere.
 ///
 /// # Errors
-/// None that is known.
+/// No cause of an error is known.
 pub fn no_tensors() -> Result<Vec<u8>, WeightsError> {
     serialize(Encoded::new())
 }
 
-/// What PyTorch calls the number of batches that a batch norm has seen.
+/// PyTorch's name for the number of batches that a batch norm has seen.
 pub(crate) const COUNTER: &str = "num_batches_tracked";
 
-/// A tensor as files have it: PyTorch's shape, row after row.
+/// A tensor in the form of weight files: PyTorch's shape, row by row.
 pub(crate) struct StoredTensor {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
 
-/// Every float tensor of the network by its name in files.
+/// Every float tensor of the network, by its name in files.
 pub(crate) fn stored(
     network: &ShuffleNetV2,
 ) -> Result<BTreeMap<String, StoredTensor>, WeightsError> {
@@ -173,17 +173,17 @@ fn serialize(tensors: Encoded) -> Result<Vec<u8>, WeightsError> {
             Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>, SafeTensorError>>()?;
-    // Some readers ask which framework's shapes these are. One entry only: more would be written in
-    // the random order of a hash map.
+    // Some readers need to know which framework's shapes these are. There is only one entry, because a hash
+    // map would write several in random order.
     let header = HashMap::from([("format".to_string(), "pt".to_string())]);
     Ok(safetensors::serialize(views, Some(header))?)
 }
 
-/// `network` with the weights and running statistics of a safetensors file, on the device and with
-/// the parameter ids that it had.
+/// Loads the weights and running statistics of a safetensors file into `network`, which keeps its device
+/// and its parameter ids.
 ///
 /// # Errors
-/// [`WeightsError`], unless the file holds exactly this network's tensors.
+/// Any [`WeightsError`] unless the file holds exactly this network's tensors.
 pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNetV2, WeightsError> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut stored: BTreeMap<&str, TensorView> = file
@@ -219,7 +219,7 @@ pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNe
     Ok(put(network, tensors))
 }
 
-/// The values of a tensor of PyTorch's, as Burn has it in `shape`.
+/// The values of a PyTorch tensor in Burn's `shape`.
 pub(crate) fn from_pytorch(values: Vec<f32>, shape: &[usize]) -> TensorData {
     let values = match *shape {
         [inputs, outputs] => transposed(&values, outputs, inputs),
@@ -228,7 +228,7 @@ pub(crate) fn from_pytorch(values: Vec<f32>, shape: &[usize]) -> TensorData {
     TensorData::new(values, shape.to_vec())
 }
 
-/// The values of a stored tensor, as Burn shapes them.
+/// The values of a stored tensor in Burn's shape.
 fn read(
     name: String,
     view: &TensorView,
@@ -256,7 +256,7 @@ fn read(
     Ok(from_pytorch(values.collect(), shape))
 }
 
-/// PyTorch stores the weight of a linear layer, the only one of rank 2, transposed.
+/// PyTorch's shape. PyTorch stores the weight of a linear layer, the only weight of rank 2, transposed.
 pub(crate) fn pytorch_shape(shape: &[usize]) -> Vec<usize> {
     match *shape {
         [inputs, outputs] => vec![outputs, inputs],
@@ -264,7 +264,7 @@ pub(crate) fn pytorch_shape(shape: &[usize]) -> Vec<usize> {
     }
 }
 
-/// The transpose of a `rows x columns` matrix, row after row.
+/// The transpose of a `rows x columns` matrix, row by row.
 fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let column = |c| values.iter().skip(c).step_by(columns).take(rows);
     (0..columns).flat_map(column).copied().collect()

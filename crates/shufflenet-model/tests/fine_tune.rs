@@ -1,4 +1,4 @@
-//! Another task's weights: what is taken over, what is refused, what stays frozen.
+//! Fine-tuning from another task's weights: what is loaded, what is refused, what stays frozen.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -15,8 +15,8 @@ fn network(classes: usize, channels: usize, seed: u64, device: &Device) -> Shuff
         stem: Some(Stem::Cifar),
         widths: Some([8, 16, 24, 32, 48]),
         repeats: [1, 1, 1],
-        classes,
-        input_channels: channels,
+        classes: Some(classes),
+        input_channels: Some(channels),
         ..ModelConfig::default()
     };
     ShuffleNetV2::new(&config, seed, device).unwrap()
@@ -44,7 +44,7 @@ fn everything_but_a_classifier_of_other_classes_is_taken_over() {
     );
     let weight = |network: &ShuffleNetV2| network.classifier.weight.val();
     assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
-    // Of the same task nothing is adapted.
+    // For the same task, nothing is adapted.
     let (same, notes) = load_for_fine_tuning(network(10, 3, 3, &device), &bytes).unwrap();
     assert!(notes.is_empty() && to_safetensors(&same).unwrap() == bytes);
 }
@@ -85,7 +85,7 @@ fn frozen_parts_keep_their_statistics_and_get_no_gradient() {
         to_safetensors(&network).unwrap() == before,
         "statistics have moved"
     );
-    // Loading and counting do not mind.
+    // Loading and counting work on a frozen network.
     assert_eq!(
         parameters(&network).len(),
         parameters(&load_safetensors(network, &before).unwrap()).len()

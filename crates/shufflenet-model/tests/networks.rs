@@ -1,4 +1,4 @@
-//! The networks from outside: shapes, modes, gradients, initial weights, configurations.
+//! Public behaviour of the networks: shapes, modes, gradients, initial weights, configurations.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -17,7 +17,7 @@ fn config(layout: Layout, scale: Scale, stem: Stem) -> ModelConfig {
     }
 }
 
-/// The narrowest network, 10 classes.
+/// The narrowest published network, with 10 classes.
 fn smallest(device: &Device) -> ShuffleNetV2 {
     let config = config(Layout::Standard, Scale::Half, Stem::Cifar);
     ShuffleNetV2::new(&config, 1, device).unwrap()
@@ -34,8 +34,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 #[test]
 fn the_map_is_as_large_as_promised() {
-    for layout in [Layout::Standard, Layout::Seed] {
-        for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
+    for layout in [Layout::Standard, Layout::Listing] {
+        for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
             let config = config(layout, Scale::Half, stem);
             let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
             for [height, width] in [[32, 32], [33, 47], [5, 64]] {
@@ -64,19 +64,19 @@ fn map_sizes_of_the_published_inputs() {
         config.feature_map(size, size).unwrap()
     };
     assert_eq!(of(Stem::Imagenet, 224), [7, 7]);
-    assert_eq!(of(Stem::Seed, 224), [7, 7]);
+    assert_eq!(of(Stem::Listing, 224), [7, 7]);
     assert_eq!(of(Stem::Cifar, 32), [4, 4]);
     assert_eq!(of(Stem::Imagenet, 32), [1, 1]);
-    assert_eq!(of(Stem::Seed, 32), [1, 1]);
+    assert_eq!(of(Stem::Listing, 32), [1, 1]);
 }
 
 #[test]
 fn any_channels_and_classes() {
     for (input_channels, classes) in [(1, 2), (4, 37), (5, 1)] {
         let config = ModelConfig {
-            input_channels,
-            classes,
-            ..config(Layout::Seed, Scale::Half, Stem::Cifar)
+            input_channels: Some(input_channels),
+            classes: Some(classes),
+            ..config(Layout::Listing, Scale::Half, Stem::Cifar)
         };
         let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
         let logits = network.forward(noise([2, input_channels, 9, 9], &Device::flex()));
@@ -101,7 +101,7 @@ fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_wid
             .map(|stage| of_stage(&stage.units))
             .collect()
     };
-    let [standard, seed] = [Layout::Standard, Layout::Seed].map(network);
+    let [standard, seed] = [Layout::Standard, Layout::Listing].map(network);
     assert!(
         residuals(&standard)
             .concat()
@@ -127,13 +127,12 @@ fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_wid
 #[test]
 fn the_seed_decides_the_weights_on_every_device() {
     let weights = |seed, device: &Device| {
-        let config = config(Layout::Seed, Scale::Half, Stem::Cifar);
+        let config = config(Layout::Listing, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, seed, device).unwrap();
         shufflenet_model::to_safetensors(&network).unwrap()
     };
     let first = weights(5, &Device::flex());
     assert!(first == weights(5, &Device::flex().autodiff()));
-    assert!(first == weights(5, &ndarray()));
     assert!(first != weights(6, &Device::flex()));
 }
 
@@ -188,7 +187,7 @@ fn inference_treats_images_singly_and_training_does_not() {
 #[test]
 fn the_gradient_reaches_every_parameter() {
     let device = Device::flex().autodiff();
-    for layout in [Layout::Standard, Layout::Seed] {
+    for layout in [Layout::Standard, Layout::Listing] {
         let config = config(layout, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, 2, &device).unwrap();
         let logits = network.forward(noise([2, 3, 16, 16], &device));
@@ -198,12 +197,12 @@ fn the_gradient_reaches_every_parameter() {
     }
 }
 
-/// A classifier that shows the features: the identity.
+/// A network whose classifier is the identity, so that the logits are the features.
 fn transparent(device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
         widths: Some([8, 16, 16, 16, 500]),
         repeats: [1, 1, 1],
-        classes: 500,
+        classes: Some(500),
         dropout: 0.3,
         ..config(Layout::Standard, Scale::Half, Stem::Cifar)
     };
@@ -225,7 +224,7 @@ fn dropout_drops_its_share_in_training_alone() {
     let (dropped, kept): (Vec<_>, Vec<_>) = alive.partition(|(_, y)| **y == 0.0);
     let count = (dropped.len() + kept.len()) as f64;
     assert!(count > 2_000.0, "{count}");
-    // Five standard deviations of a binomial share.
+    // The tolerance is five standard deviations of a binomial share.
     let share = dropped.len() as f64 / count;
     assert!((share - 0.3).abs() < 5.0 * (0.21 / count).sqrt(), "{share}");
     for (x, y) in kept {
@@ -241,24 +240,12 @@ fn dropout_drops_its_share_in_training_alone() {
 }
 
 #[test]
-fn ndarray_computes_what_flex_does() {
-    let logits = |device: &Device| {
-        let images = noise([2, 3, 16, 16], &Device::flex()).into_data();
-        values(smallest(device).forward(Tensor::from_data(images, device)))
-    };
-    let (flex, ndarray) = (logits(&Device::flex()), logits(&ndarray()));
-    for (a, b) in flex.iter().zip(&ndarray) {
-        assert!((a - b).abs() < 1e-5, "{a} {b}");
-    }
-}
-
-#[test]
 fn configurations_read_and_write_as_documented() {
     let read = |text: &str| serde_json::from_str::<ModelConfig>(text);
     assert_eq!(read("{}").unwrap(), ModelConfig::default());
     assert_eq!(read(r#"{"scale": 2}"#).unwrap().scale, Scale::Two);
     assert_eq!(read(r#"{"scale": 0.5}"#).unwrap().scale, Scale::Half);
-    assert_eq!(read(r#"{"layout": "seed"}"#).unwrap().stem(), Stem::Seed);
+    assert_eq!(read(r#"{"layout": "seed"}"#).unwrap().stem(), Stem::Listing);
     assert_eq!(read(r#"{"stem": "cifar"}"#).unwrap().stem(), Stem::Cifar);
     let refusal = |text: &str| read(text).unwrap_err().to_string();
     assert!(
@@ -283,18 +270,10 @@ fn configurations_read_and_write_as_documented() {
         dropout: 0.1,
         widths: Some([8, 16, 32, 64, 99]),
         repeats: [1, 0, 2],
-        ..config(Layout::Seed, Scale::OneAndHalf, Stem::Cifar)
+        ..config(Layout::Listing, Scale::OneAndHalf, Stem::Cifar)
     };
     for written in [written, ModelConfig::default()] {
         let text = serde_json::to_string(&written).unwrap();
         assert_eq!(read(&text).unwrap(), written);
     }
-}
-
-#[expect(
-    deprecated,
-    reason = "supported, for comparison, as long as Burn has it"
-)]
-fn ndarray() -> Device {
-    Device::ndarray()
 }

@@ -1,5 +1,5 @@
-//! What an exported ONNX file holds. That it computes what the network does is `onnx-check`'s (tract) and
-//! `scripts/check_onnx.py`'s (ONNX Runtime) to say; here the file is taken apart.
+//! Checks the contents of an exported ONNX file. `onnx-check` (tract) and `scripts/check_onnx.py` (ONNX
+//! Runtime) check that the file computes the same as the network.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use safetensors::SafeTensors;
 use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Stem, to_onnx, to_safetensors};
 
-/// The fields of a message that are bytes, in order: number and content.
+/// The length-delimited fields of a message, in order: number and content.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -64,15 +64,15 @@ fn config(layout: Layout) -> ModelConfig {
     ModelConfig {
         layout,
         scale: Scale::Half,
-        stem: Some(Stem::Seed),
-        squeeze_excitation: layout == Layout::Seed,
+        stem: Some(Stem::Listing),
+        squeeze_excitation: layout == Layout::Listing,
         ..ModelConfig::default()
     }
 }
 
 #[test]
 fn tensors_are_the_weight_files_under_its_names() {
-    for layout in [Layout::Standard, Layout::Seed] {
+    for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], &[]).unwrap();
         assert!(
@@ -88,7 +88,7 @@ fn tensors_are_the_weight_files_under_its_names() {
         for (name, view) in SafeTensors::deserialize(&file).unwrap().iter() {
             assert!(stored.remove(name).unwrap() == view.data(), "{name}");
         }
-        // What is left are the sizes of splits and shuffles.
+        // The remaining tensors are the sizes of splits and shuffles.
         let sizes = ["sizes", "groups", "whole"];
         assert!(
             stored
@@ -100,7 +100,7 @@ fn tensors_are_the_weight_files_under_its_names() {
 
 #[test]
 fn every_value_is_made_before_it_is_used_and_only_once() {
-    for layout in [Layout::Standard, Layout::Seed] {
+    for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], &[]).unwrap();
         let graph = all(&model, 7)[0];
@@ -122,12 +122,13 @@ fn every_value_is_made_before_it_is_used_and_only_once() {
             }
         }
         assert!(made.contains(&"logits".to_string()));
-        let gates = if layout == Layout::Seed { 16 } else { 0 };
+        let gates = if layout == Layout::Listing { 16 } else { 0 };
         assert_eq!(counts["Split"], 13);
         assert_eq!(counts["Transpose"], 16);
         assert_eq!(counts["MaxPool"], 1);
         assert_eq!(counts.get("HardSigmoid").copied().unwrap_or(0), gates);
-        // The first stride-1 unit of a stage whose width the downsampling unit has: all, at this scale.
+        // The first stride-1 unit of a stage adds only at equal widths. At this scale the downsampling unit
+        // always gives the stage's width.
         assert_eq!(
             counts.get("Add").copied().unwrap_or(0),
             if gates > 0 { 13 } else { 0 }

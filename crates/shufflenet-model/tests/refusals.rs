@@ -1,4 +1,5 @@
-//! What cannot work is refused in words: the setting, what was found, what is accepted.
+//! Errors of configurations that cannot work: each names the setting, the value found and the values
+//! accepted.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -17,7 +18,7 @@ fn edited(edit: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
     config
 }
 
-/// What the configuration is answered with, both when it is checked and when it is built.
+/// The error message of a configuration, which is the same when it is checked and when it is built.
 fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
     let config = edited(edit);
     let checked = config.validate(224, 224).unwrap_err();
@@ -30,15 +31,15 @@ fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
 #[test]
 fn counts_and_shares_out_of_range() {
     assert_eq!(
-        refusal(|config| config.classes = 0),
+        refusal(|config| config.classes = Some(0)),
         "classes = 0: 1 to 1000000 is accepted"
     );
     assert_eq!(
-        refusal(|config| config.classes = usize::MAX),
+        refusal(|config| config.classes = Some(usize::MAX)),
         format!("classes = {}: 1 to 1000000 is accepted", usize::MAX)
     );
     assert_eq!(
-        refusal(|config| config.input_channels = 0),
+        refusal(|config| config.input_channels = Some(0)),
         "input_channels = 0: 1 to 4096 is accepted"
     );
     assert_eq!(
@@ -67,7 +68,7 @@ fn counts_and_shares_out_of_range() {
 
 #[test]
 fn widths_that_two_groups_cannot_share() {
-    for layout in [Layout::Standard, Layout::Seed] {
+    for layout in [Layout::Standard, Layout::Listing] {
         let answer = refusal(|config| {
             config.layout = layout;
             config.widths = Some([24, 48, 97, 192, 1024]);
@@ -78,7 +79,7 @@ fn widths_that_two_groups_cannot_share() {
              and the shuffle deals them to two; an even width is accepted"
         );
     }
-    // Stem and last convolution are not shuffled.
+    // The outputs of the stem and the last convolution are not shuffled.
     let config = edited(|config| config.widths = Some([25, 48, 96, 192, 1023]));
     assert!(config.validate(224, 224).is_ok());
 }
@@ -95,10 +96,10 @@ fn a_branch_left_empty() {
         "split_ratio = 0.999: 116 of the 116 channels of a stage 2 unit in its left branch, and 116 \
          out of both, leaves a branch empty; 1 to 115 on the left is accepted"
     );
-    // The seed layout's first unit may narrow: what passes on the left must leave the right some.
+    // The seed layout's first unit may narrow. Its left channels must leave the right branch at least one.
     assert_eq!(
         refusal(|config| {
-            config.layout = Layout::Seed;
+            config.layout = Layout::Listing;
             config.widths = Some([48, 40, 80, 160, 200]);
         }),
         "split_ratio = 0.5: 48 of the 96 channels of a stage 2 unit in its left branch, and 40 out of \
@@ -110,15 +111,15 @@ fn a_branch_left_empty() {
 fn a_stage_that_nothing_widens() {
     assert_eq!(
         refusal(|config| {
-            config.layout = Layout::Seed;
+            config.layout = Layout::Listing;
             config.repeats = [0, 7, 3];
         }),
         "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
          and without a unit behind it nothing brings them to 116; 1 or more is accepted there"
     );
-    // Where twice the inputs are the stage's width, nothing needs to.
+    // A stage whose width is twice its inputs needs no unit to widen it.
     let config = edited(|config| {
-        config.layout = Layout::Seed;
+        config.layout = Layout::Listing;
         config.repeats = [3, 0, 0];
     });
     assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
@@ -145,7 +146,7 @@ fn images_that_vanish() {
         config.validate(size, 64).unwrap_err().to_string()
     };
     assert_eq!(
-        answer(Stem::Seed, 4),
+        answer(Stem::Listing, 4),
         "images of 4x64 are too small for the stem \"seed\", which takes 5x5 and larger"
     );
     assert_eq!(
@@ -156,7 +157,7 @@ fn images_that_vanish() {
 
 #[test]
 fn a_training_batch_needs_two_values_per_channel() {
-    let seed = edited(|config| config.stem = Some(Stem::Seed));
+    let seed = edited(|config| config.stem = Some(Stem::Listing));
     assert!(seed.check_training_batch(2, 32, 32).is_ok());
     assert!(seed.check_training_batch(1, 64, 64).is_ok());
     assert!(seed.check_training_batch(0, 64, 64).is_err());

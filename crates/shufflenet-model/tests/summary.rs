@@ -1,4 +1,4 @@
-//! What networks cost, to the unit.
+//! Exact parameter and multiply-add counts of networks.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -14,8 +14,8 @@ fn network(config: &ModelConfig) -> ShuffleNetV2 {
     ShuffleNetV2::new(config, 0, &Device::flex()).unwrap()
 }
 
-/// Layout, stem, image size, classes; parameters and multiply-adds in millions for each width. From
-/// torchvision and the seed listing, counted in PyTorch.
+/// Layout, stem, image size, classes; parameters and multiply-adds in millions for each width. Counted in
+/// PyTorch, for torchvision's networks and the seed listing's.
 type Row = (Layout, Stem, usize, usize, [(usize, &'static str); 4]);
 
 const PUBLISHED: [Row; 5] = [
@@ -32,7 +32,7 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Seed,
+        Layout::Listing,
         Stem::Cifar,
         32,
         10,
@@ -44,8 +44,8 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Seed,
-        Stem::Seed,
+        Layout::Listing,
+        Stem::Listing,
         224,
         10,
         [
@@ -68,8 +68,8 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Seed,
-        Stem::Seed,
+        Layout::Listing,
+        Stem::Listing,
         224,
         1000,
         [
@@ -88,7 +88,7 @@ fn totals_of_the_published_networks() {
             let network = network(&ModelConfig {
                 layout,
                 scale,
-                classes,
+                classes: Some(classes),
                 stem: Some(stem),
                 ..ModelConfig::default()
             });

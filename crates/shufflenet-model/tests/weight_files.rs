@@ -16,7 +16,7 @@ use shufflenet_model::{
     Layout, ModelConfig, Scale, ShuffleNetV2, Stem, load_safetensors, parameters, to_safetensors,
 };
 
-const LAYOUTS: [Layout; 2] = [Layout::Standard, Layout::Seed];
+const LAYOUTS: [Layout; 2] = [Layout::Standard, Layout::Listing];
 
 fn network(layout: Layout, seed: u64) -> ShuffleNetV2 {
     let config = ModelConfig {
@@ -28,7 +28,7 @@ fn network(layout: Layout, seed: u64) -> ShuffleNetV2 {
     ShuffleNetV2::new(&config, seed, &Device::flex()).unwrap()
 }
 
-/// A file's tensors, to be tampered with: type, shape, bytes.
+/// The tensors of a file for tampering: type, shape and bytes.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn unpack(bytes: &[u8]) -> Tensors {
@@ -53,7 +53,7 @@ fn pack(tensors: &Tensors) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// The answer to the weights of a network after `tamper`.
+/// The error message for a network's weights after `tamper`.
 fn refusal(tamper: impl FnOnce(&mut Tensors)) -> String {
     let mut tensors = unpack(&to_safetensors(&network(Layout::Standard, 0)).unwrap());
     tamper(&mut tensors);
@@ -61,14 +61,14 @@ fn refusal(tamper: impl FnOnce(&mut Tensors)) -> String {
     error.to_string()
 }
 
-/// A network and what PyTorch calls its tensors, counters left out.
+/// A network and PyTorch's names of its tensors, without the counters.
 #[derive(Deserialize)]
 struct Listing {
     model: ModelConfig,
     names: BTreeSet<String>,
 }
 
-/// Both layouts, each as published, with other repeats, and with squeeze-and-excitation.
+/// Both layouts: as published, with other repeats, and with squeeze-and-excitation.
 fn listings() -> Vec<Listing> {
     serde_json::from_str(include_str!("fixtures/names.json")).unwrap()
 }
@@ -166,7 +166,7 @@ fn a_trained_network_survives_bit_for_bit() {
         assert!(bytes == to_safetensors(&trained).unwrap());
         let stem = &unpack(&bytes)[&match layout {
             Layout::Standard => "conv1.1.running_mean".to_string(),
-            Layout::Seed => "bn1.running_mean".to_string(),
+            Layout::Listing => "bn1.running_mean".to_string(),
         }];
         let last_update = trained.stem.norm.running_mean.value_sync().into_data();
         let stored = stem
@@ -179,7 +179,7 @@ fn a_trained_network_survives_bit_for_bit() {
             stored.eq(last_update.iter::<f32>()),
             "the last step's statistics"
         );
-        // Into a plain network, and into one that has pending statistics of its own.
+        // Load into a plain network, and into one with pending running statistics.
         let plain = load_safetensors(network(layout, 4), &bytes).unwrap();
         assert!(to_safetensors(&plain).unwrap() == bytes);
         let other = ShuffleNetV2::new(trained.config(), 5, &device).unwrap();
@@ -260,7 +260,7 @@ fn a_file_that_does_not_fit_is_refused_by_name() {
 
 #[test]
 fn the_other_layouts_file_is_refused() {
-    let bytes = to_safetensors(&network(Layout::Seed, 0)).unwrap();
+    let bytes = to_safetensors(&network(Layout::Listing, 0)).unwrap();
     let error = load_safetensors(network(Layout::Standard, 0), &bytes).unwrap_err();
     assert!(
         error

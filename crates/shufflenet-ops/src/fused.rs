@@ -1,15 +1,14 @@
-//! The network's parts in training as single operations, where there are kernels for them.
+//! The network's parts in training as fused operations, on devices that have kernels for them.
 //!
-//! What they compute is the paper's (Ma et al., 2018, table 5, and figure 3 (c) and (d) for the
-//! units), batch norms by the batch's own statistics; each is one node of the autodiff graph.
-//! [`serves`] says whether there are kernels for a tensor's device: the caller, which has the same
-//! part in plain Burn operations, takes that path where there are none. Inference has a way of its
-//! own, [`crate::inference`].
+//! The parts are the paper's (Ma et al., 2018, table 5; figure 3 (c) and (d) for the units). Batch norms
+//! normalise by the batch's statistics, and each operation is one node of the autodiff graph. [`serves`]
+//! returns whether a tensor's device has the kernels; elsewhere the caller computes the same part from plain
+//! Burn operations. Inference has its own implementation, [`crate::inference`].
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::flex::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
+use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -25,15 +24,15 @@ pub struct ConvNormWeights {
 /// Weights of a branch: 1x1, depthwise 3x3 padded by 1, 1x1; a ReLU follows the first and the last.
 #[derive(Clone, Debug)]
 pub struct BranchWeights {
-    /// To the branch's width.
+    /// First 1x1 convolution, from the input's width to the branch's.
     pub pointwise1: ConvNormWeights,
-    /// Carries the stride.
+    /// Depthwise 3x3 convolution, which carries the stride.
     pub depthwise: ConvNormWeights,
-    /// Within the branch's width.
+    /// Second 1x1 convolution, which keeps the branch's width.
     pub pointwise2: ConvNormWeights,
 }
 
-/// Mean and variance of a batch norm's input: in training what its running statistics follow.
+/// Mean and variance of a batch norm's input. In training the running statistics follow them.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
     /// Mean of each channel, `[channels]`.
@@ -42,31 +41,31 @@ pub struct BatchStatistics {
     pub variance: Tensor<1>,
 }
 
-/// An operation's output.
+/// Output of an operation, and the statistics of its batch norms.
 #[derive(Clone, Debug)]
 pub struct Output<const D: usize> {
-    /// The values.
+    /// Values that the operation computes.
     pub output: Tensor<D>,
-    /// Of each batch norm, in the order of the convolutions; in a unit, the right branch's three, then
-    /// the left branch's two, where it has any.
+    /// Statistics of each batch norm, in the order of the convolutions. A unit has three of the right
+    /// branch, then two of the left branch if that has convolutions.
     pub statistics: Vec<BatchStatistics>,
 }
 
-/// Whether the operations of this module have kernels for this tensor: float32 on Flex.
+/// Whether the operations of this module have kernels for this tensor: they do for float32 on Flex.
 /// Cube (wgpu, CUDA, ROCm), NdArray, LibTorch and remote devices have none.
 pub fn serves(x: &Tensor<4>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex()
 }
 
-/// Dense 3x3 convolution padded by 1, batch norm, ReLU; then, where `pool` gives its padding, 3x3 max
-/// pooling of stride 2.
+/// Dense 3x3 convolution padded by 1, batch norm and ReLU. If `pool` is `Some(padding)`, 3x3 max pooling
+/// of stride 2 with that padding follows.
 ///
 /// ```text
 /// out = pool(relu(norm(W images)))
 /// ```
 ///
-/// One node of the autodiff graph, which keeps the images, the convolution's output and the place of
-/// each maximum.
+/// The operation is one node of the autodiff graph. The node keeps the images, the convolution's output
+/// and the position of each maximum.
 ///
 /// # Shapes
 /// - `images`: `[batch, channels, height, width]`
@@ -74,7 +73,7 @@ pub fn serves(x: &Tensor<4>) -> bool {
 ///   3) / 2 + 1` after the pooling
 ///
 /// # Panics
-/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
 pub fn stem(
     images: Tensor<4>,
     conv: ConvNormWeights,
@@ -90,20 +89,20 @@ pub fn stem(
     output(stem, &widths)
 }
 
-/// 1x1 convolution, batch norm, ReLU, global average pooling.
+/// 1x1 convolution, batch norm, ReLU and global average pooling.
 ///
 /// ```text
 /// out[image] = mean over its pixels of relu(norm(W x))
 /// ```
 ///
-/// One node of the autodiff graph, which keeps `x` and the convolution's output.
+/// The operation is one node of the autodiff graph. The node keeps `x` and the convolution's output.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
 /// - output: `[batch, outputs]`
 ///
 /// # Panics
-/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
 pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
@@ -113,21 +112,23 @@ pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
     output(head, &widths)
 }
 
-/// The stride-1 unit: the first `left_channels` pass, the others go through the branch, whose input
-/// is added to its output where `residual` says so; then concatenation and shuffle by two groups.
+/// The stride-1 unit. The first `left_channels` pass unchanged, and the others go through the branch. If
+/// `residual` is set, the branch's input is added to its output. Concatenation and a shuffle by two groups
+/// follow.
 ///
 /// ```text
 /// out = shuffle(left ++ (relu(norm(W3 norm(depthwise(relu(norm(W1 right)))))) [+ right]))
 /// ```
 ///
-/// One node of the autodiff graph, which keeps `x` and the three convolutions' outputs.
+/// The operation is one node of the autodiff graph. The node keeps `x` and the outputs of the three
+/// convolutions.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
 /// - output: `[batch, left_channels + branch width, height, width]`
 ///
 /// # Panics
-/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
 pub fn basic_unit(
     x: Tensor<4>,
     right: BranchWeights,
@@ -143,17 +144,19 @@ pub fn basic_unit(
     output(unit, &widths)
 }
 
-/// The stride-2 unit: a branch as in [`basic_unit`] and one of depthwise and 1x1 convolution, both of
-/// the whole input, both halving the map; then concatenation and shuffle by two groups.
+/// The stride-2 unit. The right branch is that of [`basic_unit`], and the left branch is a depthwise and a
+/// 1x1 convolution. Both read the whole input and halve the map. Concatenation and a shuffle by two groups
+/// follow; `right_first` puts the right branch first.
 ///
-/// One node of the autodiff graph, which keeps `x` and the five convolutions' outputs.
+/// The operation is one node of the autodiff graph. The node keeps `x` and the outputs of the five
+/// convolutions.
 ///
 /// # Shapes
 /// - `x`: `[batch, inputs, height, width]`
 /// - output: `[batch, both branches' width, ceil(height / 2), ceil(width / 2)]`
 ///
 /// # Panics
-/// Where [`serves`] says no, the weights' shapes do not fit, or batch norm has one value a channel.
+/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
 pub fn downsample_unit(
     x: Tensor<4>,
     right: BranchWeights,
@@ -185,7 +188,7 @@ pub fn downsample_unit(
     output(unit, &widths)
 }
 
-/// Batch norm has no variance to train on where a channel has a single value.
+/// Panics if a channel has a single value, which has no variance to train on.
 fn check_values(values: usize) {
     assert!(
         values > 1,

@@ -1,10 +1,19 @@
-//! Tensor operations that ShuffleNetV2 is made of, without the network.
+//! Tensor operations of ShuffleNetV2, without the network.
 //!
-//! Each operation is written once, in plain Burn, so that it runs and differentiates on every
-//! backend; this is also where a backend may get a kernel of its own. What an operation computes
-//! is fixed by its equation and its tests, not by how it is computed.
+//! Each operation is written in plain Burn operations ([`plain`]), which run and differentiate on every backend.
+//! Where a backend has a kernel for an operation, [`fused`], [`orthogonal()`] and [`inference`] call the kernel
+//! instead. Both ways compute the same equation, and the same tests check them.
 
-pub mod batch_norm;
+mod backend;
+pub mod fused;
+#[expect(
+    unsafe_code,
+    reason = "vector instructions; every block says why it is sound"
+)]
+pub mod inference;
+#[expect(unsafe_code, reason = "vector instructions, as above")]
+mod kernels;
+pub mod orthogonal;
 #[cfg_attr(
     feature = "ndarray",
     expect(
@@ -12,30 +21,21 @@ pub mod batch_norm;
         reason = "Burn's older CPU backend is there for comparison"
     )
 )]
-pub mod depthwise;
-#[expect(
-    unsafe_code,
-    reason = "vector instructions; every block says why it is sound"
-)]
-mod flex;
-pub mod fused;
-#[expect(unsafe_code, reason = "vector instructions, as above")]
-pub mod inference;
-pub mod orthogonal;
-pub mod ranks;
+pub mod plain;
 #[cfg_attr(feature = "ndarray", expect(deprecated, reason = "as above"))]
-mod ranks_sum;
-pub mod shuffle;
-#[expect(unsafe_code, reason = "the processor's floating-point mode")]
-pub mod subnormals;
+pub mod ranks;
 #[expect(
     unsafe_code,
-    reason = "a loop's work outlives no loop, as it says there"
+    reason = "a loop's work outlives no loop; memory of buffers; the floating-point mode"
 )]
-mod team;
+mod runtime;
+#[expect(unsafe_code, reason = "vector instructions, as above")]
+mod simd;
+mod training;
 
-pub use batch_norm::{BatchNormTraining, batch_norm_train};
-pub use depthwise::depthwise;
-pub use flex::simd::Isa;
 pub use orthogonal::orthogonal;
-pub use shuffle::channel_shuffle;
+pub use plain::batch_norm::{BatchNormTraining, batch_norm_train};
+pub use plain::channel_shuffle::channel_shuffle;
+pub use plain::depthwise::depthwise;
+pub use runtime::subnormals;
+pub use simd::Isa;

@@ -1,91 +1,33 @@
-//! Nearly the nearest orthogonal matrix, by Newton and Schulz with Jordan's quintic (Jordan et al., 2024,
-//! [Muon](https://kellerjordan.github.io/posts/muon/)): what the optimizer Muon moves weights along.
+//! An approximation of the nearest orthogonal matrix, by Newton-Schulz iterations with Jordan's quintic (Jordan
+//! et al., 2024, [Muon](https://kellerjordan.github.io/posts/muon/)). The optimizer Muon moves weights along it.
 //!
-//! With `x` a matrix no higher than wide, divided by its Frobenius norm, five times
+//! `x` is a matrix with at most as many rows as columns, divided by its Frobenius norm. Five times,
 //!
 //! ```text
 //! g = x x'
 //! x = (a + b g + c g g) x
 //! ```
 //!
-//! after which every singular value that was not tiny lies between 0.7 and 1.2, and the singular vectors are
-//! what they were. Each step multiplies by a polynomial of `g`, and all of these commute; so where `x` is much
-//! wider than high the small matrices are iterated alone, `g = p g p` with `p` the polynomial, and `x` is
-//! multiplied once by the product of all `p`.
+//! After that every singular value that was not tiny is between 0.7 and 1.2, and the singular vectors are
+//! unchanged. Each step multiplies by a polynomial of `g`, and all these polynomials commute. So if `x` has many
+//! more columns than rows, only the small matrices are iterated, `g = p g p` with `p` the polynomial, and `x`
+//! is multiplied once by the product of all `p`.
 
 use burn::tensor::{DType, Device, Tensor};
 
-use crate::flex;
+use crate::kernels;
+use crate::plain::orthogonal::plain;
 
-pub(crate) const ITERATIONS: usize = 5;
-/// Jordan's coefficients: the steepest slope at zero that still ends near 1.
-pub(crate) const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
-/// The least norm that is divided by.
-pub(crate) const EPSILON: f32 = 1e-7;
-
-/// Whether a matrix is so much longer one way than the other that its Gram matrix is iterated alone: five
-/// iterations of that are four products of small matrices each, and two of large ones in all.
-pub(crate) fn is_long([rows, columns]: [usize; 2]) -> bool {
-    2 * rows.min(columns) <= rows.max(columns)
-}
-
-/// Nearly the orthogonal matrices nearest to those of a stack, each for itself (see the [module](self)). Outside
-/// the autodiff graph.
+/// Approximates the nearest orthogonal matrix of each matrix in a stack (see the [module](self)). The result is
+/// outside the autodiff graph.
 ///
 /// # Shapes
 /// - `stack`: `[matrices, rows, columns]`, float32
 /// - output: the same
 pub fn orthogonal(stack: Tensor<3>) -> Tensor<3> {
     match stack.dtype() == DType::F32 && stack.device() == Device::flex() {
-        true => flex::orthogonal::orthogonal(stack),
+        true => kernels::orthogonal::orthogonal(stack),
         false => plain(stack),
-    }
-}
-
-/// In plain Burn, for every backend. The nearest to a transpose is the transpose of the nearest.
-fn plain(stack: Tensor<3>) -> Tensor<3> {
-    let [_, rows, columns] = stack.dims();
-    let tall = rows > columns;
-    let x = if tall { stack.transpose() } else { stack };
-    let squares = x.clone() * x.clone();
-    let norm = squares.sum_dims(&[1, 2]).sqrt().clamp_min(EPSILON);
-    let x = x / norm;
-    let x = match is_long([rows, columns]) {
-        true => by_gram_matrix(x),
-        false => by_products(x),
-    };
-    if tall { x.transpose() } else { x }
-}
-
-fn by_products(mut x: Tensor<3>) -> Tensor<3> {
-    let [a, b, c] = QUINTIC;
-    for _ in 0..ITERATIONS {
-        let gram = x.clone().matmul(x.clone().transpose());
-        let polynomial = gram.clone().mul_scalar(b) + gram.clone().matmul(gram).mul_scalar(c);
-        x = x.clone().mul_scalar(a) + polynomial.matmul(x);
-    }
-    x
-}
-
-fn by_gram_matrix(x: Tensor<3>) -> Tensor<3> {
-    let [a, b, c] = QUINTIC;
-    let mut gram = x.clone().matmul(x.clone().transpose());
-    let a = Tensor::<2>::eye(gram.dims()[1], &x.device()).mul_scalar(a);
-    let mut product = None;
-    for iteration in 1..=ITERATIONS {
-        let square = gram.clone().matmul(gram.clone()).mul_scalar(c);
-        let polynomial = a.clone().unsqueeze() + gram.clone().mul_scalar(b) + square;
-        if iteration < ITERATIONS {
-            gram = polynomial.clone().matmul(gram).matmul(polynomial.clone());
-        }
-        product = Some(match product {
-            None => polynomial,
-            Some(product) => polynomial.matmul(product),
-        });
-    }
-    match product {
-        Some(product) => product.matmul(x),
-        None => x,
     }
 }
 
@@ -94,9 +36,10 @@ mod tests {
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
-    use crate::subnormals::flushed;
+    use crate::plain::orthogonal::{EPSILON, ITERATIONS, QUINTIC, by_gram_matrix, by_products};
+    use crate::runtime::subnormals::flushed;
 
-    /// Numbers without a pattern, another for each matrix.
+    /// Numbers without a pattern, different for each matrix.
     fn stack(shape: [usize; 3]) -> Tensor<3> {
         let number = |i: usize| (i * i * 7919 % 1_009) as f32 / 504.5 - 1.0;
         let numbers = (0..shape.iter().product()).map(number);
@@ -142,7 +85,7 @@ mod tests {
         }
     }
 
-    /// [`by_products`] in float64, of a matrix no higher than wide.
+    /// [`by_products`] in float64, for a matrix with at most as many rows as columns.
     fn in_float64(x: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let product = |a: &[Vec<f64>], b: &[Vec<f64>]| -> Vec<Vec<f64>> {
             let columns = 0..b[0].len();
@@ -177,7 +120,7 @@ mod tests {
         x
     }
 
-    /// The momentum of a dead channel decays until its products are subnormal, and then itself.
+    /// The momentum of a dead channel decays until its products are subnormal, then until it is itself.
     #[test]
     fn rows_that_vanish_leave_the_others_as_in_float64() {
         let [rows, columns] = [24, 48];

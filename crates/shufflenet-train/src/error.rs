@@ -1,11 +1,17 @@
 //! What can go wrong, each in one line that names the file, key or value, what was found and what
 //! is accepted.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use shufflenet_data::DataError;
 use shufflenet_model::onnx::OnnxError;
 use shufflenet_model::{Fit, ModelError, StateDictError, WeightsError};
+
+use crate::divergence::{Divergence, Place};
+
+/// Largest relative difference between a device's training steps and the CPU's. Rounding stays far below it.
+pub const DEVICE_TOLERANCE: f64 = 0.05;
 
 /// An error of configuration, training or evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -80,23 +86,9 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
-    /// The loss, a gradient or a weight is no longer a number.
-    #[error(
-        "{what} is infinite or NaN at step {step} (epoch {epoch}, learning rate {rate:e}): training \
-         has diverged; start another run with a lower optimizer.learning_rate. Last good checkpoint: {last}"
-    )]
-    Diverged {
-        /// The loss, a gradient, or a tensor's name.
-        what: String,
-        /// Optimizer steps taken before.
-        step: usize,
-        /// Epoch, from 1.
-        epoch: usize,
-        /// The rate in force.
-        rate: f64,
-        /// Its folder, or `none`.
-        last: String,
-    },
+    /// The loss, a gradient or a weight is infinite or NaN.
+    #[error("{0}")]
+    Diverged(Box<Divergence>),
     /// A backend without a driver on this machine.
     #[error("{device}: no adapter was found: {missing}")]
     NoAdapter {
@@ -118,7 +110,7 @@ pub enum TrainError {
         "{device} computes wrongly: training steps of a small network moved its weights otherwise than on \
          the CPU, {:.0} % off where {:.0} % is allowed; nothing was trained. Use another adapter (`shufflenet \
          devices --check` tries them all), another driver, or --device flex",
-        .error * 100.0, crate::self_check::TOLERANCE * 100.0
+        .error * 100.0, DEVICE_TOLERANCE * 100.0
     )]
     WrongDevice {
         /// Its name.
@@ -240,6 +232,32 @@ impl TrainError {
         }
     }
 
+    /// `what` is infinite or NaN.
+    pub(crate) fn diverged(what: impl Into<String>) -> Self {
+        Self::Diverged(Box::new(Divergence {
+            what: what.into(),
+            place: None,
+        }))
+    }
+
+    /// The same error. A divergence without a place gets this one.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        if let Self::Diverged(divergence) = &mut self {
+            divergence.place.get_or_insert(place);
+        }
+        self
+    }
+
+    /// The same error. A divergence in a run gets its last good checkpoint.
+    pub(crate) fn with_last_checkpoint(mut self, last: Option<String>) -> Self {
+        if let Self::Diverged(divergence) = &mut self
+            && let Some(place) = &mut divergence.place
+        {
+            place.last = last;
+        }
+        self
+    }
+
     /// Whether the command was wrong (exit code 2) rather than its execution (exit code 1).
     pub fn is_usage(&self) -> bool {
         let value = matches!(
@@ -267,4 +285,24 @@ fn section(error: &ModelError) -> &'static str {
         | ModelError::SqueezedBatch { .. } => "",
         _ => "model.",
     }
+}
+
+/// Refuses `found` under `key` unless it `holds`.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub(crate) fn require(
+    holds: bool,
+    key: &'static str,
+    found: impl fmt::Display,
+    accepted: &str,
+) -> Result<(), TrainError> {
+    if holds {
+        return Ok(());
+    }
+    Err(TrainError::Value {
+        key: key.into(),
+        found: found.to_string(),
+        accepted: accepted.into(),
+    })
 }

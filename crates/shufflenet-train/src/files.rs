@@ -27,9 +27,30 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     written
 }
 
+/// Makes the folder `place`, complete or not at all: `write` fills it under another name, and it is renamed into place
+/// once everything is on disk.
+pub(crate) fn write_folder(
+    place: &Path,
+    write: impl FnOnce(&Path) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let fresh = partial(place);
+    fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
+    let written = write(&fresh)
+        .and_then(|()| sync_folder(&fresh))
+        .and_then(|()| rename(&fresh, place));
+    if written.is_err() {
+        // On a full disk this is what makes room again.
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    written
+}
+
 /// Writes a file that is not there yet.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut file = File::create_new(path).map_err(|e| TrainError::io("create", path, e))?;
+///
+/// # Errors
+/// [`TrainError::Io`]: it is there, or cannot be written. Half a file is removed.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let mut file = File::create_new(path).map_err(|e| TrainError::io("write", path, e))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.map_err(|e| {
         // Half a file is of no use.
@@ -91,4 +112,28 @@ pub(crate) fn to_json(what: &'static str, value: &impl Serialize) -> Result<Vec<
     })?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// A digest as people write it.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A row of a CSV file (RFC 4180), with its line feed.
+pub fn csv_row<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Memory takes whatever is written.
+    let _ = writer.write_record(fields);
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_commas_and_quotes_stay_one_field() {
+        let row = csv_row(["a/b.png", "cat, \"tabby\"", ""]);
+        assert_eq!(row, "a/b.png,\"cat, \"\"tabby\"\"\",\n");
+    }
 }

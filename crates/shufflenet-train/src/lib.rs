@@ -1,64 +1,88 @@
 //! Training and evaluation of ShuffleNetV2 classifiers: one TOML file in, one run folder out.
 //!
-//! [`settings::load`] reads an [`experiment::Experiment`], [`fit::fit`] trains it, and
-//! [`evaluate::evaluate`] measures a checkpoint anew, [`summarise::summarise`] prices a network,
-//! [`mod@bench`] times the machine. The `shufflenet` binary only turns arguments into calls of these.
+//! [`load`] reads an [`Experiment`], [`train`] trains it, [`evaluate`] measures the best checkpoint anew, [`predict`]
+//! classifies images. The `shufflenet` binary only turns arguments into calls of these.
+//!
+//! ```
+//! use shufflenet_train::{
+//!     Console, EvaluationRequest, Interrupter, PredictionRequest, RunOptions, evaluate, load, predict, train,
+//! };
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let run = folder.path().join("first");
+//! # let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+//! # let photo = root.join("crates/shufflenet-data/tests/fixtures/images/grey.png");
+//! # let config = root.join("configs/quickstart.toml");
+//! # let images = format!("data.root={:?}", root.join("data/fashion-mnist-small"));
+//! # let overrides = [images, "train.max_steps=2".into(), "model.widths=[8, 16, 24, 32, 48]".into()];
+//! // `config` is configs/quickstart.toml, `run` the folder of the run, `photo` an image.
+//! let experiment = load(&config, &overrides)?;
+//! train(&experiment, &RunOptions::new(&run), &Interrupter::new(), &mut Console::new())?;
+//!
+//! let evaluated = evaluate(&EvaluationRequest::new(&run))?;
+//! println!("top-1: {:.2} %", 100.0 * evaluated.report.metrics.top1);
+//!
+//! predict(&PredictionRequest::new(&run, [&photo]), &mut |prediction| {
+//!     println!("{}: {:?}", prediction.path, prediction.top.first());
+//!     true
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The networks alone are in `shufflenet-model`, images and batches in `shufflenet-data`: both serve a training loop
+//! of your own. Everything else here is the binary's, and changes without notice.
 
-pub mod average;
+#[doc(hidden)]
 pub mod bench;
+#[doc(hidden)]
 pub mod checkpoint;
-pub mod classifier;
+#[doc(hidden)]
 pub mod cluster;
-mod conclusion;
-pub mod console;
-pub mod dashboard;
-pub mod data_tools;
+#[doc(hidden)]
+pub mod data;
+#[doc(hidden)]
 pub mod device;
-pub mod devices;
-pub mod dry_run;
-pub mod error;
-pub mod evaluate;
+#[doc(hidden)]
+pub mod display;
+mod divergence;
+mod error;
+#[doc(hidden)]
+pub mod evaluation;
+#[doc(hidden)]
+pub mod exchange;
+#[doc(hidden)]
 pub mod experiment;
-pub mod export;
-mod files;
-pub mod fine_tune;
-pub mod fit;
-pub mod import;
-pub mod inputs;
-pub mod journal;
-pub mod learner;
-pub mod loss;
-pub mod lr_find;
-pub mod machine;
-pub mod measures;
-mod metrics_csv;
-pub mod metrics_log;
-pub mod optimizer;
-pub mod outcomes_file;
-mod pace;
-pub mod plot;
-pub mod predict;
-pub mod preflight;
-pub mod progressive;
+#[doc(hidden)]
+pub mod files;
+#[doc(hidden)]
+pub mod metrics;
+#[doc(hidden)]
+pub mod recipe;
+#[doc(hidden)]
 pub mod report;
-mod resume;
+#[doc(hidden)]
 pub mod run;
-pub mod run_folder;
-pub mod schedule;
-pub mod self_check;
-pub mod settings;
-pub mod sources;
-pub mod state;
-pub mod store;
-pub mod summarise;
-pub mod tally;
-pub mod tensorboard;
-pub mod trained;
-mod training;
-pub mod unread;
+#[doc(hidden)]
+pub mod step;
 
 pub use burn::train::Interrupter;
+pub use device::machine::use_threads;
+pub use display::console::Console;
+pub use divergence::{Divergence, Place};
 pub use error::TrainError;
+pub use evaluation::predict::{Prediction, PredictionRequest, Ranked, predict};
+pub use evaluation::{Evaluated, EvaluationReport, EvaluationRequest, evaluate};
+pub use experiment::Experiment;
+pub use experiment::settings::load;
+pub use run::Outcome;
+pub use run::folder::Existing;
+pub use run::start::{RunOptions, train};
 pub use shufflenet_data::Normalization;
 #[cfg(feature = "fetch")]
+#[doc(hidden)]
 pub use shufflenet_data::fetch::names as fetch_names;
+
+/// The programs in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -9,11 +9,13 @@ use std::path::Path;
 use burn::tensor::Device;
 use shufflenet_model::to_safetensors;
 use shufflenet_train::Interrupter;
-use shufflenet_train::console::Console;
-use shufflenet_train::fit::{Options, fit};
-use shufflenet_train::learner::Learner;
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::{bench, checkpoint, settings, sources};
+use shufflenet_train::data::sources;
+use shufflenet_train::display::console::Console;
+use shufflenet_train::experiment::settings;
+use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::start::{RunOptions, train};
+use shufflenet_train::step::learner::Learner;
+use shufflenet_train::{bench, checkpoint};
 
 #[test]
 fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
@@ -28,13 +30,13 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
     let experiment = settings::load(&root.join("configs/quickstart.toml"), &overrides).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
+    let options = RunOptions {
         device: "flex".into(),
         threads: 2,
         out: folder.path().join("run"),
         existing: Existing::Refuse,
     };
-    fit(
+    train(
         &experiment,
         &options,
         &Interrupter::new(),
@@ -45,7 +47,8 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
 
     let train = &experiment.train;
     let (model, optimizer) = (&experiment.model, &experiment.optimizer);
-    let mut learner = Learner::new(model, optimizer, train.seed, &Device::flex()).unwrap();
+    let mut learner =
+        Learner::fresh(&model, optimizer.clone(), train.seed, &Device::flex()).unwrap();
     let sources = sources::open(&experiment).unwrap();
     for batch in sources.train.epoch(1, 0).take(20) {
         let batch = batch.unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shufflenet_train::settings;
+use shufflenet_train::experiment::settings;
 
 #[test]
 fn every_shipped_configuration_reads() {

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use safetensors::SafeTensors;
 use shufflenet_model::{ModelConfig, ShuffleNetV2, Stem, to_safetensors};
-use shufflenet_train::experiment::OptimizerConfig;
-use shufflenet_train::learner::{Learner, MicroBatch, Stepped};
+use shufflenet_train::TrainError;
+use shufflenet_train::recipe::optimizer::OptimizerConfig;
+use shufflenet_train::step::classifier::MicroBatch;
+use shufflenet_train::step::learner::{Learner, LearnerConfig};
 
 use noise::batch;
 
 /// Plain gradient descent: a step moves the weights by the rate times the gradient.
-fn learner() -> Learner {
+fn learner(average_decay: Option<f64>) -> Learner {
     let model = ModelConfig {
         stem: Some(Stem::Cifar),
         widths: Some([8, 16, 24, 32, 48]),
@@ -30,7 +32,11 @@ fn learner() -> Learner {
         weight_decay: 0.0,
         ..OptimizerConfig::default()
     };
-    Learner::new(&model, &optimizer, 1, &Device::flex()).unwrap()
+    let config = LearnerConfig {
+        average_decay,
+        ..optimizer.into()
+    };
+    Learner::fresh(&model, config, 1, &Device::flex()).unwrap()
 }
 
 type Tensors = BTreeMap<String, Vec<f32>>;
@@ -50,7 +56,7 @@ fn tensors(network: &ShuffleNetV2) -> Tensors {
 
 /// The weights after one step, running statistics left out.
 fn stepped(parts: Vec<MicroBatch>) -> Tensors {
-    let mut learner = learner();
+    let mut learner = learner(None);
     learner.step(parts.into_iter().map(Ok), 0.1).unwrap();
     let mut tensors = tensors(&learner.classifier.network);
     tensors.retain(|name, _| !name.contains("running_"));
@@ -92,8 +98,7 @@ fn gradients_are_means_over_all_images_of_a_step() {
 
 #[test]
 fn the_average_follows_weights_and_statistics_from_the_first_step_on() {
-    let mut learner = learner();
-    learner.average_decay = Some(0.75);
+    let mut learner = learner(Some(0.75));
     let mut expected = Tensors::new();
     for step in 0..4 {
         learner.step([Ok(batch(step, 8, 16).into())], 0.1).unwrap();
@@ -125,12 +130,14 @@ fn the_average_follows_weights_and_statistics_from_the_first_step_on() {
 
 #[test]
 fn an_infinite_gradient_moves_nothing_and_is_told() {
-    let mut learner = learner();
-    learner.average_decay = Some(0.5);
+    let mut learner = learner(Some(0.5));
     let before = tensors(&learner.classifier.network);
     // The loss is a number, and its gradient is not.
-    let outcome = learner.step([Ok(part(1, 4, f64::INFINITY))], 0.1).unwrap();
-    assert!(matches!(outcome, Stepped::Diverged("a gradient")));
+    let outcome = learner.step([Ok(part(1, 4, f64::INFINITY))], 0.1);
+    let Err(TrainError::Diverged(divergence)) = outcome else {
+        panic!("an infinite gradient was followed");
+    };
+    assert_eq!(divergence.what, "a gradient");
     let after = tensors(&learner.classifier.network);
     for (name, values) in before {
         let is_weight = !name.contains("running_");

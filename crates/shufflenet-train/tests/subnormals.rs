@@ -11,10 +11,10 @@ use std::hint::black_box;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use shufflenet_model::{ModelConfig, Scale, ShuffleNetV2, Stem};
-use shufflenet_train::classifier::Classifier;
-use shufflenet_train::experiment::{OptimizerConfig, OptimizerKind};
-use shufflenet_train::learner::{Learner, MicroBatch, Stepped};
-use shufflenet_train::machine;
+use shufflenet_train::device::machine;
+use shufflenet_train::recipe::optimizer::{OptimizerConfig, OptimizerKind};
+use shufflenet_train::step::classifier::{Classifier, MicroBatch};
+use shufflenet_train::step::learner::Learner;
 
 use noise::batch;
 
@@ -60,13 +60,13 @@ fn biases_after_a_step(kind: OptimizerKind) -> Vec<f32> {
         kind,
         ..OptimizerConfig::default()
     };
-    let mut learner = Learner::of(network.map(&mut Vanish), &config, &device).unwrap();
+    let mut learner = Learner::new(network.map(&mut Vanish), config.into(), &device, None).unwrap();
     let part = || {
         assert!(keeps_subnormals(), "images are made as the caller computes");
         Ok(MicroBatch::from(batch(0, 4, 32)))
     };
-    let stepped = learner.step(std::iter::once_with(part), 0.0).unwrap();
-    assert!(matches!(stepped, Stepped::Taken(_)));
+    let tally = learner.step(std::iter::once_with(part), 0.0).unwrap();
+    assert_eq!(tally.count, 4);
     assert!(keeps_subnormals());
     let Classifier { network } = learner.classifier;
     let bias = network.classifier.bias.unwrap().val().into_data();

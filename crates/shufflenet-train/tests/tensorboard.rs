@@ -4,9 +4,10 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
-use shufflenet_train::metrics_log::{Line, MetricsLog, TABLE};
-use shufflenet_train::tally::Metrics;
-use shufflenet_train::tensorboard::NAME;
+use shufflenet_train::evaluation::tally::Metrics;
+use shufflenet_train::metrics::line::Line;
+use shufflenet_train::metrics::log::{MetricsLog, TABLE};
+use shufflenet_train::metrics::tensorboard::NAME;
 
 fn line(step: usize, loss: f64) -> Line<'static> {
     Line {

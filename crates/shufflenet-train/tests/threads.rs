@@ -8,8 +8,8 @@ mod noise;
 
 use burn::tensor::Device;
 use shufflenet_model::{ModelConfig, Scale, Stem, to_safetensors};
-use shufflenet_train::experiment::OptimizerConfig;
-use shufflenet_train::learner::Learner;
+use shufflenet_train::recipe::optimizer::OptimizerConfig;
+use shufflenet_train::step::learner::Learner;
 
 use noise::batch;
 
@@ -23,7 +23,7 @@ fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     pool.build().unwrap().install(|| {
         let optimizer = OptimizerConfig::default();
-        let mut learner = Learner::new(&model, &optimizer, 1, &Device::flex()).unwrap();
+        let mut learner = Learner::fresh(&model, optimizer, 1, &Device::flex()).unwrap();
         for step in 0..steps {
             learner
                 .step([Ok(batch(step, images, 32).into())], 0.05)

@@ -170,7 +170,7 @@ pub enum Weights {
     Ema,
 }
 
-impl From<Weights> for shufflenet_train::trained::Weights {
+impl From<Weights> for shufflenet_train::evaluation::trained::Weights {
     fn from(weights: Weights) -> Self {
         match weights {
             Weights::Raw => Self::Raw,

@@ -1,12 +1,12 @@
-//! Operations on colours of u8 images, as torchvision's functional ones compute them on u8 tensors: in
-//! float32, cut off, not rounded, where numbers become pixels again.
+//! Colour operations on u8 images, computed as torchvision's functional operations compute them on u8
+//! tensors: in float32, truncated rather than rounded when converted back to pixels.
 
 use crate::ImageShape;
 
 /// torchvision's weights of red, green and blue in a grey value.
 const LUMA: [f32; 3] = [0.2989, 0.587, 0.114];
 
-/// Luma of each pixel of an RGB image; of a grey image its own values.
+/// Luma of each pixel of an RGB image; the unchanged values of a grey image.
 fn grey(image: &[u8], shape: ImageShape) -> Vec<u8> {
     let plane = shape.plane();
     let [red, green, blue] = [0, 1, 2].map(|channel| image.get(channel * plane..).unwrap_or(&[]));
@@ -20,20 +20,20 @@ fn grey(image: &[u8], shape: ImageShape) -> Vec<u8> {
     pixels.map(luma).collect()
 }
 
-/// `ratio` of a pixel and the rest of another value.
+/// `ratio` times a pixel plus `1 - ratio` times another value.
 fn blend(pixel: u8, other: f32, ratio: f64) -> u8 {
     let rest = (1.0 - ratio) as f32;
-    // A cast cuts off at 0 and 255.
+    // The cast saturates at 0 and 255.
     (ratio as f32 * f32::from(pixel) + rest * other) as u8
 }
 
-/// Darker below 1, brighter above; 0 is black.
+/// Scales the brightness: darker below 1, brighter above; 0 is black.
 pub(super) fn brightness(image: &mut [u8], factor: f64) {
     let table: [u8; 256] = std::array::from_fn(|pixel| blend(pixel as u8, 0.0, factor));
     look_up(image, &table);
 }
 
-/// Towards the mean grey below 1, away from it above.
+/// Moves pixels towards the mean grey below 1, away from it above.
 pub(super) fn contrast(image: &mut [u8], shape: ImageShape, factor: f64) {
     let grey = grey(image, shape);
     let sum: u64 = grey.iter().map(|&pixel| u64::from(pixel)).sum();
@@ -42,7 +42,7 @@ pub(super) fn contrast(image: &mut [u8], shape: ImageShape, factor: f64) {
     look_up(image, &table);
 }
 
-/// Towards grey below 1, more colourful above. A grey image stays as it is.
+/// Moves pixels towards grey below 1, makes them more colourful above. A grey image stays as it is.
 pub(super) fn saturation(image: &mut [u8], shape: ImageShape, factor: f64) {
     if shape.channels != 3 {
         return;
@@ -55,7 +55,7 @@ pub(super) fn saturation(image: &mut [u8], shape: ImageShape, factor: f64) {
     }
 }
 
-/// Turns the colour circle by `turn`, -0.5 to 0.5. A grey image stays as it is.
+/// Rotates the hue by `turn`, a part of the full circle from -0.5 to 0.5. A grey image stays as it is.
 pub(super) fn hue(image: &mut [u8], shape: ImageShape, turn: f64) {
     let (red, rest) = image.split_at_mut(shape.plane());
     if shape.channels != 3 {
@@ -113,7 +113,7 @@ pub(super) fn posterize(image: &mut [u8], bits: u32) {
     image.iter_mut().for_each(|pixel| *pixel &= mask);
 }
 
-/// Inverts values from `threshold` on.
+/// Inverts values of at least `threshold`.
 pub(super) fn solarize(image: &mut [u8], threshold: f64) {
     for pixel in image {
         if f64::from(*pixel) >= threshold {
@@ -122,7 +122,7 @@ pub(super) fn solarize(image: &mut [u8], threshold: f64) {
     }
 }
 
-/// Stretches each channel to the whole range.
+/// Stretches the values of each channel to the full range.
 pub(super) fn autocontrast(image: &mut [u8], shape: ImageShape) {
     for plane in image.chunks_exact_mut(shape.plane()) {
         let least = plane.iter().copied().min().unwrap_or(0);
@@ -130,7 +130,7 @@ pub(super) fn autocontrast(image: &mut [u8], shape: ImageShape) {
         if least == most {
             continue;
         }
-        // PyTorch divides a number by a tensor by multiplying with its reciprocal.
+        // PyTorch divides a number by a tensor by multiplying with the reciprocal.
         let scale = f32::from(most - least).recip() * 255.0;
         for pixel in plane {
             *pixel = (f32::from(*pixel - least) * scale) as u8;
@@ -138,7 +138,7 @@ pub(super) fn autocontrast(image: &mut [u8], shape: ImageShape) {
     }
 }
 
-/// Makes all values of each channel about equally frequent.
+/// Equalises the histogram of each channel.
 pub(super) fn equalize(image: &mut [u8], shape: ImageShape) {
     for plane in image.chunks_exact_mut(shape.plane()) {
         let mut counts = [0usize; 256];
@@ -164,8 +164,9 @@ pub(super) fn equalize(image: &mut [u8], shape: ImageShape) {
     }
 }
 
-/// Blurred below 1, sharper above: away from the mean of each pixel's neighbourhood, where it counts five
-/// times. Pixels at the edge have none, and are blended with themselves.
+/// Blurs below 1, sharpens above: moves each pixel towards or away from the weighted mean of its 3x3
+/// neighbourhood, in which the pixel itself has weight five. Pixels at the edge have no full neighbourhood
+/// and stay as they are.
 pub(super) fn sharpness(image: &mut [u8], shape: ImageShape, factor: f64) {
     let ImageShape { height, width, .. } = shape;
     if height <= 2 || width <= 2 {
@@ -186,7 +187,7 @@ pub(super) fn sharpness(image: &mut [u8], shape: ImageShape, factor: f64) {
     }
 }
 
-/// The weighted mean of the nine pixels around `place`, rounded: it is a pixel of the blurred image.
+/// The weighted mean of the nine pixels around `place`, rounded because it is a pixel of the blurred image.
 fn blurred(plane: &[u8], place: usize, width: usize) -> f32 {
     let (one, five) = (1.0f32 / 13.0, 5.0f32 / 13.0);
     let mut sum = 0.0;

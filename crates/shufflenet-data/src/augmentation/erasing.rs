@@ -1,5 +1,5 @@
-//! Parts of an image erased: random erasing (Zhong et al., 2017) with torchvision's draws, and cutout
-//! (DeVries & Taylor, 2017). After normalisation, where zero is the mean colour, as both are used.
+//! Erasing parts of an image: random erasing (Zhong et al., 2017) with torchvision's draws, and cutout
+//! (DeVries & Taylor, 2017). As usual, both run after normalisation, where zero is the mean colour.
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::random::{below, between, fraction};
 use crate::{DataError, ImageShape};
 
-/// A rectangle of random size and place: torchvision's `RandomErasing`.
+/// Erases a rectangle of random size and position, as torchvision's `RandomErasing` does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Erasing {
-    /// How likely an image is to lose a part.
+    /// Probability that a part of an image is erased, 0 to 1.
     pub probability: f64,
-    /// Smallest and largest part of the area.
+    /// Smallest and largest erased part of the image's area, above 0 and at most 1.
     pub area: [f64; 2],
-    /// Smallest and largest ratio of height to width.
+    /// Smallest and largest ratio of the rectangle's height to its width, above 0.
     pub ratio: [f64; 2],
 }
 
@@ -57,7 +57,7 @@ impl Erasing {
         }
         let area = shape.plane() as f64;
         let [narrow, wide] = self.ratio.map(f64::ln);
-        // Ten attempts, as there; a rectangle has to be smaller than the image.
+        // Ten attempts, as in torchvision; the rectangle has to be smaller than the image.
         for _ in 0..10 {
             let part = area * between(random, self.area[0], self.area[1]);
             let ratio = between(random, narrow, wide).exp();
@@ -73,7 +73,7 @@ impl Erasing {
     }
 }
 
-/// Erases a square of `side` around a random pixel, as much of it as lies on the image.
+/// Erases a square of side `side` around a random pixel, clipped to the image.
 pub(super) fn cutout(image: &mut [f32], shape: ImageShape, side: usize, random: &mut ChaCha8Rng) {
     let mut range = |length: usize| {
         let middle = below(random, length as u32) as usize;

@@ -7,17 +7,21 @@ use super::color;
 use crate::random::{below, between};
 use crate::{DataError, ImageShape};
 
-/// How far each may go. Default: not at all.
+/// How far each property of the colours may change. By default none changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Jitter {
-    /// The factor is drawn from `max(0, 1 - brightness)` to `1 + brightness`.
+    /// Brightness: the factor is drawn from `max(0, 1 - brightness)` to `1 + brightness`, 0 or more. 0:
+    /// unchanged.
     pub brightness: f64,
-    /// Likewise.
+    /// Contrast: the factor is drawn from `max(0, 1 - contrast)` to `1 + contrast`, 0 or more. 0:
+    /// unchanged.
     pub contrast: f64,
-    /// Likewise.
+    /// Saturation: the factor is drawn from `max(0, 1 - saturation)` to `1 + saturation`, 0 or more. 0:
+    /// unchanged.
     pub saturation: f64,
-    /// The colour circle is turned by at most this, 0 to 0.5.
+    /// Hue: largest rotation of the colour circle in either direction, 0 to 0.5 of a full turn. 0:
+    /// unchanged.
     pub hue: f64,
 }
 
@@ -65,7 +69,8 @@ impl Jitter {
         }
     }
 
-    /// One of its four changes to `image`, C x H x W; another name changes nothing.
+    /// Applies the change called `name` (`brightness`, `contrast`, `saturation` or `hue`) to `image`, C x H
+    /// x W. Any other name changes nothing.
     pub fn change(name: &str, factor: f64, image: &mut [u8], shape: ImageShape) {
         match name {
             "brightness" => color::brightness(image, factor),

@@ -1,8 +1,8 @@
-//! Pairs of a batch mixed: mixup (Zhang et al., 2017) and cutmix (Yun et al., 2019), as torchvision's
-//! `MixUp` and `CutMix` have them. Every image is paired with the one before it (the first with the last).
-//! A share `s` is drawn for the whole batch from Beta(alpha, alpha); mixup adds `s` of an image and `1 - s` of
-//! the other, cutmix cuts a box of about `1 - s` of the area from the other. The label is mixed alike. All
-//! is a function of (seed, epoch, number of the batch).
+//! Mixing of pairs of images in a batch: mixup (Zhang et al., 2017) and cutmix (Yun et al., 2019), as in
+//! torchvision's `MixUp` and `CutMix`. Every image is paired with the one before it (the first with the
+//! last). One share `s` is drawn for the whole batch from Beta(alpha, alpha). Mixup adds `s` of an image
+//! and `1 - s` of the other; cutmix replaces a box of about `1 - s` of the area by the other's. Labels are
+//! mixed in the same shares. All draws are a function of (seed, epoch, number of the batch).
 
 use std::ops::Range;
 
@@ -11,17 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::random::{Purpose, below, beta, fraction, stream};
 use crate::{DataError, ImageShape};
 
-/// Whether and how pairs are mixed. With both, each batch takes one of them, as likely as the other.
+/// Mixing of pairs of images. If both `mixup` and `cutmix` are on, each batch uses one of them, with equal
+/// probability.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mixing {
-    /// Alpha of mixup, at most 4; 0: none.
+    /// Alpha of mixup's Beta distribution, 0.01 to 4. 0: no mixup.
     pub mixup: f64,
-    /// Alpha of cutmix, at most 4; 0: none.
+    /// Alpha of cutmix's Beta distribution, 0.01 to 4. 0: no cutmix.
     pub cutmix: f64,
-    /// Part of the batches that is mixed.
+    /// Probability that a batch is mixed, 0 to 1.
     pub probability: f64,
-    /// The last epoch that is mixed. Unset: all are.
+    /// The last epoch with mixing. Unset: all epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_epoch: Option<u64>,
 }
@@ -40,9 +41,9 @@ impl Default for Mixing {
 /// What was mixed into the images of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
-    /// The label of what was mixed into each.
+    /// For each image, the label of the image that was mixed into it.
     pub labels: Vec<u16>,
-    /// The share of an image's own label, 0 to 1.
+    /// Share of an image's original label, 0 to 1.
     pub share: f64,
 }
 
@@ -53,7 +54,7 @@ impl Mixing {
             Err(DataError::value(key, found.to_string(), accepted))
         };
         for (key, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
-            // Below, shares are as good as 0 or 1.
+            // Shares for a smaller alpha are practically 0 or 1.
             if alpha != 0.0 && !(0.01..=4.0).contains(&alpha) {
                 return refuse(key, alpha, "0, or a number from 0.01 to 4");
             }
@@ -67,7 +68,7 @@ impl Mixing {
         }
     }
 
-    /// Mixes a batch, where it is to be: `pixels` are N x C x H x W.
+    /// Mixes a batch if the draws say so: `pixels` are N x C x H x W. `None`: the batch is unchanged.
     pub(crate) fn apply(
         &self,
         pixels: &mut [f32],
@@ -110,7 +111,7 @@ impl Mixing {
     }
 }
 
-/// Columns and rows of the box around `middle` (x, y) that leaves about `share` of the area.
+/// Columns and rows of the box around `middle` (x, y); outside the box about `share` of the area remains.
 pub fn cutmix_box(share: f64, middle: [u32; 2], shape: ImageShape) -> (Range<usize>, Range<usize>) {
     let half = 0.5 * (1.0 - share).max(0.0).sqrt();
     let range = |middle: u32, side: usize| {
@@ -123,7 +124,7 @@ pub fn cutmix_box(share: f64, middle: [u32; 2], shape: ImageShape) -> (Range<usi
     )
 }
 
-/// `share` of every image and the rest of the one before it.
+/// Replaces every image by `share` of it plus `1 - share` of the image before it.
 pub fn mixup(pixels: &mut [f32], shape: ImageShape, share: f64) {
     let (own, other) = (share as f32, (1.0 - share) as f32);
     with_previous(pixels, shape, |image, previous| {
@@ -133,7 +134,7 @@ pub fn mixup(pixels: &mut [f32], shape: ImageShape, share: f64) {
     });
 }
 
-/// A box of every image taken from the one before it.
+/// Replaces a box of every image by the same box of the image before it.
 pub fn cutmix(pixels: &mut [f32], shape: ImageShape, columns: &Range<usize>, rows: &Range<usize>) {
     with_previous(pixels, shape, |image, previous| {
         let planes = image.chunks_exact_mut(shape.plane());
@@ -146,7 +147,8 @@ pub fn cutmix(pixels: &mut [f32], shape: ImageShape, columns: &Range<usize>, row
     });
 }
 
-/// Changes every image by the one before it, as that was; the first by the last.
+/// Calls `change` with every image and the original of the image before it; for the first image, the last
+/// one.
 fn with_previous(pixels: &mut [f32], shape: ImageShape, change: impl Fn(&mut [f32], &[f32])) {
     let size = shape.values();
     let Some(start) = pixels.len().checked_sub(size) else {

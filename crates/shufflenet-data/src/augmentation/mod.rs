@@ -1,13 +1,13 @@
 //! Random changes to training images.
 //!
-//! Each kind is a file: what it does, from which paper, with its settings. They are applied to u8 pixels in
-//! the order of torchvision's reference recipes: where the window lies and whether it is mirrored
-//! (`placement.rs`), colour jitter, an automatic policy (TrivialAugment or RandAugment, of the operations in
-//! [`operation`]), then normalisation, and a part erased last, in the colour that normalises to zero. What
-//! is drawn for a record is a function of (seed, epoch, record) alone. Pairs of a batch are mixed after
-//! that ([`mixing`]).
+//! Each file holds one kind of change, with its paper and its settings. The changes are applied to u8
+//! pixels in the order of torchvision's reference recipes: the position of the window and the mirroring
+//! (`placement.rs`), colour jitter, an automatic policy (TrivialAugment or RandAugment, with the operations
+//! in [`operation`]), normalisation, and last the erasing of a part, whose values become zero. The random
+//! numbers of a record are a function of (seed, epoch, record) only. After that, pairs of a batch are mixed
+//! ([`mixing`]).
 //!
-//! Held to torchvision, operation by operation and magnitude by magnitude, by `tests/torchvision.rs`.
+//! `tests/torchvision.rs` compares every operation with torchvision's at every magnitude.
 
 mod color;
 mod erasing;
@@ -33,47 +33,51 @@ pub use policy::{RandAugment, TrivialAugment};
 
 use placement::{Placement, render};
 
-/// What may happen to a training image. Default: nothing.
+/// Random changes to training images. By default there are none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
-    /// Pixels added on each side before cropping back to size; 0: no crop.
+    /// Random crop: number of pixels added on each side before cropping back to the original size. 0: no
+    /// crop.
     pub crop_padding: usize,
-    /// What is added: black, or the image's own edge, mirrored.
+    /// Content of the pixels that `crop_padding` adds: `zero` is black, `reflect` mirrors the image at its
+    /// edge.
     pub padding: Padding,
-    /// Mirror left and right with probability 1/2.
+    /// Whether to mirror images left to right with probability 1/2.
     pub flip: bool,
-    /// With `flip`: draw for each image once, in the first epoch, and mirror it in every second epoch from
-    /// then on, so that two epochs show both sides of every image (Jordan, 2024, airbench).
+    /// With `flip`: whether to alternate the side that an image shows. The side of the first epoch is
+    /// random, and every following epoch shows the other one, so two epochs show both sides of every image
+    /// (Jordan, 2024, airbench).
     pub alternating_flip: bool,
-    /// Show a random window of an encoded image instead of its middle: torchvision's
-    /// `RandomResizedCrop`, for photographs.
+    /// Encoded images: whether to show a random window instead of the centre crop, as torchvision's
+    /// `RandomResizedCrop` does. Meant for photographs.
     pub random_resized_crop: bool,
-    /// Brightness, contrast, saturation and hue.
+    /// Random changes of brightness, contrast, saturation and hue. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<Jitter>,
-    /// One random operation of a random strength.
+    /// One random operation of random strength per image. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trivial_augment: Option<TrivialAugment>,
-    /// Some random operations of one strength.
+    /// Several random operations of one strength per image. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rand_augment: Option<RandAugment>,
-    /// Side of a square that is erased at a random place (DeVries & Taylor, 2017), in pixels; 0: none.
+    /// Side of a square that is erased at a random position (cutout, DeVries & Taylor, 2017), in pixels. 0:
+    /// none.
     pub cutout: usize,
-    /// A random rectangle that is erased.
+    /// Erases a random rectangle. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_erasing: Option<Erasing>,
-    /// Pairs of images mixed, their labels with them.
+    /// Mixes pairs of images and their labels. Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixing: Option<Mixing>,
 }
 
 impl Augmentation {
-    /// Whether it makes sense for the images of `dataset`: the padding is smaller than either side, and
-    /// windows are of encoded images, which are larger than what the network sees.
+    /// Checks that the settings suit the images of `dataset`: the padding is smaller than either side, and
+    /// random windows are used only with encoded images, which are larger than the network's input.
     ///
     /// # Errors
-    /// [`DataError::Value`] otherwise.
+    /// [`DataError::Value`] for a setting that does not suit the images.
     pub fn check(&self, dataset: &Dataset) -> Result<(), DataError> {
         let shape = dataset.shape;
         if self.random_resized_crop && !dataset.is_encoded() {
@@ -123,8 +127,8 @@ impl Augmentation {
         self.mixing.as_ref().map_or(Ok(()), Mixing::check)
     }
 
-    /// Writes record `sample` of `epoch` to `out`, C x H x W, through each channel's table: changed as its
-    /// draws say.
+    /// Writes record `sample` of `epoch` to `out`, C x H x W: changed by its random draws and normalised by
+    /// each channel's table.
     pub(crate) fn apply(
         &self,
         image: &[u8],
@@ -166,7 +170,7 @@ impl Augmentation {
         }
     }
 
-    /// Whether more happens to an image's pixels than being moved.
+    /// Whether any setting changes pixel values, rather than only moving pixels.
     fn changes_colors(&self) -> bool {
         self.color_jitter.is_some() || self.trivial_augment.is_some() || self.rand_augment.is_some()
     }

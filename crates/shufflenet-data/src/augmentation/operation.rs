@@ -1,45 +1,45 @@
-//! The operations that automatic policies choose from, each with a magnitude, as torchvision's `_apply_op`
-//! has them.
+//! The operations that automatic policies choose from, each with a magnitude, as in torchvision's
+//! `_apply_op`.
 
 use super::color;
 use super::warp::Affine;
 use crate::ImageShape;
 
-/// One operation. What a magnitude means is beside each.
+/// One operation. Each variant documents the meaning of its magnitude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing.
+    /// No change; ignores the magnitude.
     Identity,
-    /// Slope by which rows slide along.
+    /// Shears rows; the magnitude is the slope.
     ShearX,
-    /// Slope by which columns slide along.
+    /// Shears columns; the magnitude is the slope.
     ShearY,
-    /// Pixels to the right; fractions are cut off.
+    /// Moves the image to the right by the magnitude in pixels, truncated to whole pixels.
     TranslateX,
-    /// Pixels down; fractions are cut off.
+    /// Moves the image down by the magnitude in pixels, truncated to whole pixels.
     TranslateY,
-    /// Degrees, counterclockwise.
+    /// Rotates counterclockwise by the magnitude in degrees.
     Rotate,
-    /// Factor less 1.
+    /// Scales the brightness; the magnitude is the factor minus 1.
     Brightness,
-    /// Factor of saturation less 1.
+    /// Scales the saturation; the magnitude is the factor minus 1.
     Color,
-    /// Factor less 1.
+    /// Scales the contrast; the magnitude is the factor minus 1.
     Contrast,
-    /// Factor less 1.
+    /// Scales the sharpness; the magnitude is the factor minus 1.
     Sharpness,
-    /// Bits that are kept.
+    /// Keeps the highest bits of each value; the magnitude is the number of bits.
     Posterize,
-    /// Value from which pixels are inverted.
+    /// Inverts large values; the magnitude is the smallest value that is inverted.
     Solarize,
-    /// None.
+    /// Stretches the values of each channel to the full range; ignores the magnitude.
     AutoContrast,
-    /// None.
+    /// Equalises the histogram of each channel; ignores the magnitude.
     Equalize,
 }
 
 impl Operation {
-    /// All of them, in torchvision's order.
+    /// All operations, in torchvision's order.
     pub const ALL: [Self; 14] = [
         Self::Identity,
         Self::ShearX,
@@ -57,7 +57,7 @@ impl Operation {
         Self::Equalize,
     ];
 
-    /// Whether a magnitude is as likely negative as positive.
+    /// Whether the sign of the magnitude is random, negative with probability 1/2.
     pub fn is_signed(self) -> bool {
         !matches!(
             self,
@@ -65,7 +65,7 @@ impl Operation {
         )
     }
 
-    /// Changes `image`, C x H x W.
+    /// Applies the operation to `image`, C x H x W.
     pub fn apply(self, image: &mut [u8], shape: ImageShape, magnitude: f64) {
         match self {
             Self::Identity => {}

@@ -1,9 +1,9 @@
-//! Where the window on an image lies, and whether it is mirrored.
+//! Random crop and mirroring: the position of the window on an image, and whether it is mirrored.
 //!
-//! As torchvision's `RandomCrop(size, padding=p)` and `RandomHorizontalFlip()` do on u8 images: a border of
-//! `p` pixels, black or the edge mirrored (`padding_mode="reflect"`), a window of the image's own size at a
-//! uniform offset, then a mirror image half of the time. Done while pixels become normalised numbers, so
-//! that each is touched once.
+//! Equal to torchvision's `RandomCrop(size, padding=p)` and `RandomHorizontalFlip()` on u8 images: a border
+//! of `p` pixels, black or the edge mirrored (`padding_mode="reflect"`), a window of the original size at a
+//! uniformly random offset, then mirrored with probability 1/2. The crop happens during normalisation, so
+//! each pixel is processed once.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,23 +11,23 @@ use super::Augmentation;
 use crate::ImageShape;
 use crate::random::{Purpose, below, stream};
 
-/// What a border around an image shows.
+/// Content of the border around an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
     /// Black.
     #[default]
     Zero,
-    /// The image mirrored at its edge, the edge itself not repeated.
+    /// The image mirrored at its edge, without repeating the edge pixels.
     Reflect,
 }
 
-/// One draw of an augmentation: where the window lies, and whether it is mirrored.
+/// One draw of an augmentation: position of the window and mirroring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// First row of the window, counted from the image's first: `-padding..=padding`.
+    /// First row of the window, relative to the image's first row: `-padding..=padding`.
     top: isize,
-    /// First column, likewise.
+    /// First column of the window, relative to the image's first column: `-padding..=padding`.
     left: isize,
     flip: bool,
 }
@@ -42,17 +42,17 @@ impl Placement {
 }
 
 impl Augmentation {
-    /// Where the window lies on record `sample` in `epoch`.
+    /// The window and the mirroring of record `sample` in `epoch`.
     pub(super) fn draw(&self, seed: u64, epoch: u64, sample: u32) -> Placement {
         if self.crop_padding == 0 && !self.flip {
             return Placement::UNCHANGED;
         }
         let mut random = stream(seed, Purpose::Augmentation, epoch, sample.into());
-        // Far beyond any image: such a window is black wherever it lies.
+        // Far larger than any image: such a window is black at any offset.
         let padding = self.crop_padding.min(1 << 30) as u32;
         let mut offset = || below(&mut random, 2 * padding + 1) as isize - padding as isize;
         let (top, left) = (offset(), offset());
-        // All three are always drawn: switching one off does not move another.
+        // All three numbers are always drawn, so switching one off does not change the others.
         let mut flip = below(&mut random, 2) == 1;
         if self.alternating_flip {
             let first = below(&mut stream(seed, Purpose::Flip, 0, sample.into()), 2);
@@ -63,7 +63,7 @@ impl Augmentation {
     }
 }
 
-/// Writes the window of `image` at `placement` to `out`, C x H x W, through each channel's table.
+/// Writes the window of `image` at `placement` to `out`, C x H x W, mapped by each channel's table.
 pub(super) fn render<T: Copy>(
     image: &[u8],
     shape: ImageShape,
@@ -116,8 +116,8 @@ pub(super) fn render<T: Copy>(
     }
 }
 
-/// The row (or column) of an image of `side` of them that shows at `place` of a window which starts at
-/// `start`; `None`: the border is black there.
+/// The row (or column) of an image with `side` rows (or columns) that appears at `place` of a window with
+/// offset `start`; `None` for a black border.
 fn source(place: usize, start: isize, side: usize, padding: Padding) -> Option<usize> {
     let (place, last) = (place as isize + start, side as isize - 1);
     let reflected = match padding {
@@ -131,7 +131,7 @@ fn source(place: usize, start: isize, side: usize, padding: Padding) -> Option<u
         .filter(|&place| place < side)
 }
 
-/// Columns of the window that lie on the image, where it starts at column `left` of it.
+/// Columns of the window that are on the image, for a window that starts at the image's column `left`.
 fn overlap(left: isize, width: usize) -> std::ops::Range<usize> {
     let hidden = left.unsigned_abs().min(width);
     if left < 0 {
@@ -148,7 +148,7 @@ mod tests {
     use crate::testing::random_dataset;
     use proptest::prelude::*;
 
-    /// Pads, crops and mirrors one step after the other, pixel by pixel.
+    /// Reference implementation: pads, crops and mirrors in separate steps, pixel by pixel.
     fn naive(
         image: &[u8],
         shape: ImageShape,
@@ -208,7 +208,7 @@ mod tests {
             let tables = normalization.tables();
             let mut out = vec![f32::NAN; shape.values()];
             let (padding, mode) = match reflect {
-                // Further out there is nothing to mirror, and `check` refuses it.
+                // A larger padding leaves nothing to mirror, and `check` refuses it.
                 true if padding >= height.min(width) => return Ok(()),
                 true => (padding, Padding::Reflect),
                 false => (padding, Padding::Zero),

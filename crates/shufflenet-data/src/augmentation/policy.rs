@@ -1,5 +1,5 @@
-//! Policies that choose operations by themselves: TrivialAugment in its wide form (Mueller & Hutter, 2021)
-//! and RandAugment (Cubuk et al., 2019), with torchvision's strengths.
+//! Automatic policies, which choose operations at random: TrivialAugment in its wide form (Mueller &
+//! Hutter, 2021) and RandAugment (Cubuk et al., 2019), with torchvision's strengths.
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -8,21 +8,21 @@ use super::operation::Operation;
 use crate::random::below;
 use crate::{DataError, ImageShape};
 
-/// Strengths, 0 to 30.
+/// Number of strengths, 0 to 30.
 const BINS: u32 = 31;
 
-/// One operation, at random, of a random strength.
+/// TrivialAugment: one random operation of random strength per image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrivialAugment {}
 
-/// Some operations, at random, all of one strength.
+/// RandAugment: several random operations per image, all of one strength.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandAugment {
-    /// How many, one after the other.
+    /// Number of operations, applied one after the other, 1 to 16.
     pub operations: u32,
-    /// Strength of each, 0 to 30.
+    /// Strength of the operations, 0 to 30.
     pub magnitude: u32,
 }
 
@@ -43,7 +43,7 @@ impl TrivialAugment {
         operation.apply(image, shape, magnitude);
     }
 
-    /// How much of `operation` is strength `bin`, 0 to 30.
+    /// Magnitude of `operation` at strength `bin`, 0 to 30.
     pub fn magnitude(operation: Operation, bin: u32) -> f64 {
         let up_to = |most: f64| most * f64::from(bin) / f64::from(BINS - 1);
         match operation {
@@ -85,10 +85,10 @@ impl RandAugment {
         }
     }
 
-    /// How much of `operation` is strength `bin`, 0 to 30, for an image of that size.
+    /// Magnitude of `operation` at strength `bin`, 0 to 30, for images of size `shape`.
     pub fn magnitude(operation: Operation, bin: u32, shape: ImageShape) -> f64 {
         let up_to = |most: f64| most * f64::from(bin) / f64::from(BINS - 1);
-        // The paper moves images of 331 x 331 by up to 150 pixels.
+        // The paper translates images of 331 x 331 by up to 150 pixels.
         let part = 150.0 / 331.0;
         match operation {
             Operation::ShearX | Operation::ShearY => up_to(0.3),
@@ -115,7 +115,7 @@ fn draw(random: &mut ChaCha8Rng) -> Operation {
 }
 
 fn signed(operation: Operation, magnitude: f64, random: &mut ChaCha8Rng) -> f64 {
-    // Drawn for all alike.
+    // The sign is drawn for every operation, used or not.
     match below(random, 2) == 1 && operation.is_signed() {
         true => -magnitude,
         false => magnitude,

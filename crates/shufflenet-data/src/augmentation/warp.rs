@@ -1,43 +1,43 @@
-//! Images sheared, moved and turned: each pixel of the result is the nearest one of the source, black where
-//! that lies outside, as torchvision's `affine` and `rotate` compute it on tensors.
+//! Shears, translations and rotations of images. Each pixel of the result is the nearest pixel of the
+//! source, or black outside the source, as torchvision's `affine` and `rotate` compute it on tensors.
 
 use crate::ImageShape;
 
-/// Where a pixel of the result comes from, both counted from the image's middle:
+/// The source position of a result pixel, both relative to the image's centre:
 /// `x' = a x + b y + c`, `y' = d x + e y + f`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affine([f64; 6]);
 
 impl Affine {
-    /// Rows slide along by `slope` of their distance from the first.
+    /// Shifts each row by `slope` times its distance from the first row.
     pub(super) fn shear_x(slope: f64, shape: ImageShape) -> Self {
         let middle = shape.height as f64 * 0.5;
         Self([1.0, slope, slope * middle, 0.0, 1.0, 0.0])
     }
 
-    /// Columns slide along by `slope` of their distance from the first.
+    /// Shifts each column by `slope` times its distance from the first column.
     pub(super) fn shear_y(slope: f64, shape: ImageShape) -> Self {
         let middle = shape.width as f64 * 0.5;
         Self([1.0, 0.0, 0.0, slope, 1.0, slope * middle])
     }
 
-    /// To the right and down by so many pixels.
+    /// Moves the image to the right by `x` and down by `y` pixels.
     pub(super) fn translate(x: f64, y: f64) -> Self {
         Self([1.0, 0.0, -x, 0.0, 1.0, -y])
     }
 
-    /// Counterclockwise around the middle.
+    /// Rotates counterclockwise around the centre.
     pub(super) fn rotate(degrees: f64) -> Self {
         let (sin, cos) = (-degrees).to_radians().sin_cos();
         Self([cos, sin, 0.0, -sin, cos, 0.0])
     }
 
-    /// Changes `image`, C x H x W.
+    /// Applies the map to `image`, C x H x W.
     pub(super) fn apply(self, image: &mut [u8], shape: ImageShape) {
         let ImageShape { height, width, .. } = shape;
         let Self(theta) = self;
         let half = [width, height].map(|side| side as f32 * 0.5);
-        // torchvision's grid: the matrix scaled to -1..1 first, in float32.
+        // torchvision's grid: the matrix is first scaled to -1..1, in float32.
         let scaled: [f32; 6] = std::array::from_fn(|i| theta[i] as f32 / half[i / 3]);
         let source = |x: usize, y: usize| {
             let x = x as f32 + 0.5 - half[0];

@@ -12,7 +12,7 @@ fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
     TEN.open(root, split)
 }
 
-/// Writes a set of `records` records a file; labels count up.
+/// Writes a set with `records` records per file; labels count up.
 fn write(folder: &Path, records: usize) {
     for (file, name) in TRAIN.iter().chain(TEN.test).enumerate() {
         let mut bytes = Vec::new();

@@ -1,34 +1,34 @@
-//! The sets that can be fetched: where they are, and how to know them.
+//! The data sets that can be fetched: their URLs and checksums.
 
-/// A set that `data fetch` knows.
+/// A data set that `data fetch` can download.
 pub(super) struct Set {
     pub name: &'static str,
-    /// Its folder below the one that sets are fetched into.
+    /// Name of the set's folder below the destination folder.
     pub folder: &'static str,
     pub source: Source,
-    /// The files that the folder holds in the end.
+    /// The files that the folder holds after fetching.
     pub files: &'static [File],
-    /// Names of the classes for `classes.txt`, where the format has none of its own.
+    /// Names of the classes for `classes.txt`, for a format without class names.
     pub classes: Option<&'static str>,
 }
 
 /// How a set is published.
 pub(super) enum Source {
-    /// All files in one `.tar.gz` with that MD5.
+    /// All files in one `.tar.gz` with this MD5.
     Archive {
         url: &'static str,
         md5: &'static str,
     },
-    /// Each file for itself, gzipped, at this address and its name.
+    /// Separate gzipped files, each at this URL followed by its name.
     Files { url: &'static str },
 }
 
-/// A file and how it is known.
+/// A file and its checksum.
 pub(super) struct File {
     pub name: &'static str,
-    /// MD5 of its content, unpacked where it is gzipped.
+    /// MD5 of the file's content, unpacked if the file is gzipped.
     pub md5: Option<&'static str>,
-    /// Its size, where the MD5 of the archive is all that is published.
+    /// Size in bytes, if only the MD5 of the archive is published.
     pub size: Option<u64>,
 }
 

@@ -1,9 +1,9 @@
-//! One file over HTTP that arrives whole, on lines that drop and servers that stall.
+//! Downloads one complete file over HTTP, despite dropped connections and stalled servers.
 //!
-//! What has arrived stays in the partial file, and the next attempt asks for the rest (RFC 9110, range
-//! requests); so does the next process. An attempt ends after a fixed time whatever it has brought: a
-//! stalled line is left that way, a slow one just asks again. Attempts that bring nothing are counted, and
-//! some in a row are the end.
+//! Received bytes stay in the partial file, and the next attempt requests the rest (RFC 9110, range
+//! requests), even in another process. An attempt ends after a fixed time, whatever it has received: that
+//! ends a stalled connection, and a slow one only makes another request. Attempts that receive nothing are
+//! counted, and several in a row end the download.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,17 +16,17 @@ use ureq::http::{HeaderMap, StatusCode};
 
 use crate::DataError;
 
-/// The most bytes that are taken from a server.
+/// The largest number of bytes accepted from a server.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// How long to wait for whom.
+/// Time limits and number of retries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Attempts in a row that may bring nothing.
+    /// Number of consecutive attempts without progress after which the download fails.
     pub attempts: u32,
-    /// The length of an attempt.
+    /// Time limit of one attempt.
     pub attempt: Duration,
-    /// The pause after the first that brought nothing; it doubles.
+    /// Pause after the first attempt without progress; doubled after each further one.
     pub pause: Duration,
 }
 
@@ -36,12 +36,12 @@ pub(super) const PATIENCE: Patience = Patience {
     pause: Duration::from_secs(1),
 };
 
-/// Fetches `url` into `partial`, on top of what is there. `progress` hears of the bytes that are there and of
-/// those that will be, if known.
+/// Downloads `url` to `partial`, continuing after the bytes that the file already has. `progress` receives
+/// the number of bytes so far and the total, if known.
 ///
 /// # Errors
-/// [`DataError::Fetch`] when patience is at its end, or for an answer that another attempt will not change;
-/// [`DataError::Io`] where the partial file cannot be written.
+/// [`DataError::Fetch`] after too many attempts without progress, or for an answer that another attempt
+/// will not change; [`DataError::Io`] if the partial file cannot be written.
 pub(super) fn download(
     url: &str,
     partial: &Path,
@@ -89,9 +89,9 @@ pub(super) fn download(
 
 enum Attempt {
     Whole,
-    /// Another attempt may go on.
+    /// Another attempt may continue.
     Broken(String),
-    /// Another attempt would end alike.
+    /// Another attempt would fail in the same way.
     Hopeless(String),
 }
 
@@ -119,13 +119,13 @@ fn attempt(
         StatusCode::PARTIAL_CONTENT => match content_range(headers) {
             Some((start, total)) if start == have => (start, total),
             _ => {
-                // What it sends does not go on where the file ends: from the start, then.
+                // The answer does not continue where the file ends, so the download starts again.
                 file.set_len(0).map_err(io)?;
                 return Ok(Attempt::Broken("an answer to another range".into()));
             }
         },
         StatusCode::RANGE_NOT_SATISFIABLE => {
-            // The rest of a whole file is nothing; of any other, the file is not this one's start.
+            // A complete file has an empty rest. Otherwise the partial file is not a start of this file.
             let whole = headers
                 .get("content-range")
                 .and_then(|value| value.to_str().ok());

@@ -1,4 +1,4 @@
-//! Against a server on this machine that cuts, stalls and lies.
+//! Tests against a local server that cuts connections, stalls and sends wrong headers.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -19,13 +19,13 @@ fn content() -> Vec<u8> {
         .collect()
 }
 
-/// Serves as many requests as `answer` has answers for; it gets the number of the request and where its
-/// range starts. The address.
+/// Starts a server that calls `answer` for each request, with the number of the request and the start of
+/// its range. Returns the URL.
 fn serve(answer: impl Fn(usize, u64, &mut TcpStream) + Send + Sync + 'static) -> String {
     let answer = Arc::new(answer);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/set.tar.gz", listener.local_addr().unwrap());
-    // Ends with the process: the next request never comes.
+    // The thread ends with the process: it waits for a request that never comes.
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
@@ -46,7 +46,7 @@ fn serve(answer: impl Fn(usize, u64, &mut TcpStream) + Send + Sync + 'static) ->
     url
 }
 
-/// The rest from `start`, as an honest server sends it, as far as `bytes` go.
+/// Sends the content from `start`, as a correct server would, but at most `bytes` bytes of it.
 fn send(stream: &mut TcpStream, start: u64, bytes: usize) {
     let content = content();
     let rest = &content[start as usize..];
@@ -59,7 +59,7 @@ fn send(stream: &mut TcpStream, start: u64, bytes: usize) {
             content.len()
         ),
     };
-    // Nobody may be listening any more.
+    // The client may have closed the connection.
     let _ = write!(stream, "{head}Connection: close\r\n\r\n");
     let _ = stream.write_all(&rest[..bytes.min(rest.len())]);
 }
@@ -71,7 +71,7 @@ fn status(stream: &mut TcpStream, line: &str) {
     );
 }
 
-/// What lies in the partial file after a download from that server, and how that ended.
+/// The content of the partial file after a download from `url`, and the download's result.
 fn fetched(url: &str, before: &[u8]) -> (Vec<u8>, Result<(), DataError>) {
     let folder = tempfile::tempdir().unwrap();
     let partial = folder.path().join("partial");
@@ -137,19 +137,19 @@ fn a_server_without_ranges_starts_anew() {
 
 #[test]
 fn servers_that_lie_about_ranges_and_lengths_are_not_believed() {
-    // The range of another request, then honest.
+    // First the range of another request, then the correct one.
     let url = serve(|number, start, stream| match number {
         0 => send(stream, 99, usize::MAX),
         _ => send(stream, start, usize::MAX),
     });
     arrives(&url, &content()[..500]);
-    // A file that grew beyond what the server has.
+    // A partial file that is longer than the server's file.
     let url = serve(|number, start, stream| match number {
         0 => status(stream, "416 Range Not Satisfiable"),
         _ => send(stream, start, usize::MAX),
     });
     arrives(&url, &[1; 300_000]);
-    // It announces more than it ever sends.
+    // The server announces more bytes than it sends.
     let url = serve(|_, start, stream| {
         let size = if start == 0 { 10 } else { 0 };
         let _ = write!(

@@ -1,8 +1,8 @@
-//! `data fetch`: a published set onto this disk, whole or not at all.
+//! `data fetch`: downloads a published data set, completely or not at all.
 //!
-//! Files arrive beside their place, are checked, and only then put there. What is in place already is
-//! checked and never replaced. CIFAR comes as an archive, of which only the known files are unpacked, into
-//! a folder that is renamed at the end; IDX sets come file by file.
+//! Files are downloaded next to their destination, checked, and only then moved to it. Files that are
+//! already there are checked and never replaced. CIFAR is an archive: only the known files are unpacked,
+//! into a folder that is renamed at the end. IDX sets are separate files.
 
 mod catalogue;
 mod download;
@@ -18,7 +18,7 @@ use crate::DataError;
 use catalogue::{SETS, Set, Source};
 use download::{PATIENCE, download};
 
-/// The most bytes that one file of a set unpacks to.
+/// The largest unpacked size of a file of a set, in bytes.
 const MOST_BYTES: u64 = 1 << 28;
 
 /// Names of the sets that can be fetched.
@@ -26,12 +26,14 @@ pub fn names() -> Vec<&'static str> {
     SETS.iter().map(|set| set.name).collect()
 }
 
-/// Puts the set `name` into a folder of its own below `into`, from its makers' server or from `local`: the
-/// archive, or for IDX sets a folder with the files. Returns that folder, and whether it was there already.
+/// Puts the set `name` into its own folder below `into`, from the publisher's server or from `local`: the
+/// archive, or for IDX sets a folder with the files. Returns the set's folder, and whether the set was
+/// already there.
 ///
 /// # Errors
-/// [`DataError::Fetch`]; [`DataError::Content`] for a file that is not the published one: nothing has been
-/// put in place then, nothing there was changed.
+/// [`DataError::Value`] for an unknown set; [`DataError::Fetch`] if the download fails; [`DataError::Io`]
+/// if a file cannot be read or written; [`DataError::Content`] for a file that differs from the published
+/// one, which is not put in place and replaces nothing.
 pub fn fetch(
     name: &str,
     into: &Path,
@@ -62,7 +64,7 @@ pub fn fetch(
             check_download(archive, local.is_none(), md5, digest(archive, false)?)?;
             unpack(set, archive, &folder)?;
             if local.is_none() {
-                // Of no use any more; that it stays is no harm.
+                // The archive is no longer needed, and a failure to remove it does no harm.
                 let _ = fs::remove_file(&partial);
             }
             Ok((folder, false))
@@ -95,7 +97,7 @@ pub fn fetch(
     }
 }
 
-/// Whether `folder` holds the files of `set` as published.
+/// Checks that `folder` holds the files of `set` as published.
 fn check_folder(set: &Set, folder: &Path) -> Result<(), DataError> {
     for file in set.files {
         let path = folder.join(file.name);
@@ -128,7 +130,8 @@ fn check(path: &Path, expected: &str, found: String) -> Result<(), DataError> {
     }
 }
 
-/// The same of what was just fetched; where it is wrong it is of no use for going on, and deleted.
+/// Checks a new download with [`check`]. A wrong file cannot be continued, so it is deleted if it is
+/// `ours`.
 fn check_download(path: &Path, ours: bool, expected: &str, found: String) -> Result<(), DataError> {
     let checked = check(path, expected, found);
     if checked.is_err() && ours {
@@ -137,7 +140,7 @@ fn check_download(path: &Path, ours: bool, expected: &str, found: String) -> Res
     checked
 }
 
-/// MD5 of a file's content: of what is in it, where it is gzipped and `unpacked` is asked for.
+/// MD5 of a file's content; of its unpacked content if `unpacked` is set, which requires a gzipped file.
 fn digest(path: &Path, unpacked: bool) -> Result<String, DataError> {
     let file = File::open(path).map_err(|error| DataError::io(path, error))?;
     let mut reader: Box<dyn Read> = match unpacked {
@@ -151,7 +154,7 @@ fn digest(path: &Path, unpacked: bool) -> Result<String, DataError> {
             Ok(0) => break,
             Ok(count) => md5.update(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Not what was published, however it begins.
+            // A damaged gzip file is not the published one.
             Err(error) if unpacked => return Ok(format!("none: no whole gzip file ({error})")),
             Err(error) => return Err(DataError::io(path, error)),
         }
@@ -173,7 +176,7 @@ fn unpack(set: &Set, archive: &Path, folder: &Path) -> Result<(), DataError> {
         )
     };
     let parent = folder.parent().unwrap_or(Path::new("."));
-    // Deleted when it is dropped, unless it was renamed.
+    // The folder is deleted when it is dropped, unless it was renamed.
     let fresh = tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(parent)
@@ -183,7 +186,7 @@ fn unpack(set: &Set, archive: &Path, folder: &Path) -> Result<(), DataError> {
     for entry in tar::Archive::new(unpacked).entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let path = entry.path().map_err(damaged)?;
-        // The last part of a name alone: no entry can choose another place.
+        // Only the last part of the name is used, so no entry can choose another folder.
         let name = path.file_name().unwrap_or_default().to_os_string();
         let wanted = set.files.iter().any(|file| name == file.name);
         if wanted && entry.header().entry_type().is_file() {
@@ -195,7 +198,7 @@ fn unpack(set: &Set, archive: &Path, folder: &Path) -> Result<(), DataError> {
     check_folder(set, fresh.path())?;
     #[cfg(unix)]
     {
-        // Temporary folders are for their owner alone; a set is for everybody who may see its neighbours.
+        // Temporary folders are private to their owner; a set should be readable like other folders.
         use std::os::unix::fs::PermissionsExt;
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(fresh.path(), open).map_err(|error| DataError::io(folder, error))?;
@@ -232,7 +235,7 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            // As a hostile archive has it: the library would refuse to write such a name.
+            // Written directly, as in a hostile archive, because the library refuses such names.
             header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
             header.set_cksum();
             tar.append(&header, *bytes).unwrap();
@@ -241,7 +244,7 @@ mod tests {
         path
     }
 
-    /// A set of two files, `hello` with that content and `names` with any.
+    /// A set of two files: `hello` with the content "hello", and `names` with any two bytes.
     const SET: Set = Set {
         name: "tiny",
         folder: "tiny",

@@ -9,7 +9,7 @@ fn idx(magic: u32, sizes: &[u32], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A folder with two 2x3 training images, changed by what `images` and `labels` say.
+/// The error message for a folder with these training images and labels.
 fn refusal(images: &[u8], labels: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

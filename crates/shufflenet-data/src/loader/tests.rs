@@ -27,7 +27,7 @@ fn training(batch_size: usize) -> Loader {
     })
 }
 
-/// Images of an epoch with their labels, out of their batches.
+/// The images of an epoch with their labels, taken out of their batches.
 fn images(batches: Batches) -> Vec<(Vec<f32>, u16)> {
     let images = |batch: Batch| {
         let pixels: Vec<_> = batch
@@ -68,7 +68,7 @@ proptest! {
         prop_assert_eq!(of_one.len(), RECORDS);
         prop_assert_eq!(&of_one, &images(training(batch_size).epoch(epoch, 0)));
 
-        // Likewise in another order.
+        // A record also looks the same in another order.
         let order = epoch_order(&training(1).indices, 3, epoch);
         let mut reversed = training(batch_size);
         Arc::make_mut(&mut reversed.indices).reverse();

@@ -1,6 +1,6 @@
-//! What is looked at before the library reads a parquet file, because the library takes it on trust: it
-//! asserts that columns lie in the file, makes room for as many values as a dictionary claims to have, and
-//! counts through lists without bytes.
+//! Checks of a parquet file before the library reads it, because the library trusts the file: it asserts
+//! that columns are inside the file, allocates memory for as many values as a dictionary claims, and counts
+//! through lists without bytes.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -12,12 +12,12 @@ use parquet::file::reader::FileReader;
 
 use super::thrift::skim;
 
-/// The length of the description, and `PAR1`.
+/// Size of the tail: the length of the description, and `PAR1`.
 const TAIL: u64 = 8;
-/// The field of a page's header that tells how many bytes follow it.
+/// The field of a page's header with the number of bytes after the header.
 const COMPRESSED_PAGE_SIZE: i64 = 3;
 
-/// Whether the description at the end of a file of `length` bytes is whole.
+/// Whether the description at the end of a file of `length` bytes is complete.
 pub fn is_described(mut file: &File, length: u64) -> std::io::Result<bool> {
     let Some(tail) = length.checked_sub(TAIL) else {
         return Ok(false);
@@ -33,7 +33,7 @@ pub fn is_described(mut file: &File, length: u64) -> std::io::Result<bool> {
     Ok(skim(description, 0).is_some())
 }
 
-/// What is wrong with the columns of a file of `length` bytes, if anything.
+/// A description of the first fault in the columns of a file of `length` bytes; `None` if there is none.
 pub fn fault(
     file: &File,
     reader: &dyn FileReader,
@@ -62,7 +62,7 @@ pub fn fault(
     Ok(None)
 }
 
-/// First byte and number of bytes of a column, where those are in a file of `length` bytes.
+/// First byte and number of bytes of a column; `None` if they are outside a file of `length` bytes.
 fn place(column: &ColumnChunkMetaData, length: u64) -> Option<(u64, u64)> {
     let dictionary = column.dictionary_page_offset();
     let start = u64::try_from(dictionary.unwrap_or(column.data_page_offset())).ok()?;
@@ -70,7 +70,7 @@ fn place(column: &ColumnChunkMetaData, length: u64) -> Option<(u64, u64)> {
     (start.checked_add(size)? <= length).then_some((start, size))
 }
 
-/// Whether all of a column's pages have a header that can be read.
+/// Whether all pages of a column have readable headers.
 fn are_pages(mut file: &File, start: u64, size: u64) -> std::io::Result<bool> {
     file.seek(SeekFrom::Start(start))?;
     let mut input = BufReader::new(file);
@@ -90,8 +90,7 @@ fn are_pages(mut file: &File, start: u64, size: u64) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Whether a column's first page, where that is its dictionary, has as many bytes as it claims values at
-/// least.
+/// Whether a column's first page, if it is the dictionary, has at least as many bytes as it claims values.
 fn is_honest(page: Page) -> bool {
     match page {
         Page::DictionaryPage {

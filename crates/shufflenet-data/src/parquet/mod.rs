@@ -1,9 +1,9 @@
 //! Hugging Face's parquet files with embedded images: `train-*.parquet` and `test-*.parquet` (or
-//! `validation-*`), in the root or in `data/` below it.
+//! `validation-*`), in the root or in its folder `data/`.
 //!
-//! A row is an image, a struct with `bytes` (or the bytes themselves) in a column `image` or `img`, and a whole
-//! number in a column `label`. The classes' names are in the metadata under `huggingface`; without them the
-//! classes are numbers. Encoded images are held in memory, decoded they never are.
+//! A row has an image in a column `image` or `img`, as a struct with `bytes` or as the bytes themselves,
+//! and a whole number in a column `label`. The class names are in the metadata under `huggingface`; without
+//! them the classes are numbers. The images stay encoded in memory and are decoded only when needed.
 
 mod guard;
 mod thrift;
@@ -30,6 +30,10 @@ pub(crate) struct Parquet;
 impl Reader for Parquet {
     fn name(&self) -> &'static str {
         "parquet"
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
     }
 
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
@@ -91,7 +95,7 @@ struct Part {
     names: Option<Vec<String>>,
 }
 
-/// All rows of a file. The library that reads it panics at some damage, which is an answer like another here.
+/// All rows of a file. The library panics at some kinds of damage; that panic becomes an error here.
 fn read(path: &Path, file: File) -> Result<Part, DataError> {
     let length = file
         .metadata()
@@ -141,7 +145,7 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
     })
 }
 
-/// A file of `bytes`, for fuzzing.
+/// Reads a file with the content `bytes`, for fuzzing.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_file(bytes: &[u8]) {
     use std::io::Write;
@@ -177,7 +181,7 @@ fn image_and_label(row: &Row) -> Option<(Vec<u8>, u16)> {
     Some((bytes.data().to_vec(), label))
 }
 
-/// `{"info": {"features": {"label": {"names": [...]}}}}`
+/// The class names in JSON of the form `{"info": {"features": {"label": {"names": [...]}}}}`.
 fn class_names(json: &str) -> Option<Vec<String>> {
     let value: serde_json::Value = serde_json::from_str(json).ok()?;
     let names = value.pointer("/info/features/label/names")?.as_array()?;

@@ -1,27 +1,28 @@
-//! Looks through a structure in Thrift's compact protocol, in which parquet files describe themselves
-//! ([specification](https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md)), without
-//! keeping anything: whether it is whole, how long it is, and that its lists are no longer than it.
+//! Skims a structure in Thrift's compact protocol, the format of the descriptions in parquet files
+//! ([specification](https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md)).
+//! Nothing is kept. The skim checks that the structure is complete, finds its length, and checks that its
+//! lists are no longer than the structure.
 //!
-//! The library that reads parquet takes a list's length on trust where it skips the list. Booleans take no bytes
-//! there, so that six bytes claim two billion of them and keep it busy for seconds; a small file has
-//! room for thousands such.
+//! The library that reads parquet trusts a list's length when it skips the list. Booleans take no bytes
+//! there, so six bytes can claim two billion of them and keep the library busy for seconds. A small file
+//! has room for thousands of such lists.
 
 use std::io::{self, Read};
 
-/// Structures within structures, as many as the library follows.
+/// Largest depth of nested structures, equal to the library's.
 const DEPTH: u8 = 64;
 
-/// A structure that was looked through.
+/// The result of skimming a structure.
 #[derive(Debug, PartialEq)]
 pub struct Skimmed {
-    /// Bytes that it takes.
+    /// Length of the structure in bytes.
     pub length: u64,
-    /// The field that was asked for, where there is one and it is a whole number.
+    /// Value of the wanted field, if the structure has it as a whole number.
     pub wanted: Option<i64>,
 }
 
-/// Looks through the structure at the beginning of `input` for its field `wanted`. `None`: it is cut off,
-/// deeper than anybody makes them, or claims more elements than it has bytes.
+/// Skims the structure at the beginning of `input` for its field `wanted`. `None`: the structure is
+/// truncated, nested too deeply, or claims more elements than it has bytes.
 pub fn skim(input: impl Read, wanted: i64) -> Option<Skimmed> {
     let mut skimmer = Skimmer {
         input,
@@ -37,9 +38,9 @@ pub fn skim(input: impl Read, wanted: i64) -> Option<Skimmed> {
 
 struct Skimmer<R> {
     input: R,
-    /// Bytes read.
+    /// Number of bytes read.
     length: u64,
-    /// Elements of lists without bytes of their own.
+    /// Number of list elements that take no bytes.
     elements: u64,
 }
 
@@ -57,7 +58,7 @@ impl<R: Read> Skimmer<R> {
         (skipped == bytes).then_some(())
     }
 
-    /// Seven bits a byte, the lowest first.
+    /// Seven bits per byte, the lowest first.
     fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -70,13 +71,13 @@ impl<R: Read> Skimmer<R> {
         None
     }
 
-    /// Signed numbers as unsigned: 0, -1, 1, -2...
+    /// Signed numbers encoded as unsigned ones: 0, -1, 1, -2...
     fn zigzag(&mut self) -> Option<i64> {
         let value = self.varint()?;
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Up to its end; its field `wanted`.
+    /// Reads to the end of a structure and returns the value of its field `wanted`.
     fn structure(&mut self, depth: u8, wanted: Option<i64>) -> Option<Option<i64>> {
         let (mut field, mut found) = (0_i64, None);
         loop {
@@ -99,7 +100,7 @@ impl<R: Read> Skimmer<R> {
     fn value(&mut self, kind: u8, depth: u8) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {
-            // A boolean is in its field's header.
+            // The header of the field holds the boolean.
             1 | 2 => Some(()),
             3 => self.byte().map(drop),
             4..=6 => self.varint().map(drop),
@@ -134,7 +135,7 @@ impl<R: Read> Skimmer<R> {
         self.elements(count, &[kinds >> 4, kinds & 0x0f], depth)
     }
 
-    /// `count` times a value of each of `kinds`.
+    /// Reads `count` elements, each with a value of each of `kinds`.
     fn elements(&mut self, count: u64, kinds: &[u8], depth: u8) -> Option<()> {
         if kinds.iter().all(|kind| matches!(kind, 1 | 2)) {
             self.elements = self.elements.checked_add(count)?;
@@ -153,7 +154,7 @@ impl<R: Read> Skimmer<R> {
 mod tests {
     use super::*;
 
-    /// Field 3 = 150, field 4 = "abc", field 5 = [1, 2], the end; and a byte that follows.
+    /// Field 3 = 150, field 4 = "abc", field 5 = [1, 2], the end marker, and one byte after the structure.
     const WHOLE: [u8; 15] = [
         0x35, 0xac, 0x02, 0x18, 3, b'a', b'b', b'c', 0x19, 0x25, 2, 4, 0x11, 0, 99,
     ];
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn booleans_without_bytes_are_refused() {
-        // Field 1: a list (or a map) of two billion booleans.
+        // Field 1: a list (then a map) of two billion booleans.
         assert_eq!(
             skim(&[0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 7, 0][..], 3),
             None

@@ -1,5 +1,5 @@
-//! The kernels of stem and head against the same parts in plain Burn operations, and the whole
-//! network in inference.
+//! Compares the kernels of stem and head with the same parts in plain Burn operations, and the inference
+//! chain with the whole network.
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -13,13 +13,14 @@ fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
         scale: Scale::Half,
         stem: Some(stem),
-        input_channels: channels,
+        input_channels: Some(channels),
         ..ModelConfig::default()
     };
     ShuffleNetV2::new(&config, 3, device).unwrap()
 }
 
-/// Output, input gradient and the convolution's three gradients of a part of the network.
+/// Output, input gradient and the gradients of the convolution's three parameters, for a part of the
+/// network.
 fn part<const D: usize>(
     network: &ShuffleNetV2,
     forward: fn(&ShuffleNetV2, Tensor<4>) -> Tensor<D>,
@@ -63,7 +64,7 @@ fn assert_same<const D: usize>(
 fn the_stem_kernel_is_the_plain_stem() {
     let device = Device::flex().autodiff();
     // Batch, channels, height, width: odd sizes, one image, one and many channels.
-    for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
+    for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
         for shape in [[3, 3, 12, 16], [1, 1, 9, 11], [2, 7, 17, 8], [70, 3, 6, 6]] {
             let network = network(stem, shape[1], &device);
             let images = noise(4, shape, &device);
@@ -94,7 +95,7 @@ fn the_head_kernel_is_the_plain_head() {
     }
 }
 
-/// Where equal values meet in a window, the first of them gets the gradient, as in PyTorch.
+/// If equal values meet in a pooling window, the first of them gets the gradient, as in PyTorch.
 #[test]
 fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
     let device = Device::flex().autodiff();
@@ -109,7 +110,7 @@ fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
     assert!(distance(&dx, &plain_dx) < 2e-5);
 }
 
-/// The chain that inference folds a network into, against the network on a backend without kernels.
+/// Compares the chain that inference folds a network into with the network in plain Burn operations.
 #[test]
 fn inference_is_the_network_folded() {
     // Layout, stem, widths, repeats, split ratio; odd maps, single images, one channel.
@@ -117,8 +118,8 @@ fn inference_is_the_network_folded() {
     let odd = [10, 22, 38, 50, 33];
     let cases = [
         (Layout::Standard, Stem::Imagenet, published, [4, 8, 4], 0.5),
-        (Layout::Seed, Stem::Seed, published, [4, 8, 4], 0.5),
-        (Layout::Seed, Stem::Cifar, odd, [2, 1, 3], 0.3),
+        (Layout::Listing, Stem::Listing, published, [4, 8, 4], 0.5),
+        (Layout::Listing, Stem::Cifar, odd, [2, 1, 3], 0.3),
         (Layout::Standard, Stem::Cifar, odd, [1, 0, 2], 0.7),
     ];
     for (layout, stem, widths, repeats, split_ratio) in cases {
@@ -129,35 +130,29 @@ fn inference_is_the_network_folded() {
                 widths: Some(widths),
                 repeats,
                 split_ratio,
-                input_channels: channels,
+                input_channels: Some(channels),
                 ..ModelConfig::default()
             };
             let device = Device::flex().autodiff();
             let trained = ShuffleNetV2::new(&config, 3, &device).unwrap();
-            // Running statistics unlike the initial ones.
+            // Make the running statistics differ from the initial ones.
             for seed in 0..3 {
                 trained.forward(noise(seed, [4, channels, 33, 35], &device));
             }
             let images = noise(4, [count, channels, height, width], &Device::flex());
             let logits = Inference::new(&trained).forward(images.clone());
             let bytes = crate::to_safetensors(&trained).unwrap();
-            let other = ndarray();
-            let plain = ShuffleNetV2::new(&config, 3, &other).unwrap();
+            // Kernels run only in training; outside the autodiff graph the network uses plain operations.
+            let plain = ShuffleNetV2::new(&config, 3, &Device::flex()).unwrap();
             let plain = crate::load_safetensors(plain, &bytes).unwrap();
-            let plain = plain.forward(Tensor::from_data(images.clone().into_data(), &other));
-            let plain = Tensor::from_data(plain.into_data(), &Device::flex());
+            let plain = plain.forward(images.clone());
             let error = distance(&logits, &plain);
             let what = format!("{layout:?} {stem} {count}x{channels}x{height}x{width}");
             assert!(error < 1e-5, "{what}: {error:e}");
-            // Alone or in a batch, an image's logits are the same to the bit.
+            // An image's logits are bit-identical alone and in a batch.
             let last = Inference::new(&trained).forward(images.narrow(0, count - 1, 1));
             let together = logits.narrow(0, count - 1, 1);
             assert_eq!(last.into_data(), together.into_data(), "{what}");
         }
     }
-}
-
-#[expect(deprecated, reason = "a backend without kernels, to compare with")]
-fn ndarray() -> Device {
-    Device::ndarray()
 }

@@ -1,23 +1,23 @@
-//! The messages of ONNX that a network of ours needs, by the field numbers of its
+//! The ONNX messages that our network needs, with the field numbers of
 //! [`onnx.proto`](https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 
 use super::protobuf::Message;
 
-/// ONNX 1.7 of 2020: nothing here needs a newer one, and old runtimes read it.
+/// ONNX 1.7 of 2020. Nothing here needs a newer version, and old runtimes can read this one.
 const IR_VERSION: i64 = 7;
 const OPERATORS_VERSION: i64 = 13;
-/// `TensorProto.DataType`.
+/// Values of `TensorProto.DataType`.
 const FLOAT: i64 = 1;
 const INT64: i64 = 7;
 
-/// A value of an attribute.
+/// The value of a node's attribute.
 pub(super) enum Attribute<'a> {
     Float(f64),
     Int(usize),
     Ints(&'a [usize]),
 }
 
-/// A `ModelProto` around a graph, with `properties` as its metadata.
+/// A `ModelProto` around `graph`, with `properties` as its metadata.
 pub(super) fn model(graph: &Message, properties: &[(&str, String)]) -> Message {
     let operators = Message::default().text(1, "").int(2, OPERATORS_VERSION);
     let model = Message::default()
@@ -31,7 +31,7 @@ pub(super) fn model(graph: &Message, properties: &[(&str, String)]) -> Message {
     })
 }
 
-/// A `GraphProto` of one input and one output.
+/// A `GraphProto` with one input and one output.
 pub(super) fn graph(
     name: &str,
     nodes: &[Message],
@@ -65,7 +65,7 @@ pub(super) fn node(
 
 fn attribute(name: &str, value: &Attribute) -> Message {
     let named = Message::default().text(1, name);
-    // Field 20 says which of the value's fields counts.
+    // Field 20 is the type: it says which of the value fields is set.
     match value {
         Attribute::Float(value) => named.float(2, *value as f32).int(20, 1),
         Attribute::Int(value) => named.int(3, *value as i64).int(20, 2),
@@ -83,7 +83,7 @@ pub(super) fn floats(name: &str, shape: &[usize], values: &[f32]) -> Message {
     tensor(name, shape, FLOAT, &bytes)
 }
 
-/// A `TensorProto` of int64 in one dimension.
+/// A one-dimensional `TensorProto` of int64.
 pub(super) fn integers(name: &str, values: &[usize]) -> Message {
     let values = values.iter().map(|&x| x as i64);
     let bytes: Vec<u8> = values.flat_map(i64::to_le_bytes).collect();
@@ -101,7 +101,7 @@ fn tensor(name: &str, shape: &[usize], kind: i64, bytes: &[u8]) -> Message {
         .bytes(9, bytes)
 }
 
-/// A `ValueInfoProto` of float32: any batch, then `sizes`.
+/// A `ValueInfoProto` of float32: a batch of any size, then `sizes`.
 pub(super) fn value(name: &str, sizes: &[usize]) -> Message {
     let batch = Message::default().message(1, &Message::default().text(2, "batch"));
     let shape = sizes.iter().fold(batch, |shape, &size| {

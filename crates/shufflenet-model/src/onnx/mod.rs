@@ -1,10 +1,10 @@
-//! The network as an [ONNX](https://onnx.ai) file, for whatever runs those.
+//! Export of the network as an [ONNX](https://onnx.ai) file.
 //!
 //! The graph is the network in inference mode, operation by operation: convolutions, batch norms (runtimes
-//! fold them), ReLUs, and for the units `Split`, `Concat` and the channel shuffle spelt as in the paper:
-//! reshape to two groups, transpose, reshape back. Tensors bear the names of weight files. Any number of
-//! images at once, of one size; logits out. Written without a library: the format is a few nested messages
-//! (`messages.rs`) of Protocol Buffers (`protobuf.rs`).
+//! fold them) and ReLUs; for the units also `Split`, `Concat` and the channel shuffle as the paper
+//! describes it: reshape to two groups, transpose, reshape back. Tensors have their names in weight files.
+//! The graph takes any number of images of one fixed size and returns logits. No library is needed: the
+//! format is a few nested messages (`messages.rs`) of Protocol Buffers (`protobuf.rs`).
 
 mod messages;
 mod protobuf;
@@ -27,10 +27,10 @@ use crate::weights::{StoredTensor, stored};
 use messages::Attribute::{Float, Int, Ints};
 use protobuf::Message;
 
-/// A network that cannot be written as ONNX.
+/// The reason why a network cannot be written as ONNX.
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {
-    /// Images that the network does not take.
+    /// An image size that the network does not accept.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// Weights that cannot be read from the device.
@@ -38,11 +38,12 @@ pub enum OnnxError {
     Weights(#[from] WeightsError),
 }
 
-/// `network` as an ONNX model that takes `images`, `[batch, input_channels, height, width]`, and gives
-/// `logits`, `[batch, classes]`. `properties` become its `metadata_props`.
+/// Converts `network` to an ONNX model with the input `images`, `[batch, input_channels, height, width]`,
+/// and the output `logits`, `[batch, classes]`. `properties` become the model's `metadata_props`.
 ///
 /// # Errors
-/// [`OnnxError`].
+/// [`OnnxError::Model`] for an image size that the network does not accept, [`OnnxError::Weights`] for
+/// weights that the device does not return.
 pub fn to_onnx(
     network: &ShuffleNetV2,
     [height, width]: [usize; 2],
@@ -61,8 +62,8 @@ pub fn to_onnx(
     };
     graph.network(&network);
     let ends = [
-        messages::value(INPUT, &[config.input_channels, height, width]),
-        messages::value(OUTPUT, &[config.classes]),
+        messages::value(INPUT, &[config.input_channels(), height, width]),
+        messages::value(OUTPUT, &[config.classes()]),
     ];
     let graph = messages::graph("ShuffleNetV2", &graph.nodes, &graph.tensors, ends);
     Ok(messages::model(&graph, properties).into_bytes())
@@ -71,15 +72,15 @@ pub fn to_onnx(
 const INPUT: &str = "images";
 const OUTPUT: &str = "logits";
 
-/// The graph so far. Each method adds the nodes of what it is named for and returns the name of the value
-/// that comes out, which is the path of the module that made it.
+/// The graph under construction. Each method adds the nodes of the module that it is named after and
+/// returns the name of the output value, which is the path of that module.
 struct Graph {
-    /// The tensors' names in files, by path.
+    /// Names of the tensors in weight files, by path.
     files: HashMap<String, String>,
     weights: BTreeMap<String, StoredTensor>,
     nodes: Vec<Message>,
     tensors: Vec<Message>,
-    /// Height and width of the map at this point.
+    /// Height and width of the current map.
     map: [usize; 2],
 }
 
@@ -104,7 +105,7 @@ impl Graph {
         x = self.node("Flatten", "features", &[&x], &[]);
         let [weight, bias] = ["classifier.weight", "classifier.bias"].map(|path| self.weight(path));
         let operands: [&str; 3] = [&x, &weight, &bias];
-        // PyTorch's shape, which the stored tensor has, is the transposed one.
+        // The stored tensor has PyTorch's shape, which is the transpose.
         self.node("Gemm", OUTPUT, &operands, &[("transB", Int(1))]);
     }
 
@@ -173,14 +174,14 @@ impl Graph {
         self.node("Mul", path, &[x, &z], &[])
     }
 
-    /// Concatenates two branches and shuffles their `channels` channels: as a matrix of 2 rows they are
-    /// transposed.
+    /// Concatenates two branches and shuffles their `channels` channels: a transpose of the channels as a
+    /// matrix of 2 rows.
     fn join(&mut self, path: &str, branches: [String; 2], channels: usize) -> String {
         let [height, width] = self.map;
         let name = |what: &str| format!("{path}.{what}");
         let branches: [&str; 2] = [&branches[0], &branches[1]];
         let x = self.node("Concat", &name("concat"), &branches, &[("axis", Int(1))]);
-        // A size of 0 is the input's: the batch's.
+        // A size of 0 copies the input's size, here the batch.
         let groups = [0, 2, channels / 2, height, width];
         let groups = self.constant(&name("groups"), &groups);
         let x = self.node("Reshape", &name("grouped"), &[&x, &groups], &[]);
@@ -218,7 +219,7 @@ impl Graph {
         self.node("Conv", path, &[x, &weight], &attributes)
     }
 
-    /// The weight at `path`, under its name in files.
+    /// Adds the weight at `path` under its name in weight files.
     fn weight(&mut self, path: &str) -> String {
         let file = self
             .files
@@ -249,7 +250,7 @@ impl Graph {
     }
 }
 
-/// Channels that come out of a convolution.
+/// Number of output channels of a convolution.
 fn outputs(module: &ConvNorm) -> usize {
     let [outputs, ..] = module.conv.weight.dims();
     outputs

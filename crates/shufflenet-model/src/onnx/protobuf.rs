@@ -1,8 +1,8 @@
-//! As much of Protocol Buffers' wire format as writing a message takes
-//! (<https://protobuf.dev/programming-guides/encoding>): a field is a key, `number << 3 | wire type`, and a
-//! value: a varint, four bytes, or a length and so many bytes.
+//! The part of Protocol Buffers' wire format that is needed to write messages
+//! (<https://protobuf.dev/programming-guides/encoding>). A field is a key, `number << 3 | wire type`, and a
+//! value: a varint, four bytes, or a length and that number of bytes.
 
-/// A message, field after field in the order in which they are added.
+/// A message: its fields in the order in which they were added.
 #[derive(Clone, Default)]
 pub(super) struct Message(Vec<u8>);
 
@@ -13,7 +13,7 @@ const FOUR_BYTES: u64 = 5;
 impl Message {
     pub(super) fn int(mut self, field: u64, value: i64) -> Self {
         self.varint(field << 3 | VARINT);
-        // Negative numbers are their two's complement, ten bytes long.
+        // Negative numbers are encoded as two's complement, ten bytes long.
         self.varint(value.cast_unsigned());
         self
     }
@@ -50,7 +50,7 @@ impl Message {
         self.0
     }
 
-    /// Seven bits a byte, the lowest first; the eighth says that more follow.
+    /// Seven bits per byte, lowest bits first; the eighth bit says that more bytes follow.
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
@@ -64,7 +64,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// The examples of the format's own documentation.
+    /// The examples of the format's documentation.
     #[test]
     fn fields_are_encoded_as_documented() {
         let of = |message: Message| message.into_bytes();

@@ -1,4 +1,4 @@
-//! The tensors of a file that somebody else wrote, by their names, values read when they are asked for.
+//! The named tensors of a file that another program wrote. Values are read on demand.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +16,12 @@ pub(super) type Tensors = BTreeMap<String, ForeignTensor>;
 pub(super) struct ForeignTensor {
     pub shape: Vec<usize>,
     pub kind: DType,
-    /// Reads its values.
+    /// Reads the tensor's values.
     pub bytes: Box<dyn Fn() -> io::Result<Vec<u8>>>,
 }
 
 impl ForeignTensor {
-    /// Its little-endian numbers as float32; `None` for types that are none of weights.
+    /// Converts the tensor's little-endian values to float32; `None` for types that weights do not have.
     pub(super) fn floats(&self, bytes: &[u8]) -> Option<Vec<f32>> {
         let two = bytes.as_chunks::<2>().0.iter();
         Some(match self.kind {
@@ -46,7 +46,7 @@ impl ForeignTensor {
     }
 }
 
-/// Those of a safetensors file.
+/// The tensors of a safetensors file.
 pub(super) fn safetensors(path: &Path) -> Result<Tensors, StateDictError> {
     let bytes = std::fs::read(path).map_err(|source| StateDictError::Io {
         path: path.into(),
@@ -63,7 +63,7 @@ pub(super) fn safetensors(path: &Path) -> Result<Tensors, StateDictError> {
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::BF16,
             Dtype::F64 => DType::F64,
-            // Counters; anything else has no place, and is told by its name.
+            // Counters are skipped by name. Tensors of any other type fit nowhere and are reported by name.
             _ => DType::U8,
         };
         let bytes = view.data().to_vec();
@@ -77,7 +77,7 @@ pub(super) fn safetensors(path: &Path) -> Result<Tensors, StateDictError> {
     Ok(tensors)
 }
 
-/// Those of a file of `torch.save`, and what kind of file it is.
+/// The tensors of a file written by `torch.save`, and the file format in words.
 pub(super) fn pickle(path: &Path) -> Result<(String, Tensors), StateDictError> {
     let reader = PytorchReader::new(path).map_err(|error| match error {
         PytorchError::Io(source) if source.raw_os_error().is_some() => StateDictError::Io {

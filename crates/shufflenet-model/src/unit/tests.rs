@@ -1,4 +1,4 @@
-//! The kernels against the plain units: output, every gradient, running statistics.
+//! Compares the kernels with the plain units: output, every gradient and the running statistics.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -9,7 +9,8 @@ mod differences;
 use super::*;
 use crate::testing::{distance, noise};
 
-/// Every parameter's gradient, and the input's, of a loss that weighs each output differently.
+/// Output, input gradient and the gradient of every parameter, for a loss that weighs each output
+/// differently.
 fn gradients<M: Module>(
     unit: &M,
     forward: impl Fn(&M, Tensor<4>) -> Tensor<4>,
@@ -27,7 +28,7 @@ fn gradients<M: Module>(
     )
 }
 
-/// A unit's convolutions, with gammas and betas unlike their initial ones.
+/// Changes the gammas and betas of a unit's convolutions from their initial values.
 fn perturbed(convolutions: Vec<&mut ConvNorm>) {
     for (seed, conv) in (100..).step_by(2).zip(convolutions) {
         let norm = &mut conv.norm;
@@ -40,8 +41,8 @@ fn perturbed(convolutions: Vec<&mut ConvNorm>) {
     }
 }
 
-/// On a 1x1 map a depthwise weight is a factor that the batch norm after it takes out again: its
-/// gradient is what rounding leaves of zero, and compares less well.
+/// Tolerance of the comparison. On a 1x1 map the batch norm cancels the factor of the depthwise weight
+/// before it: the weight's gradient is zero except for rounding, and needs a larger tolerance.
 fn tolerance(x: &Tensor<4>) -> f32 {
     let [.., height, width] = x.dims();
     if height * width == 1 { 3e-4 } else { 2e-5 }
@@ -91,8 +92,8 @@ fn compare<M: Module + Clone>(
         let gamma = conv.norm.gamma.id;
         let [a, b] = [&actual_gradients, &expected_gradients].map(|g| gradient(g, gamma));
         close(distance(&a, &b), &format!("gamma {i}"));
-        // A beta before a linear convolution and the next batch norm has no effect: its gradient is
-        // zero but for rounding, so the scale of comparison is gamma's.
+        // A beta before a linear convolution and the next batch norm has no effect. Its gradient is zero
+        // except for rounding, so the gradient of gamma sets the scale of the comparison.
         let scale = b.powi_scalar(2).sum().sqrt().into_scalar::<f32>();
         let [a, b] =
             [&actual_gradients, &expected_gradients].map(|g| gradient(g, conv.norm.beta.id));
@@ -218,7 +219,7 @@ fn the_stride_2_kernel_is_the_plain_unit() {
     }
 }
 
-/// Tensors that are not stored as the kernels want them: permuted, narrowed, expanded.
+/// Tensors with memory layouts that the kernels do not read directly: permuted, narrowed, expanded.
 #[test]
 fn views_are_read_as_what_they_mean() {
     let device = Device::flex().autodiff();

@@ -1,10 +1,10 @@
-//! Which column of a stage's rows each channel lies in.
+//! The column of each channel in a stage's rows.
 //!
-//! Channels in the order of the paper are a list of columns. The split takes the list apart, the
-//! concatenation joins two, the shuffle reorders one; the values stay where they are.
+//! Channels in the order of the paper are a list of columns. The split cuts the list, the concatenation
+//! joins two lists, the shuffle reorders a list. The values stay in place.
 
-/// Two lists behind each other, shuffled by two groups: one of the first half, one of the second,
-/// in turn.
+/// Concatenates two lists and shuffles the result by two groups: one entry of its first half and one of
+/// its second half, in turn.
 pub(super) fn joined(first: &[usize], second: &[usize]) -> Vec<usize> {
     let all = [first, second].concat();
     assert!(all.len().is_multiple_of(2), "two groups share the channels");
@@ -13,7 +13,7 @@ pub(super) fn joined(first: &[usize], second: &[usize]) -> Vec<usize> {
     pairs.flat_map(|(a, b)| [*a, *b]).collect()
 }
 
-/// Runs of neighbouring columns: where each starts in the list, in the rows, and its length.
+/// Runs of neighbouring columns. Each is its start in the list, its start in the rows, and its length.
 pub(super) fn runs(columns: &[usize]) -> Vec<[usize; 3]> {
     let mut runs: Vec<[usize; 3]> = Vec::new();
     for (i, &column) in columns.iter().enumerate() {
@@ -32,7 +32,7 @@ mod tests {
     #[test]
     fn joining_deals_one_of_each_half() {
         assert_eq!(joined(&[0, 1, 2], &[8, 9, 10]), [0, 8, 1, 9, 2, 10]);
-        // Halves are of the whole, not of the two lists.
+        // The halves are those of the concatenation, not the two lists.
         assert_eq!(joined(&[7], &[4, 5, 6]), [7, 5, 4, 6]);
     }
 

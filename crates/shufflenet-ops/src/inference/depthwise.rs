@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::weights::Folded;
-use crate::flex::depthwise::{STRIP, taps, window};
-use crate::flex::map::MapShape;
-use crate::flex::pool::Buffer;
-use crate::flex::simd::{Isa, Kernel, Simd};
-use crate::flex::weights;
+use crate::kernels::depthwise::{STRIP, taps, window};
+use crate::kernels::map::MapShape;
+use crate::kernels::packing;
+use crate::runtime::buffer::Buffer;
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Packed weights.
 pub(super) struct Taps {
@@ -20,19 +20,19 @@ pub(super) struct Taps {
 impl Taps {
     pub fn new(isa: Isa, layer: &Folded, stride: usize) -> Self {
         Self {
-            values: weights::taps(isa, &layer.weight),
-            bias: weights::padded(isa, &layer.bias, layer.outputs()),
+            values: packing::taps(isa, &layer.weight),
+            bias: packing::padded(isa, &layer.bias, layer.outputs()),
             stride,
         }
     }
 
-    /// Channels, with what makes the last vector whole.
+    /// Number of channels, padded to whole vectors.
     pub fn channels(&self) -> usize {
         self.bias.len()
     }
 }
 
-/// Some of the output's pixels, counted over all images: `out` gets one row each.
+/// Computes some of the output's pixels, counted over all images, and writes one row each to `out`.
 pub(super) struct Depthwise<'a> {
     pub shape: MapShape,
     pub maps: &'a [f32],
@@ -68,7 +68,7 @@ impl Depthwise<'_> {
         assert!(maps.len() >= ((pixels.end - 1) / (height * width) + 1) * shape.len());
         assert!(out.len() >= pixels.len() * channels);
         for column in (0..channels).step_by(S::LANES) {
-            // SAFETY: the assertions; every window lies within its image's map and border.
+            // SAFETY: the assertions; every window is within its image's map and border.
             unsafe {
                 let weight = taps(s, values, channels, column, false);
                 let bias = s.load(bias.as_ptr().add(column));

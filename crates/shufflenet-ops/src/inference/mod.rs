@@ -1,25 +1,27 @@
 //! Inference on the CPU: a chain of convolutions whose weights are folded and packed once.
 //!
-//! Training and inference want different things. In training a batch norm needs the whole batch
-//! before anything behind it can run, weights change at every step, and everything is kept for the
-//! backward. In inference a batch norm is a factor and a term that go into the weights before it
+//! Training and inference have different needs. In training a batch norm needs the whole batch
+//! before the next layer can run, weights change in every step, and the backward needs every
+//! convolution's output. In inference a batch norm is a factor and a term that are folded into the
+//! weights before it
 //!
 //! ```text
 //! norm(w x) = (g w) x + b,    g = gamma / sqrt(variance + epsilon),    b = beta - g mean
 //! ```
 //!
-//! and an image can go through all layers while it is in the cache. So there is no tensor library
-//! here: pixels in, logits out.
+//! and an image can go through all layers while it is in the cache. So this module uses no tensor
+//! library: it takes pixels and returns logits.
 //!
-//! **Split, concatenation and shuffle move nothing.** A stage keeps its pixels as rows that are wide
-//! enough for what all of its units give; each unit appends its columns. Which channel lies in which
-//! column is settled when the chain is built (`columns.rs`), and a 1x1 convolution reads the columns
-//! that its unit's right side names.
+//! **Split, concatenation and shuffle move no data.** A stage keeps its pixels as rows that are wide
+//! enough for the outputs of all its units, and each unit appends its columns. The column of each
+//! channel is decided when the chain is built (`columns.rs`). A 1x1 convolution reads the columns of
+//! its unit's right side.
 //!
-//! **One pass per unit.** A depthwise convolution is the only layer that looks at neighbours. All
-//! between two of them belongs to single pixels: depthwise, 1x1 and the next unit's 1x1 run as one
-//! pass (`pass.rs`) over as many parts of the image as there are threads. With as many images as
-//! threads, each thread takes whole images instead. Neither choice changes a bit of the result.
+//! **One pass per unit.** A depthwise convolution is the only layer that reads neighbouring pixels. All
+//! layers between two of them work on single pixels. So depthwise, 1x1 and the next unit's 1x1 run as
+//! one pass (`pass.rs`) over as many parts of the image as there are threads. With at least as many
+//! images as threads, each thread takes whole images instead. Neither choice changes a bit of the
+//! result.
 
 mod columns;
 mod depthwise;
@@ -32,26 +34,26 @@ mod weights;
 
 pub use weights::{Folded, FrozenNorm};
 
-use crate::flex::simd::Isa;
+use crate::simd::Isa;
 use product::Weights;
 use stem::Stem;
 use units::{Basic, Downsample};
 
-/// The stride-1 unit, figure 3 (c) of the paper.
+/// Parts of a stride-1 unit, figure 3 (c) of the paper.
 pub struct BasicParts {
-    /// Channels passed on.
+    /// Number of channels passed on.
     pub left_channels: usize,
-    /// Whether the right side's input is added to what became of it.
+    /// Whether the right branch's input is added to its output.
     pub residual: bool,
-    /// 1x1, depthwise 3x3, 1x1.
+    /// Layers of the right branch: 1x1, depthwise 3x3, 1x1.
     pub right: [Folded; 3],
 }
 
-/// A stride-2 unit, figure 3 (d), and the units behind it.
+/// Parts of a stage: a stride-2 unit, figure 3 (d) of the paper, and the stride-1 units after it.
 pub struct StageParts {
-    /// 1x1, depthwise 3x3 of stride 2, 1x1.
+    /// Layers of the right branch: 1x1, depthwise 3x3 of stride 2, 1x1.
     pub right: [Folded; 3],
-    /// Depthwise 3x3 of stride 2, 1x1.
+    /// Layers of the left branch: depthwise 3x3 of stride 2, 1x1.
     pub left: [Folded; 2],
     /// Whether the right branch comes first in the concatenation.
     pub right_first: bool,
@@ -59,21 +61,21 @@ pub struct StageParts {
     pub units: Vec<BasicParts>,
 }
 
-/// What a chain is made of, in the order of the data.
+/// Parts of a [`Chain`], in the order in which data goes through them.
 pub struct Parts {
     /// Channels of an image.
     pub input_channels: usize,
     /// Dense 3x3 convolution padded by 1, and ReLU.
     pub stem: Folded,
-    /// Its stride.
+    /// Stride of the stem's convolution.
     pub stem_stride: usize,
-    /// Padding of the 3x3 max pooling of stride 2 behind it, where there is one.
+    /// Padding of the 3x3 max pooling of stride 2 after the stem; `None` if there is no pooling.
     pub pool: Option<usize>,
-    /// Each halves the map.
+    /// Stages, each of which halves the map.
     pub stages: Vec<StageParts>,
     /// The last 1x1 convolution and ReLU, averaged over the map.
     pub head: Folded,
-    /// The linear classifier on that.
+    /// The linear classifier on the averages.
     pub classifier: Folded,
 }
 
@@ -86,11 +88,11 @@ pub struct Chain {
     classifier: Weights,
 }
 
-/// Units that share a map size: a row for each pixel, with every unit's columns.
+/// Units that share a map size. Their rows, one for each pixel, have the columns of every unit.
 struct Stage {
     downsample: Downsample,
     units: Vec<Basic>,
-    /// Columns of a row.
+    /// Number of columns of a row.
     row: usize,
 }
 
@@ -98,7 +100,7 @@ impl Chain {
     /// Packs the weights for this processor.
     ///
     /// # Panics
-    /// Where the parts do not fit each other.
+    /// If the parts do not fit each other.
     pub fn new(parts: &Parts) -> Self {
         let isa = Isa::detected();
         let stem = Stem::new(isa, parts);
@@ -132,25 +134,25 @@ impl Chain {
         }
     }
 
-    /// Channels of the images.
+    /// Number of channels of an image.
     pub fn input_channels(&self) -> usize {
         self.stem.channels()
     }
 
-    /// Logits of each image.
+    /// Number of logits of an image.
     pub fn classes(&self) -> usize {
         self.classifier.outputs()
     }
 
-    /// Logits of a batch, one after the other.
+    /// Computes the logits of a batch, image by image.
     ///
     /// # Shapes
-    /// - `images`: `[batch, input_channels, height, width]`, the three numbers but the channels in
-    ///   `size`
+    /// - `images`: `[batch, input_channels, height, width]`
+    /// - `size`: batch, height and width
     /// - output: `[batch, classes]`
     ///
     /// # Panics
-    /// Where `images` is not as long as `size` says, or too small for the stem.
+    /// If the length of `images` differs from `size`, or the images are too small for the stem.
     pub fn run(&self, images: &[f32], size: [usize; 3]) -> Vec<f32> {
         run::batch(self, images, size)
     }

@@ -1,18 +1,18 @@
-//! One pass over a map, in bands of pixels that threads take.
+//! One pass over a map, in bands of pixels that the threads share.
 //!
-//! A pass does what lies between two depthwise convolutions: it ends a unit, and begins the next by
-//! filling the maps that the next depthwise convolution will look around in.
+//! A pass starts at a depthwise convolution and ends before the next. It ends a unit, and begins the next
+//! unit by filling the maps that the next depthwise convolution reads.
 
 use std::ops::Range;
 
 use super::product::Place;
 use super::units::{Band, Basic, Downsample};
-use crate::flex::map::MapShape;
-use crate::flex::pool::Buffer;
-use crate::flex::simd::Isa;
-use crate::team;
+use crate::kernels::map::MapShape;
+use crate::runtime::buffer::Buffer;
+use crate::runtime::team;
+use crate::simd::Isa;
 
-/// Some images' maps.
+/// Number and size of some images' maps.
 #[derive(Clone, Copy)]
 pub(super) struct Site {
     pub images: usize,
@@ -25,7 +25,7 @@ impl Site {
         self.images * self.height * self.width
     }
 
-    /// After a stride of 2.
+    /// The site after a stride of 2.
     pub fn halved(&self) -> Self {
         Self {
             height: self.height.div_ceil(2),
@@ -34,7 +34,7 @@ impl Site {
         }
     }
 
-    /// All pixels, in at most so many bands, as even as they come.
+    /// All pixels in at most `count` bands of equal size; the last may be smaller.
     pub fn bands(&self, count: usize) -> Vec<Range<usize>> {
         let (pixels, band) = (self.pixels(), self.pixels().div_ceil(count).max(1));
         let starts = (0..pixels).step_by(band);
@@ -51,7 +51,7 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// `channels` of each, whole vectors; 0 where there is none.
+    /// Maps of `channels` channels each, in whole vectors; 0 channels for a map that is not used.
     pub fn new(site: Site, channels: [usize; 2]) -> Self {
         let shapes = channels.map(|channels| MapShape {
             height: site.height,
@@ -72,7 +72,7 @@ impl Maps {
     }
 }
 
-/// Where a pixel of any image lies in maps of `shape`.
+/// Positions of the pixels of all images in maps of `shape`.
 fn place(shape: MapShape) -> Place {
     Place {
         origin: shape.at(0, 0),
@@ -84,12 +84,12 @@ fn place(shape: MapShape) -> Place {
     }
 }
 
-/// What comes behind a pass.
+/// The unit after a pass.
 #[derive(Clone, Copy)]
 pub(super) enum Next<'a> {
     Basic(&'a Basic),
     Downsample(&'a Downsample),
-    /// The chain's last map.
+    /// None: the pass writes the chain's last map.
     End,
 }
 
@@ -103,7 +103,7 @@ impl Next<'_> {
     }
 }
 
-/// Runs `work` on every band of `rows`, then the beginning of the `next` unit, whose maps come back.
+/// Runs `work` on every band of `rows`, then the beginning of the `next` unit, and returns that unit's maps.
 pub(super) fn pass(
     isa: Isa,
     site: Site,
@@ -137,8 +137,8 @@ pub(super) fn pass(
     next_maps
 }
 
-/// `values` in pieces, one for each band, from where its first pixel lies to where the next band's
-/// does; each with its start.
+/// Cuts `values` into a piece for each band, and returns each with its start. A piece reaches from the index
+/// `at` of the band's first pixel to that of the next band.
 pub(super) fn cut<'a>(
     values: &'a mut [f32],
     bands: &[Range<usize>],

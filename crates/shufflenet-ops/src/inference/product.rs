@@ -4,23 +4,22 @@
 //! out[i][j] = activation(bias[j] + sum over k of left[i * left_row + terms[k]] * weight[k][j])
 //! ```
 //!
-//! The terms of a sum lie wherever `terms` says: in the columns that a unit reads, or in the nine
-//! places of a window. Weights are packed by panels of a few vectors, so that a panel is read from
-//! end to end.
+//! `terms` has the positions of a sum's terms: the columns that a unit reads, or the nine positions of
+//! a window. Weights are packed in panels of a few vectors, so that a panel is read in order.
 
 use std::ops::Range;
 
 use super::pass::cut;
 use super::weights::Folded;
-use crate::flex::matmul::{panel, sized_tile};
-use crate::flex::pool::Buffer;
-use crate::flex::simd::{Isa, Kernel, Simd};
-use crate::flex::weights;
-use crate::team;
+use crate::kernels::matmul::{panel, sized_tile};
+use crate::kernels::packing;
+use crate::runtime::buffer::Buffer;
+use crate::runtime::team;
+use crate::simd::{Isa, Kernel, Simd};
 
-/// Packed weights with the places of the terms that they meet.
+/// Packed weights with the positions of the terms that they are multiplied by.
 pub(super) struct Weights {
-    /// Where the left side's terms lie, from the start of its row.
+    /// Positions of the left side's terms, from the start of its row.
     pub terms: Vec<u32>,
     panels: Vec<Panel>,
     values: Buffer,
@@ -31,16 +30,16 @@ pub(super) struct Weights {
 
 /// Some columns of the result, whole vectors.
 struct Panel {
-    /// Number of its first vector.
+    /// Index of the panel's first vector.
     first: usize,
-    /// Its vectors.
+    /// Number of the panel's vectors.
     width: usize,
-    /// Where its values start; `width` vectors a term.
+    /// Index of the panel's first value; the panel has `width` vectors per term.
     start: usize,
 }
 
 impl Weights {
-    /// Packs `layer`, whose input `k` lies at `places[k]`. Sums run in the order of the places.
+    /// Packs `layer`, whose input `k` is at `places[k]`. Sums run in the order of the places.
     pub fn new(isa: Isa, layer: &Folded, places: &[usize]) -> Self {
         let (inputs, outputs, lanes) = (layer.inputs(), layer.outputs(), isa.lanes());
         assert_eq!(places.len(), inputs, "a place for each input");
@@ -71,29 +70,29 @@ impl Weights {
             terms: order.iter().map(|&k| places[k] as u32).collect(),
             panels,
             values,
-            bias: weights::padded(isa, &layer.bias, outputs),
+            bias: packing::padded(isa, &layer.bias, outputs),
             outputs,
             lanes,
         }
     }
 
-    /// Columns of the result.
+    /// Number of columns of the result.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Columns of the result with what makes the last vector whole.
+    /// Number of columns of the result, padded to whole vectors.
     pub fn padded(&self) -> usize {
         self.bias.len()
     }
 
-    /// All panels.
+    /// Range of all panels.
     pub fn all(&self) -> Range<usize> {
         0..self.panels.len()
     }
 
-    /// Runs `work` on all panels, shared out to so many threads, each with its columns of `out`: rows of
-    /// [`Self::padded`] values, more than one only where there is a single share.
+    /// Runs `work` on all panels in `shares` shares, each with its columns of `out`. `out` has rows of
+    /// [`Self::padded`] values; it may have more than one row only if there is a single share.
     pub fn share_out(
         &self,
         shares: usize,
@@ -116,22 +115,22 @@ impl Weights {
     }
 }
 
-/// Where the rows of a result lie: one behind the other, or as pixels of maps with a border.
+/// Positions of a result's rows: one after the other, or as pixels of maps with a border.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// Where pixel 0 is.
+    /// Position of pixel 0.
     pub origin: usize,
-    /// Pixels of an image, and of one of its lines.
+    /// Number of pixels of an image. `line_pixels` is that of one of its lines.
     pub image_pixels: usize,
     pub line_pixels: usize,
-    /// Values from image to image, line to line, pixel to pixel.
+    /// Values from image to image. `line` is the distance from line to line, `pixel` from pixel to pixel.
     pub image: usize,
     pub line: usize,
     pub pixel: usize,
 }
 
 impl Place {
-    /// Rows of `stride` values, written from column `column` on.
+    /// Positions of rows of `stride` values, written from column `column` on.
     pub fn rows(stride: usize, column: usize) -> Self {
         Self {
             origin: column,
@@ -143,7 +142,7 @@ impl Place {
         }
     }
 
-    /// Where pixel `i` starts.
+    /// Position of the first value of pixel `i`.
     #[inline(always)]
     pub fn at(&self, i: usize) -> usize {
         let (image, i) = (i / self.image_pixels, i % self.image_pixels);
@@ -152,23 +151,23 @@ impl Place {
     }
 }
 
-/// One product.
+/// One matrix product.
 pub(super) struct Product<'a> {
     pub rows: usize,
     pub left: &'a [f32],
     /// Values from one row of the left side to the next.
     pub left_row: usize,
-    /// Where its terms lie, in ascending order.
+    /// Positions of the left side's terms in a row, in ascending order.
     pub terms: &'a [u32],
     pub weights: &'a Weights,
     /// The panels to compute.
     pub panels: Range<usize>,
-    /// Whether what is negative becomes zero.
+    /// Whether to apply a ReLU.
     pub relu: bool,
-    /// The result's storage, from value `out_start` of its place on.
+    /// The result's storage, from position `out_start` of `place` on.
     pub out: &'a mut [f32],
     pub out_start: usize,
-    /// Where the result's rows lie, the first being row `first`; whole vectors are written.
+    /// Positions of the result's rows, from row `first` on; whole vectors are written.
     pub place: Place,
     pub first: usize,
 }
@@ -181,7 +180,7 @@ struct Tile<'a> {
     right: *const f32,
     bias: *const f32,
     relu: bool,
-    /// Where each row of the result goes.
+    /// Destination of each row of the result.
     out: [*mut f32; MOST_ROWS],
 }
 
@@ -209,9 +208,9 @@ impl Kernel for Product<'_> {
             while i < rows {
                 let count = height.min(rows - i);
                 let mut out = [std::ptr::null_mut(); MOST_ROWS];
-                // SAFETY: rows grow with their number, so all lie before the last one's end, which
-                // was asserted; the left side's reach was, too; a panel holds `width` vectors for
-                // each term, and the bias whole vectors for all panels.
+                // SAFETY: positions grow with the row, so all rows are before the end of the last one,
+                // which was asserted; the left side's length was asserted too; a panel has `width`
+                // vectors for each term, and the bias has whole vectors for all panels.
                 unsafe {
                     for (r, out) in out.iter_mut().enumerate().take(count) {
                         let at = self.place.at(self.first + i + r) - self.out_start;
@@ -235,8 +234,8 @@ impl Kernel for Product<'_> {
 }
 
 /// # Safety
-/// Readable: `ROWS` rows on the left at every term, `WIDTH` vectors a term on the right, `WIDTH` of
-/// the bias. Writable: `WIDTH` vectors at each of the first `ROWS` places.
+/// Readable: `ROWS` rows on the left at every term, `WIDTH` vectors per term on the right, `WIDTH`
+/// vectors of the bias. Writable: `WIDTH` vectors at each of the first `ROWS` destinations.
 #[expect(
     clippy::needless_range_loop,
     reason = "constant bounds, unrolled over registers"
@@ -271,7 +270,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) 
             for j in 0..WIDTH {
                 let mut sum = sums[i][j];
                 if at.relu {
-                    // In this order a NaN stays one.
+                    // With this order of arguments NaN stays NaN.
                     sum = s.max(s.splat(0.0), sum);
                 }
                 s.store(at.out[i].add(j * S::LANES), sum);

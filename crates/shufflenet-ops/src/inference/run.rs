@@ -1,19 +1,20 @@
-//! The run of a chain: stem, units, head, classifier.
+//! Running a chain: stem, units, head, classifier.
 
 use super::pass::{Maps, Next, Site, pass};
 use super::product::{Place, Product};
 use super::{Chain, Stage};
-use crate::flex::pool::Buffer;
-use crate::team;
+use crate::runtime::buffer::Buffer;
+use crate::runtime::team;
 
-/// Images that a thread takes through all layers together: late layers have few pixels and large
-/// weights, which serve all of them while they are in the cache.
+/// Images that a thread takes through all layers together. Late layers have few pixels and large
+/// weights; all images of a group use the weights while they are in the cache.
 const GROUP: usize = 4;
 
-/// Rows of the head's convolution that are averaged while hot.
+/// Rows of the head's convolution that are averaged while they are in the cache.
 const HEAD_ROWS: usize = 48;
 
-/// Logits of a batch. Threads take groups of images, or parts of one image where there are too few.
+/// Computes the logits of a batch. Threads take groups of images, or parts of one image if there are
+/// fewer images than threads.
 pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usize; 3]) -> Vec<f32> {
     let image = chain.stem.channels() * height * width;
     let classes = chain.classifier.outputs();
@@ -40,7 +41,7 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
     logits
 }
 
-/// Logits of some images, in so many bands: more than one for a single image alone.
+/// Computes the logits of some images in `bands` bands. Only a single image may have more than one band.
 fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: &mut [f32]) {
     let (isa, stem) = (chain.isa, &chain.stem);
     let count = logits.len() / chain.classifier.outputs();
@@ -70,7 +71,8 @@ fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: 
     classify(chain, &features, bands, logits);
 }
 
-/// A stage's units, the first of which finds its maps filled. The maps of what comes `behind`.
+/// Runs a stage's units and returns the filled maps of the unit after the stage, `behind`. `maps` are the
+/// filled maps of the first unit.
 fn units(
     chain: &Chain,
     stage: &Stage,
@@ -100,15 +102,15 @@ fn units(
     maps
 }
 
-/// The last 1x1 convolution, averaged over each image's pixels. Threads take columns: there are few
-/// pixels, and the weights are large.
+/// Computes the last 1x1 convolution, averaged over each image's pixels. Threads take columns, because
+/// there are few pixels and the weights are large.
 fn head(chain: &Chain, site: Site, bands: usize, (rows, row): (&[f32], usize)) -> Buffer {
     let (isa, weights) = (chain.isa, &chain.head);
     let (pixels, padded) = (site.height * site.width, weights.padded());
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
     weights.share_out(bands, &mut features, |panels, out| {
-        // One share of all columns, or the only image's part of them.
+        // Columns of this share: all of them, or a part of them for a single image.
         let width = out.len().min(padded);
         let mut y = Buffer::any(HEAD_ROWS * width);
         for (image, out) in out.chunks_exact_mut(width).enumerate() {
@@ -138,7 +140,7 @@ fn head(chain: &Chain, site: Site, bands: usize, (rows, row): (&[f32], usize)) -
     features
 }
 
-/// The linear layer on the features.
+/// Applies the linear classifier to the features.
 fn classify(chain: &Chain, features: &[f32], bands: usize, logits: &mut [f32]) {
     let (isa, weights, row) = (chain.isa, &chain.classifier, chain.head.padded());
     let (images, classes) = (features.len() / row, weights.outputs());

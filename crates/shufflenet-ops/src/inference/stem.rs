@@ -1,34 +1,34 @@
-//! The stem of inference: a dense 3x3 convolution, ReLU and, where there is one, max pooling.
+//! The stem of inference: a dense 3x3 convolution, ReLU and, optionally, max pooling.
 //!
-//! An image stays as it comes, channel by channel, but for a border of zeros. The sum of one output
-//! has its terms at the same distances from the window's corner wherever the window is: the
-//! convolution is a product whose rows overlap.
+//! An image stays in its order, channel by channel, and gets a border of zeros. The terms of an
+//! output's sum have the same distances from the window's corner for every window. So the convolution
+//! is a matrix product whose rows overlap.
 
 use super::Parts;
 use super::pass::Site;
 use super::product::{Place, Product, Weights};
 use super::units::Band;
-use crate::flex::pool::Buffer;
-use crate::flex::pooling::pooled;
-use crate::flex::simd::{Isa, Kernel, Simd};
-use crate::team;
+use crate::kernels::max_pool::pooled;
+use crate::runtime::buffer::Buffer;
+use crate::runtime::team;
+use crate::simd::{Isa, Kernel, Simd};
 
 pub(super) struct Stem {
     channels: usize,
     stride: usize,
-    /// The pooling's padding.
+    /// Padding of the pooling; `None` if the stem has no pooling.
     pool: Option<usize>,
     weights: Weights,
 }
 
-/// Images with their border, and where a window's terms lie.
+/// Images with their border, and the positions of a window's terms.
 pub(super) struct Bordered {
     values: Buffer,
     terms: Vec<u32>,
-    /// Values of an image, and of a line of one channel.
+    /// Values of an image. `line` is the number of values of a line of one channel.
     image: usize,
     line: usize,
-    /// The convolution's output.
+    /// Height of the convolution's output. `width` is its width.
     height: usize,
     width: usize,
 }
@@ -49,22 +49,22 @@ impl Stem {
         }
     }
 
-    /// Channels that come out.
+    /// Number of output channels.
     pub fn outputs(&self) -> usize {
         self.weights.outputs()
     }
 
-    /// Values of a row that holds them.
+    /// Number of values of an output row, padded to whole vectors.
     pub fn row(&self) -> usize {
         self.weights.padded()
     }
 
-    /// Channels of an image.
+    /// Number of channels of an image.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// The map that comes out for images of `height` by `width`. Panics where they are too small.
+    /// Size of the output's map for images of `height` by `width`. Panics if the images are too small.
     pub fn site(&self, images: usize, [height, width]: [usize; 2]) -> Site {
         let out = |size: usize| {
             let size = size.div_ceil(self.stride);
@@ -83,7 +83,7 @@ impl Stem {
         }
     }
 
-    /// `images` with their border, put there by as many threads as there are `bands`.
+    /// Copies `images` and adds their border, in as many parallel parts as there are `bands`.
     pub fn bordered(&self, images: &[f32], [height, width]: [usize; 2], bands: usize) -> Bordered {
         let line = width + 2;
         let plane = (height + 2) * line;
@@ -116,7 +116,7 @@ impl Stem {
         }
     }
 
-    /// The stem's output for a band of whole lines of `site`, into its rows.
+    /// Computes the stem's output for a band of whole lines of `site` into the band's rows.
     pub fn run(&self, isa: Isa, images: &Bordered, site: Site, band: &mut Band) {
         let row = band.row;
         let Some(padding) = self.pool else {
@@ -127,8 +127,8 @@ impl Stem {
             }
             return;
         };
-        // Three lines of the convolution at a time, line `y` in place `y % 3`, zeros around them:
-        // behind a ReLU, zero is never the larger. (A NaN may be lost here.)
+        // Three lines of the convolution at a time, line `y` in slot `y % 3`, with zeros around them:
+        // after a ReLU, zero is never the larger value. (NaN may be lost here.)
         let ring_line = (images.width + 2 * padding) * row;
         let mut ring = Buffer::zeros(3 * ring_line);
         let mut held = [None; 3];
@@ -152,7 +152,7 @@ impl Stem {
         }
     }
 
-    /// Line `y` of the convolution.
+    /// Computes line `y` of the convolution.
     fn convolve(&self, isa: Isa, images: &Bordered, image: usize, y: usize, out: &mut [f32]) {
         let corner = image * images.image + self.stride * y * images.line;
         isa.run(Product {
@@ -171,7 +171,7 @@ impl Stem {
     }
 }
 
-/// Maxima over windows three wide, of stride 2, over all lines.
+/// Maxima over all lines and over windows of three pixels, with stride 2.
 struct Pool<'a> {
     lines: Vec<&'a [f32]>,
     /// Values of a pixel, whole vectors.
@@ -192,7 +192,7 @@ impl Kernel for Pool<'_> {
         );
         for (pixel, out) in out.chunks_exact_mut(row).enumerate() {
             for column in (0..row).step_by(S::LANES) {
-                // SAFETY: three pixels from `2 pixel` on lie within each line, as asserted; a row
+                // SAFETY: three pixels from `2 pixel` on are within each line, as asserted; a row
                 // is whole vectors.
                 unsafe {
                     let mut most = s.splat(0.0);

@@ -1,4 +1,4 @@
-//! Both units: what each reads of a pixel's row, and the columns that it appends.
+//! Both units: the columns of a pixel's row that each reads, and the columns that it appends.
 
 use std::ops::Range;
 
@@ -7,11 +7,11 @@ use super::depthwise::{Depthwise, Taps};
 use super::pass::{Maps, Site};
 use super::product::{Place, Product, Weights};
 use super::weights::Folded;
-use crate::flex::map::MapShape;
-use crate::flex::pool::Buffer;
-use crate::flex::simd::Isa;
+use crate::kernels::map::MapShape;
+use crate::runtime::buffer::Buffer;
+use crate::simd::Isa;
 
-/// Some pixels' rows, counted over all images of a site.
+/// Rows of some pixels; pixels are counted over all images of a site.
 pub(super) struct Band<'a> {
     pub pixels: Range<usize>,
     pub rows: &'a mut [f32],
@@ -23,7 +23,7 @@ pub(super) struct Band<'a> {
 struct Exit {
     taps: Taps,
     pointwise: Weights,
-    /// Its first column.
+    /// First column of the branch's output.
     column: usize,
 }
 
@@ -76,12 +76,13 @@ impl Exit {
 pub(super) struct Basic {
     entrance: Weights,
     exit: Exit,
-    /// The columns that are added to its own, one by one.
+    /// The input columns that are added to the output columns, one by one.
     residual: Option<Vec<usize>>,
 }
 
 impl Basic {
-    /// `read`: the columns of the right side's channels. Its own come from `column` on.
+    /// A unit that reads the right side's channels from the columns `read` and writes its columns from
+    /// `column` on.
     pub fn new(
         isa: Isa,
         read: &[usize],
@@ -106,12 +107,12 @@ impl Basic {
         }
     }
 
-    /// Where its output's channels lie, behind those passed on.
+    /// Column of each channel of the unit's output; `passed` are the columns of the channels passed on.
     pub fn columns(&self, passed: &[usize]) -> Vec<usize> {
         joined(passed, &Vec::from_iter(self.exit.columns()))
     }
 
-    /// Channels that it appends.
+    /// Number of channels that the unit appends.
     pub fn outputs(&self) -> usize {
         self.exit.pointwise.outputs()
     }
@@ -120,12 +121,12 @@ impl Basic {
         Maps::new(site, [self.entrance.padded(), 0])
     }
 
-    /// The first 1x1 convolution, into the maps.
+    /// Computes the first 1x1 convolution into the maps.
     pub fn enter(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
         enter(isa, &self.entrance, band, place, start, map);
     }
 
-    /// The rest, into the rows.
+    /// Computes the rest of the unit into the rows.
     pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
         let [map, _] = &maps.maps;
         self.exit.run(isa, map, maps.shapes[0], band);
@@ -140,24 +141,24 @@ impl Basic {
     }
 }
 
-/// The stride-2 unit. Its rows start a stage: the right branch's columns, then the left's.
+/// The stride-2 unit. Its rows start a stage: the right branch's columns come first, then the left's.
 pub(super) struct Downsample {
     entrance: Weights,
     right: Exit,
     left: Exit,
-    /// All input channels in the order of their columns, as runs.
+    /// All input channels in the order of their columns, as runs of neighbouring columns.
     runs: Vec<[usize; 3]>,
 }
 
 impl Downsample {
-    /// `read`: the columns of the input's channels.
+    /// A unit that reads the input's channels from the columns `read`.
     pub fn new(
         isa: Isa,
         read: &[usize],
         [pointwise1, depthwise, pointwise2]: &[Folded; 3],
         [left_depthwise, left_pointwise]: &[Folded; 2],
     ) -> Self {
-        // The left branch works on the channels in the order in which they lie.
+        // The left branch works on the channels in the order of their columns.
         let mut order: Vec<usize> = (0..read.len()).collect();
         order.sort_by_key(|&channel| read[channel]);
         let mut places = vec![0; read.len()];
@@ -188,7 +189,7 @@ impl Downsample {
         }
     }
 
-    /// Where its output's channels lie.
+    /// Column of each channel of the unit's output.
     pub fn columns(&self, right_first: bool) -> Vec<usize> {
         let [right, left] = [&self.right, &self.left].map(|exit| Vec::from_iter(exit.columns()));
         match right_first {
@@ -197,7 +198,7 @@ impl Downsample {
         }
     }
 
-    /// Values of a row that holds its output.
+    /// Number of values of a row with the unit's output.
     pub fn row(&self) -> usize {
         self.left.column + self.left.pointwise.padded()
     }
@@ -206,12 +207,12 @@ impl Downsample {
         Maps::new(site, [self.entrance.padded(), self.left.taps.channels()])
     }
 
-    /// The right branch's first 1x1 convolution, into the first maps.
+    /// Computes the right branch's first 1x1 convolution into the first maps.
     pub fn enter_right(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
         enter(isa, &self.entrance, band, place, start, map);
     }
 
-    /// The left branch's input, into the second maps.
+    /// Copies the left branch's input into the second maps.
     pub fn enter_left(&self, band: &Band, place: Place, start: usize, map: &mut [f32]) {
         let channels = self.left.taps.channels();
         for (pixel, row) in band.pixels.clone().zip(band.rows.chunks_exact(band.row)) {
@@ -225,7 +226,7 @@ impl Downsample {
         }
     }
 
-    /// The rest of both branches, into the rows.
+    /// Computes the rest of both branches into the rows.
     pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
         let ([right, left], [right_shape, left_shape]) = (&maps.maps, maps.shapes);
         self.right.run(isa, right, right_shape, band);
@@ -233,7 +234,7 @@ impl Downsample {
     }
 }
 
-/// A 1x1 convolution of the band's rows into maps, of which `map` starts at value `start`.
+/// Computes a 1x1 convolution of the band's rows into the maps; `map` starts at their value `start`.
 fn enter(isa: Isa, weights: &Weights, band: &Band, place: Place, start: usize, map: &mut [f32]) {
     isa.run(Product {
         rows: band.pixels.len(),
@@ -250,7 +251,7 @@ fn enter(isa: Isa, weights: &Weights, band: &Band, place: Place, start: usize, m
     });
 }
 
-/// A branch's last 1x1 convolution, which reads what the depthwise one gives, in order.
+/// Weights of a branch's last 1x1 convolution, which reads the depthwise convolution's output in order.
 fn last(isa: Isa, layer: &Folded) -> Weights {
     Weights::new(isa, layer, &Vec::from_iter(0..layer.inputs()))
 }

@@ -1,11 +1,11 @@
-//! A batch norm's factor and term, folded into the weights before it.
+//! Folding of a batch norm's factor and term into the weights before it.
 
-/// A convolution or linear layer with everything linear behind it folded in.
+/// A convolution or linear layer with the linear operations after it folded in.
 pub struct Folded {
-    /// `[outputs][inputs]` of a 1x1 or linear layer, `[channels][9]` of a depthwise one,
+    /// Weight: `[outputs][inputs]` of a 1x1 or linear layer, `[channels][9]` of a depthwise one,
     /// `[outputs][inputs][9]` of a dense 3x3 one.
     pub weight: Vec<f32>,
-    /// `[outputs]`
+    /// Bias, `[outputs]`.
     pub bias: Vec<f32>,
 }
 
@@ -19,12 +19,12 @@ pub struct FrozenNorm<'a> {
     pub mean: &'a [f32],
     /// Running variance.
     pub variance: &'a [f32],
-    /// What is added to the variance.
+    /// Value that is added to the variance.
     pub epsilon: f64,
 }
 
 impl Folded {
-    /// Folds `norm` into the weights of the convolution before it, in float64, rounded once.
+    /// Folds `norm` into the weights of the convolution before it, in float64, and rounds once.
     pub fn new(mut weight: Vec<f32>, norm: &FrozenNorm) -> Self {
         let inputs = weight.len() / norm.gamma.len();
         let mut bias = Vec::with_capacity(norm.gamma.len());
@@ -40,12 +40,12 @@ impl Folded {
         Self { weight, bias }
     }
 
-    /// Channels that come out.
+    /// Number of output channels.
     pub(super) fn outputs(&self) -> usize {
         self.bias.len()
     }
 
-    /// Terms of each output's sum.
+    /// Number of terms in each output's sum.
     pub(super) fn inputs(&self) -> usize {
         self.weight.len() / self.bias.len()
     }

@@ -13,11 +13,14 @@ use serde::Serialize;
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ModelConfig, num_parameters};
 
-use crate::classifier::{Scores, pixels};
+use crate::data::sources;
+use crate::device;
+use crate::device::machine;
 use crate::error::TrainError;
-use crate::experiment::{Experiment, OptimizerConfig};
-use crate::learner::Learner;
-use crate::{device, machine, sources};
+use crate::experiment::Experiment;
+use crate::recipe::optimizer::OptimizerConfig;
+use crate::step::classifier::{Scores, pixels};
+use crate::step::learner::Learner;
 
 /// Steps that a benchmark takes before the clock runs, unless told otherwise.
 pub const WARM_UP: usize = 3;
@@ -56,7 +59,7 @@ impl Workload {
 
 /// What was measured. Times are of one step (of one batch, where data is loaded).
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct Timing {
     /// `train`, `infer` or `data`.
     pub work: &'static str,
     /// The network, in words; the set, where data is loaded.
@@ -88,13 +91,13 @@ pub struct Report {
 ///
 /// # Errors
 /// What model and device refuse.
-pub fn train(workload: &Workload) -> Result<Report, TrainError> {
+pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
     let model = &workload.model;
     model.validate(height, width)?;
     model.check_training_batch(workload.batch, height, width)?;
-    let mut learner = Learner::new(model, &OptimizerConfig::default(), 0, &device)?;
+    let mut learner = Learner::fresh(model, OptimizerConfig::default(), 0, &device)?;
     let batch = noise(workload);
     let parameters = num_parameters(&learner.classifier.network);
     let steps = match learner.may_wait() {
@@ -125,11 +128,11 @@ pub fn step(learner: &mut Learner, batch: &Batch, rate: f64) -> Result<(), Train
 ///
 /// # Errors
 /// What model and device refuse.
-pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
+pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
     workload.model.validate(height, width)?;
-    let learner = Learner::new(&workload.model, &OptimizerConfig::default(), 0, &device)?;
+    let learner = Learner::fresh(&workload.model, OptimizerConfig::default(), 0, &device)?;
     let network = learner.classifier.network;
     let inference = Inference::new(&network);
     let batch = noise(workload);
@@ -146,7 +149,7 @@ pub fn infer(workload: &Workload) -> Result<Report, TrainError> {
 ///
 /// # Errors
 /// What the data refuses.
-pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, TrainError> {
+pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, TrainError> {
     let mut experiment = experiment.clone();
     experiment.train.batch_size = workload.batch;
     experiment.train.drop_last = true;
@@ -169,7 +172,7 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, Trai
     let seconds: f64 = times.iter().sum::<f64>() / 1e3;
     let img_per_s = (times.len() * workload.batch) as f64 / seconds;
     let report = report("data", workload, 0, times);
-    Ok(Report {
+    Ok(Timing {
         subject: sources.name,
         parameters: None,
         input: [shape.channels, shape.height, shape.width],
@@ -182,7 +185,7 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Report, Trai
 fn noise(workload: &Workload) -> Batch {
     let [height, width] = workload.size;
     let shape = ImageShape {
-        channels: workload.model.input_channels,
+        channels: workload.model.input_channels(),
         height,
         width,
     };
@@ -198,7 +201,7 @@ fn noise(workload: &Workload) -> Batch {
             .map(|_| next() as f32 / 8_388_608.0 - 1.0)
             .collect(),
         labels: (0..workload.batch)
-            .map(|_| (next() as usize % workload.model.classes) as u16)
+            .map(|_| (next() as usize % workload.model.classes()) as u16)
             .collect(),
         shape,
         mix: None,
@@ -229,7 +232,7 @@ fn report(
     workload: &Workload,
     parameters: usize,
     mut times: Vec<f64>,
-) -> Report {
+) -> Timing {
     times.sort_by(f64::total_cmp);
     let at = |i: usize| times.get(i).copied().unwrap_or(f64::NAN);
     let median = at(times.len() / 2);
@@ -239,18 +242,18 @@ fn report(
         size: [height, width],
         ..
     } = workload;
-    Report {
+    Timing {
         work,
         subject: format!(
             "{}, {}, {} stem, {} classes",
             model.layout,
             model.size(),
             model.stem(),
-            model.classes
+            model.classes()
         ),
         parameters: Some(parameters),
         batch: *batch,
-        input: [model.input_channels, *height, *width],
+        input: [model.input_channels(), *height, *width],
         steps: times.len(),
         median_ms: median,
         min_ms: at(0),
@@ -266,7 +269,7 @@ fn report(
     }
 }
 
-impl std::fmt::Display for Report {
+impl std::fmt::Display for Timing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [channels, height, width] = self.input;
         writeln!(

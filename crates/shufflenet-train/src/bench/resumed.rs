@@ -2,7 +2,7 @@
 //! and its images.
 //!
 //! Noise through fresh weights tells nothing of what a long training does to the arithmetic: channels die, and
-//! momentum and activations become small. Here a step is the run's own ([`Run::step_at`]), its batches made by the
+//! momentum and activations become small. Here a step is the run's own ([`Run::step`]), its batches made by the
 //! run's loader at the same time. Nothing is saved.
 
 use std::path::PathBuf;
@@ -10,13 +10,15 @@ use std::rc::Rc;
 
 use shufflenet_model::num_parameters;
 
-use super::{Report, TOGETHER, Workload, report, time};
+use super::{TOGETHER, Timing, Workload, report, time};
+use crate::Interrupter;
+use crate::checkpoint::store;
 use crate::checkpoint::{self, MANIFEST};
 use crate::cluster::Cluster;
 use crate::error::TrainError;
-use crate::run::Run;
-use crate::state::State;
-use crate::{Interrupter, progressive, store};
+use crate::recipe::progressive;
+use crate::run::context::Run;
+use crate::step::state::State;
 
 /// Which run, and for how long.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +39,7 @@ pub struct Resumed {
 ///
 /// # Errors
 /// What a resumption would fail with; [`TrainError::Diverged`].
-pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
+pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let last = store::last(&resumed.checkpoint);
     let folder = match last.join(MANIFEST).is_file() {
         true => last,
@@ -51,7 +53,7 @@ pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
     let cluster = Rc::new(Cluster::alone(&Interrupter::new()));
     let threads = rayon::current_num_threads();
     let run = Run::open(&experiment, &resumed.device, threads, cluster)?;
-    let mut state = State::restore(&experiment, &run.device, &saved)
+    let mut state = State::restore(&experiment, &run.device, &run.cluster, &saved)
         .map_err(|message| TrainError::checkpoint(&folder, message))?;
     let parameters = num_parameters(&state.learner.classifier.network);
     let start = state.progress.clone();
@@ -68,11 +70,9 @@ pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
             }
             let last_step = run.total_steps().saturating_sub(1);
             let rates = run.rates(state.progress.step.min(last_step));
-            let stepped = run.step_at(&mut state, &mut batches, rates)?;
-            stepped.map_err(|what| diverged(what, &run, &state))?;
+            run.step(&mut state, &mut batches, rates)?;
         }
-        let settled = run.settle(&mut state)?;
-        settled.map_err(|what| diverged(what, &run, &state))
+        run.settle(&mut state)
     })?;
 
     let shape = run.sources.shape;
@@ -85,7 +85,7 @@ pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
         ..Workload::new(experiment.model.clone(), &resumed.device)
     };
     let report = report("train", &workload, parameters, times);
-    Ok(Report {
+    Ok(Timing {
         subject: format!(
             "{}, {} after step {} of {}",
             report.subject,
@@ -95,14 +95,4 @@ pub fn train(resumed: &Resumed) -> Result<Report, TrainError> {
         ),
         ..report
     })
-}
-
-fn diverged(what: &str, run: &Run, state: &State) -> TrainError {
-    TrainError::Diverged {
-        what: what.into(),
-        step: state.progress.step,
-        epoch: state.progress.epochs + 1,
-        rate: run.rate_used(state),
-        last: "the checkpoint that was read".into(),
-    }
 }

@@ -1,16 +1,16 @@
-//! What the ranks must agree on before, between and after steps: that nobody has failed, that all train the
-//! same experiment on the same data, and where they start.
+//! What the ranks agree on before, between and after steps: that no rank has failed, that all train the same experiment
+//! on the same data, and the state that they start from.
 
 use super::Cluster;
-use crate::checkpoint::{Checkpoint, Description};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::description::Description;
 use crate::error::TrainError;
 
 impl Cluster {
-    /// `result`, where it is a success on every rank. Otherwise the failure of the lowest rank that has one:
-    /// there what went wrong, elsewhere [`TrainError::Elsewhere`].
+    /// Returns `result` where every rank succeeded.
     ///
     /// # Errors
-    /// As it says.
+    /// The lowest rank that failed returns its own error. Every other rank returns [`TrainError::Elsewhere`].
     pub fn agree<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let Some(link) = &self.link else {
             return result;
@@ -31,17 +31,15 @@ impl Cluster {
         }
     }
 
-    /// How training ended here: what befalls all ranks alike is told by the first, what befalls this rank alone
-    /// is [`TrainError::Rank`].
+    /// The result of training on this rank. An error that all ranks share is reported by the first rank alone. An error
+    /// of this rank alone becomes [`TrainError::Rank`].
     pub(crate) fn told<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let Some(link) = &self.link else {
             return result;
         };
         result.map_err(|error| match error {
-            TrainError::Diverged { .. } if !self.is_first() => {
-                TrainError::Elsewhere { usage: false }
-            }
-            TrainError::Diverged { .. } | TrainError::Differs { .. } => error,
+            TrainError::Diverged(_) if !self.is_first() => TrainError::Elsewhere { usage: false },
+            TrainError::Diverged(_) | TrainError::Differs { .. } => error,
             TrainError::Elsewhere { .. } => error,
             error => TrainError::Rank {
                 rank: link.rank(),
@@ -51,10 +49,10 @@ impl Cluster {
         })
     }
 
-    /// Refuses, on all ranks, to go on where one has other values than rank 0 under these names.
+    /// Fails on all ranks where the named values of one rank differ from those of rank 0.
     ///
     /// # Errors
-    /// [`TrainError::Differs`] on the rank, [`TrainError::Elsewhere`] on the others.
+    /// [`TrainError::Differs`] on the rank that differs, [`TrainError::Elsewhere`] on the others.
     pub(crate) fn compare(&self, own: &[(String, String)]) -> Result<(), TrainError> {
         let Some(link) = &self.link else {
             return Ok(());
@@ -88,7 +86,7 @@ impl Cluster {
         })
     }
 
-    /// The `bytes` of rank 0, on every rank.
+    /// Sends the `bytes` of rank 0 to every rank.
     pub(crate) fn broadcast(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         if let Some(link) = &self.link {
             link.broadcast(&mut bytes);
@@ -96,7 +94,7 @@ impl Cluster {
         bytes
     }
 
-    /// The checkpoint of rank 0, on every rank; the others have none, but know what it is of.
+    /// Sends the checkpoint of rank 0 to every rank. The other ranks give `None` and the description.
     ///
     /// # Errors
     /// [`TrainError::Encode`].

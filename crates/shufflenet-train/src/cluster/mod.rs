@@ -10,13 +10,13 @@
 //! ```
 //!
 //! where `L_r` is rank `r`'s part of the batch's loss. Messages go through MPI (`mpi.rs`, the cargo feature
-//! `mpi`); a process that nobody started as one of several is a cluster of its own, and sends none.
+//! `mpi`). A process that was started alone is a cluster of one rank, and sends no message.
 //!
-//! All ranks must come to the same messages in the same order. So whatever decides what comes next is the
-//! same on all of them: the state is, and what is not (a signal, a failure, a loss) is agreed upon first.
+//! All ranks must come to the same messages in the same order. So all ranks decide the next message by the same values:
+//! the state is equal on all of them, and they agree first on what is not (a signal, a failure, a loss).
 
 mod agreement;
-mod in_common;
+pub mod config;
 #[cfg(feature = "mpi")]
 #[path = "mpi.rs"]
 mod link;
@@ -27,57 +27,18 @@ mod reduce;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::Interrupter;
 use crate::error::TrainError;
-use crate::experiment::require;
+use config::ClusterConfig;
 use link::Link;
-
-/// How ranks work together. Without effect on a process that trains alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClusterConfig {
-    /// Batch norm takes its statistics over the whole batch, as one process would, at the price of two
-    /// small messages for each norm and step. Otherwise over each rank's share, and the number of ranks
-    /// becomes a part of the experiment.
-    pub sync_batch_norm: bool,
-    /// A rank that others have waited for so long is taken for dead, and ends the job. Longer than the
-    /// longest step, checkpoint or evaluation.
-    pub timeout_seconds: u64,
-}
-
-impl Default for ClusterConfig {
-    fn default() -> Self {
-        Self {
-            sync_batch_norm: true,
-            timeout_seconds: 60,
-        }
-    }
-}
-
-impl ClusterConfig {
-    /// Refuses what makes no sense.
-    ///
-    /// # Errors
-    /// [`TrainError::Value`].
-    pub fn check(&self) -> Result<(), TrainError> {
-        require(
-            (1..=86_400).contains(&self.timeout_seconds),
-            "cluster.timeout_seconds",
-            self.timeout_seconds,
-            "a whole number from 1 to 86400",
-        )
-    }
-}
 
 /// This process among those that train together.
 pub struct Cluster {
-    /// `None`: alone.
+    /// Messages to the other ranks. `None`: there is no other rank.
     link: Option<Link>,
-    /// Asks this process to stop.
+    /// Set when this process is asked to stop.
     asked: Interrupter,
-    /// Stops all ranks at the same step.
+    /// Set on all ranks at the same step.
     agreed: Interrupter,
 }
 
@@ -112,7 +73,7 @@ impl Cluster {
         })
     }
 
-    /// From now on others are waited for so long.
+    /// Sets how long this rank waits for the others.
     pub fn wait_at_most(&self, config: &ClusterConfig) {
         if let Some(link) = &self.link {
             link.wait_at_most(Duration::from_secs(config.timeout_seconds));
@@ -139,12 +100,12 @@ impl Cluster {
         self.link.as_ref().map_or(1, Link::ranks_here)
     }
 
-    /// Whether this rank writes the run folder and speaks for all.
+    /// Whether this rank writes the run folder and prints for all.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
     }
 
-    /// What stops the run: the same on all ranks between two steps.
+    /// The interrupter that stops the run. It has the same value on all ranks between two steps.
     pub fn interrupter(&self) -> &Interrupter {
         &self.agreed
     }
@@ -160,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// The ranks in words, a line for the start of a run.
+    /// A line on the ranks, for the start of a run. `None`: there is one rank.
     pub(crate) fn describe(&self, config: &ClusterConfig) -> Option<String> {
         let link = self.link.as_ref()?;
         let (ranks, machines) = (link.ranks(), link.machines());
@@ -174,7 +135,7 @@ impl Cluster {
         ))
     }
 
-    /// What `steps` steps and the evaluations between them have cost in messages, in words.
+    /// A line on the messages of `steps` steps and the evaluations between them. `None`: there is one rank.
     pub(crate) fn describe_traffic(&self, steps: usize) -> Option<String> {
         let Traffic {
             messages,
@@ -190,7 +151,7 @@ impl Cluster {
         ))
     }
 
-    /// Ends all ranks at once, this one having failed alone. What is on disk stays.
+    /// Ends all ranks at once, because this rank failed alone. Files on disk stay.
     pub fn abort(&self, code: u8) {
         if let Some(link) = &self.link {
             link.abort(code);
@@ -202,13 +163,13 @@ impl Cluster {
 #[derive(Clone, Copy, Default)]
 struct Traffic {
     messages: usize,
-    /// What this rank had to add, each value once.
+    /// Bytes that this rank added, each value once.
     bytes: usize,
     time: Duration,
 }
 
 impl Traffic {
-    /// One more of so many bytes.
+    /// Counts one more sum of the given size and duration.
     #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "nothing is sent"))]
     fn with(self, bytes: usize, time: Duration) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What the ranks add up in a step: gradients, and what was seen of their images.
+//! Sums over the ranks in a step: gradients, losses and hits.
 //!
 //! Gradients go as one float32 message. Cutting it into buckets that travel while the backward still runs
 //! does not pay for these networks (`docs/cluster.md` has the measurement).
@@ -8,9 +8,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 
 use super::Cluster;
-use crate::classifier::Classifier;
 use crate::error::TrainError;
-use crate::tally::Tally;
+use crate::evaluation::tally::Tally;
+use crate::step::classifier::Classifier;
 
 impl Cluster {
     /// The sum of all ranks' gradients.
@@ -44,8 +44,7 @@ impl Cluster {
         Ok(parts.summed)
     }
 
-    /// `classifier` with the mean of all ranks' running statistics: where each norms by its own share, they
-    /// follow what the shares have in common.
+    /// `classifier` with the mean of all ranks' running statistics, where each rank normalises its own share of a batch.
     ///
     /// # Errors
     /// [`TrainError::Device`].
@@ -56,7 +55,7 @@ impl Cluster {
         let Some(link) = &self.link else {
             return Ok(classifier);
         };
-        // Burn keeps what a norm has followed last aside until somebody wants to classify.
+        // `valid` makes Burn write the latest running statistics into the module.
         drop(classifier.valid());
         let mut statistics = Statistics {
             values: Vec::new(),
@@ -74,7 +73,7 @@ impl Cluster {
         Ok(classifier.map(&mut Means(&mut means)))
     }
 
-    /// The sum of all ranks' tallies. Whether any was asked to stop travels with it: from here on, all are.
+    /// The sum of all ranks' tallies. The same message stops all ranks where one was asked to stop.
     pub(crate) fn sum_tally(&self, tally: Tally) -> Tally {
         let Some(link) = &self.link else {
             return tally;
@@ -142,7 +141,7 @@ impl ModuleVisitor for Statistics {
     }
 }
 
-/// Their new values, the last first.
+/// New values of the statistics, the last first.
 struct Means<'a>(&'a mut Vec<f32>);
 
 impl ModuleMapper for Means<'_> {

@@ -8,6 +8,9 @@
 //! its devices is asked for.
 
 mod gpu;
+pub mod list;
+pub mod machine;
+pub mod self_check;
 #[cfg(feature = "tuned")]
 mod tuning;
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::history::Line;
-use super::svg::{Chart, Series};
-use super::{Part, escape, page as whole, percent, table};
-use crate::console::thousands;
+use super::history::HistoryLine;
+use super::{Part, page as whole, percent, table};
+use crate::display::svg::escape;
+use crate::display::svg::{Chart, Series};
+use crate::display::words::thousands;
 
 pub(super) fn page(parts: &[Part]) -> String {
     let names: Vec<&str> = parts
@@ -88,7 +89,12 @@ fn results(parts: &[Part]) -> String {
     table(&rows)
 }
 
-fn curves(parts: &[Part], title: &str, percent: bool, value: fn(&Line) -> Option<f64>) -> String {
+fn curves(
+    parts: &[Part],
+    title: &str,
+    percent: bool,
+    value: fn(&HistoryLine) -> Option<f64>,
+) -> String {
     let series = parts.iter().enumerate().map(|(colour, part)| Series {
         name: format!("{}, {}", part.history.name, part.history.evaluated()),
         colour,

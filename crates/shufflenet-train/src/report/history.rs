@@ -8,8 +8,8 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::error::TrainError;
-use crate::pace::Slowdown;
-use crate::progressive::{Stage, size_in};
+use crate::recipe::progressive::{Stage, size_in};
+use crate::run::pace::Slowdown;
 
 /// A run as its folder has it.
 pub(super) struct History {
@@ -18,12 +18,12 @@ pub(super) struct History {
     pub config: String,
     /// Keys and values of `environment.json`.
     pub environment: Vec<(String, String)>,
-    pub lines: Vec<Line>,
+    pub lines: Vec<HistoryLine>,
 }
 
 /// A line of `metrics.jsonl`, as far as a report needs it: newer versions may say more.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Line {
+pub(super) struct HistoryLine {
     pub event: String,
     pub epoch: usize,
     pub step: usize,
@@ -69,9 +69,10 @@ impl History {
     }
 
     /// The epochs' lines of a split, of the moving average where the run kept one.
-    pub(super) fn epochs(&self, training: bool) -> Vec<&Line> {
-        let of_split = |line: &&Line| line.event == "epoch" && (line.split == "train") == training;
-        let mut lines: Vec<&Line> = self.lines.iter().filter(of_split).collect();
+    pub(super) fn epochs(&self, training: bool) -> Vec<&HistoryLine> {
+        let of_split =
+            |line: &&HistoryLine| line.event == "epoch" && (line.split == "train") == training;
+        let mut lines: Vec<&HistoryLine> = self.lines.iter().filter(of_split).collect();
         if lines.iter().any(|line| line.weights.is_some()) {
             lines.retain(|line| line.weights.is_some());
         }
@@ -86,7 +87,11 @@ impl History {
     }
 
     /// Values of lines by epoch.
-    pub(super) fn curve(&self, training: bool, value: fn(&Line) -> Option<f64>) -> Vec<(f64, f64)> {
+    pub(super) fn curve(
+        &self,
+        training: bool,
+        value: fn(&HistoryLine) -> Option<f64>,
+    ) -> Vec<(f64, f64)> {
         let lines = self.epochs(training).into_iter();
         lines
             .filter_map(|line| Some((line.epoch as f64, value(line)?)))

@@ -4,9 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shufflenet_data::{DataError, png};
 
-use super::{escape, percent};
-use crate::evaluate::Evaluated;
-use crate::measures::Outcome;
+use super::percent;
+use crate::display::svg::escape;
+use crate::evaluation::Evaluated;
+use crate::evaluation::measures::Outcome;
 
 /// Pictures of each kind.
 const MOST_SHOWN: usize = 12;

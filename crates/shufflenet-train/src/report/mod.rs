@@ -9,13 +9,13 @@ mod compare;
 mod history;
 mod mistakes;
 mod one;
-mod svg;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::display::svg::escape;
 use crate::error::TrainError;
-use crate::evaluate::{Evaluated, Request, evaluate};
+use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
 use crate::files::{replace, write_new};
 use history::History;
 
@@ -23,7 +23,7 @@ use history::History;
 const MARK: &str = "<!doctype html><!-- a report of shufflenet -->\n";
 
 /// What to report, and where.
-pub struct Reported {
+pub struct ReportRequest {
     /// Run folders; several are compared.
     pub runs: Vec<PathBuf>,
     /// The file; without one `report.html` in the run's folder.
@@ -46,13 +46,13 @@ struct Part {
 ///
 /// # Errors
 /// Runs that cannot be read; [`TrainError::Value`] where the file would replace one that is no report.
-pub fn report(reported: &Reported) -> Result<(PathBuf, Vec<String>), TrainError> {
+pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainError> {
     let out = place(reported)?;
     let mut parts = Vec::new();
     let mut notes = Vec::new();
     for run in &reported.runs {
         let history = History::read(run)?;
-        let evaluated = evaluate(&Request {
+        let evaluated = evaluate(&EvaluationRequest {
             checkpoint: run.clone(),
             weights: None,
             data: reported.data.clone(),
@@ -77,7 +77,7 @@ pub fn report(reported: &Reported) -> Result<(PathBuf, Vec<String>), TrainError>
 }
 
 /// Where the report goes: never over a file that is none.
-fn place(reported: &Reported) -> Result<PathBuf, TrainError> {
+fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     let out = match (&reported.out, reported.runs.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [run]) => run.join("report.html"),
@@ -116,21 +116,6 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// Text as HTML has it, in elements and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 /// A table; the first row is its head.
 fn table(rows: &[Vec<String>]) -> String {
     let row = |(index, cells): (usize, &Vec<String>)| {
@@ -151,8 +136,8 @@ fn percent(share: f64, decimals: usize) -> String {
 mod tests {
     use super::*;
 
-    fn reported(runs: &[&Path], out: Option<PathBuf>) -> Reported {
-        Reported {
+    fn reported(runs: &[&Path], out: Option<PathBuf>) -> ReportRequest {
+        ReportRequest {
             runs: runs.iter().map(|run| run.to_path_buf()).collect(),
             out,
             data: None,

@@ -1,11 +1,12 @@
 //! The page of one run.
 
-use super::history::{History, Line};
-use super::svg::{self, Chart, Series};
-use super::{Part, escape, mistakes, page as whole, percent, table};
-use crate::console::thousands;
-use crate::evaluate::Evaluated;
-use crate::measures::Class;
+use super::history::{History, HistoryLine};
+use super::{Part, mistakes, page as whole, percent, table};
+use crate::display::svg::escape;
+use crate::display::svg::{self, Chart, Series};
+use crate::display::words::thousands;
+use crate::evaluation::Evaluated;
+use crate::evaluation::measures::Class;
 
 /// Pairs of classes that are listed.
 const MOST_CONFUSIONS: usize = 10;
@@ -89,7 +90,7 @@ fn headline(evaluated: &Evaluated) -> String {
 
 fn training(history: &History) -> String {
     let evaluated = history.evaluated();
-    let curves = |title, value: fn(&Line) -> Option<f64>, percent| {
+    let curves = |title, value: fn(&HistoryLine) -> Option<f64>, percent| {
         let series = |(name, training, colour): (&str, bool, usize)| Series {
             name: name.into(),
             colour,

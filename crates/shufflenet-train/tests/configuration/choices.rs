@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use syn::{Item, ItemEnum, LitStr};
+use syn::{Attribute, Item, ItemEnum, LitStr};
 
 use crate::crates;
 
@@ -29,23 +29,18 @@ pub fn choices() -> Choices {
     choices
 }
 
-/// What a configuration file calls the variants: `rename_all` of `lowercase` or `snake_case`.
+/// What a configuration file calls the variants: `rename` of a variant, else `rename_all` of `lowercase` or
+/// `snake_case`.
 fn values(item: &ItemEnum) -> Option<Vec<String>> {
-    let mut case = None;
-    for attribute in item.attrs.iter().filter(|a| a.path().is_ident("serde")) {
-        let _ = attribute.parse_nested_meta(|meta| {
-            if meta.path.is_ident("rename_all") {
-                case = Some(meta.value()?.parse::<LitStr>()?.value());
-            }
-            Ok(())
-        });
-    }
-    let separator = match case?.as_str() {
+    let separator = match serde_value(&item.attrs, "rename_all")?.as_str() {
         "lowercase" => "",
         "snake_case" => "_",
         other => panic!("{}: rename_all = {other} is new here", item.ident),
     };
     let name = |variant: &syn::Variant| {
+        if let Some(name) = serde_value(&variant.attrs, "rename") {
+            return name;
+        }
         let mut name = String::new();
         for (at, letter) in variant.ident.to_string().char_indices() {
             if at > 0 && letter.is_uppercase() {
@@ -56,4 +51,18 @@ fn values(item: &ItemEnum) -> Option<Vec<String>> {
         name
     };
     Some(item.variants.iter().map(name).collect())
+}
+
+/// The text that a serde attribute of this name is set to.
+fn serde_value(attributes: &[Attribute], name: &str) -> Option<String> {
+    let mut value = None;
+    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
+        let _ = attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident(name) {
+                value = Some(meta.value()?.parse::<LitStr>()?.value());
+            }
+            Ok(())
+        });
+    }
+    value
 }

@@ -13,15 +13,20 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use choices::{Choices, choices};
-use shufflenet_train::{TrainError, settings};
+use shufflenet_train::TrainError;
+use shufflenet_train::experiment::settings;
 use syn::{Attribute, Expr, Field, Fields, Item, ItemStruct, Lit, Meta, Type};
 use toml::{Table, Value};
 
 /// Section, the file that declares its struct, the struct.
 const SECTIONS: [(&str, &str, &str); 26] = [
-    ("", "shufflenet-train/src/experiment.rs", "Experiment"),
+    ("", "shufflenet-train/src/experiment/mod.rs", "Experiment"),
     ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
-    ("data", "shufflenet-train/src/experiment.rs", "DataConfig"),
+    (
+        "data",
+        "shufflenet-train/src/experiment/mod.rs",
+        "DataConfig",
+    ),
     ("data.options", "shufflenet-data/src/options.rs", "Options"),
     (
         "data.options.synthetic",
@@ -63,66 +68,70 @@ const SECTIONS: [(&str, &str, &str); 26] = [
         "shufflenet-data/src/augmentation/mixing.rs",
         "Mixing",
     ),
-    ("train", "shufflenet-train/src/experiment.rs", "TrainConfig"),
-    ("loss", "shufflenet-train/src/loss.rs", "LossConfig"),
+    (
+        "train",
+        "shufflenet-train/src/experiment/mod.rs",
+        "TrainConfig",
+    ),
+    ("loss", "shufflenet-train/src/recipe/loss.rs", "LossConfig"),
     (
         "optimizer",
-        "shufflenet-train/src/optimizer/config.rs",
+        "shufflenet-train/src/recipe/optimizer/config.rs",
         "OptimizerConfig",
     ),
     (
         "optimizer.adamw",
-        "shufflenet-train/src/optimizer/adamw.rs",
+        "shufflenet-train/src/recipe/optimizer/adamw.rs",
         "AdamW",
     ),
     (
         "optimizer.lion",
-        "shufflenet-train/src/optimizer/lion.rs",
+        "shufflenet-train/src/recipe/optimizer/lion.rs",
         "Lion",
     ),
     (
         "optimizer.muon",
-        "shufflenet-train/src/optimizer/muon.rs",
+        "shufflenet-train/src/recipe/optimizer/muon.rs",
         "Muon",
     ),
     (
         "schedule",
-        "shufflenet-train/src/schedule/mod.rs",
+        "shufflenet-train/src/recipe/schedule/mod.rs",
         "ScheduleConfig",
     ),
     (
         "schedule.cosine",
-        "shufflenet-train/src/schedule/cosine.rs",
+        "shufflenet-train/src/recipe/schedule/cosine.rs",
         "Cosine",
     ),
     (
         "schedule.linear",
-        "shufflenet-train/src/schedule/linear.rs",
+        "shufflenet-train/src/recipe/schedule/linear.rs",
         "Linear",
     ),
     (
         "schedule.multi_step",
-        "shufflenet-train/src/schedule/multi_step.rs",
+        "shufflenet-train/src/recipe/schedule/multi_step.rs",
         "MultiStep",
     ),
     (
         "schedule.one_cycle",
-        "shufflenet-train/src/schedule/one_cycle.rs",
+        "shufflenet-train/src/recipe/schedule/one_cycle.rs",
         "OneCycle",
     ),
     (
         "schedule.exponential",
-        "shufflenet-train/src/schedule/exponential.rs",
+        "shufflenet-train/src/recipe/schedule/exponential.rs",
         "Exponential",
     ),
     (
         "checkpoint",
-        "shufflenet-train/src/experiment.rs",
+        "shufflenet-train/src/experiment/mod.rs",
         "CheckpointConfig",
     ),
     (
         "cluster",
-        "shufflenet-train/src/cluster/mod.rs",
+        "shufflenet-train/src/cluster/config.rs",
         "ClusterConfig",
     ),
 ];
@@ -131,13 +140,17 @@ const SECTIONS: [(&str, &str, &str); 26] = [
 const OTHERS: [(&str, &str, &str); 3] = [
     (
         "optimizer.parts",
-        "shufflenet-train/src/optimizer/config.rs",
+        "shufflenet-train/src/recipe/optimizer/config.rs",
         "Part",
     ),
-    ("fine_tune", "shufflenet-train/src/fine_tune.rs", "FineTune"),
+    (
+        "fine_tune",
+        "shufflenet-train/src/recipe/fine_tune.rs",
+        "FineTune",
+    ),
     (
         "train.progressive",
-        "shufflenet-train/src/progressive.rs",
+        "shufflenet-train/src/recipe/progressive.rs",
         "Stage",
     ),
 ];

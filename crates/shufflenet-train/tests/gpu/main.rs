@@ -26,7 +26,8 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use fixture::Fixture;
 use shufflenet_model::ranks;
-use shufflenet_train::{device, self_check};
+use shufflenet_train::device;
+use shufflenet_train::device::self_check;
 use trace::Trace;
 
 /// Of every quantity, relative to the CPU's.

@@ -59,7 +59,7 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
         let [stride, _] = network.stem.conv.stride;
         let pool = match network.config().stem() {
             Stem::Imagenet => Some(1),
-            Stem::Seed => Some(0),
+            Stem::Listing => Some(0),
             Stem::Cifar => None,
         };
         return fused::stem(x, weights(&network.stem), stride, pool, EPSILON).output;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use shufflenet_train::console::Console;
-use shufflenet_train::evaluate::{Request, evaluate};
+use shufflenet_train::display::console::Console;
+use shufflenet_train::evaluation::{EvaluationRequest, evaluate};
 use shufflenet_train::experiment::Experiment;
-use shufflenet_train::fit::{Options, fit};
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::{Interrupter, checkpoint, settings};
+use shufflenet_train::experiment::settings;
+use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::start::{RunOptions, train};
+use shufflenet_train::{Interrupter, checkpoint};
 
 use crate::gpu_name;
 
@@ -29,14 +30,14 @@ fn experiment(steps: usize) -> Experiment {
 }
 
 fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
-    let options = Options {
+    let options = RunOptions {
         device: device.into(),
         threads: 2,
         out: out.into(),
         existing,
     };
     let experiment = experiment(steps);
-    fit(
+    train(
         &experiment,
         &options,
         &Interrupter::new(),
@@ -60,7 +61,7 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
     assert!(environment.contains("\"adapter\""), "{environment}");
 
     let report = |run: &Path, device: &str| {
-        let request = Request {
+        let request = EvaluationRequest {
             checkpoint: run.join("checkpoints/last"),
             weights: None,
             data: None,

@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, TrainStep};
 use shufflenet_model::{parameters, to_safetensors};
-use shufflenet_train::classifier::{Classifier, Images, Scores};
-use shufflenet_train::experiment::LossConfig;
-use shufflenet_train::optimizer::Optimizer;
-use shufflenet_train::tally::Tally;
+use shufflenet_train::evaluation::tally::Tally;
+use shufflenet_train::recipe::loss::LossConfig;
+use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::step::classifier::{Classifier, Images, Scores};
 
 use crate::fixture::{Fixture, Tensors, unpack};
 
@@ -25,7 +25,7 @@ pub fn trace(fixture: &Fixture, device: &Device) -> Trace {
         network: fixture.network(&training),
     };
     let mut trace = Trace::new();
-    let (loss, classes) = (LossConfig::default(), fixture.model.classes);
+    let (loss, classes) = (LossConfig::default(), fixture.model.classes());
     let images = Images::new(fixture.batch().into(), &loss, classes, device);
     let scores = InferenceStep::step(&classifier.valid(), images);
     trace.insert("inference logits", single("logits", host(&scores)));

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{ModelConfig, ShuffleNetV2, load_safetensors, to_safetensors};
-use shufflenet_train::experiment::OptimizerConfig;
+use shufflenet_train::recipe::optimizer::OptimizerConfig;
 
 /// Tensors by name, in PyTorch's order.
 pub type Tensors = BTreeMap<String, Vec<f64>>;
@@ -77,12 +77,12 @@ impl Fixture {
 
     pub fn batch(&self) -> Batch {
         let shape = ImageShape {
-            channels: self.model.input_channels,
+            channels: self.model.input_channels(),
             height: self.height,
             width: self.width,
         };
         let count = self.batch * shape.channels * shape.height * shape.width;
-        let labels = hashes("labels", self.salt).map(|h| (h % self.model.classes as u32) as u16);
+        let labels = hashes("labels", self.salt).map(|h| (h % self.model.classes() as u32) as u16);
         Batch {
             pixels: signed("images", self.salt)
                 .map(|s| (2.0 * s) as f32)

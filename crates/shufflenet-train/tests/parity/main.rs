@@ -24,10 +24,10 @@ use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use fixture::{Fixture, Tensors, unpack};
 use shufflenet_data::Batch;
 use shufflenet_model::{Summary, parameters, to_safetensors};
-use shufflenet_train::classifier::{Classifier, Images, Scores};
-use shufflenet_train::experiment::LossConfig;
-use shufflenet_train::optimizer::Optimizer;
-use shufflenet_train::tally::Tally;
+use shufflenet_train::evaluation::tally::Tally;
+use shufflenet_train::recipe::loss::LossConfig;
+use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::step::classifier::{Classifier, Images, Scores};
 
 const STANDARD: [&str; 5] = [
     "standard-0.5",
@@ -178,7 +178,7 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
     let images = Images::new(
         fixture.batch().into(),
         &LossConfig::default(),
-        fixture.model.classes,
+        fixture.model.classes(),
         device,
     );
     let logits = host(&InferenceStep::step(&classifier.valid(), images));
@@ -241,7 +241,7 @@ fn train_step(
     let mut images = Images::new(
         batch.into(),
         &LossConfig::default(),
-        fixture.model.classes,
+        fixture.model.classes(),
         device,
     );
     images.mask = (fixture.model.dropout > 0.0).then(|| fixture.mask(device));

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
-use shufflenet_train::experiment::{LossConfig, OptimizerConfig, ScheduleConfig};
+use shufflenet_train::recipe::loss::LossConfig;
+use shufflenet_train::recipe::optimizer::OptimizerConfig;
+use shufflenet_train::recipe::schedule::ScheduleConfig;
 
 #[derive(Deserialize)]
 struct Fixture {

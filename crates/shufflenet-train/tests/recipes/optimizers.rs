@@ -10,9 +10,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use shufflenet_model::{
     ModelConfig, ShuffleNetV2, Stem, load_safetensors, parameters, to_safetensors,
 };
-use shufflenet_train::classifier::Classifier;
-use shufflenet_train::experiment::{OptimizerConfig, OptimizerKind};
-use shufflenet_train::optimizer::Optimizer;
+use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::recipe::optimizer::{OptimizerConfig, OptimizerKind};
+use shufflenet_train::step::classifier::Classifier;
 
 use crate::{Fixture, fixture, wave};
 

@@ -1,6 +1,6 @@
 //! Every schedule, at every step.
 
-use shufflenet_train::schedule::Schedule;
+use shufflenet_train::recipe::schedule::Schedule;
 
 use crate::fixture;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::{experiment, metrics, narrow, refusal, train};
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::settings;
+use shufflenet_train::experiment::settings;
+use shufflenet_train::run::folder::Existing;
 
 #[test]
 fn what_changes_the_experiment_is_refused_with_both_values() {
@@ -120,11 +120,11 @@ fn a_diverging_run_stops_with_the_step_the_rate_and_the_last_good_checkpoint() {
     // Far too much from the first step of a long warm-up on.
     let experiment = experiment(folder.path(), &[&crate::NARROW, &gentle[..]].concat());
     let options = crate::options(&run, Existing::Refuse);
-    let outcome = shufflenet_train::fit::fit(
+    let outcome = shufflenet_train::run::start::train(
         &experiment,
         &options,
         &shufflenet_train::Interrupter::new(),
-        &mut shufflenet_train::console::Console::new(),
+        &mut shufflenet_train::display::console::Console::new(),
     );
     let line = outcome.err().unwrap().to_string();
     for part in [

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{last, metrics, narrow, refusal, train};
+use shufflenet_train::checkpoint;
+use shufflenet_train::checkpoint::store;
 use shufflenet_train::experiment::Experiment;
-use shufflenet_train::fit::Outcome;
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::{checkpoint, store};
+use shufflenet_train::run::Outcome;
+use shufflenet_train::run::folder::Existing;
 
 /// A run interrupted early on, with two checkpoints.
 fn interrupted(folder: &Path) -> (Experiment, PathBuf) {

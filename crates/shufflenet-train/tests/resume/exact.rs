@@ -1,8 +1,8 @@
 //! The same bits after an interruption.
 
 use crate::{experiment, last, metrics, narrow, train};
-use shufflenet_train::fit::Outcome;
-use shufflenet_train::run_folder::Existing;
+use shufflenet_train::run::Outcome;
+use shufflenet_train::run::folder::Existing;
 
 #[test]
 fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {

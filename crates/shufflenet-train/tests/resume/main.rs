@@ -16,11 +16,12 @@ use std::time::Duration;
 use serde_json::Value;
 use shufflenet_train::Interrupter;
 use shufflenet_train::checkpoint::{self, Checkpoint};
-use shufflenet_train::console::Console;
+use shufflenet_train::display::console::Console;
 use shufflenet_train::experiment::Experiment;
-use shufflenet_train::fit::{Options, Outcome, fit};
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::settings;
+use shufflenet_train::experiment::settings;
+use shufflenet_train::run::Outcome;
+use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::start::{RunOptions, train as start};
 
 /// A network that steps in milliseconds.
 const NARROW: [&str; 4] = [
@@ -50,8 +51,8 @@ fn narrow(folder: &Path, overrides: &[&str]) -> Experiment {
     experiment(folder, &[&NARROW, overrides].concat())
 }
 
-fn options(out: &Path, existing: Existing) -> Options {
-    Options {
+fn options(out: &Path, existing: Existing) -> RunOptions {
+    RunOptions {
         device: "flex".into(),
         threads: 1,
         out: out.into(),
@@ -62,7 +63,7 @@ fn options(out: &Path, existing: Existing) -> Options {
 /// The line that a resumption is refused with.
 fn refusal(experiment: &Experiment, run: &Path) -> String {
     let options = options(run, Existing::Resume);
-    let refused = fit(
+    let refused = start(
         experiment,
         &options,
         &Interrupter::new(),
@@ -90,7 +91,7 @@ fn train(experiment: &Experiment, out: &Path, existing: Existing, stop_at: usize
                 }
             }
         });
-        let outcome = fit(experiment, &options, &interrupter, &mut Console::new()).unwrap();
+        let outcome = start(experiment, &options, &interrupter, &mut Console::new()).unwrap();
         drop(done);
         outcome
     })

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use shufflenet_train::checkpoint;
-use shufflenet_train::evaluate::{Request, evaluate};
-use shufflenet_train::fit::Outcome;
-use shufflenet_train::run_folder::Existing;
-use shufflenet_train::settings;
+use shufflenet_train::evaluation::{EvaluationRequest, evaluate};
+use shufflenet_train::experiment::settings;
+use shufflenet_train::run::Outcome;
+use shufflenet_train::run::folder::Existing;
 
 use crate::{metrics, train};
 
@@ -46,7 +46,7 @@ fn it_evaluates_to_what_it_did() {
     let expected = expected();
     for (file, loss) in [("model", expected.model_loss), ("ema", expected.ema_loss)] {
         let file = fixture().join(format!("run/checkpoints/step-000060/{file}.safetensors"));
-        let request = Request {
+        let request = EvaluationRequest {
             checkpoint: file,
             weights: None,
             data: Some(data()),

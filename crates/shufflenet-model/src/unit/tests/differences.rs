@@ -1,5 +1,5 @@
-//! The plain units are what the kernels are held to: their own gradients against central differences of
-//! a loss, in float64, along a random direction of the input and of each parameter.
+//! Checks the plain units, the reference of the kernels: compares their gradients with central differences
+//! of a loss, in float64, along a random direction of the input and of each parameter.
 
 use burn::module::{Module, ModuleMapper, Param, RunningState};
 use burn::optim::GradientsParams;
@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor};
 
 use super::*;
 
-/// A convolution's parameters.
+/// A parameter of a convolution or its batch norm.
 #[derive(Clone, Copy, Debug)]
 enum Parameter {
     Weight,
@@ -50,7 +50,7 @@ fn check_differences<M: Module + Clone>(
     let mut unit = unit.map(&mut ToFloat64);
     perturbed(convolutions(&mut unit));
     for conv in convolutions(&mut unit) {
-        // What the running statistics follow is float64 now, and so are they.
+        // The batch statistics are float64 now, so the running statistics must be, too.
         conv.norm.running_mean = RunningState::new(float64(conv.norm.running_mean.value_sync()));
         conv.norm.running_var = RunningState::new(float64(conv.norm.running_var.value_sync()));
     }
@@ -99,10 +99,12 @@ fn check_differences<M: Module + Clone>(
     }
 }
 
-/// Of a central difference: its error is of the order of the square, rounding's of `1e-16 / STEP`.
+/// Step of a central difference. The method's error is of the order of its square, rounding's of
+/// `1e-16 / STEP`.
 const STEP: f64 = 1e-5;
 
-/// Moves a parameter along a random direction. The loss's slope in that direction, by its gradient.
+/// Moves a parameter along a random direction and returns the loss's slope in that direction, from the
+/// gradient.
 fn shift<const D: usize>(
     parameter: &mut Param<Tensor<D>>,
     gradients: &GradientsParams,

@@ -1,0 +1,51 @@
+//! `shufflenet bench`.
+
+use std::process::ExitCode;
+
+use shufflenet_train::bench::resumed::{self, Resumed};
+use shufflenet_train::bench::{self, Timing, Workload};
+use shufflenet_train::experiment::settings;
+
+use crate::arguments::{Bench, Work};
+use crate::process::{print, use_threads};
+
+pub fn run(arguments: &Bench) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let report = match (&arguments.checkpoint, arguments.work) {
+        (Some(checkpoint), Work::Train) => resumed::train(&Resumed {
+            checkpoint: checkpoint.clone(),
+            data: arguments.data.clone(),
+            device: arguments.device.clone(),
+            steps: usize::from(arguments.steps),
+            warm_up: bench::WARM_UP,
+        })?,
+        (Some(_), _) => anyhow::bail!("--checkpoint: only bench train times the steps of a run"),
+        (None, work) => bench_noise(arguments, work)?,
+    };
+    match arguments.json {
+        true => print(&format!("{}\n", serde_json::to_string(&report)?)),
+        false => print(&report.to_string()),
+    }
+}
+
+/// Times steps on noise, or the loading of batches.
+fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
+    let (config, overrides) = (
+        arguments.network.config.as_deref(),
+        arguments.network.overrides(),
+    );
+    let mut workload = Workload::new(settings::load_model(config, &overrides)?, &arguments.device);
+    workload.steps = usize::from(arguments.steps);
+    if let Some(size) = arguments.size {
+        workload.size = [usize::from(size); 2];
+    }
+    if let Some(batch) = arguments.batch {
+        workload.batch = usize::from(batch);
+    }
+    Ok(match (work, config) {
+        (Work::Train, _) => bench::train(&workload)?,
+        (Work::Infer, _) => bench::infer(&workload)?,
+        (Work::Data, Some(config)) => bench::data(&settings::load(config, &overrides)?, &workload)?,
+        (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
+    })
+}

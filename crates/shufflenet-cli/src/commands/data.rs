@@ -1,0 +1,65 @@
+//! `shufflenet data`: what its arguments ask for, and how the answers are put.
+
+use std::process::ExitCode;
+
+use shufflenet_train::data::tools;
+use shufflenet_train::experiment::settings;
+use shufflenet_train::files::write_new;
+use shufflenet_train::{TrainError, experiment::Experiment};
+
+#[cfg(feature = "fetch")]
+use crate::arguments::Fetch;
+use crate::arguments::{Data, Preview, Set, Stats};
+use crate::process::print;
+
+pub fn run(arguments: &Data) -> anyhow::Result<ExitCode> {
+    match arguments {
+        #[cfg(feature = "fetch")]
+        Data::Fetch(arguments) => fetch(arguments),
+        Data::Verify(set) => verify(set),
+        Data::Stats(arguments) => stats(arguments),
+        Data::Preview(arguments) => preview(arguments),
+    }
+}
+
+fn experiment(set: &Set) -> Result<Experiment, TrainError> {
+    settings::load_or_assemble(set.config.as_deref(), &set.overrides)
+}
+
+#[cfg(feature = "fetch")]
+fn fetch(arguments: &Fetch) -> anyhow::Result<ExitCode> {
+    let Fetch { set, into, from } = arguments;
+    let (folder, was_there) = shufflenet_train::data::tools::fetch(set, into, from.as_deref())?;
+    let folder = folder.display();
+    print(&match was_there {
+        true => format!("{folder}: already there, as published\n"),
+        false => format!("{folder}: complete, as published\n"),
+    })
+}
+
+fn verify(set: &Set) -> anyhow::Result<ExitCode> {
+    let mut bad_images = 0;
+    for (split, count, bad) in tools::verify(&experiment(set)?)? {
+        print(&format!("{split}: {count} images, {} bad\n", bad.len()))?;
+        bad_images += bad.len();
+        for line in bad {
+            print(&format!("{line}\n"))?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(bad_images > 0)))
+}
+
+fn stats(arguments: &Stats) -> anyhow::Result<ExitCode> {
+    let stats = tools::stats(&experiment(&arguments.set)?)?;
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&stats)?),
+        false => stats.to_string(),
+    })
+}
+
+fn preview(arguments: &Preview) -> anyhow::Result<ExitCode> {
+    let out = &arguments.out;
+    let (png, count) = tools::preview(&experiment(&arguments.set)?, arguments.count.into())?;
+    write_new(out, &png)?;
+    print(&format!("{}: {count} training images\n", out.display()))
+}

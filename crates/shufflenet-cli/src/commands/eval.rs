@@ -1,0 +1,91 @@
+//! `shufflenet eval`: how its answers are put.
+
+use std::process::ExitCode;
+
+use shufflenet_train::TrainError;
+use shufflenet_train::display::words::{describe, thousands};
+use shufflenet_train::evaluation::measures::Class;
+use shufflenet_train::evaluation::outcomes;
+use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
+
+use crate::arguments::Eval;
+use crate::process::{print, use_threads};
+
+/// Classes that are listed one by one; of more, those that are told worst.
+const MOST_LISTED: usize = 20;
+
+pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    if let Some(file) = &arguments.predictions
+        && file.exists()
+    {
+        // Said before the work is done.
+        return Err(TrainError::Value {
+            key: "--predictions".into(),
+            found: format!("{}, which exists", file.display()),
+            accepted: "a file to be made".into(),
+        }
+        .into());
+    }
+    let evaluated = evaluate(&EvaluationRequest {
+        checkpoint: arguments.checkpoint.clone(),
+        weights: arguments.weights.map(Into::into),
+        data: arguments.data.clone(),
+        split: arguments.split.clone(),
+        flip: arguments.tta,
+        device: arguments.device.clone(),
+    })?;
+    if let Some(file) = &arguments.predictions {
+        outcomes::write(file, &evaluated)?;
+    }
+    let report = &evaluated.report;
+    print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(report)?),
+        false => in_words(report),
+    })
+}
+
+fn in_words(report: &EvaluationReport) -> String {
+    let measures = &report.measures;
+    let [low, high] = measures.top1_interval.map(|share| share * 100.0);
+    let caveat = match report.chosen_by_this_split {
+        true => "\n(best was chosen by this split)",
+        false => "",
+    };
+    let mirrored = match report.tta {
+        true => ", mirror images averaged",
+        false => "",
+    };
+    let mut text = format!(
+        "{}, step {}\n{}: {} on {} records{mirrored}, {:.0} images/s on {}{caveat}\n\
+         top-1 between {low:.2} and {high:.2} % (95 %, Wilson), macro F1 {:.2} %, calibration error {:.2} %\n",
+        report.checkpoint.join(report.weights).display(),
+        report.step,
+        report.split,
+        describe(&report.metrics),
+        thousands(report.metrics.count as usize),
+        report.img_per_s,
+        report.device,
+        measures.macro_f1 * 100.0,
+        measures.calibration_error * 100.0,
+    );
+    let mut classes: Vec<&Class> = measures.classes.iter().collect();
+    if classes.len() > MOST_LISTED {
+        classes.retain(|class| class.count > 0);
+        let f1 = |class: &Class| class.f1.unwrap_or(0.0);
+        classes.sort_by(|a, b| f1(a).total_cmp(&f1(b)));
+        classes.truncate(MOST_LISTED);
+        text += &format!("the {} classes of lowest F1:\n", classes.len());
+    }
+    text += "  precision  recall     F1   records  class\n";
+    for class in classes {
+        let [precision, recall, f1] = [class.precision, class.recall, class.f1].map(percent);
+        let (count, name) = (class.count, &class.name);
+        text += &format!("  {precision:>9}  {recall:>6}  {f1:>5}  {count:>8}  {name}\n");
+    }
+    text
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{:.1}", share * 100.0))
+}

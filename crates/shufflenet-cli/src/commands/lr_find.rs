@@ -1,0 +1,54 @@
+//! `shufflenet lr-find`: the test of [`shufflenet_train::run::lr_find`], and its plot.
+
+use std::process::ExitCode;
+
+use shufflenet_train::Interrupter;
+use shufflenet_train::display::console::Console;
+use shufflenet_train::display::plot::Curve;
+use shufflenet_train::experiment::settings;
+use shufflenet_train::files::write_new;
+use shufflenet_train::run::lr_find::{Range, find};
+
+use crate::arguments::LrFind;
+use crate::process::{INTERRUPTED, print, stop_on_signal, use_threads};
+
+pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
+    let experiment = settings::load(&arguments.config, &arguments.overrides)?;
+    let svg = arguments.svg.as_deref();
+    if let Some(svg) = svg.filter(|svg| svg.exists()) {
+        anyhow::bail!("{} exists and is not replaced", svg.display());
+    }
+    let range = Range {
+        from: arguments.from,
+        to: arguments.to,
+        steps: arguments.steps,
+    };
+    let threads = use_threads(arguments.threads);
+    let interrupter = Interrupter::new();
+    stop_on_signal(&interrupter, true)?;
+    let mut console = Console::new();
+    console.start("rates", range.steps, 0);
+    let device = &arguments.device;
+    let found = find(&experiment, &range, device, threads, &interrupter, || {
+        console.advance(1, String::new);
+    })?;
+    console.finish();
+    if interrupter.should_stop() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let curve = Curve {
+        x_label: "learning rate",
+        y_label: "smoothed training loss",
+        x: &found.rates,
+        y: &found.losses,
+        mark: found.suggestion,
+    };
+    print(&curve.to_text())?;
+    if let Some(svg) = svg {
+        write_new(svg, curve.to_svg().as_bytes())?;
+    }
+    print(&match found.suggestion {
+        Some(rate) => format!("half way down its longest valley the rate is {rate:.2e} (marked)\n"),
+        None => "the loss hardly falls: try more --steps, or a lower --from\n".into(),
+    })
+}

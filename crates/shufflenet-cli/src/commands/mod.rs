@@ -1,0 +1,13 @@
+//! The commands, a file each: arguments in, exit code out.
+
+pub mod bench;
+pub mod completions;
+pub mod data;
+pub mod devices;
+pub mod eval;
+pub mod exchange;
+pub mod lr_find;
+pub mod predict;
+pub mod report;
+pub mod summary;
+pub mod train;

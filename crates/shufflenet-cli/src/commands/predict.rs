@@ -1,0 +1,67 @@
+//! `shufflenet predict`: how its answers are put.
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use shufflenet_train::evaluation::predict::{Prediction, PredictionRequest, Ranked, predict};
+use shufflenet_train::files::csv_row;
+
+use crate::arguments::Predict;
+use crate::process::{print, use_threads};
+
+pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let request = PredictionRequest {
+        checkpoint: arguments.checkpoint.clone(),
+        weights: arguments.weights.map(Into::into),
+        images: arguments.images.clone(),
+        top: usize::from(arguments.top),
+        batch: usize::from(arguments.batch),
+        logits: arguments.logits,
+        device: arguments.device.clone(),
+    };
+    if arguments.csv {
+        print(&csv_row(["path", "rank", "class", "name", "probability"]))?;
+    }
+    let bad = predict(&request, &mut |prediction| {
+        if let Some(error) = &prediction.error {
+            let _ = writeln!(stderr(), "{}: {error}", prediction.path);
+        }
+        let text = match (arguments.json, arguments.csv) {
+            (true, _) => json(prediction),
+            (_, true) => csv(prediction),
+            _ => line(prediction),
+        };
+        // Nobody is left to read the rest where this fails.
+        stdout().write_all(text.as_bytes()).is_ok()
+    })?;
+    Ok(ExitCode::from(u8::from(bad > 0)))
+}
+
+fn json(prediction: &Prediction) -> String {
+    // A prediction is made of text and numbers: it is JSON.
+    serde_json::to_string(prediction).unwrap_or_default() + "\n"
+}
+
+fn csv(prediction: &Prediction) -> String {
+    let row = |(rank, ranked): (usize, &Ranked)| {
+        csv_row([
+            prediction.path.clone(),
+            (rank + 1).to_string(),
+            ranked.class.to_string(),
+            ranked.name.clone(),
+            format!("{:.6}", ranked.probability),
+        ])
+    };
+    prediction.top.iter().enumerate().map(row).collect()
+}
+
+/// A line a person reads; of a bad image nothing, which was said on standard error.
+fn line(prediction: &Prediction) -> String {
+    if prediction.error.is_some() {
+        return String::new();
+    }
+    let class = |ranked: &Ranked| format!("{} {:.1} %", ranked.name, ranked.probability * 100.0);
+    let classes: Vec<String> = prediction.top.iter().map(class).collect();
+    format!("{}: {}\n", prediction.path, classes.join(", "))
+}

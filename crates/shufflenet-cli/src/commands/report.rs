@@ -1,0 +1,24 @@
+//! `shufflenet report`.
+
+use std::io::{Write, stderr};
+use std::process::ExitCode;
+
+use shufflenet_train::report::{ReportRequest, report};
+
+use crate::arguments::Report;
+use crate::process::{print, use_threads};
+
+pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
+    use_threads(arguments.threads);
+    let (out, notes) = report(&ReportRequest {
+        runs: arguments.runs.clone(),
+        out: arguments.out.clone(),
+        data: arguments.data.clone(),
+        split: arguments.split.clone(),
+        device: arguments.device.clone(),
+    })?;
+    for note in notes {
+        let _ = writeln!(stderr(), "note: {note}");
+    }
+    print(&format!("{}\n", out.display()))
+}

@@ -1,0 +1,59 @@
+//! What commands share of the process: threads, signals, standard output, exit codes.
+
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use shufflenet_train::Interrupter;
+use shufflenet_train::device::machine;
+use shufflenet_train::display::dashboard;
+
+/// Exit code of a run that was asked to stop.
+pub const INTERRUPTED: u8 = 130;
+
+/// The first Ctrl-C (or SIGTERM) ends the step under way and saves; the second leaves at once. One of several
+/// ranks asks the others instead, however often a launcher and a scheduler tell it.
+pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Result<()> {
+    let interrupter = interrupter.clone();
+    ctrlc::set_handler(move || {
+        if !is_alone {
+            return interrupter.stop(None);
+        }
+        if interrupter.should_stop() {
+            dashboard::leave_screen();
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        interrupter.stop(None);
+        if !dashboard::has_screen() {
+            let _ = writeln!(
+                stderr(),
+                "stopping after this step; once more to leave at once"
+            );
+        }
+    })
+    .context("cannot listen for Ctrl-C")
+}
+
+/// Has the kernels use `asked` threads, or as many as the machine allows. Returns their number.
+pub fn use_threads(asked: Option<u16>) -> usize {
+    use_share_of_threads(asked, 1)
+}
+
+/// Has the kernels use `asked` threads, or their share where `processes` processes share the machine. Returns their
+/// number.
+pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
+    let share = || (machine::available_threads() / processes).max(1);
+    let threads = asked.map_or_else(share, usize::from);
+    machine::use_threads(threads);
+    threads
+}
+
+/// Prints to standard output; a reader that has left is no failure.
+pub fn print(text: &str) -> anyhow::Result<ExitCode> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,7 @@
+//! The parts of the network as operations of a Burn backend, each one node of the autodiff graph.
+//!
+//! Flex stores a tensor's values in the order of its strides. So a tensor can have the kernels' order, pixel by
+//! pixel, and Burn's shape `[batch, channels, height, width]` without a copy.
+
+pub(crate) mod extension;
+mod operation;

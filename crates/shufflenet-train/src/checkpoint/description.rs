@@ -1,0 +1,22 @@
+//! What a checkpoint's weights are: the file `classifier.json`.
+
+use serde::{Deserialize, Serialize};
+use shufflenet_data::Normalization;
+
+use crate::experiment::Experiment;
+
+/// What one needs besides the weights to classify an image as in training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The experiment that trained it; its `model` rebuilds the network.
+    pub experiment: Experiment,
+    /// SHA-256 of the data that it was trained and chosen on, see [`crate::data::sources::Sources::sha256`].
+    pub data_sha256: String,
+    /// Names of the classes, in the order of the logits.
+    pub class_names: Vec<String>,
+    /// Channels, height and width of an input image.
+    pub input: [usize; 3],
+    /// Pixels are scaled to 0..1, then normalised by these.
+    pub normalization: Normalization,
+}

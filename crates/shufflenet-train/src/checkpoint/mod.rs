@@ -1,0 +1,207 @@
+//! One checkpoint: a folder that holds everything needed to go on or to classify.
+//!
+//! It holds the weights and, where there is one, their moving average, the optimizer's state, the progress of the run and
+//! a description of the network. `manifest.json` lists the size and SHA-256 of every file, and a file that disagrees
+//! with it is refused. [`crate::checkpoint::store`] keeps the checkpoints of a run.
+
+pub mod description;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::description::Description;
+use crate::error::TrainError;
+use crate::evaluation::tally::Tally;
+use crate::files::{hex, to_json, write_synced};
+
+/// Version of the layout written here. A newer one is refused, every older one is read.
+const FORMAT: u32 = 1;
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const AVERAGE: &str = "ema.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const PROGRESS: &str = "progress.json";
+const DESCRIPTION: &str = "classifier.json";
+
+/// Progress of a run, always between two optimizer steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Epochs finished, their evaluation included.
+    pub epochs: usize,
+    /// Batches taken within the epoch under way: `train.accumulate` a step.
+    pub batch: usize,
+    /// Optimizer steps taken in all.
+    pub step: usize,
+    /// Training loss and accuracy of the epoch under way.
+    pub tally: Tally,
+    /// The step last evaluated.
+    pub evaluated: usize,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// Whether the run came to its end, the test set included.
+    pub finished: bool,
+    /// Bytes of `metrics.jsonl` that belong to the steps taken.
+    pub metrics_bytes: u64,
+}
+
+impl Progress {
+    /// Whether the current weights are the best so far.
+    pub fn is_best(&self) -> bool {
+        let best = self.best.as_ref().map(|best| best.step);
+        self.evaluated == self.step && best == Some(self.step)
+    }
+}
+
+/// The best evaluation so far by `checkpoint.best_by`. Of equal ones the earlier counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Best {
+    /// What it was chosen by. (Under its first name in checkpoints from when that was always top-1.)
+    #[serde(alias = "top1")]
+    pub value: f64,
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Optimizer steps taken then.
+    pub step: usize,
+}
+
+/// The content of a checkpoint.
+pub struct Checkpoint {
+    /// Weights, a safetensors file.
+    pub weights: Vec<u8>,
+    /// Their moving average, a safetensors file, where the run keeps one.
+    pub average: Option<Vec<u8>>,
+    /// Optimizer state, a safetensors file.
+    pub optimizer: Vec<u8>,
+    /// Progress of the run.
+    pub progress: Progress,
+    /// Description of the network.
+    pub description: Description,
+}
+
+/// The part of a manifest that every format has, newer ones included.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+/// Writes `checkpoint` into the empty folder `folder`, the manifest last. Everything is on disk when this returns.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let progress = to_json("progress", &checkpoint.progress)?;
+    let description = to_json("classifier", &checkpoint.description)?;
+    let average = checkpoint.average.as_deref();
+    let files = [
+        (WEIGHTS, Some(&checkpoint.weights[..])),
+        (AVERAGE, average),
+        (OPTIMIZER, Some(&checkpoint.optimizer)),
+        (PROGRESS, Some(&progress)),
+        (DESCRIPTION, Some(&description)),
+    ];
+    let mut manifest = Manifest {
+        format: FORMAT,
+        files: BTreeMap::new(),
+    };
+    for (name, bytes) in files {
+        let Some(bytes) = bytes else { continue };
+        write_synced(&folder.join(name), bytes)?;
+        manifest.files.insert(name.into(), entry(bytes));
+    }
+    write_synced(&folder.join(MANIFEST), &to_json("manifest", &manifest)?)
+}
+
+/// Reads the checkpoint in `folder`, checking every file against the manifest.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`]: none there, or damaged, with the file; [`TrainError::NewerFormat`];
+/// [`TrainError::Io`].
+pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
+    let manifest = match fs::read(folder.join(MANIFEST)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => {
+            let message = "is no checkpoint: it has no manifest.json";
+            return Err(TrainError::checkpoint(folder, message));
+        }
+        Err(error) => return Err(TrainError::io("read", &folder.join(MANIFEST), error)),
+    };
+    let Version { format } = from_json(folder, MANIFEST, &manifest)?;
+    if format > FORMAT {
+        return Err(TrainError::NewerFormat {
+            path: folder.into(),
+            found: format,
+            readable: FORMAT,
+        });
+    }
+    let manifest: Manifest = from_json(folder, MANIFEST, &manifest)?;
+    if format == 0 {
+        let message = "damaged: there is no format 0";
+        return Err(TrainError::checkpoint(&folder.join(MANIFEST), message));
+    }
+    let mut files = BTreeMap::new();
+    for (name, expected) in &manifest.files {
+        let path = folder.join(name);
+        let bytes = fs::read(&path).map_err(|e| TrainError::io("read", &path, e))?;
+        let found = entry(&bytes);
+        if found.bytes != expected.bytes {
+            let message = format!("damaged: {} bytes, not {}", found.bytes, expected.bytes);
+            return Err(TrainError::checkpoint(&path, message));
+        }
+        if found.sha256 != expected.sha256 {
+            let message = "damaged: its SHA-256 is not the manifest's";
+            return Err(TrainError::checkpoint(&path, message));
+        }
+        files.insert(name.clone(), bytes);
+    }
+    let average = files.remove(AVERAGE);
+    let mut take = |name: &str| {
+        files
+            .remove(name)
+            .ok_or_else(|| TrainError::checkpoint(folder, format!("its manifest lacks {name}")))
+    };
+    Ok(Checkpoint {
+        weights: take(WEIGHTS)?,
+        average,
+        optimizer: take(OPTIMIZER)?,
+        progress: from_json(folder, PROGRESS, &take(PROGRESS)?)?,
+        description: from_json(folder, DESCRIPTION, &take(DESCRIPTION)?)?,
+    })
+}
+
+fn entry(bytes: &[u8]) -> Entry {
+    Entry {
+        bytes: bytes.len() as u64,
+        sha256: hex(&Sha256::digest(bytes)),
+    }
+}
+
+fn from_json<T: for<'de> Deserialize<'de>>(
+    folder: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<T, TrainError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| TrainError::checkpoint(&folder.join(name), format!("damaged: {error}")))
+}

@@ -1,0 +1,211 @@
+//! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
+//!
+//! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
+//! one. `last` and `best` are links beside it, also replaced by a rename. A kill leaves at most a folder named
+//! `.*.partial`, which the next start deletes. A failure (a full disk) deletes it at once.
+
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS};
+use crate::error::TrainError;
+use crate::files::{replace_link, write_folder};
+
+/// The newest intact checkpoint of a run.
+pub struct Newest {
+    /// Name of the folder.
+    pub name: String,
+    /// Content of the checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What is wrong with newer ones that were passed over.
+    pub damaged: Vec<TrainError>,
+}
+
+/// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
+///
+/// # Errors
+/// [`TrainError::Io`]; then every checkpoint that was there before is as it was.
+pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
+    let name = free_name(root, checkpoint.progress.step);
+    write_folder(&root.join(&name), |folder| {
+        checkpoint::write(folder, checkpoint)
+    })?;
+    replace_link(&root.join("last"), &name)?;
+    Ok(name)
+}
+
+/// `step-001234`, or `step-001234-2` where a checkpoint of this step exists (an interrupted epoch and its evaluation
+/// end on the same step).
+fn free_name(root: &Path, step: usize) -> String {
+    let plain = format!("step-{step:06}");
+    let mut name = plain.clone();
+    let mut number = 2;
+    while root.join(&name).exists() {
+        name = format!("{plain}-{number}");
+        number += 1;
+    }
+    name
+}
+
+/// Makes the folder `root`, and deletes what a kill left half written in it.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn open(root: &Path) -> Result<(), TrainError> {
+    fs::create_dir_all(root).map_err(|e| TrainError::io("create", root, e))?;
+    for name in names(root)? {
+        if name.starts_with('.') && name.ends_with(".partial") {
+            let path = root.join(name);
+            let removed = match path.is_symlink() {
+                true => fs::remove_file(&path),
+                false => fs::remove_dir_all(&path),
+            };
+            removed.map_err(|e| TrainError::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Points `best` at the checkpoint `name`, unless it does already.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
+    let link = root.join("best");
+    match fs::read_link(&link) {
+        Ok(target) if target == Path::new(name) => Ok(()),
+        _ => replace_link(&link, name),
+    }
+}
+
+/// Where a run folder keeps its best checkpoint.
+pub fn best(run: &Path) -> PathBuf {
+    run.join("checkpoints/best")
+}
+
+/// Where a run folder keeps its last checkpoint.
+pub fn last(run: &Path) -> PathBuf {
+    run.join("checkpoints/last")
+}
+
+/// A checkpoint that the user named.
+pub struct Located {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// The weight file, where the user named one.
+    pub file: Option<&'static str>,
+}
+
+/// The checkpoint that `path` stands for: a run folder's best (its last where there is no best), a
+/// checkpoint's own folder, or the folder around a weight file.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`]: `path` is none of these.
+pub fn locate(path: &Path) -> Result<Located, TrainError> {
+    if path.is_dir() {
+        let candidates = [path.into(), best(path), last(path)];
+        let folder = candidates
+            .into_iter()
+            .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());
+        let located = folder.map(|folder| Located { folder, file: None });
+        return located.ok_or_else(|| {
+            let message = "is neither a checkpoint nor a run folder with one \
+                           (expected manifest.json or checkpoints/best in it)";
+            TrainError::checkpoint(path, message)
+        });
+    }
+    if !path.exists() {
+        return Err(TrainError::checkpoint(path, "does not exist"));
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let is_named = |file: &&str| path.file_name().is_some_and(|name| name == *file);
+    let file = [WEIGHTS, AVERAGE].into_iter().find(is_named);
+    if file.is_some() && folder.join(MANIFEST).is_file() {
+        let folder = folder.into();
+        return Ok(Located { folder, file });
+    }
+    let message =
+        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
+    Err(TrainError::checkpoint(path, message))
+}
+
+/// The newest intact checkpoint in `root`. `None` where there is none at all.
+///
+/// # Errors
+/// The error of the newest one, where every one is damaged; the system's error, where one cannot be read.
+pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
+    let mut candidates = checkpoints(root)?;
+    candidates.reverse();
+    // `last` is the newest by definition; names order the others.
+    if let Ok(last) = fs::read_link(root.join("last")) {
+        candidates.retain(|name| Path::new(name) != last);
+        candidates.insert(0, last.to_string_lossy().into_owned());
+    }
+    let mut damaged = Vec::new();
+    for name in candidates {
+        match checkpoint::load(&root.join(&name)) {
+            Ok(checkpoint) => {
+                return Ok(Some(Newest {
+                    name,
+                    checkpoint,
+                    damaged,
+                }));
+            }
+            Err(error) if is_damage(&error) => damaged.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match damaged.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+/// Whether a checkpoint is damaged or gone. One that is whole but unreadable for this version or this user is not
+/// passed over.
+fn is_damage(error: &TrainError) -> bool {
+    match error {
+        TrainError::Checkpoint { .. } => true,
+        TrainError::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// Deletes all but the last `keep` checkpoints up to `newest`, and the one that `best` points at. Later ones, which can
+/// only be damaged, are neither counted nor deleted.
+pub fn prune(root: &Path, keep: usize, newest: &str) {
+    let best = fs::read_link(root.join("best")).ok();
+    let mut names = checkpoints(root).unwrap_or_default();
+    names.retain(|name| number(name) <= number(newest));
+    let old = names.len().saturating_sub(keep);
+    for name in names.iter().take(old) {
+        if best.as_deref() != Some(Path::new(name)) {
+            // What cannot be deleted now, the next call deletes.
+            let _ = fs::remove_dir_all(root.join(name));
+        }
+    }
+}
+
+/// Names of the checkpoints in `root`, oldest first.
+fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
+    let mut names = names(root)?;
+    names.retain(|name| name.starts_with("step-"));
+    names.sort_by_key(|name| number(name));
+    Ok(names)
+}
+
+/// Names in the folder `root`. Empty where there is no such folder.
+fn names(root: &Path) -> Result<Vec<String>, TrainError> {
+    let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    match fs::read_dir(root).and_then(|entries| entries.map(name).collect()) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(|e| TrainError::io("read", root, e)),
+    }
+}
+
+/// Key that orders names: `step-000100` before `step-000100-2` before `step-1000000`.
+fn number(name: &str) -> Vec<u64> {
+    let numbers = name.split('-').skip(1);
+    numbers.map(|n| n.parse().unwrap_or(0)).collect()
+}

@@ -1,0 +1,42 @@
+//! The section `[cluster]` of an experiment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{TrainError, require};
+
+/// How ranks work together. Without effect on a process that trains alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// Batch norm takes its statistics over the whole batch, as one process would, at the price of two
+    /// small messages for each norm and step. Otherwise over each rank's share, and the number of ranks
+    /// becomes a part of the experiment.
+    pub sync_batch_norm: bool,
+    /// A rank that others have waited for so long is taken for dead, and ends the job. Longer than the
+    /// longest step, checkpoint or evaluation.
+    pub timeout_seconds: u64,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            sync_batch_norm: true,
+            timeout_seconds: 60,
+        }
+    }
+}
+
+impl ClusterConfig {
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`].
+    pub fn check(&self) -> Result<(), TrainError> {
+        require(
+            (1..=86_400).contains(&self.timeout_seconds),
+            "cluster.timeout_seconds",
+            self.timeout_seconds,
+            "a whole number from 1 to 86400",
+        )
+    }
+}

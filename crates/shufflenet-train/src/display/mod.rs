@@ -1,0 +1,8 @@
+//! What a person sees of a run: lines, a progress bar, the dashboard, plots.
+
+pub mod console;
+pub mod dashboard;
+pub mod epoch;
+pub mod plot;
+pub(crate) mod svg;
+pub mod words;

@@ -1,0 +1,239 @@
+//! Measures a network on a set: loss, accuracy, and the measures of `measures.rs`. Every record counts once, the ragged
+//! last batch included.
+
+pub mod measures;
+pub mod outcomes;
+pub mod predict;
+pub mod tally;
+pub mod trained;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use burn::train::Interrupter;
+use serde::Serialize;
+use shufflenet_data::{Batch, Batches, Loader};
+use shufflenet_model::subnormals::flushed;
+use shufflenet_model::{Inference, num_parameters};
+
+use crate::data::sources;
+use crate::device;
+use crate::error::TrainError;
+use crate::evaluation::measures::{Measures, Outcome};
+use crate::evaluation::tally::{Metrics, Tally};
+use crate::evaluation::trained::{Trained, Weights};
+use crate::step::classifier::{Classifier, Scores, pixels};
+use crate::step::pending_logits::PendingLogits;
+
+/// Version of what `eval --json` prints: `docs/evaluation.md`. Keys may be added without a new one.
+const FORMAT: u32 = 1;
+
+/// Which checkpoint to evaluate, on which data.
+#[derive(Clone, Debug)]
+pub struct EvaluationRequest {
+    /// The checkpoint, see [`crate::checkpoint::store::locate`].
+    pub checkpoint: PathBuf,
+    /// Which weights of the checkpoint. `None`: the weights that `best` was chosen by.
+    pub weights: Option<Weights>,
+    /// Where the data is. `None`: where the run had it.
+    pub data: Option<PathBuf>,
+    /// `test`, `validation` or `train`.
+    pub split: String,
+    /// Whether to take the mean logits of each image and its mirror image.
+    pub flip: bool,
+    /// Device name.
+    pub device: String,
+}
+
+impl EvaluationRequest {
+    /// Evaluates `checkpoint` (a run folder: its best) on the test set of its run, on the CPU.
+    pub fn new(checkpoint: impl Into<PathBuf>) -> Self {
+        Self {
+            checkpoint: checkpoint.into(),
+            weights: None,
+            data: None,
+            split: "test".into(),
+            flip: false,
+            device: device::DEFAULT.into(),
+        }
+    }
+}
+
+/// What `eval` prints. In JSON the fields of [`Metrics`] and [`Measures`] are fields of this object.
+#[derive(Debug, Serialize)]
+pub struct EvaluationReport {
+    /// Version of this format.
+    pub format: u32,
+    /// The checkpoint's folder.
+    pub checkpoint: PathBuf,
+    /// The weight file.
+    pub weights: &'static str,
+    /// Optimizer steps taken.
+    pub step: usize,
+    /// The part of the data.
+    pub split: String,
+    /// Whether the logits of mirror images were averaged in.
+    pub tta: bool,
+    /// Loss and accuracy.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Images per second, loading included.
+    pub img_per_s: f64,
+    /// Device name.
+    pub device: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Whether `best` was chosen by this split, which makes the figures optimistic.
+    pub chosen_by_this_split: bool,
+    /// Classes, confusion, calibration.
+    #[serde(flatten)]
+    pub measures: Measures,
+}
+
+/// An evaluation, record by record.
+pub struct Evaluated {
+    /// The figures.
+    pub report: EvaluationReport,
+    /// The prediction for each record, in the loader's order.
+    pub outcomes: Vec<Outcome>,
+    /// The records.
+    pub loader: Loader,
+}
+
+/// Evaluates a checkpoint on a part of the data, read anew.
+///
+/// # Errors
+/// What the checkpoint, the data or the device refuses.
+pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
+    let device = device::open(&request.device)?;
+    let Trained {
+        folder,
+        weights,
+        checkpoint,
+        classifier,
+    } = trained::open(&request.checkpoint, request.weights, &device)?;
+    let description = &checkpoint.description;
+    let experiment = &description.experiment;
+    let split = &request.split;
+    let batch_size = experiment.train.batch_size;
+    let loader = sources::split(description, request.data.as_deref(), split, batch_size)?;
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    let mut outcomes = Vec::new();
+    score_each(
+        &classifier,
+        loader.epoch(0, 0),
+        &device,
+        &Interrupter::new(),
+        request.flip,
+        &mut |logits, labels| {
+            tally.add(logits, labels);
+            let rows = logits.chunks(logits.len() / labels.len().max(1));
+            let records = rows.zip(labels);
+            outcomes.extend(records.map(|(row, &label)| Outcome::new(row, label.into())));
+        },
+    )?;
+    let metrics = tally.metrics();
+    let report = EvaluationReport {
+        format: FORMAT,
+        weights,
+        step: checkpoint.progress.step,
+        split: split.clone(),
+        tta: request.flip,
+        img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
+        metrics,
+        device: request.device.clone(),
+        parameters: num_parameters(&classifier.network),
+        // An imported network was not chosen by a split.
+        chosen_by_this_split: experiment.chosen_by() == Some(split.as_str())
+            && checkpoint.progress.step > 0,
+        measures: Measures::of(&outcomes, &description.class_names),
+        checkpoint: folder,
+    };
+    Ok(Evaluated {
+        report,
+        outcomes,
+        loader,
+    })
+}
+
+/// Sums loss and hits of `classifier` over the rest of `batches`. Calls `seen` with the number of images after each batch.
+/// `None`: interrupted.
+///
+/// # Errors
+/// [`TrainError::Device`], [`TrainError::Data`].
+pub fn score(
+    classifier: &Classifier,
+    batches: Batches,
+    device: &Device,
+    interrupter: &Interrupter,
+    seen: &mut dyn FnMut(usize),
+) -> Result<Option<Tally>, TrainError> {
+    let mut tally = Tally::default();
+    let finished = score_each(
+        classifier,
+        batches,
+        device,
+        interrupter,
+        false,
+        &mut |logits, labels| {
+            tally.add(logits, labels);
+            seen(labels.len());
+        },
+    )?;
+    Ok(finished.then_some(tally))
+}
+
+/// Calls `each` with the logits and labels of every batch, with `flip` with the mean logits of images and their mirror
+/// images. Returns false where interrupted.
+fn score_each(
+    classifier: &Classifier,
+    batches: Batches,
+    device: &Device,
+    interrupter: &Interrupter,
+    flip: bool,
+    each: &mut dyn FnMut(&[f32], &[u16]),
+) -> Result<bool, TrainError> {
+    let inference = Inference::new(&classifier.network);
+    let mut pending = PendingLogits::on(device);
+    let mut whole = 0;
+    for batch in batches {
+        let mut batch = batch?;
+        if interrupter.should_stop() {
+            return Ok(false);
+        }
+        // A rank's share of a batch that is too small for all ranks.
+        if batch.is_empty() {
+            continue;
+        }
+        let labels = batch.labels.clone();
+        if pending.may_wait() {
+            whole = whole.max(batch.len());
+            fill(&mut batch, whole);
+        }
+        let bytes = size_of_val(&*batch.pixels);
+        let images = pixels(batch, device);
+        let logits = flushed(|| match flip {
+            true => {
+                // Reverses the columns.
+                let mirrored = inference.forward(images.clone().flip([3]));
+                (inference.forward(images) + mirrored) / 2.0
+            }
+            false => inference.forward(images),
+        });
+        pending.push(Scores { logits }, labels, bytes);
+        if pending.is_due() {
+            pending.read(each)?;
+        }
+    }
+    pending.read(each)?;
+    Ok(true)
+}
+
+/// Fills a ragged last batch up with black images, whose logits are not read. A GPU tunes its kernels for each shape,
+/// which may take minutes, so it gets one shape.
+fn fill(batch: &mut Batch, images: usize) {
+    batch.labels.resize(images, 0);
+    batch.pixels.resize(images * batch.shape.values(), 0.0);
+}

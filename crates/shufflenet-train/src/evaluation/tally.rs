@@ -1,0 +1,196 @@
+//! Loss and accuracy, summed over records.
+//!
+//! Everything is computed on the host from the logits, in float64 and in record order: the mean over
+//! a set is weighted by record (a ragged last batch counts for what it holds), is the same on every
+//! device, and can be stored in a checkpoint and continued exactly.
+
+use serde::{Deserialize, Serialize};
+
+/// Sums over the records seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tally {
+    /// Sum of the records' cross-entropies, in nats.
+    pub loss: f64,
+    /// Records whose label has the highest logit.
+    pub top1: u64,
+    /// Records whose label is among the five highest.
+    pub top5: u64,
+    /// Records.
+    pub count: u64,
+}
+
+/// The probabilities of a row of logits, in float64.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|&z| f64::from(z - max).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}
+
+/// Means over the records of a [`Tally`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Mean cross-entropy, in nats.
+    pub loss: f64,
+    /// Top-1 accuracy, 0 to 1.
+    pub top1: f64,
+    /// Top-5 accuracy, 0 to 1.
+    pub top5: f64,
+    /// Records.
+    pub count: u64,
+}
+
+/// A measurement of the weights or of their average.
+pub struct Evaluation {
+    /// `ema` for the moving average, else `None`.
+    pub weights: Option<&'static str>,
+    /// Loss and accuracy.
+    pub metrics: Metrics,
+    /// Images per second.
+    pub speed: f64,
+}
+
+/// What epochs are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Criterion {
+    /// Top-1 accuracy, the higher the better.
+    Top1,
+    /// Top-5 accuracy, the higher the better.
+    Top5,
+    /// Mean cross-entropy, the lower the better.
+    Loss,
+}
+
+impl Criterion {
+    /// The value that epochs are compared by.
+    pub fn of(self, metrics: &Metrics) -> f64 {
+        match self {
+            Self::Top1 => metrics.top1,
+            Self::Top5 => metrics.top5,
+            Self::Loss => metrics.loss,
+        }
+    }
+
+    /// Whether `new` is better than `old`.
+    pub fn prefers(self, new: f64, old: f64) -> bool {
+        match self {
+            Self::Top1 | Self::Top5 => new > old,
+            Self::Loss => new < old,
+        }
+    }
+
+    /// `top-1 86.42 %`, `loss 0.3812`
+    pub fn describe(self, value: f64) -> String {
+        match self {
+            Self::Top1 => format!("top-1 {:.2} %", value * 100.0),
+            Self::Top5 => format!("top-5 {:.2} %", value * 100.0),
+            Self::Loss => format!("loss {value:.4}"),
+        }
+    }
+}
+
+impl Tally {
+    /// Adds a batch: `logits` row after row, `[labels.len(), classes]`, and its labels.
+    ///
+    /// The cross-entropy of a row is `log(sum(exp(z))) - z[label]`. Ties of the label's logit with
+    /// others go to the lower class, as PyTorch's `argmax` does; a NaN is never a hit.
+    pub fn add(&mut self, logits: &[f32], labels: &[u16]) {
+        let classes = logits.len() / labels.len().max(1);
+        for (row, &label) in logits.chunks(classes.max(1)).zip(labels) {
+            let label = usize::from(label);
+            let Some(&own) = row.get(label) else { continue };
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = row.iter().map(|&z| f64::from(z - max).exp()).sum();
+            self.loss += sum.ln() + f64::from(max) - f64::from(own);
+            let beats = |(class, z): (usize, &f32)| match z.partial_cmp(&own) {
+                Some(order) => order.is_gt() || (order.is_eq() && class < label),
+                None => true,
+            };
+            let better = row
+                .iter()
+                .enumerate()
+                .filter(|&(class, z)| class != label && beats((class, z)))
+                .count();
+            let rank = if own.is_nan() { classes } else { better };
+            self.top1 += u64::from(rank < 1);
+            self.top5 += u64::from(rank < 5);
+            self.count += 1;
+        }
+    }
+
+    /// Adds the sums of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.top1 += other.top1;
+        self.top5 += other.top5;
+        self.count += other.count;
+    }
+
+    /// The sums that were added after `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            loss: self.loss - earlier.loss,
+            top1: self.top1.saturating_sub(earlier.top1),
+            top5: self.top5.saturating_sub(earlier.top5),
+            count: self.count.saturating_sub(earlier.count),
+        }
+    }
+
+    /// The means; all zero where nothing was added.
+    pub fn metrics(&self) -> Metrics {
+        let count = self.count.max(1) as f64;
+        Metrics {
+            loss: self.loss / count,
+            top1: self.top1 as f64 / count,
+            top5: self.top5 as f64 / count,
+            count: self.count,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(logits: &[f32], labels: &[u16]) -> Tally {
+        let mut tally = Tally::default();
+        tally.add(logits, labels);
+        tally
+    }
+
+    #[test]
+    fn uniform_logits_cost_the_logarithm_of_the_class_count() {
+        let metrics = tally(&[0.0; 20], &[0, 9]).metrics();
+        assert!((metrics.loss - 10f64.ln()).abs() < 1e-12);
+        assert_eq!((metrics.top1, metrics.top5), (0.5, 0.5));
+    }
+
+    #[test]
+    fn rank_decides_top1_and_top5() {
+        let row = [9.0, 8.0, 7.0, 6.0, 5.0, 4.0];
+        for (label, top1, top5) in [(0, 1, 1), (1, 0, 1), (4, 0, 1), (5, 0, 0)] {
+            let tally = tally(&row, &[label]);
+            assert_eq!((tally.top1, tally.top5), (top1, top5), "label {label}");
+        }
+    }
+
+    #[test]
+    fn batches_of_any_size_add_up_to_the_same_sums() {
+        let logits: Vec<f32> = (0..70).map(|i| ((i * 37) % 11) as f32 / 3.0).collect();
+        let labels = [1, 4, 9, 0, 2, 2, 7];
+        let mut parts = Tally::default();
+        parts.add(&logits[..40], &labels[..4]);
+        parts.add(&logits[40..], &labels[4..]);
+        assert_eq!(parts, tally(&logits, &labels));
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow_and_nan_is_no_hit() {
+        assert_eq!(tally(&[1e30, -1e30], &[0]).metrics().loss, 0.0);
+        let broken = tally(&[f32::NAN, f32::NAN], &[0]);
+        assert!(broken.loss.is_nan());
+        assert_eq!(broken.top1, 0);
+    }
+}

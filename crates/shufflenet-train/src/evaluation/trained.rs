@@ -1,0 +1,100 @@
+//! Opens a trained network that the user names by a run, a checkpoint, a weight file or an import.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use shufflenet_model::{ShuffleNetV2, load_safetensors};
+
+use crate::checkpoint::store::{self, Located};
+use crate::checkpoint::{self, AVERAGE, Checkpoint, WEIGHTS};
+use crate::error::TrainError;
+use crate::step::classifier::Classifier;
+
+/// Which of a checkpoint's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// The trained weights.
+    Raw,
+    /// The moving average of the trained weights.
+    Ema,
+}
+
+/// A network ready to classify, with its checkpoint.
+pub struct Trained {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// The weight file in it.
+    pub weights: &'static str,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The network.
+    pub classifier: Classifier,
+}
+
+/// The network at `path` ([`store::locate`]), on `device`, with the weights `asked`. `None`: the weight file that `path`
+/// names, or else the weights that `best` was chosen by.
+///
+/// # Errors
+/// What the checkpoint refuses; [`TrainError::Checkpoint`] where it has no such weights.
+pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trained, TrainError> {
+    let Located { folder, file } = store::locate(path)?;
+    let checkpoint = checkpoint::load(&folder)?;
+    let weights = match (asked, file) {
+        (Some(Weights::Raw), _) => WEIGHTS,
+        (Some(Weights::Ema), _) => AVERAGE,
+        (None, Some(file)) => file,
+        (None, None) => chosen(&checkpoint),
+    };
+    let classifier = restore(&checkpoint, weights, &folder, device)?;
+    Ok(Trained {
+        folder,
+        weights,
+        checkpoint,
+        classifier,
+    })
+}
+
+/// The weight file that classifies: the moving average where there is one, because it chooses `best`.
+pub fn chosen(checkpoint: &Checkpoint) -> &'static str {
+    match checkpoint.average {
+        Some(_) => AVERAGE,
+        None => WEIGHTS,
+    }
+}
+
+/// Bytes of a weight file of the checkpoint in `folder`.
+///
+/// # Errors
+/// [`TrainError::Checkpoint`] where it has no such file.
+pub fn weights_of<'a>(
+    checkpoint: &'a Checkpoint,
+    weights: &str,
+    folder: &Path,
+) -> Result<&'a [u8], TrainError> {
+    let bytes = match weights {
+        AVERAGE => checkpoint.average.as_deref(),
+        _ => Some(&checkpoint.weights[..]),
+    };
+    bytes.ok_or_else(|| {
+        TrainError::checkpoint(&folder.join(weights), "is not in the checkpoint's manifest")
+    })
+}
+
+/// The network of a checkpoint with one of its weight files, on `device`, ready to classify.
+///
+/// # Errors
+/// [`TrainError::Weights`], [`TrainError::Model`]; [`TrainError::Checkpoint`] where it has no such file.
+pub fn restore(
+    checkpoint: &Checkpoint,
+    weights: &str,
+    folder: &Path,
+    device: &Device,
+) -> Result<Classifier, TrainError> {
+    let bytes = weights_of(checkpoint, weights, folder)?;
+    let path = folder.join(weights);
+    let model = &checkpoint.description.experiment.model;
+    let network = ShuffleNetV2::new(model, 0, device)?;
+    let network =
+        load_safetensors(network, bytes).map_err(|source| TrainError::Weights { path, source })?;
+    Ok(Classifier { network })
+}

@@ -1,0 +1,87 @@
+//! A trained network as a file for other programs.
+
+use std::path::Path;
+
+use shufflenet_model::{to_onnx, to_state_dict};
+
+use crate::checkpoint::description::Description;
+use crate::device;
+use crate::error::TrainError;
+use crate::evaluation::trained::{self, Weights};
+use crate::files::write_new;
+
+/// The file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// A safetensors file for PyTorch's `load_state_dict(strict=True)`, with torchvision's names for the standard layout
+    /// and the listing's names for the seed layout.
+    Safetensors,
+    /// ONNX, with class names and normalisation as metadata.
+    Onnx,
+}
+
+/// Writes the network of the checkpoint at `path` to the new file `out`. Returns a line on what was written.
+///
+/// # Errors
+/// What the checkpoint refuses; [`TrainError::Io`], also where `out` exists.
+pub fn export(
+    path: &Path,
+    weights: Option<Weights>,
+    format: ExportFormat,
+    out: &Path,
+) -> Result<String, TrainError> {
+    let trained = trained::open(path, weights, &device::open(device::DEFAULT)?)?;
+    let (network, description) = (&trained.classifier.network, &trained.checkpoint.description);
+    let source = trained.folder.join(trained.weights);
+    let [_, height, width] = description.input;
+    let bytes = match format {
+        ExportFormat::Safetensors => {
+            to_state_dict(network).map_err(|source_error| TrainError::Weights {
+                path: source.clone(),
+                source: source_error,
+            })?
+        }
+        ExportFormat::Onnx => {
+            let properties = properties(description)?;
+            to_onnx(network, [height, width], &properties).map_err(Box::new)?
+        }
+    };
+    write_new(out, &bytes)?;
+    Ok(format!(
+        "{}: {}, {} stem, {} bytes",
+        out.display(),
+        network.config(),
+        network.config().stem(),
+        bytes.len()
+    ))
+}
+
+/// Metadata that classifying an image needs besides the graph. Lists are in JSON.
+fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, TrainError> {
+    let json = |value: serde_json::Result<String>| {
+        value.map_err(|error| TrainError::Encode {
+            what: "the model's metadata",
+            message: error.to_string(),
+        })
+    };
+    let normalization = &description.normalization;
+    let colours = match description.input {
+        [3, ..] => "RGB",
+        _ => "grey",
+    };
+    Ok(vec![
+        (
+            "labels",
+            json(serde_json::to_string(&description.class_names))?,
+        ),
+        ("mean", json(serde_json::to_string(&normalization.mean))?),
+        ("std", json(serde_json::to_string(&normalization.std))?),
+        ("input", json(serde_json::to_string(&description.input))?),
+        (
+            "pixels",
+            format!(
+                "channels x height x width, {colours}, scaled to 0..1, then (pixel - mean) / std"
+            ),
+        ),
+    ])
+}

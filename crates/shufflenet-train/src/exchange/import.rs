@@ -1,0 +1,240 @@
+//! Weights from PyTorch as a checkpoint, which `eval`, `predict` and `export` accept.
+//!
+//! Names and shapes of the tensors determine the network, and the import prints what they determined. They do not
+//! determine the stem, the normalisation of pixels and the names of classes: flags give these, and the import names
+//! every default. A tensor without a place in the network, or a place without a tensor, is refused unless `--partial`
+//! is given.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use shufflenet_data::{DataError, Normalization, Options};
+use shufflenet_model::{
+    ModelConfig, ShuffleNetV2, StateDict, Stem, infer, num_parameters, to_safetensors,
+};
+
+use crate::checkpoint::description::Description;
+use crate::checkpoint::{self, Checkpoint, Progress};
+use crate::device;
+use crate::display::words::thousands;
+use crate::error::TrainError;
+use crate::experiment::settings;
+use crate::files::write_folder;
+
+/// What to import, and what the user knows about it.
+pub struct ImportRequest {
+    /// A `.pth`, `.pt` or `.safetensors` file.
+    pub weights: PathBuf,
+    /// Prefix of the tensors' names, where a file holds several networks.
+    pub prefix: Option<String>,
+    /// Experiment with the network. `None`: names and shapes determine the network.
+    pub config: Option<PathBuf>,
+    /// Keys of the experiment, as in `model.stem=cifar`.
+    pub overrides: Vec<String>,
+    /// Mean and deviation by channel, of pixels scaled to 0..1.
+    pub normalization: Option<Normalization>,
+    /// File with the name of one class per line.
+    pub class_names: Option<PathBuf>,
+    /// Height and width of the images. `None`: the size that the stem was made for.
+    pub size: Option<usize>,
+    /// Whether to take the tensors that fit and leave the others.
+    pub partial: bool,
+    /// The folder to make.
+    pub out: PathBuf,
+}
+
+/// Imports weights. Returns lines on what was found and what was assumed.
+///
+/// # Errors
+/// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
+pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
+    let out = &request.out;
+    if out.exists() {
+        return Err(TrainError::Value {
+            key: "--out".into(),
+            found: format!("{}, which exists", out.display()),
+            accepted: "a folder to be made".into(),
+        });
+    }
+    let weights = StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
+    let (overrides, notes) = known(request, &weights)?;
+    let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
+    let Some(stem) = experiment.model.stem else {
+        return Err(TrainError::Value {
+            key: "--stem".into(),
+            found: "not given, and weights do not tell it".into(),
+            accepted:
+                "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
+                    .into(),
+        });
+    };
+    let size = match request.size {
+        Some(size) => size,
+        None => stem.customary_size(),
+    };
+    let model = experiment.model.clone();
+    model.validate(size, size)?;
+    let channels = model.input_channels();
+    let (normalization, note) = match &request.normalization {
+        Some(given) => (given.clone(), None),
+        None => normalization(experiment.data.normalization.clone(), channels),
+    };
+    normalization.check(channels).map_err(|error| match error {
+        DataError::Value {
+            what,
+            found,
+            expected,
+        } if request.normalization.is_some() => {
+            let flag = what.replace("data.normalization.", "--");
+            DataError::value(flag, found, expected)
+        }
+        other => other,
+    })?;
+    let class_names = class_names(request.class_names.as_deref(), model.classes())?;
+    let network = ShuffleNetV2::new(
+        &model,
+        experiment.train.seed,
+        &device::open(device::DEFAULT)?,
+    )?;
+    let (network, fit) = weights.load(network).map_err(Box::new)?;
+    if !(fit.is_exact() || request.partial) {
+        return Err(TrainError::Misfit {
+            path: request.weights.clone(),
+            network: model.to_string(),
+            fit: Box::new(fit),
+        });
+    }
+    if experiment.data.options == Options::default() {
+        experiment.data.options.size = size as u32;
+        // The cifar stem's small images are not cropped.
+        experiment.data.options.resize = (stem == Stem::Cifar).then_some(size as u32);
+    }
+    let parameters = num_parameters(&network);
+    let checkpoint = Checkpoint {
+        weights: encoded(out, to_safetensors(&network))?,
+        average: None,
+        optimizer: encoded(out, shufflenet_model::weights::no_tensors())?,
+        progress: Progress::default(),
+        description: Description {
+            experiment,
+            data_sha256: String::new(),
+            class_names,
+            input: [channels, size, size],
+            normalization,
+        },
+    };
+    write(out, &checkpoint)?;
+    let mut lines = notes;
+    lines.push(format!(
+        "network    {model}, {stem} stem, {channels} channels in, images of {size}x{size}: {} parameters",
+        thousands(parameters)
+    ));
+    lines.extend(note);
+    lines.push(format!("tensors    {fit}"));
+    lines.push(format!("written    {}", out.display()));
+    Ok(lines)
+}
+
+/// Keys of the experiment, inferred ones first, and notes on the file.
+fn known(
+    request: &ImportRequest,
+    weights: &StateDict,
+) -> Result<(Vec<String>, Vec<String>), TrainError> {
+    let mut notes = vec![format!(
+        "file       {}: {}, {} tensors",
+        request.weights.display(),
+        weights.kind,
+        weights.len()
+    )];
+    if !weights.prefix.is_empty() {
+        notes.push(format!(
+            "prefix     `{}`, which names begin with, is taken off; {} tensors lie outside",
+            weights.prefix,
+            weights.outside.len()
+        ));
+        notes.extend(
+            weights
+                .outside
+                .iter()
+                .map(|name| format!("           {name}")),
+        );
+    }
+    if request.config.is_some() {
+        return Ok((request.overrides.clone(), notes));
+    }
+    let model = infer(weights).map_err(Box::new)?;
+    let mut overrides = vec![
+        "name=imported".to_string(),
+        "data.format=folder".to_string(),
+        "data.root=data".to_string(),
+    ];
+    overrides.extend(keys(&model));
+    overrides.extend(request.overrides.iter().cloned());
+    Ok((overrides, notes))
+}
+
+/// The network that [`infer`] found, as keys of an experiment.
+fn keys(model: &ModelConfig) -> Vec<String> {
+    let width = match &model.widths {
+        None => format!("model.scale={}", model.scale),
+        Some(widths) => format!("model.widths={widths:?}"),
+    };
+    vec![
+        width,
+        format!("model.layout={}", model.layout),
+        format!("model.repeats={:?}", model.repeats),
+        format!("model.input_channels={}", model.input_channels()),
+        format!("model.classes={}", model.classes()),
+        format!("model.split_ratio={:?}", model.split_ratio),
+        format!("model.squeeze_excitation={}", model.squeeze_excitation),
+    ]
+}
+
+/// The configured normalisation, or none with a note.
+fn normalization(
+    configured: Option<Normalization>,
+    channels: usize,
+) -> (Normalization, Option<String>) {
+    match configured {
+        Some(configured) => (configured, None),
+        None => (
+            Normalization::identity(channels),
+            Some("note       no --mean and --std: pixels are scaled to 0..1 and no further".into()),
+        ),
+    }
+}
+
+fn class_names(file: Option<&Path>, classes: usize) -> Result<Vec<String>, TrainError> {
+    let Some(file) = file else {
+        return Ok((0..classes).map(|class| class.to_string()).collect());
+    };
+    let text = fs::read_to_string(file).map_err(|e| TrainError::io("read", file, e))?;
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
+    if names.len() != classes || names.iter().any(String::is_empty) {
+        return Err(TrainError::Value {
+            key: format!("--class-names {}", file.display()),
+            found: format!("{} lines", names.len()),
+            accepted: format!("{classes} names, one a line, in the order of the logits"),
+        });
+    }
+    Ok(names)
+}
+
+fn encoded(
+    path: &Path,
+    bytes: Result<Vec<u8>, shufflenet_model::WeightsError>,
+) -> Result<Vec<u8>, TrainError> {
+    bytes.map_err(|source| TrainError::Weights {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Writes the checkpoint's folder, complete or not at all.
+fn write(out: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
+    }
+    write_folder(out, |folder| checkpoint::write(folder, checkpoint))
+}

@@ -1,0 +1,4 @@
+//! Networks of other programs: weights in, weights and ONNX out.
+
+pub mod export;
+pub mod import;

@@ -1,0 +1,74 @@
+//! Whether two experiments train the same run.
+//!
+//! A resumed run must be the run that was started. Keys that change how long it trains, where the data lies or what
+//! is kept may differ. A key that would have changed a step already taken may not.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+
+/// Keys that may differ between a run and its resumption.
+const MAY_CHANGE: [&str; 12] = [
+    "name",
+    "data.root",
+    "data.workers",
+    "train.epochs",
+    "train.max_steps",
+    "train.log_every",
+    "train.patience",
+    "train.evaluate_every",
+    "checkpoint.every_steps",
+    "checkpoint.every_minutes",
+    "checkpoint.keep",
+    "cluster.timeout_seconds",
+];
+
+/// Refuses to continue the run in the folder `run`, started with `old`, as `new`.
+///
+/// # Errors
+/// [`TrainError::Changed`] with the first key that differs and may not.
+pub(crate) fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Result<(), TrainError> {
+    let (old, new) = (flatten(old)?, flatten(new)?);
+    let keys = old.iter().chain(&new).map(|(key, _)| key);
+    let value = |pairs: &[(String, String)], key: &str| {
+        let found = pairs.iter().find(|(k, _)| k == key);
+        found.map_or("unset".to_string(), |(_, value)| value.clone())
+    };
+    for key in keys {
+        if MAY_CHANGE.contains(&key.as_str()) {
+            continue;
+        }
+        let (before, now) = (value(&old, key), value(&new, key));
+        if before != now {
+            return Err(TrainError::Changed {
+                run: run.into(),
+                key: key.clone(),
+                old: before,
+                new: now,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Every key of an experiment with its value as TOML.
+pub(crate) fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, TrainError> {
+    fn walk(prefix: &str, table: &Table, into: &mut Vec<(String, String)>) {
+        for (key, value) in table {
+            match value {
+                Value::Table(inner) => walk(&format!("{prefix}{key}."), inner, into),
+                value => into.push((format!("{prefix}{key}"), value.to_string())),
+            }
+        }
+    }
+    let table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
+        what: "the experiment",
+        message: error.to_string(),
+    })?;
+    let mut pairs = Vec::new();
+    walk("", &table, &mut pairs);
+    Ok(pairs)
+}

@@ -1,0 +1,269 @@
+//! One TOML file per experiment: what is trained, on what, and how.
+//!
+//! Every key has its default in the struct that declares it, here or in the module of its section, and
+//! nowhere else, so a configuration file is a diff from `docs/configuration.md`, which is made of
+//! them. A run folder keeps the resolved experiment, every key written out: running that file again
+//! repeats the run. Reading a file, `--set` and the answers to misspelt keys are in [`crate::experiment::settings`].
+
+pub mod compare;
+pub mod settings;
+pub mod summary;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shufflenet_data::{Augmentation, Format, Normalization, Options};
+use shufflenet_model::ModelConfig;
+
+use crate::cluster::config::ClusterConfig;
+use crate::error::{TrainError, require};
+use crate::evaluation::tally::Criterion;
+use crate::recipe::fine_tune::FineTune;
+use crate::recipe::loss::LossConfig;
+use crate::recipe::optimizer::OptimizerConfig;
+use crate::recipe::progressive::{self, Stage};
+use crate::recipe::schedule::{Schedule, ScheduleConfig};
+
+/// A whole experiment, the content of one configuration file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the run; its folder is `runs/NAME`. Default: the configuration file's name.
+    #[serde(default)]
+    pub name: String,
+    /// The network.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// The images.
+    pub data: DataConfig,
+    /// Length, batch size and seed.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// How a gradient moves the weights.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over time.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Weights to start from, parts to leave alone.
+    #[serde(default)]
+    pub fine_tune: FineTune,
+    /// What is kept on disk.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// How several processes train it together.
+    #[serde(default)]
+    pub cluster: ClusterConfig,
+}
+
+/// Where the images are and how they reach the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `cifar10`, `cifar100`, `idx`, `folder`, `manifest`, `parquet` or `synthetic`; see `data/README.md`.
+    pub format: Format,
+    /// Folder (or official archive, or list) that holds the set.
+    pub root: PathBuf,
+    /// How the format is read: image size, bad images, divisions.
+    #[serde(default)]
+    pub options: Options,
+    /// Fraction of the training set held out to choose `best` by: stratified, seeded by
+    /// `train.seed`. 0: none is held out, and the test set stands in.
+    #[serde(default)]
+    pub validation: f64,
+    /// Train on the first so many records of the training part (after `validation` is taken out).
+    /// Unset: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Pixels are scaled to 0..1, then normalised per channel by these. Unset: measured on the
+    /// records trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
+    /// Random changes to training images.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+    /// Threads that prepare batches ahead, two each; 0: the training thread makes each when it needs it.
+    /// Changes no batch.
+    #[serde(default = "one_worker")]
+    pub workers: usize,
+}
+
+fn one_worker() -> usize {
+    1
+}
+
+/// How long to train, in what batches, from which seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Passes over the training records.
+    pub epochs: usize,
+    /// Stop after so many steps, even within an epoch. Unset: `epochs` decides. The schedule
+    /// ends with whichever comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+    /// Images that go through the network at once.
+    pub batch_size: usize,
+    /// Batches per optimizer step, which follows the mean gradient over all their images: the batch for
+    /// the optimizer is `accumulate` times as large, in the memory of one. Batch norm sees each batch for
+    /// itself. The last step of an epoch takes what batches remain.
+    pub accumulate: usize,
+    /// Keep a moving average of the weights and running statistics, `average = d average + (1 - d) w`
+    /// after each step, and choose the best epoch by it ([`crate::recipe::average`]). Unset: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema_decay: Option<f64>,
+    /// Stop when so many epochs in a row were no better than the best before them (`checkpoint.best_by`).
+    /// Unset: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// Evaluate at the end of every so many epochs, and at the run's end in any case; only evaluated epochs can
+    /// be the best. 0: at the run's end alone, so that nothing is chosen by what is evaluated.
+    pub evaluate_every: usize,
+    /// Smaller images in early epochs, which cost less: `[{ until_epoch = 10, size = 24 }]`, in ascending order
+    /// ([`crate::recipe::progressive`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub progressive: Vec<Stage>,
+    /// Drop an epoch's last batch where it is smaller than `batch_size`.
+    pub drop_last: bool,
+    /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
+    pub seed: u64,
+    /// Write a line to `metrics.jsonl` every so many steps. 0: only at each epoch's end.
+    pub log_every: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 200,
+            max_steps: None,
+            batch_size: 256,
+            accumulate: 1,
+            ema_decay: None,
+            patience: None,
+            evaluate_every: 1,
+            progressive: Vec::new(),
+            drop_last: false,
+            seed: 0,
+            log_every: 50,
+        }
+    }
+}
+
+/// When checkpoints are written, besides each epoch's end and an interruption, and which are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// Write one every so many steps. 0: not by steps.
+    pub every_steps: usize,
+    /// Write one when the last is so many minutes old; fractions are allowed. 0: not by time.
+    pub every_minutes: f64,
+    /// How many of the newest to keep, at least 1: one behind the newest is there should that be damaged.
+    /// The best is kept besides.
+    pub keep: usize,
+    /// What makes an epoch the best, measured on the held-out part.
+    pub best_by: Criterion,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            every_steps: 0,
+            every_minutes: 10.0,
+            keep: 2,
+            best_by: Criterion::Top1,
+        }
+    }
+}
+
+impl Experiment {
+    /// Which part of the data chooses the best epoch, `validation` or `test`; none where only the last is
+    /// evaluated.
+    pub fn chosen_by(&self) -> Option<&'static str> {
+        match (self.train.evaluate_every, self.data.validation) {
+            (0, _) => None,
+            (_, 0.0) => Some("test"),
+            _ => Some("validation"),
+        }
+    }
+
+    /// The schedule on a training set of `batches` batches.
+    pub fn schedule(&self, batches: usize) -> Schedule {
+        let train = &self.train;
+        let steps_per_epoch = batches.div_ceil(train.accumulate);
+        let all_epochs = steps_per_epoch.saturating_mul(train.epochs);
+        let total = train.max_steps.unwrap_or(all_epochs).min(all_epochs);
+        let peak = self.optimizer.learning_rate;
+        Schedule::new(&self.schedule, peak, steps_per_epoch, total)
+    }
+
+    /// Refuses values that are of the right type but make no sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`] with the key, what was found and what is accepted.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let name_is_one_folder = !self.name.is_empty()
+            && !self.name.starts_with('.')
+            && !self.name.contains(['/', '\\', '\0']);
+        require(
+            name_is_one_folder,
+            "name",
+            &self.name,
+            "the name of one folder",
+        )?;
+        let data = &self.data;
+        let fraction = (0.0..1.0).contains(&data.validation);
+        require(
+            fraction,
+            "data.validation",
+            data.validation,
+            "a fraction from 0 to below 1",
+        )?;
+        at_least_one("data.limit", data.limit.unwrap_or(1))?;
+        at_least_one("train.epochs", self.train.epochs)?;
+        at_least_one("train.max_steps", self.train.max_steps.unwrap_or(1))?;
+        at_least_one("train.batch_size", self.train.batch_size)?;
+        at_least_one("train.accumulate", self.train.accumulate)?;
+        at_least_one("train.patience", self.train.patience.unwrap_or(1))?;
+        if let Some(decay) = self.train.ema_decay {
+            let fraction = (0.0..1.0).contains(&decay);
+            require(
+                fraction,
+                "train.ema_decay",
+                decay,
+                "a number from 0 to below 1",
+            )?;
+        }
+        progressive::check(&self.train.progressive)?;
+        at_least_one("checkpoint.keep", self.checkpoint.keep)?;
+        let minutes = self.checkpoint.every_minutes;
+        require(
+            (0.0..1e6).contains(&minutes),
+            "checkpoint.every_minutes",
+            minutes,
+            "a number from 0 to below a million",
+        )?;
+        require(
+            data.workers <= MOST_WORKERS,
+            "data.workers",
+            data.workers,
+            "a whole number from 0 to 64",
+        )?;
+        self.cluster.check()?;
+        // Without a number of classes the data's decides, and the weights are counted when it is opened.
+        let weights = self.loss.class_weights.as_ref().map(Vec::len);
+        let classes = self.model.classes.or(weights);
+        self.loss.check(classes.unwrap_or(self.model.classes()))?;
+        self.optimizer.check()?;
+        self.schedule.check()
+    }
+}
+
+/// More threads than that help nobody; a misprint should not start a million.
+const MOST_WORKERS: usize = 64;
+
+fn at_least_one(key: &'static str, value: usize) -> Result<(), TrainError> {
+    require(value >= 1, key, value, "a whole number from 1")
+}

@@ -1,0 +1,39 @@
+//! A line of `metrics.jsonl`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluation::tally::Metrics;
+
+/// One line. `epoch` counts from 1, `step` counts the optimizer steps taken.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Line<'a> {
+    /// `step` (a training epoch so far), `epoch` (its end), `test` (the end of the run).
+    pub event: &'a str,
+    /// The epoch.
+    pub epoch: usize,
+    /// The step.
+    pub step: usize,
+    /// `train`, `validation` or `test`.
+    pub split: &'a str,
+    /// `ema` where the moving average of the weights was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<&'a str>,
+    /// Loss, top-1, top-5 and the records they are means of.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Learning rate of the last step taken.
+    pub lr: f64,
+    /// Images per second.
+    pub img_per_s: f64,
+    /// When it was written, in seconds since 1970. 0 in lines from before it was noted.
+    #[serde(default)]
+    pub time: f64,
+}
+
+/// Seconds since 1970.
+pub fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |time| time.as_secs_f64())
+}

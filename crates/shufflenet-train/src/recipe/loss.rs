@@ -1,0 +1,93 @@
+//! Cross-entropy against soft targets: label smoothing, class weights and mixed images, each a change to
+//! the targets, so that the loss stays one product.
+//!
+//! With `p` the target of an image (one for its label, or what mixup and cutmix make of two labels), `C`
+//! classes, smoothing `s` (Szegedy et al., 2015, section 7) and class weights `w`:
+//!
+//! ```text
+//! t_c  = w_c ((1 - s) p_c + s / C)
+//! loss = -sum(t log_softmax(logits)) / D
+//! ```
+//!
+//! as PyTorch's `cross_entropy(weight, label_smoothing)` has it: `D` is the sum of the labels' weights, the
+//! number of images where none are given, and always the number of images where labels are mixed. Means
+//! over a batch, which optimizer steps of several batches weigh by their images. Of a batch that ranks share,
+//! `D` is the whole batch's: the loss of a share is its part of the sum.
+
+use serde::{Deserialize, Serialize};
+use shufflenet_data::Batch;
+
+use crate::error::{TrainError, require};
+
+/// What is minimised.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Part of each target that is spread evenly over all classes, 0 to below 1.
+    pub label_smoothing: f64,
+    /// A weight for each class, in their order; a rare class may count for more. Unset: all count alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<Vec<f64>>,
+}
+
+impl LossConfig {
+    /// Refuses what makes no sense for so many classes.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`].
+    pub fn check(&self, classes: usize) -> Result<(), TrainError> {
+        require(
+            (0.0..1.0).contains(&self.label_smoothing),
+            "loss.label_smoothing",
+            self.label_smoothing,
+            "a number from 0 to below 1",
+        )?;
+        let Some(weights) = &self.class_weights else {
+            return Ok(());
+        };
+        let positive = weights
+            .iter()
+            .all(|weight| *weight > 0.0 && weight.is_finite());
+        require(
+            weights.len() == classes && positive,
+            "loss.class_weights",
+            format!("{weights:?}"),
+            &format!("a positive number for each of the {classes} classes"),
+        )
+    }
+
+    /// The targets of a batch as they meet the log-probabilities, `t / D`: `[images, classes]`, row after
+    /// row.
+    pub fn targets(&self, batch: &Batch, classes: usize) -> Vec<f32> {
+        let weight = |class: usize| match &self.class_weights {
+            Some(weights) => weights.get(class).copied().unwrap_or(1.0),
+            None => 1.0,
+        };
+        let divisor = match batch.mix {
+            Some(_) => batch.whole() as f64,
+            None => {
+                let others = batch.share.iter().flat_map(|share| &share.others);
+                let labels = batch.labels.iter().chain(others);
+                labels.map(|&label| weight(label.into())).sum()
+            }
+        };
+        let (kept, spread) = (
+            1.0 - self.label_smoothing,
+            self.label_smoothing / classes as f64,
+        );
+        let mut targets = Vec::with_capacity(batch.len() * classes);
+        for (image, &label) in batch.labels.iter().enumerate() {
+            let (own, other) = match &batch.mix {
+                Some(mix) => (mix.share, mix.labels.get(image).copied()),
+                None => (1.0, None),
+            };
+            for class in 0..classes {
+                let is = |label: u16| f64::from(u8::from(usize::from(label) == class));
+                let mixed = other.map_or(0.0, |other| (1.0 - own) * is(other));
+                let target = kept * (own * is(label) + mixed) + spread;
+                targets.push((weight(class) * target / divisor) as f32);
+            }
+        }
+        targets
+    }
+}

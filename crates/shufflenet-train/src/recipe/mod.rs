@@ -1,0 +1,10 @@
+//! What a training recipe is made of: optimizer, schedule, loss, image sizes, moving average, fine-tuning.
+//!
+//! Each part is a section or key of the experiment with its formula. None knows the run that uses it.
+
+pub mod average;
+pub mod fine_tune;
+pub mod loss;
+pub mod optimizer;
+pub mod progressive;
+pub mod schedule;

@@ -1,0 +1,241 @@
+//! How gradients move the weights.
+//!
+//! Each optimizer is a [`Rule`](rule::Rule) in a file with its formula. Every parameter has a rule, a rate and a decay,
+//! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients, scales them
+//! down together where their norm is too large (`clip.rs`), shows each rule its parameters together (Muon makes
+//! matrices orthogonal there), and updates each parameter by its rule. `tests/recipes` holds every rule to PyTorch
+//! over twenty steps.
+//!
+//! Burn's module optimizer does not serve here: it clips tensor by tensor, fixes the momentum that a schedule moves,
+//! and keeps its state under ids that are random in every process. The state here is stored by name (`stored.rs`).
+
+mod adamw;
+mod checks;
+mod clip;
+mod config;
+mod lion;
+mod muon;
+pub mod pattern;
+mod rule;
+mod sgd;
+mod stored;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use shufflenet_model::{ShuffleNetV2, parameters};
+
+use crate::error::TrainError;
+use rule::{Hyper, Moved, Remembered, Rule};
+use sgd::Sgd;
+
+pub use adamw::AdamW;
+pub use config::{OptimizerConfig, OptimizerKind, Part};
+pub use lion::Lion;
+pub use muon::Muon;
+
+/// What a step is taken at.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The momentum, where a schedule moves it.
+    pub momentum: Option<f64>,
+}
+
+impl From<f64> for Rates {
+    /// This learning rate, and the momentum of the configuration.
+    fn from(learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            momentum: None,
+        }
+    }
+}
+
+/// How one parameter is treated.
+struct Parameter {
+    name: String,
+    shape: Vec<usize>,
+    rule: Rc<dyn Rule>,
+    /// Its rate, as a multiple of the schedule's.
+    rate: f64,
+    /// Its momentum, where no schedule moves it.
+    momentum: f64,
+    decay: f64,
+}
+
+/// The rules of an experiment with what they remember.
+pub struct Optimizer {
+    nesterov: bool,
+    clip_norm: Option<f64>,
+    /// The configured rule, and SGD for the parameters that it leaves alone.
+    rules: [Rc<dyn Rule>; 2],
+    parameters: HashMap<ParamId, Parameter>,
+    remembered: HashMap<ParamId, Remembered>,
+    /// Steps taken.
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimizer of the parameters of `network` that are not frozen, before its first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`]: a pattern in `optimizer.parts` that no parameter has.
+    pub fn new(config: &OptimizerConfig, network: &ShuffleNetV2) -> Result<Self, TrainError> {
+        let names: HashMap<ParamId, String> = parameters(network).into_iter().collect();
+        for part in &config.parts {
+            pattern::require_match("optimizer.parts.names", &part.names, names.values())?;
+        }
+        let rules = [config.rule(), Rc::new(Sgd::of(config))];
+        let mut shapes = Shapes(Vec::new());
+        network.visit(&mut shapes);
+        let treat = |(id, shape): (ParamId, Vec<usize>)| {
+            let name = names.get(&id)?.clone();
+            Some((id, Parameter::new(config, &rules, name, shape)))
+        };
+        Ok(Self {
+            nesterov: config.nesterov,
+            clip_norm: config.clip_norm,
+            parameters: shapes.0.into_iter().filter_map(treat).collect(),
+            rules,
+            remembered: HashMap::new(),
+            steps: 0,
+        })
+    }
+
+    /// `module`, which holds the network, after a step along `gradients`. A parameter without a gradient stays as it
+    /// is.
+    pub fn step<M: Module>(
+        &mut self,
+        rates: impl Into<Rates>,
+        module: M,
+        gradients: GradientsParams,
+    ) -> M {
+        self.steps += 1;
+        let mut gathered = Gathered {
+            from: gradients,
+            gradients: Vec::new(),
+        };
+        module.visit(&mut gathered);
+        let mut gradients = gathered.gradients;
+        if let Some(most) = self.clip_norm {
+            clip::clip(&mut gradients, most);
+        }
+        let rates = rates.into();
+        let (parameters, remembered) = (&self.parameters, &mut self.remembered);
+        let mut moved: Vec<(ParamId, &Parameter, Moved)> = Vec::new();
+        for (id, gradient) in gradients {
+            let Some(parameter) = parameters.get(&id) else {
+                continue;
+            };
+            let hyper = Hyper {
+                rate: rates.learning_rate * parameter.rate,
+                momentum: rates.momentum.unwrap_or(parameter.momentum),
+                nesterov: self.nesterov,
+                decay: parameter.decay,
+                step: self.steps,
+            };
+            let given = Moved {
+                shape: &parameter.shape,
+                gradient,
+                remembered: remembered.remove(&id).unwrap_or_default(),
+                hyper,
+            };
+            moved.push((id, parameter, given));
+        }
+        for rule in &self.rules {
+            let own = moved.iter_mut();
+            let own = own.filter(|(_, parameter, _)| Rc::ptr_eq(&parameter.rule, rule));
+            rule.prepare(&mut own.map(|(.., moved)| moved).collect::<Vec<_>>());
+        }
+        let moved = moved.into_iter();
+        let moved = moved.map(|(id, parameter, moved)| (id, (parameter, moved)));
+        module.map(&mut Stepper {
+            moved: moved.collect(),
+            remembered,
+        })
+    }
+
+    /// The configured rule with its peak rate and momentum, for the start of a run.
+    pub fn in_words(config: &OptimizerConfig) -> String {
+        config.rule().in_words(config)
+    }
+}
+
+impl Parameter {
+    fn new(
+        config: &OptimizerConfig,
+        [rule, sgd]: &[Rc<dyn Rule>; 2],
+        name: String,
+        shape: Vec<usize>,
+    ) -> Self {
+        let rule = if rule.moves(&shape) { rule } else { sgd };
+        let base = rule.base(config);
+        // Batch norms and biases are all there is of rank 1.
+        let decays = config.decay_norm_and_bias || shape.len() > 1;
+        let (rate, decay) = match config.part(&name) {
+            Some(part) => (part.rate, part.decay),
+            None => (1.0, 1.0),
+        };
+        Self {
+            name,
+            shape,
+            rule: rule.clone(),
+            rate: base.rate / config.learning_rate * rate,
+            momentum: base.momentum,
+            decay: if decays { base.decay * decay } else { 0.0 },
+        }
+    }
+}
+
+/// The shapes of what is not frozen.
+struct Shapes(Vec<(ParamId, Vec<usize>)>);
+
+impl ModuleVisitor for Shapes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        if tensor.is_require_grad() {
+            self.0.push((param.id, tensor.dims().to_vec()));
+        }
+    }
+}
+
+/// Gradients in the order of the network's fields, each in one row.
+struct Gathered {
+    from: GradientsParams,
+    gradients: Vec<(ParamId, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Gathered {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.from.remove::<D>(param.id) {
+            self.gradients.push((param.id, gradient.reshape([-1])));
+        }
+    }
+}
+
+/// Updates each parameter by its rule, and keeps what the rule remembers.
+struct Stepper<'a> {
+    moved: HashMap<ParamId, (&'a Parameter, Moved<'a>)>,
+    remembered: &'a mut HashMap<ParamId, Remembered>,
+}
+
+impl ModuleMapper for Stepper<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let id = param.id;
+        let Some((parameter, mut moved)) = self.moved.remove(&id) else {
+            return param;
+        };
+        param.map(|tensor| {
+            let (shape, learns) = (tensor.shape(), tensor.is_require_grad());
+            let weight = tensor.inner().reshape([-1]);
+            let stepped = parameter.rule.update(weight, &mut moved);
+            self.remembered.insert(id, moved.remembered);
+            Tensor::from_inner(stepped.reshape(shape)).set_require_grad(learns)
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! Muon (Jordan et al., 2024, [Muon: an optimizer for hidden layers](
+//! https://kellerjordan.github.io/posts/muon/)): momentum whose matrix is replaced by the nearest
+//! orthogonal one, for every weight that is a matrix: of 1x1 convolutions, `[outputs, inputs]`, which are nearly
+//! all there is in this family of networks, of the stem, `[outputs, inputs * 9]`, and of the classifier. (Jordan
+//! leaves the first and the last layer to another optimizer; here both gain by it, as `docs/recipes.md` shows.)
+//! Depthwise kernels and what batch norm scales and shifts by are left to SGD. As PyTorch's `torch.optim.Muon`
+//! has it, in float32 where that rounds to bfloat16:
+//!
+//! ```text
+//! m = momentum m + (1 - momentum) g
+//! u = orthogonal(momentum m + (1 - momentum) g)       with Nesterov, else orthogonal(m)
+//! w = w - rate decay w - rate sqrt(max(1, outputs / inputs)) u
+//! ```
+//!
+//! [`orthogonal`] is nearly the nearest orthogonal matrix; matrices of one shape go there together.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use shufflenet_model::orthogonal;
+
+use super::checks::{from_zero, momentum, positive};
+use super::config::OptimizerConfig;
+use super::rule::{Base, Moved, Rule};
+use crate::error::TrainError;
+
+const MOMENTUM: &str = "muon.momentum";
+
+/// Settings of `muon`, for weights that are matrices: of 1x1 convolutions, the stem and the classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Muon {
+    /// Peak learning rate of these weights; the schedule scales it as it does `optimizer.learning_rate`.
+    pub learning_rate: f64,
+    /// Momentum of these weights.
+    pub momentum: f64,
+    /// Weight decay of these weights: taken off directly, times the learning rate.
+    pub weight_decay: f64,
+}
+
+impl Default for Muon {
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.05,
+            momentum: 0.9,
+            weight_decay: 0.05,
+        }
+    }
+}
+
+impl Muon {
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        positive("optimizer.muon.learning_rate", self.learning_rate)?;
+        momentum("optimizer.muon.momentum", self.momentum)?;
+        from_zero("optimizer.muon.weight_decay", self.weight_decay)
+    }
+}
+
+impl Rule for Muon {
+    fn remembers(&self) -> &'static [&'static str] {
+        &[MOMENTUM]
+    }
+
+    fn moves(&self, shape: &[usize]) -> bool {
+        matrix(shape).is_some()
+    }
+
+    fn base(&self, _config: &OptimizerConfig) -> Base {
+        Base {
+            rate: self.learning_rate,
+            momentum: self.momentum,
+            decay: self.weight_decay,
+        }
+    }
+
+    /// Replaces each gradient by the direction of its step.
+    fn prepare(&self, moved: &mut [&mut Moved]) {
+        for moved in moved.iter_mut() {
+            moved.gradient = direction(moved);
+        }
+        let rows = moved.iter_mut();
+        orthogonalise(rows.map(|moved| (moved.shape, &mut moved.gradient)));
+    }
+
+    fn update(&self, weight: Tensor<1>, moved: &mut Moved) -> Tensor<1> {
+        let (hyper, [outputs, inputs]) = (moved.hyper, matrix(moved.shape).unwrap_or([1, 1]));
+        let rate = hyper.rate * (outputs as f64 / inputs as f64).max(1.0).sqrt();
+        let orthogonal = moved.gradient.clone();
+        weight.mul_scalar(1.0 - hyper.rate * hyper.decay) - orthogonal.mul_scalar(rate)
+    }
+
+    fn in_words(&self, config: &OptimizerConfig) -> String {
+        let nesterov = if config.nesterov { " (Nesterov)" } else { "" };
+        let (rate, momentum) = (config.learning_rate, config.momentum);
+        format!(
+            "Muon {} for matrices, SGD {rate} for the rest, momentum {}, {momentum}{nesterov},",
+            self.learning_rate, self.momentum
+        )
+    }
+}
+
+/// Outputs and inputs of a parameter of this shape. `None`: it is no matrix. (A stem for images of one channel has
+/// the shape of depthwise kernels, and counts as such.)
+fn matrix(shape: &[usize]) -> Option<[usize; 2]> {
+    match *shape {
+        // As Burn stores linear layers.
+        [inputs, outputs] => Some([outputs, inputs]),
+        [outputs, inputs, height, width] if inputs > 1 => Some([outputs, inputs * height * width]),
+        _ => None,
+    }
+}
+
+/// Where the momentum points after a step, before it is made orthogonal.
+fn direction(moved: &mut Moved) -> Tensor<1> {
+    let (gradient, momentum) = (moved.gradient.clone(), moved.hyper.momentum);
+    let towards = |old: Tensor<1>| {
+        let new = gradient.clone().mul_scalar(1.0 - momentum);
+        old.mul_scalar(momentum).add(new)
+    };
+    let old = moved.remembered.remove(MOMENTUM);
+    let kept = towards(old.unwrap_or_else(|| gradient.zeros_like()));
+    moved.remembered.insert(MOMENTUM, kept.clone());
+    match moved.hyper.nesterov {
+        true => towards(kept),
+        false => kept,
+    }
+}
+
+/// Replaces each row, which holds a parameter of the shape beside it, by the nearest orthogonal matrix. Matrices of one
+/// shape go there as one stack, in products of whole stacks: a network has many small matrices.
+fn orthogonalise<'a>(rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)>) {
+    let mut stacks = BTreeMap::<[usize; 2], Vec<&mut Tensor<1>>>::new();
+    for (shape, row) in rows {
+        let first = shape.first().copied().unwrap_or(1).max(1);
+        let rest = row.dims()[0] / first;
+        stacks.entry([first, rest]).or_default().push(row);
+    }
+    for (shape, rows) in stacks {
+        let matrices = rows.iter().map(|row| (**row).clone().reshape(shape));
+        let stack = Tensor::stack(matrices.collect(), 0);
+        for (row, matrix) in rows.into_iter().zip(orthogonal(stack).iter_dim(0)) {
+            *row = matrix.reshape([-1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    #[test]
+    fn a_stack_is_orthogonalised_matrix_by_matrix_whichever_way_they_lie() {
+        let device = Device::flex();
+        let number = |i: usize| (i * i * 7919 % 1_009) as f32 / 504.5 - 1.0;
+        let row = |first: usize| -> Tensor<1> {
+            let numbers: Vec<f32> = (first..first + 192).map(number).collect();
+            Tensor::from_data(TensorData::new(numbers, [192]), &device)
+        };
+        let shapes = [vec![8, 24, 1, 1], vec![24, 8], vec![8, 24, 1, 1]];
+        let mut rows = [1, 300, 500].map(row);
+        // Of one, alone.
+        let mut alone = rows[2].clone();
+        orthogonalise([(&shapes[2][..], &mut alone)].into_iter());
+        let pairs = shapes.iter().map(Vec::as_slice).zip(&mut rows);
+        orthogonalise(pairs);
+        rows[2]
+            .clone()
+            .into_data()
+            .assert_eq(&alone.into_data(), true);
+        for (row, shape) in rows.into_iter().zip([[8, 24], [24, 8], [8, 24]]) {
+            let matrix = row.reshape(shape);
+            let wide = match shape {
+                [8, 24] => matrix,
+                _ => matrix.transpose(),
+            };
+            let gram = wide.clone().matmul(wide.transpose());
+            let off = (gram - Tensor::<2>::eye(8, &device)).abs().max();
+            // Jordan's quintic ends between 0.7 and 1.2.
+            let off = off.into_scalar::<f32>();
+            assert!(off < 0.55, "{off}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Progressive resizing: early epochs show the network smaller images, which cost less in proportion to their
+//! area, and later ones the images as they are (fast.ai's DAWNBench entries, 2018; Tan & Le 2021,
+//! EfficientNetV2). A ShuffleNetV2 takes images of any size, its classifier sees a mean over the map.
+//!
+//! Images are made smaller on the device, augmented and normalised, by the mean over the pixels that a pixel
+//! of the smaller one covers: PyTorch's `adaptive_avg_pool2d`. Evaluation always sees them as they are.
+
+use burn::tensor::Tensor;
+use burn::tensor::module::adaptive_avg_pool2d;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{TrainError, require};
+
+/// A size of the images, for a part of the run. Later epochs than the last stage's see them as they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The last epoch of this size.
+    pub until_epoch: usize,
+    /// The shorter side of the images, in pixels.
+    pub size: usize,
+}
+
+/// Refuses stages that do not follow each other, and images of no pixels.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub(crate) fn check(stages: &[Stage]) -> Result<(), TrainError> {
+    let mut last = 0;
+    for &Stage { until_epoch, size } in stages {
+        let (until, accepted) = (
+            "train.progressive.until_epoch",
+            "more than the stage before",
+        );
+        require(until_epoch > last, until, until_epoch, accepted)?;
+        require(
+            size >= 1,
+            "train.progressive.size",
+            size,
+            "1 or more pixels",
+        )?;
+        last = until_epoch;
+    }
+    Ok(())
+}
+
+/// The shorter side of the images of `epoch`, counted from 1; `None`: their own.
+pub fn size_in(stages: &[Stage], epoch: usize) -> Option<usize> {
+    let stage = stages.iter().find(|stage| epoch <= stage.until_epoch)?;
+    Some(stage.size)
+}
+
+/// What an image of `epoch`, counted from 1, costs beside one whose shorter side is `short` pixels, the whole
+/// image's: about its share of the area.
+pub fn cost(stages: &[Stage], epoch: usize, short: usize) -> f64 {
+    let size = size_in(stages, epoch).map_or(short, |size| size.min(short));
+    (size as f64 / short as f64).powi(2)
+}
+
+/// `images`, `[batch, channels, height, width]`, with a shorter side of `size` pixels at most.
+pub fn shrink(images: Tensor<4>, size: usize) -> Tensor<4> {
+    let [_, _, height, width] = images.dims();
+    let short = height.min(width);
+    if size >= short {
+        return images;
+    }
+    let side = |side: usize| (side * size / short).max(1);
+    adaptive_avg_pool2d(images, [side(height), side(width)])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Shape, TensorData};
+
+    use super::*;
+
+    fn stages(of: &[(usize, usize)]) -> Vec<Stage> {
+        let stage = |&(until_epoch, size)| Stage { until_epoch, size };
+        of.iter().map(stage).collect()
+    }
+
+    #[test]
+    fn each_epoch_has_the_size_of_its_stage() {
+        let stages = stages(&[(2, 16), (3, 24)]);
+        let sizes: Vec<_> = (1..=5).map(|epoch| size_in(&stages, epoch)).collect();
+        assert_eq!(sizes, [Some(16), Some(16), Some(24), None, None]);
+    }
+
+    #[test]
+    fn stages_out_of_order_are_refused() {
+        check(&stages(&[(2, 16), (3, 24)])).unwrap();
+        for wrong in [&[(3, 16), (3, 24)][..], &[(0, 16)], &[(2, 0)]] {
+            let line = check(&stages(wrong)).unwrap_err().to_string();
+            assert!(line.contains("train.progressive"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_pixel_is_the_mean_of_those_that_it_covers() {
+        let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
+        let images = TensorData::new(values, Shape::new([1, 1, 4, 6]));
+        let images = Tensor::<4>::from_data(images, &Device::flex());
+        let small = shrink(images.clone(), 2);
+        assert_eq!(small.dims(), [1, 1, 2, 3]);
+        let found = small.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(found, [3.5, 5.5, 7.5, 15.5, 17.5, 19.5]);
+        assert_eq!(shrink(images, 4).dims(), [1, 1, 4, 6]);
+    }
+}

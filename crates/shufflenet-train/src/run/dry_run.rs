@@ -1,0 +1,97 @@
+//! One batch through everything that a run would do, in seconds, and nothing left behind: the checkpoint
+//! goes to the system's temporary folder.
+//!
+//! What would stop a long run only after its first epoch (an evaluation set that does not fit, a
+//! checkpoint that cannot be written or read) stops this at once. No run folder is touched.
+
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::Interrupter;
+use crate::checkpoint;
+use crate::checkpoint::store;
+use crate::cluster::Cluster;
+use crate::display::console::Console;
+use crate::display::words::{describe, duration};
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::run::context::Run;
+use crate::step::state::{State, not_finite};
+
+/// Opens device and data, takes one optimizer step, evaluates one batch, writes a checkpoint to a
+/// temporary folder and reads it back.
+///
+/// # Errors
+/// What a run would have failed with.
+pub fn dry_run(
+    experiment: &Experiment,
+    device: &str,
+    threads: usize,
+    console: &mut Console,
+) -> Result<(), TrainError> {
+    let interrupter = Interrupter::new();
+    let cluster = Rc::new(Cluster::alone(&interrupter));
+    let run = Run::open(experiment, device, threads, cluster)?;
+    run.check_device(console)?;
+    let (mut state, mut lines) = State::fresh(&run.experiment, &run.device, &run.cluster)?;
+    lines.extend(run.introduce(&state));
+    lines.iter().for_each(|line| console.line(line));
+
+    let start = Instant::now();
+    let mut batches = run.rest_of_epoch(&state);
+    let images = run.step(&mut state, &mut batches, run.rates(0))?;
+    run.settle(&mut state)?;
+    drop(batches);
+    let time = start.elapsed();
+    let steps = run.total_steps();
+    console.line(&format!(
+        "step       {images} images in {:.0} ms, the first and slowest: {steps} of them would take {}; {}",
+        time.as_secs_f64() * 1e3,
+        duration(time.saturating_mul(steps.try_into().unwrap_or(u32::MAX))),
+        describe(&state.progress.tally.metrics())
+    ));
+
+    let evaluation = &run.sources.evaluation;
+    let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1), console)?;
+    if let Some(evaluation) = evaluated.iter().flatten().last() {
+        console.line(&format!(
+            "evaluation {} images of {}: {}",
+            evaluation.metrics.count,
+            run.sources.evaluation_split(),
+            describe(&evaluation.metrics)
+        ));
+    }
+
+    let temporary = tempfile::tempdir();
+    let temporary =
+        temporary.map_err(|e| TrainError::io("create a folder in", &std::env::temp_dir(), e))?;
+    let root = temporary.path();
+    let start = Instant::now();
+    let saved = state.checkpoint(&run.description)?;
+    if let Some(tensor) = not_finite(&saved) {
+        return Err(TrainError::diverged(format!("`{tensor}`")).at(run.place(&state.progress)));
+    }
+    let folder = root.join(store::save(root, &saved)?);
+    let time = start.elapsed();
+    let loaded = checkpoint::load(&folder)?;
+    State::restore(&run.experiment, &run.device, &run.cluster, &loaded)
+        .map_err(|message| TrainError::checkpoint(&folder, message))?;
+    console.line(&format!(
+        "checkpoint {:.1} MB in {:.0} ms, read back whole",
+        size(&folder) as f64 / 1e6,
+        time.as_secs_f64() * 1e3
+    ));
+    console.line("dry run    all of it works; nothing was kept");
+    Ok(())
+}
+
+/// Bytes of the files in a folder.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}

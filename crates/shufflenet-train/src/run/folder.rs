@@ -1,0 +1,146 @@
+//! The folder of a run: made once, locked while in use, never overwritten unasked.
+//!
+//! ```text
+//! runs/NAME/config.toml  environment.json  metrics.jsonl  metrics.csv  events.out.tfevents.*  checkpoints/
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::device::machine::Environment;
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::experiment::compare::check_same;
+use crate::experiment::settings;
+use crate::files::{partial, replace, to_json};
+use crate::metrics::log;
+use crate::metrics::tensorboard;
+
+/// What to do with a run folder that holds a run already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse: nothing is overwritten unasked.
+    #[default]
+    Refuse,
+    /// Continue the run (`--resume`).
+    Resume,
+    /// Delete what the run wrote, and start anew (`--force`).
+    Replace,
+}
+
+/// A run folder, locked until this is dropped.
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "environment.json";
+const LOCK: &str = ".lock";
+
+impl RunFolder {
+    /// Makes or takes over the folder `path` for `experiment`, and locks it.
+    ///
+    /// # Errors
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
+    /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`].
+    pub fn open(
+        path: &Path,
+        experiment: &Experiment,
+        existing: Existing,
+    ) -> Result<Self, TrainError> {
+        let config = path.join(CONFIG);
+        let is_run = config.is_file();
+        if !is_run && !is_vacant(path) {
+            return Err(TrainError::NotARun(path.into()));
+        }
+        if is_run && existing == Existing::Refuse {
+            return Err(TrainError::RunExists(path.into()));
+        }
+        if is_run && existing == Existing::Resume {
+            check_same(path, &settings::load(&config, &[])?, experiment)?;
+        }
+        fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
+        let lock = lock(path)?;
+        if is_run && existing == Existing::Replace {
+            clear(path)?;
+        }
+        Ok(Self {
+            path: path.into(),
+            _lock: lock,
+        })
+    }
+
+    /// Writes the experiment and the environment into the folder.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`], [`TrainError::Encode`].
+    pub fn record(
+        &self,
+        experiment: &Experiment,
+        environment: &Environment,
+    ) -> Result<(), TrainError> {
+        let config = settings::to_toml(experiment)?;
+        replace(&self.path.join(CONFIG), config.as_bytes())?;
+        let bytes = to_json("environment", environment)?;
+        replace(&self.path.join(ENVIRONMENT), &bytes)
+    }
+
+    /// The content of `environment.json`, from the last start of the run. Empty where it cannot be read.
+    pub fn last_environment(&self) -> serde_json::Value {
+        let bytes = fs::read(self.path.join(ENVIRONMENT)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Folder of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Path of `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+}
+
+fn is_vacant(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        // A run that stopped before its first step leaves these files.
+        Ok(mut entries) => {
+            let ours = [path.join(LOCK), partial(&path.join(CONFIG))];
+            entries.all(|entry| entry.is_ok_and(|entry| ours.contains(&entry.path())))
+        }
+        Err(_) => !path.exists(),
+    }
+}
+
+/// Locks a file in the folder through the operating system, which frees the lock when the process ends.
+fn lock(path: &Path) -> Result<File, TrainError> {
+    let file = path.join(LOCK);
+    let handle = File::create(&file).map_err(|e| TrainError::io("create", &file, e))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(handle),
+        Err(TryLockError::WouldBlock) => Err(TrainError::RunLocked(path.into())),
+        Err(TryLockError::Error(e)) => Err(TrainError::io("lock", &file, e)),
+    }
+}
+
+/// Deletes what a run wrote, and nothing else.
+fn clear(path: &Path) -> Result<(), TrainError> {
+    let checkpoints = path.join("checkpoints");
+    if checkpoints.exists() {
+        fs::remove_dir_all(&checkpoints).map_err(|e| TrainError::io("remove", &checkpoints, e))?;
+    }
+    for name in ["metrics.jsonl", log::TABLE, tensorboard::NAME] {
+        let file = path.join(name);
+        if file.exists() {
+            fs::remove_file(&file).map_err(|e| TrainError::io("remove", &file, e))?;
+        }
+    }
+    Ok(())
+}

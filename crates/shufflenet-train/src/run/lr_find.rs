@@ -1,0 +1,203 @@
+//! `shufflenet lr-find`: the learning rate range test (Smith, 2015, [Cyclical Learning Rates](
+//! https://arxiv.org/abs/1506.01186), section 3.3).
+//!
+//! Trains for some steps while the rate rises from next to nothing by the same factor in each, and looks at
+//! the loss: it falls where the rate is of use and explodes where it is too large. The rate suggested is half
+//! way down the longest valley, as fastai has it, which leaves some room below the rate that is too large.
+//! (Where the loss falls fastest, PyTorch Lightning's rule, may be where it recovers from a spike.) Nothing is
+//! saved.
+
+use std::rc::Rc;
+
+use crate::Interrupter;
+use crate::cluster::Cluster;
+use crate::error::{TrainError, require};
+use crate::evaluation::tally::Tally;
+use crate::experiment::Experiment;
+use crate::recipe::optimizer::Rates;
+use crate::run::context::Run;
+use crate::step::state::State;
+
+/// What is tried.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// The first rate.
+    pub from: f64,
+    /// The last rate, unless the loss explodes before.
+    pub to: f64,
+    /// Steps in all.
+    pub steps: usize,
+}
+
+/// What was found.
+pub struct Found {
+    /// Rates tried, ascending.
+    pub rates: Vec<f64>,
+    /// The loss at each, smoothed over the steps before.
+    pub losses: Vec<f64>,
+    /// The rate half way down the longest valley of the loss. `None`: it hardly falls.
+    pub suggestion: Option<f64>,
+}
+
+/// How much of the loss before a smoothed loss keeps.
+const SMOOTHING: f64 = 0.9;
+/// A loss so many times the best is beyond hope.
+const EXPLODED: f64 = 3.0;
+/// A loss that never falls to this part of the first says nothing about where it falls.
+const NOTABLE: f64 = 0.95;
+
+/// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
+///
+/// # Errors
+/// What a run of it would fail with; [`TrainError::Value`] for a range that is none.
+pub fn find(
+    experiment: &Experiment,
+    range: &Range,
+    device: &str,
+    threads: usize,
+    interrupter: &Interrupter,
+    mut tick: impl FnMut(),
+) -> Result<Found, TrainError> {
+    let positive = range.from.is_finite() && range.from > 0.0;
+    require(positive, "--from", range.from, "a positive number")?;
+    let rises = range.to.is_finite() && range.to > range.from;
+    require(rises, "--to", range.to, "a number above --from")?;
+    require(
+        range.steps >= 10,
+        "--steps",
+        range.steps,
+        "a whole number from 10",
+    )?;
+
+    let cluster = Rc::new(Cluster::alone(interrupter));
+    let run = Run::open(experiment, device, threads, cluster)?;
+    let (mut state, _) = State::fresh(&run.experiment, &run.device, &run.cluster)?;
+    let factor = (range.to / range.from).powf(1.0 / (range.steps - 1) as f64);
+    let mut found = Found {
+        rates: Vec::new(),
+        losses: Vec::new(),
+        suggestion: None,
+    };
+    let (mut smoothed, mut best) = (0.0, f64::INFINITY);
+    let mut batches = run.rest_of_epoch(&state);
+    for step in 0..range.steps {
+        if interrupter.should_stop() {
+            break;
+        }
+        if batches.len() == 0 {
+            batches = run.next_epoch(&mut state);
+        }
+        let rate = range.from * factor.powi(step as i32);
+        let stepped = run.step(&mut state, &mut batches, Rates::from(rate));
+        match stepped.and_then(|_| run.settle(&mut state)) {
+            Err(TrainError::Diverged(_)) => break,
+            stepped => stepped?,
+        }
+        let loss = std::mem::take::<Tally>(&mut state.progress.tally)
+            .metrics()
+            .loss;
+        smoothed = SMOOTHING * smoothed + (1.0 - SMOOTHING) * loss;
+        // The average starts at zero, which is corrected for as in Adam.
+        let unbiased = smoothed / (1.0 - SMOOTHING.powi(step as i32 + 1));
+        found.rates.push(rate);
+        found.losses.push(unbiased);
+        best = unbiased.min(best);
+        tick();
+        if unbiased > EXPLODED * best {
+            break;
+        }
+    }
+    found.suggestion = valley(&found.rates, &found.losses);
+    Ok(found)
+}
+
+/// The rate half way down the longest valley: the longest run of ever lower losses, whatever lies between them.
+/// Noise hardly shortens it, and a spike is left out. Where fastai counts half of the run's steps back from its
+/// end, this takes the middle one: behind a spike the two are far apart.
+fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
+    let least = losses.iter().copied().min_by(f64::total_cmp)?;
+    if least > NOTABLE * losses.first()? {
+        return None;
+    }
+    // The average holds too few steps before.
+    let start = losses.len() / 10;
+    let losses = losses.get(start..)?;
+    // How long the longest run is that ends at a step, and the step before it there.
+    let mut runs: Vec<(usize, Option<usize>)> = Vec::new();
+    for loss in losses {
+        let earlier = losses.iter().zip(&runs).enumerate();
+        let higher = earlier.filter(|(_, (earlier, _))| *earlier > loss);
+        let longest = higher.map(|(step, (_, (length, _)))| (*length, step)).max();
+        runs.push(longest.map_or((1, None), |(length, step)| (length + 1, Some(step))));
+    }
+    let longest = runs.iter().map(|(length, _)| *length).max()?;
+    let mut middle = runs.iter().position(|(length, _)| *length == longest)?;
+    for _ in 0..longest / 2 {
+        middle = runs.get(middle)?.1?;
+    }
+    rates.get(start + middle).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates() -> Vec<f64> {
+        (0..100).map(|i| 1e-5 * 1.15f64.powi(i)).collect()
+    }
+
+    /// Flat, falling around step 50, exploding from 85 on.
+    fn usual(i: f64) -> f64 {
+        2.3 - 1.0 / (1.0 + (-(i - 50.0) / 6.0).exp()) + ((i - 88.0) / 3.0).exp()
+    }
+
+    fn suggested(loss: impl Fn(f64) -> f64) -> Option<f64> {
+        let losses: Vec<f64> = (0..100).map(|i| loss(f64::from(i))).collect();
+        valley(&rates(), &losses)
+    }
+
+    #[test]
+    fn the_suggestion_is_half_way_down() {
+        let (rates, found) = (rates(), suggested(usual).unwrap());
+        assert!(rates[40] < found && found < rates[55], "{found}");
+    }
+
+    #[test]
+    fn noise_and_a_spike_hardly_move_it() {
+        let noise = |i: f64| 0.02 * (i * 12.9898).sin();
+        // Up at once at step 70, back within ten: three times as steep as the valley.
+        let spike = |i: f64| {
+            if i < 70.0 {
+                0.0
+            } else {
+                1.5 * (-(i - 70.0) / 3.0).exp()
+            }
+        };
+        let (rates, found) = (
+            rates(),
+            suggested(|i| usual(i) + noise(i) + spike(i)).unwrap(),
+        );
+        assert!(rates[40] < found && found < rates[60], "{found}");
+    }
+
+    /// As CIFAR-10 has it: a long shallow valley, a spike that training survives, and a little lower behind it.
+    #[test]
+    fn the_valley_before_a_spike_counts_though_the_loss_is_lower_behind_it() {
+        let shallow = |i: f64| 2.3 - 0.003 * i.min(60.0);
+        let behind = |i: f64| 2.1 + 1.4 * (-(i - 66.0) / 4.0).exp();
+        let loss = |i: f64| match i {
+            i if i <= 60.0 => shallow(i),
+            i if i <= 66.0 => shallow(i) + (i - 60.0) * 0.22,
+            _ => behind(i),
+        };
+        let (rates, found) = (rates(), suggested(loss).unwrap());
+        assert!(rates[25] < found && found < rates[60], "{found}");
+    }
+
+    #[test]
+    fn a_loss_that_hardly_falls_suggests_nothing() {
+        assert_eq!(suggested(|i| 1.0 + i), None);
+        assert_eq!(suggested(|i| 2.3 + 0.01 * i.sin()), None);
+        assert_eq!(valley(&[], &[]), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! A training run: opening it, the loop, its end; resuming; what is tried before one.
+//!
+//! [`start::fit`] opens an experiment ([`context`]) and its folder ([`folder`]), and hands both to the training loop
+//! (`training_loop.rs`), which writes metrics and checkpoints through the journal (`journal.rs`) and closes with
+//! `conclusion.rs`.
+
+mod conclusion;
+pub mod context;
+pub mod dry_run;
+pub mod folder;
+pub mod journal;
+pub mod lr_find;
+pub(crate) mod pace;
+pub mod preflight;
+mod ranks;
+mod resume;
+pub mod start;
+mod training_loop;
+
+pub use training_loop::Outcome;

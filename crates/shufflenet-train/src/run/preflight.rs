@@ -1,0 +1,157 @@
+//! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
+
+use shufflenet_model::{ShuffleNetV2, num_parameters};
+
+use crate::cluster::Cluster;
+use crate::data::sources::Sources;
+use crate::device::machine::Environment;
+use crate::display::words::{counted, thousands};
+use crate::error::{TrainError, require};
+use crate::experiment::Experiment;
+use crate::recipe::optimizer::Optimizer;
+use crate::recipe::schedule::Schedule;
+
+/// Number of bad images that are named; a set may have thousands.
+const MOST_NAMED: usize = 10;
+
+/// Refuses an experiment that cannot train on its data; returns notes on one that can.
+///
+/// # Errors
+/// [`TrainError::Model`]: a network that cannot work, images that are too small for it, or a batch that
+/// would leave batch norm one value per channel. [`TrainError::Value`]: not one whole batch.
+pub fn check(
+    experiment: &Experiment,
+    sources: &Sources,
+    schedule: &Schedule,
+) -> Result<Vec<String>, TrainError> {
+    let (height, width) = (sources.shape.height, sources.shape.width);
+    let model = &experiment.model;
+    model.validate(height, width)?;
+    let map = model.feature_map(height, width)?;
+    let size = experiment.train.batch_size;
+    if sources.train.batches() == 0 {
+        return Err(TrainError::Value {
+            key: "train.batch_size".into(),
+            found: size.to_string(),
+            accepted: format!(
+                "at most {}, the number of training records (with train.drop_last)",
+                sources.train.records()
+            ),
+        });
+    }
+    let ragged = sources.train.records() % size;
+    model.check_training_batch(size.min(sources.train.records()), height, width)?;
+    if ragged > 0 && !experiment.train.drop_last {
+        model.check_training_batch(ragged, height, width)?;
+    }
+    let mut notes = Vec::new();
+    if !sources.skipped.is_empty() {
+        let count = sources.skipped.len();
+        notes.push(format!(
+            "note       {count} images cannot be decoded and are left out (`data verify` lists all):"
+        ));
+        notes.extend(
+            sources
+                .skipped
+                .iter()
+                .take(MOST_NAMED)
+                .map(|line| format!("           {line}")),
+        );
+    }
+    if map == [1, 1] {
+        notes.push(format!(
+            "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
+             model.stem = \"cifar\" is the one that published CIFAR figures use",
+            model.stem()
+        ));
+    }
+    let (warmup, steps) = (schedule.warmup(), schedule.total());
+    if warmup >= steps {
+        notes.push(format!(
+            "note       the warm-up alone takes {} steps and the run {}: the rate ends at {:.0} % of its peak",
+            thousands(warmup),
+            thousands(steps),
+            steps as f64 / warmup as f64 * 100.0
+        ));
+    }
+    if experiment.chosen_by() == Some("test") {
+        notes.push(
+            "note       no data.validation: the test set stands in, so `best` will have seen it"
+                .into(),
+        );
+    }
+    Ok(notes)
+}
+
+/// Refuses batches that several ranks cannot share.
+///
+/// # Errors
+/// [`TrainError::Value`]: a batch with fewer images than there are ranks.
+pub fn check_cluster(
+    experiment: &Experiment,
+    sources: &Sources,
+    cluster: &Cluster,
+) -> Result<(), TrainError> {
+    if cluster.is_alone() {
+        return Ok(());
+    }
+    let share = sources.train.smallest_share();
+    require(
+        share > 0,
+        "the smallest batch of an epoch",
+        "smaller than the number of ranks",
+        "an image for each rank (train.drop_last leaves a ragged last batch out)",
+    )?;
+    let (height, width) = (sources.shape.height, sources.shape.width);
+    Ok(experiment
+        .model
+        .check_training_batch(share, height, width)?)
+}
+
+/// Lines that describe network, data, training and device.
+pub fn introduce(
+    experiment: &Experiment,
+    sources: &Sources,
+    environment: &Environment,
+    total_steps: usize,
+    network: &ShuffleNetV2,
+) -> Vec<String> {
+    let (model, train) = (&experiment.model, &experiment.train);
+    let optimizer = &experiment.optimizer;
+    let schedule = experiment.schedule.kind;
+    let together = match train.accumulate {
+        1 => String::new(),
+        batches => format!("{batches} x "),
+    };
+    let average = match train.ema_decay {
+        Some(decay) => format!(", moving average {decay}"),
+        None => String::new(),
+    };
+    vec![
+        format!(
+            "network    {}, {}, {} stem, {} in, {} classes: {} parameters",
+            model.layout,
+            model.size(),
+            model.stem(),
+            sources.shape,
+            model.classes(),
+            thousands(num_parameters(network))
+        ),
+        format!(
+            "data       {}: {} training records, {} {} records",
+            sources.name,
+            thousands(sources.train.records()),
+            thousands(sources.evaluation.records()),
+            sources.evaluation_split()
+        ),
+        format!(
+            "training   {} of {together}{} images (at most {}), {} {schedule}, decay {}{average}",
+            counted(total_steps, "step"),
+            train.batch_size,
+            counted(train.epochs, "epoch"),
+            Optimizer::in_words(optimizer),
+            optimizer.weight_decay
+        ),
+        format!("device     {environment}"),
+    ]
+}

@@ -1,0 +1,131 @@
+//! From an experiment to a run folder: everything is opened, compared and refused before the first step.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::cluster::Cluster;
+use crate::display::console::Console;
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::run::context::Run;
+use crate::run::folder::{Existing, RunFolder};
+use crate::run::journal::Journal;
+use crate::run::resume;
+use crate::run::training_loop::{Outcome, Training};
+use crate::step::state::State;
+use crate::{Interrupter, device};
+
+/// Where and on what to train an experiment.
+pub struct RunOptions {
+    /// Device name.
+    pub device: String,
+    /// Threads in use, for the record.
+    pub threads: usize,
+    /// The run folder.
+    pub out: PathBuf,
+    /// What to do where it holds a run already.
+    pub existing: Existing,
+}
+
+impl RunOptions {
+    /// Trains on the CPU, in the run folder `out`, which must not hold a run yet.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self {
+            device: device::DEFAULT.into(),
+            threads: rayon::current_num_threads(),
+            out: out.into(),
+            existing: Existing::Refuse,
+        }
+    }
+}
+
+/// Trains `experiment` in this process alone, or continues the run in its folder ([`Existing::Resume`]).
+///
+/// Everything that can be refused is refused before anything in the run folder is changed.
+///
+/// # Errors
+/// [`TrainError`]; checkpoints written before stay as they are.
+pub fn train(
+    experiment: &Experiment,
+    options: &RunOptions,
+    interrupter: &Interrupter,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let cluster = Rc::new(Cluster::alone(interrupter));
+    train_together(experiment, options, &cluster, console)
+}
+
+/// Trains `experiment` on every rank of `cluster` together. The first rank writes the run folder.
+///
+/// # Errors
+/// Those of [`train`]. What stops a run before it begins is an error on every rank. Later one, but for a divergence,
+/// is this rank's alone, and others wait for it: [`Cluster::abort`].
+pub fn train_together(
+    experiment: &Experiment,
+    options: &RunOptions,
+    cluster: &Rc<Cluster>,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let mut open = || {
+        let run = Run::open(
+            experiment,
+            &options.device,
+            options.threads,
+            cluster.clone(),
+        )?;
+        run.check_device(console)?;
+        Ok(run)
+    };
+    let run = cluster.agree(open())?;
+    run.compare_ranks()?;
+    let mut begin = || match cluster.is_first() {
+        true => {
+            let folder = RunFolder::open(&options.out, &run.experiment, options.existing)?;
+            let (state, notes) = resume::start(&run, &folder, options.existing)?;
+            notes.iter().for_each(|note| console.line(note));
+            Ok(Some((folder, state)))
+        }
+        false => Ok(None),
+    };
+    let (folder, state) = cluster.agree(begin())?.unzip();
+    let state = cluster.agree(run.share_start(state))?;
+    if state.progress.finished && run.is_done(&state.progress) {
+        return Ok(Outcome::Finished);
+    }
+    cluster.told(open_and_train(&run, folder.as_ref(), state, console))
+}
+
+/// Opens the records of a run and trains.
+fn open_and_train(
+    run: &Run,
+    folder: Option<&RunFolder>,
+    state: State,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let experiment = &run.experiment;
+    let lines = run.introduce(&state);
+    lines.iter().for_each(|line| console.line(line));
+    let (config, keep) = (&experiment.checkpoint, state.progress.metrics_bytes);
+    let (journal, lost) = match folder {
+        Some(folder) => {
+            folder.record(experiment, &run.environment)?;
+            Journal::open(folder, config, &run.description, keep)?
+        }
+        None => (Journal::unwritten(config, &run.description), 0),
+    };
+    let mut training = Training {
+        run,
+        folder,
+        journal,
+        first_step: state.progress.step,
+        state,
+    };
+    if lost > 0 {
+        console.line(&format!(
+            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint knows: those lines are lost"
+        ));
+        // Lines appended now would pass for the lost ones of the checkpoint that counted them.
+        training.save()?;
+    }
+    training.train(console)
+}

@@ -1,0 +1,151 @@
+//! The network as something burn-train can step: images and labels in, loss and gradients out.
+//!
+//! [`Classifier`] implements burn-train's `TrainStep` and `InferenceStep`, so it runs under
+//! burn-train's own learner as well as in our loop ([`crate::run`] says why there is one).
+
+use burn::module::Module;
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData, activation};
+use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
+use shufflenet_data::{Batch, ImageShape};
+use shufflenet_model::{Inference, ShuffleNetV2};
+
+use crate::recipe::loss::LossConfig;
+use crate::recipe::progressive::shrink;
+
+/// A ShuffleNetV2 with the cross-entropy loss.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    /// The network, logits out.
+    pub network: ShuffleNetV2,
+}
+
+/// A part of the images of an optimizer step.
+pub struct MicroBatch {
+    /// The images.
+    pub batch: Batch,
+    /// Their share of the step's images, 0 to 1: gradients are means over all of them.
+    pub share: f64,
+    /// What dropout multiplies the pooled features by, `[images, features]` row after row.
+    pub mask: Option<Vec<f32>>,
+    /// The shorter side that the network sees them with ([`crate::recipe::progressive`]); `None`: their own.
+    pub size: Option<usize>,
+}
+
+impl From<Batch> for MicroBatch {
+    /// All images of a step. Dropout, where configured, is the network's own, not one of a seed.
+    fn from(batch: Batch) -> Self {
+        Self {
+            batch,
+            share: 1.0,
+            mask: None,
+            size: None,
+        }
+    }
+}
+
+/// A batch on a device.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// Normalised pixels, `[batch, channels, height, width]`.
+    pub pixels: Tensor<4>,
+    /// What the log-probabilities are multiplied by, `[batch, classes]`; see [`crate::recipe::loss`].
+    pub targets: Tensor<2>,
+    /// What the mean loss over them counts: 1, or their share of the images of an optimizer step.
+    pub share: f64,
+    /// What dropout multiplies the pooled features by, `[batch, features]`. `None`: the network drops by
+    /// itself, from its device's generator.
+    pub mask: Option<Tensor<2>>,
+}
+
+/// What a step says of its batch.
+pub struct Scores {
+    /// Logits, `[batch, classes]`, detached from the graph.
+    pub logits: Tensor<2>,
+}
+
+impl ItemLazy for Scores {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl Images {
+    /// Moves a part of a step's images onto `device`, with the targets of that loss for so many classes.
+    pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
+        let MicroBatch {
+            batch,
+            share,
+            mask,
+            size,
+        } = part;
+        let count = batch.len();
+        let targets = TensorData::new(loss.targets(&batch, classes), [count, classes]);
+        let mask = mask.map(|mask| {
+            let features = mask.len() / count.max(1);
+            Tensor::from_data(TensorData::new(mask, [count, features]), device)
+        });
+        let pixels = pixels(batch, device);
+        Self {
+            targets: Tensor::from_data(targets, device),
+            pixels: match size {
+                Some(size) => shrink(pixels, size),
+                None => pixels,
+            },
+            share,
+            mask,
+        }
+    }
+}
+
+/// Moves a batch's pixels onto `device`, `[batch, channels, height, width]`.
+pub fn pixels(batch: Batch, device: &Device) -> Tensor<4> {
+    let ImageShape {
+        channels,
+        height,
+        width,
+    } = batch.shape;
+    let shape = [batch.len(), channels, height, width];
+    Tensor::from_data(TensorData::new(batch.pixels, shape), device)
+}
+
+impl TrainStep for Classifier {
+    type Input = Images;
+    type Output = Scores;
+
+    /// Forward, mean cross-entropy over the batch, backward.
+    fn step(&self, batch: Images) -> TrainOutput<Scores> {
+        let network = &self.network;
+        let logits = match batch.mask {
+            Some(mask) => network
+                .classifier
+                .forward(network.features(batch.pixels) * mask),
+            None => network.forward(batch.pixels),
+        };
+        let log_probabilities = activation::log_softmax(logits.clone(), 1);
+        let loss = (log_probabilities * batch.targets).sum().neg();
+        let scores = Scores {
+            logits: logits.inner(),
+        };
+        TrainOutput::new(self, (loss * batch.share).backward(), scores)
+    }
+}
+
+impl InferenceStep for Classifier {
+    type Input = Images;
+    type Output = Scores;
+
+    /// Makes the network ready anew for each batch; [`crate::evaluation::score`] does so once.
+    fn step(&self, batch: Images) -> Scores {
+        Scores {
+            logits: Inference::new(&self.network).forward(batch.pixels),
+        }
+    }
+}
+
+impl Scores {
+    /// The logits on the host, row after row.
+    pub fn to_host(&self) -> Result<Vec<f32>, ExecutionError> {
+        let data = self.logits.clone().try_into_data()?;
+        Ok(data.iter::<f32>().collect())
+    }
+}

@@ -1,0 +1,265 @@
+//! The network with its optimizer, and the one step that training and benchmarks both take.
+//!
+//! When divergence is noticed depends on the device. On the CPU loss and gradients are checked in every step before
+//! the weights move. On a GPU, which the host does not wait for, a loss is checked when it is read
+//! ([`PendingLogits`]), at most [`MOST_PENDING`](crate::step::pending_logits::MOST_PENDING) batches late: a gradient
+//! that is NaN makes the weights NaN, and with them the next loss. No checkpoint is lost or spoilt by that: none is
+//! written before every loss is read, and none with a NaN in it.
+
+use std::rc::Rc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn::train::TrainStep;
+use shufflenet_model::subnormals::flushed;
+use shufflenet_model::{ModelConfig, ShuffleNetV2, ranks};
+
+use crate::cluster::Cluster;
+use crate::error::TrainError;
+use crate::evaluation::tally::Tally;
+use crate::experiment::Experiment;
+use crate::recipe::average;
+use crate::recipe::loss::LossConfig;
+use crate::recipe::optimizer::{Optimizer, OptimizerConfig, Rates};
+use crate::step::classifier::{Classifier, Images, MicroBatch};
+use crate::step::pending_logits::PendingLogits;
+
+/// How a network learns.
+#[derive(Clone, Debug, Default)]
+pub struct LearnerConfig {
+    /// How gradients move the weights.
+    pub optimizer: OptimizerConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
+    /// Decay of the moving average of the weights ([`crate::recipe::average`]). `None`: no average is kept.
+    pub average_decay: Option<f64>,
+}
+
+impl LearnerConfig {
+    /// What the experiment says.
+    pub fn of(experiment: &Experiment) -> Self {
+        Self {
+            optimizer: experiment.optimizer.clone(),
+            loss: experiment.loss.clone(),
+            average_decay: experiment.train.ema_decay,
+        }
+    }
+}
+
+impl From<OptimizerConfig> for LearnerConfig {
+    /// Plain cross-entropy, and no moving average.
+    fn from(optimizer: OptimizerConfig) -> Self {
+        Self {
+            optimizer,
+            ..Self::default()
+        }
+    }
+}
+
+/// Other ranks, which take every step together with this one.
+pub struct Peers {
+    cluster: Rc<Cluster>,
+    /// How batch norms are summed over all ranks. `None`: each rank's norms see its own images.
+    norms: Option<ranks::Sum>,
+}
+
+impl Peers {
+    /// The other ranks of `cluster`. `None`: there is no other rank.
+    pub fn of(cluster: &Rc<Cluster>, sync_batch_norm: bool) -> Option<Self> {
+        let over_all = cluster.clone();
+        let norms: ranks::Sum = Rc::new(move |values| over_all.sum(values));
+        (!cluster.is_alone()).then(|| Self {
+            cluster: cluster.clone(),
+            norms: sync_batch_norm.then_some(norms),
+        })
+    }
+}
+
+/// What a step of training changes.
+pub struct Learner {
+    /// The network, on an autodiff device.
+    pub classifier: Classifier,
+    /// Its optimizer. It has state for every parameter after the first step.
+    pub optimizer: Optimizer,
+    /// The moving average of the network, for classifying. `None` before the first step, or without an average.
+    pub average: Option<ShuffleNetV2>,
+    loss: LossConfig,
+    average_decay: Option<f64>,
+    device: Device,
+    pending: PendingLogits,
+    peers: Option<Peers>,
+}
+
+impl Learner {
+    /// A network with fresh weights drawn from `seed`, on `device`, in a process that trains alone.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`], and those of [`Self::new`].
+    pub fn fresh(
+        model: &ModelConfig,
+        config: impl Into<LearnerConfig>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let device = device.clone().autodiff();
+        let network = ShuffleNetV2::new(model, seed, &device)?;
+        Self::new(network, config.into(), &device, None)
+    }
+
+    /// The given network, which is on the autodiff device `device`, before its first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`]: a pattern in `optimizer.parts` that no parameter has.
+    pub fn new(
+        network: ShuffleNetV2,
+        config: LearnerConfig,
+        device: &Device,
+        peers: Option<Peers>,
+    ) -> Result<Self, TrainError> {
+        let mut pending = PendingLogits::on(device);
+        if peers.is_some() {
+            pending.read_at_once();
+        }
+        Ok(Self {
+            optimizer: Optimizer::new(&config.optimizer, &network)?,
+            classifier: Classifier { network },
+            average: None,
+            loss: config.loss,
+            average_decay: config.average_decay,
+            device: device.clone(),
+            pending,
+            peers,
+        })
+    }
+
+    /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`. Each part goes
+    /// forward and backward by itself, and batch norm sees each part by itself. Subnormal numbers are taken for zero
+    /// ([`shufflenet_model::subnormals`]), while `parts` makes its images as the caller computes.
+    ///
+    /// Returns loss and accuracy of the images whose logits were read: on the CPU those of the step.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`]; on the CPU the weights have not moved then. [`TrainError::Device`]. What `parts`
+    /// gives instead of images.
+    pub fn step(
+        &mut self,
+        parts: impl IntoIterator<Item = Result<MicroBatch, TrainError>>,
+        rates: impl Into<Rates>,
+    ) -> Result<Tally, TrainError> {
+        let mut gradients = GradientsAccumulator::new();
+        for part in parts {
+            let part = part?;
+            flushed(|| self.accumulate(part, &mut gradients));
+        }
+        flushed(|| self.descend(gradients.grads(), rates.into()))
+    }
+
+    /// Forward and backward of a part of a step's images, whose gradients are added to `gradients`.
+    fn accumulate(&mut self, part: MicroBatch, gradients: &mut GradientsAccumulator<Classifier>) {
+        let classes = self.classifier.network.config().classes();
+        let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
+        let images = Images::new(part, &self.loss, classes, &self.device);
+        let pass = || TrainStep::step(&self.classifier, images);
+        let output = match self.peers.as_ref().and_then(|peers| peers.norms.clone()) {
+            Some(norms) => ranks::summed_by(norms, pass),
+            None => pass(),
+        };
+        self.pending.push(output.item, labels, bytes);
+        gradients.accumulate(&self.classifier, output.grads);
+    }
+
+    /// Moves the weights, and their average, by the gradients of a step.
+    fn descend(
+        &mut self,
+        mut gradients: GradientsParams,
+        rates: Rates,
+    ) -> Result<Tally, TrainError> {
+        let mut tally = Tally::default();
+        if !self.pending.may_wait() {
+            tally = self.read()?;
+            if let Some(Peers { cluster, norms }) = &self.peers {
+                // Before any check: all ranks see the same sums, and go on or end together.
+                tally = cluster.sum_tally(tally);
+                gradients = cluster.sum_gradients(&self.classifier, gradients)?;
+                if norms.is_none() {
+                    let classifier = self.classifier.clone();
+                    self.classifier = cluster.average_statistics(classifier)?;
+                }
+            }
+            require_finite_loss(&tally, "the loss")?;
+            require_finite_gradients(&self.classifier, &gradients)?;
+        }
+        let classifier = self.classifier.clone();
+        self.classifier = self.optimizer.step(rates, classifier, gradients);
+        if let Some(decay) = self.average_decay {
+            let network = self.classifier.network.valid();
+            self.average = Some(match self.average.take() {
+                Some(average) => average::follow(average, &network, decay),
+                None => network,
+            });
+        }
+        match self.pending.may_wait() && self.pending.is_due() {
+            true => self.settle(),
+            false => Ok(tally),
+        }
+    }
+
+    /// Reads the logits that are still on the device. Every image of the steps taken has been counted then.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`], [`TrainError::Device`].
+    pub fn settle(&mut self) -> Result<Tally, TrainError> {
+        let tally = self.read()?;
+        require_finite_loss(&tally, "a loss (a GPU's are read some steps late)")?;
+        Ok(tally)
+    }
+
+    fn read(&mut self) -> Result<Tally, TrainError> {
+        let mut tally = Tally::default();
+        self.pending.read_into(&mut tally)?;
+        Ok(tally)
+    }
+
+    /// Whether the device has a queue, so that logits may wait on it to be counted.
+    pub fn may_wait(&self) -> bool {
+        self.pending.may_wait()
+    }
+}
+
+fn require_finite_loss(tally: &Tally, name: &str) -> Result<(), TrainError> {
+    match tally.loss.is_finite() {
+        true => Ok(()),
+        false => Err(TrainError::diverged(name)),
+    }
+}
+
+/// Refuses a gradient with an infinity or NaN in it: the sum of its values is none then. (A sum of finite values
+/// beyond float32 is infinite, too, and no run goes on with such gradients.) The sums of all parameters come back
+/// from the device in one piece.
+fn require_finite_gradients(
+    classifier: &Classifier,
+    gradients: &GradientsParams,
+) -> Result<(), TrainError> {
+    struct Sums<'a> {
+        gradients: &'a GradientsParams,
+        sums: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Sums<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                self.sums.push(gradient.sum());
+            }
+        }
+    }
+    let mut visitor = Sums {
+        gradients,
+        sums: Vec::new(),
+    };
+    classifier.visit(&mut visitor);
+    let sums = Tensor::cat(visitor.sums, 0).try_into_data()?;
+    match sums.iter::<f32>().all(f32::is_finite) {
+        true => Ok(()),
+        false => Err(TrainError::diverged("a gradient")),
+    }
+}

@@ -1,0 +1,7 @@
+//! One step of training on tensors: network and loss, optimizer, and all that a step changes.
+
+pub mod classifier;
+pub mod fine_tune;
+pub mod learner;
+pub mod pending_logits;
+pub mod state;
