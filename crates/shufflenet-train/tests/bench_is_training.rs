@@ -9,6 +9,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use shufflenet_model::to_safetensors;
 use shufflenet_train::Interrupter;
+use shufflenet_train::bench::resumed::Resumed;
 use shufflenet_train::data::sources;
 use shufflenet_train::display::console::Console;
 use shufflenet_train::experiment::settings;
@@ -48,11 +49,32 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
     let train = &experiment.train;
     let (model, optimizer) = (&experiment.model, &experiment.optimizer);
     let mut learner =
-        Learner::fresh(&model, optimizer.clone(), train.seed, &Device::flex()).unwrap();
+        Learner::fresh(model, optimizer.clone(), train.seed, &Device::flex()).unwrap();
     let sources = sources::open(&experiment).unwrap();
     for batch in sources.train.epoch(1, 0).take(20) {
         let batch = batch.unwrap();
         bench::step(&mut learner, &batch, optimizer.learning_rate).unwrap();
     }
     assert!(run.weights == to_safetensors(&learner.classifier.network).unwrap());
+
+    // The same run goes on from its last checkpoint, timed, and nothing of it changes.
+    let timing = bench::resumed::train(&Resumed {
+        checkpoint: options.out.clone(),
+        data: None,
+        device: "flex".into(),
+        steps: 3,
+        warm_up: 1,
+    })
+    .unwrap();
+    assert_eq!(
+        (timing.batch, timing.input, timing.steps),
+        (32, [1, 28, 28], 3)
+    );
+    assert!(
+        timing.subject.contains("after step 20 of 20"),
+        "{}",
+        timing.subject
+    );
+    let last = checkpoint::load(&options.out.join("checkpoints/last")).unwrap();
+    assert!(last.weights == run.weights && last.progress == run.progress);
 }

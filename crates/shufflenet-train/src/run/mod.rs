@@ -1,6 +1,6 @@
 //! A training run: opening it, the loop, its end; resuming; what is tried before one.
 //!
-//! [`start::fit`] opens an experiment ([`context`]) and its folder ([`folder`]), and hands both to the training loop
+//! [`start::train`] opens an experiment ([`context`]) and its folder ([`folder`]), and hands both to the training loop
 //! (`training_loop.rs`), which writes metrics and checkpoints through the journal (`journal.rs`) and closes with
 //! `conclusion.rs`.
 

@@ -1,6 +1,6 @@
 //! How gradients move the weights.
 //!
-//! Each optimizer is a [`Rule`](rule::Rule) in a file with its formula. Every parameter has a rule, a rate and a decay,
+//! Each optimizer is a `Rule` in a file with its formula. Every parameter has a rule, a rate and a decay,
 //! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients, scales them
 //! down together where their norm is too large (`clip.rs`), shows each rule its parameters together (Muon makes
 //! matrices orthogonal there), and updates each parameter by its rule. `tests/recipes` holds every rule to PyTorch
