@@ -7,7 +7,7 @@ use shufflenet_train::evaluation::{EvaluationRequest, evaluate};
 use shufflenet_train::experiment::Experiment;
 use shufflenet_train::experiment::settings;
 use shufflenet_train::run::folder::Existing;
-use shufflenet_train::run::start::{RunOptions, train};
+use shufflenet_train::run::start::{RunOptions, train as start};
 use shufflenet_train::{Interrupter, checkpoint};
 
 use crate::gpu_name;
@@ -37,7 +37,7 @@ fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
         existing,
     };
     let experiment = experiment(steps);
-    train(
+    start(
         &experiment,
         &options,
         &Interrupter::new(),
