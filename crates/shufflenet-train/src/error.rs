@@ -1,5 +1,4 @@
-//! What can go wrong, each in one line that names the file, key or value, what was found and what
-//! is accepted.
+//! Errors, each in one line that names the file, key or value, what was found and what is accepted.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,7 @@ pub enum TrainError {
         .0.display()
     )]
     RunExists(PathBuf),
-    /// A folder that is not a run's, and so not ours to write into.
+    /// A folder that is not a run folder, so that nothing is written into it.
     #[error(
         "{} exists and is no run folder (it has no config.toml and is not empty): choose another with --out DIR",
         .0.display()
@@ -60,9 +59,9 @@ pub enum TrainError {
         run: PathBuf,
         /// The first key that differs.
         key: String,
-        /// Its value in the run.
+        /// Value of the key in the run.
         old: String,
-        /// Its value now.
+        /// Value of the key now.
         new: String,
     },
     /// A checkpoint of a format that this version does not know.
@@ -71,9 +70,9 @@ pub enum TrainError {
         .path.display()
     )]
     NewerFormat {
-        /// Its folder.
+        /// Folder of the checkpoint.
         path: PathBuf,
-        /// Its format.
+        /// Format of the checkpoint.
         found: u32,
         /// The newest format that can be read.
         readable: u32,
@@ -97,15 +96,15 @@ pub enum TrainError {
         /// What the machine may lack.
         missing: &'static str,
     },
-    /// An adapter that is there and does not start.
+    /// An adapter that does not start.
     #[error("{adapter} cannot be used: {message}")]
     Adapter {
-        /// Its name.
+        /// Name of the adapter.
         adapter: String,
         /// The backend's words.
         message: String,
     },
-    /// A device that computes nonsense.
+    /// A device that computes wrong values.
     #[error(
         "{device} computes wrongly: training steps of a small network moved its weights otherwise than on \
          the CPU, {:.0} % off where {:.0} % is allowed; nothing was trained. Use another adapter (`shufflenet \
@@ -113,7 +112,7 @@ pub enum TrainError {
         .error * 100.0, DEVICE_TOLERANCE * 100.0
     )]
     WrongDevice {
-        /// Its name.
+        /// Name of the device.
         device: String,
         /// The relative difference.
         error: f64,
@@ -127,10 +126,10 @@ pub enum TrainError {
     /// MPI does not start.
     #[error("MPI cannot be used: {0}")]
     Mpi(&'static str),
-    /// Another rank has failed before the training began, and says why.
+    /// Another rank failed before training began, and reports the reason.
     #[error("another rank has failed")]
     Elsewhere {
-        /// Whether the command was wrong there.
+        /// Whether the error of the other rank is a wrong command.
         usage: bool,
     },
     /// One of several ranks has failed while the others go on.
@@ -138,28 +137,28 @@ pub enum TrainError {
     Rank {
         /// The rank.
         rank: usize,
-        /// Its machine.
+        /// Machine of the rank.
         machine: String,
-        /// What went wrong there.
+        /// The rank's error.
         source: Box<TrainError>,
     },
-    /// A rank that would not train the same.
+    /// A rank that differs from rank 0.
     #[error(
         "rank {rank} ({machine}): {what} is {here}, on rank 0 it is {there}; it must be the same on all"
     )]
     Differs {
         /// The rank.
         rank: usize,
-        /// Its machine.
+        /// Machine of the rank.
         machine: String,
         /// What differs.
         what: String,
-        /// On that rank.
+        /// Value on that rank.
         here: String,
-        /// On rank 0.
+        /// Value on rank 0.
         there: String,
     },
-    /// The device could not do what was asked of it.
+    /// The device failed.
     #[error("the device failed: {0}")]
     Device(#[from] burn::tensor::ExecutionError),
     /// A file operation failed.
@@ -172,7 +171,7 @@ pub enum TrainError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Something of ours could not be written out.
+    /// A value could not be encoded for a file.
     #[error("cannot encode {what}: {message}")]
     Encode {
         /// What was being written.
@@ -180,10 +179,10 @@ pub enum TrainError {
         /// The encoder's answer.
         message: String,
     },
-    /// The data.
+    /// An error of the data.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network.
+    /// An error of the network.
     #[error("{}{}", section(.0), .0)]
     Model(#[from] ModelError),
     /// A weight file.
@@ -194,10 +193,10 @@ pub enum TrainError {
         /// What is wrong with it.
         source: WeightsError,
     },
-    /// Weights of others that cannot be read.
+    /// Weights for import that cannot be read.
     #[error(transparent)]
     StateDict(#[from] Box<StateDictError>),
-    /// Weights of others that are not this network's.
+    /// Weights for import that do not fit the network.
     #[error(
         "{}: is not the {network}: {fit}\n(--partial takes what fits; the network's other tensors keep their \
          initial values)",
@@ -232,7 +231,7 @@ impl TrainError {
         }
     }
 
-    /// `what` is infinite or NaN.
+    /// A divergence: `what` is infinite or NaN.
     pub(crate) fn diverged(what: impl Into<String>) -> Self {
         Self::Diverged(Box::new(Divergence {
             what: what.into(),
@@ -240,7 +239,7 @@ impl TrainError {
         }))
     }
 
-    /// The same error. A divergence without a place gets this one.
+    /// Adds a place to a divergence that has none. Other errors are returned as they are.
     pub(crate) fn at(mut self, place: Place) -> Self {
         if let Self::Diverged(divergence) = &mut self {
             divergence.place.get_or_insert(place);
@@ -248,7 +247,7 @@ impl TrainError {
         self
     }
 
-    /// The same error. A divergence in a run gets its last good checkpoint.
+    /// Adds the last good checkpoint to a divergence. Other errors are returned as they are.
     pub(crate) fn with_last_checkpoint(mut self, last: Option<String>) -> Self {
         if let Self::Diverged(divergence) = &mut self
             && let Some(place) = &mut divergence.place
@@ -277,7 +276,7 @@ impl TrainError {
     }
 }
 
-/// Where the setting is that the network's error begins with.
+/// Section of the setting that the network's error begins with.
 fn section(error: &ModelError) -> &'static str {
     match error {
         ModelError::InputSize { .. }

@@ -1,6 +1,6 @@
-//! Files and links that are whole or as they were before, whatever stops the process or the disk.
+//! Writes files, folders and links whole or not at all, whatever stops the process or the disk.
 //!
-//! New content is written beside, under `.NAME.partial`, synced, and renamed into place.
+//! New content is written beside the old, under `.NAME.partial`, synced, and renamed into place.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,12 +16,12 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
-/// Writes `path` anew or leaves it as it is.
+/// Replaces the file `path`, or leaves it as it is.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let fresh = partial(path);
     let written = write_synced(&fresh, bytes).and_then(|()| rename(&fresh, path));
     if written.is_err() {
-        // What could not be written is of no use; that it stays is no harm.
+        // The partial file is useless. If it cannot be deleted, it does no harm.
         let _ = fs::remove_file(&fresh);
     }
     written
@@ -85,7 +85,7 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> 
     write().map_err(|e| TrainError::io("write", path, e))
 }
 
-/// Makes what was created or renamed in a folder durable.
+/// Makes files that were created or renamed in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), TrainError> {
     #[cfg(unix)]
     File::open(folder)
@@ -114,7 +114,7 @@ pub(crate) fn to_json(what: &'static str, value: &impl Serialize) -> Result<Vec<
     Ok(text)
 }
 
-/// A digest as people write it.
+/// A digest in hexadecimal digits.
 pub(crate) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -122,7 +122,7 @@ pub(crate) fn hex(digest: &[u8]) -> String {
 /// A row of a CSV file (RFC 4180), with its line feed.
 pub fn csv_row<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    // Memory takes whatever is written.
+    // Writing to memory does not fail.
     let _ = writer.write_record(fields);
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }

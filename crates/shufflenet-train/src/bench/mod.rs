@@ -1,7 +1,7 @@
-//! How fast this machine trains, infers and loads, by the code that training and evaluation run.
+//! Times training, inference and loading on this machine, by the code that training and evaluation run.
 //!
-//! Times are of whole steps: a batch's copy to the device, forward, loss, backward, optimizer, the
-//! logits' way back. A benchmark reports; what is fast enough is for its reader to say.
+//! A time is of a whole step: copy of the batch to the device, forward, loss, backward, optimizer, copy of the logits to
+//! the host.
 //!
 //! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of one that exists.
 
@@ -25,7 +25,7 @@ use crate::step::learner::Learner;
 /// Steps that a benchmark takes before the clock runs, unless told otherwise.
 pub const WARM_UP: usize = 3;
 
-/// What is measured.
+/// A workload to time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// The network.
@@ -38,7 +38,7 @@ pub struct Workload {
     pub device: String,
     /// Steps that are timed.
     pub steps: usize,
-    /// Steps before that, which are not.
+    /// Steps before these that are not timed.
     pub warm_up: usize,
 }
 
@@ -57,7 +57,7 @@ impl Workload {
     }
 }
 
-/// What was measured. Times are of one step (of one batch, where data is loaded).
+/// Result of a benchmark. Times are of one step (of one batch, where data is loaded).
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
     /// `train`, `infer` or `data`.
@@ -81,7 +81,7 @@ pub struct Timing {
     pub max_ms: f64,
     /// Images per second at the median.
     pub img_per_s: f64,
-    /// Most memory that this process has had, in MB (10^6 bytes), where the system says.
+    /// Peak memory of this process in MB (10^6 bytes), where the system reports it.
     pub peak_memory_mb: Option<f64>,
     /// Device, threads and processor.
     pub machine: String,
@@ -113,13 +113,13 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     Ok(report("train", workload, parameters, times))
 }
 
-/// Steps that a GPU is given ahead before the clock is looked at: a run waits for it no oftener.
+/// Steps that are enqueued on a GPU between two readings of the clock.
 const TOGETHER: usize = 10;
 
-/// What [`train`] times: a step of training, the batch brought to the device and the logits back.
+/// The step that [`train`] times: a step of training with the copies of batch and logits.
 ///
 /// # Errors
-/// As [`Learner::step`].
+/// Those of [`Learner::step`].
 pub fn step(learner: &mut Learner, batch: &Batch, rate: f64) -> Result<(), TrainError> {
     learner.step([Ok(batch.clone().into())], rate).map(drop)
 }
@@ -168,7 +168,7 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, Trai
         Ok(())
     })?;
     let shape = sources.shape;
-    // Workers finish in bursts: half of the waits are short, and the median would flatter.
+    // Workers finish in bursts: half of the waits are short, so the median would be too low.
     let seconds: f64 = times.iter().sum::<f64>() / 1e3;
     let img_per_s = (times.len() * workload.batch) as f64 / seconds;
     let report = report("data", workload, 0, times);

@@ -1,16 +1,16 @@
-//! What a progress display is told of an epoch.
+//! An epoch, for the progress bar and the dashboard.
 
-/// An epoch that begins, or goes on.
+/// An epoch that begins or continues.
 #[derive(Clone, Copy, Default)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Number of the epoch, from 1.
     pub number: usize,
     /// Epochs in all.
     pub of: usize,
-    /// Its images.
+    /// Images in the epoch.
     pub images: usize,
-    /// Its steps.
+    /// Steps in the epoch.
     pub steps: usize,
-    /// The steps behind us.
+    /// Steps already taken.
     pub done: usize,
 }

@@ -7,15 +7,15 @@
 //! average = d average + (1 - d) w
 //! ```
 //!
-//! and `average = w` after the first step, with no correction later: what PyTorch's `AveragedModel` does
-//! with `get_ema_multi_avg_fn(d)` and `use_buffers=True`.
+//! and `average = w` after the first step, without a correction later. PyTorch's `AveragedModel` computes the same with
+//! `get_ema_multi_avg_fn(d)` and `use_buffers=True`.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::container::TensorContainer;
 use shufflenet_model::ShuffleNetV2;
 
-/// What metrics of the average are marked with.
+/// Label of the average's metrics.
 pub const LABEL: &str = "ema";
 
 /// `average` moved towards `network`, two classifying networks (after `valid()`) of one architecture.
@@ -32,8 +32,8 @@ pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> Shuf
     })
 }
 
-/// The tensors of a network by their number in the order of its fields. (Their ids would not do: running
-/// statistics get new ones where weights are loaded.)
+/// Tensors of a network by their number in the order of its fields. (Ids do not serve: loading weights gives running
+/// statistics new ones.)
 struct Values {
     tensors: TensorContainer<usize>,
     count: usize,

@@ -19,7 +19,7 @@ use shufflenet_data::Batch;
 
 use crate::error::{TrainError, require};
 
-/// What is minimised.
+/// The loss that training minimises.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
@@ -31,7 +31,7 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
-    /// Refuses what makes no sense for so many classes.
+    /// Refuses settings that make no sense for `classes` classes.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -56,8 +56,7 @@ impl LossConfig {
         )
     }
 
-    /// The targets of a batch as they meet the log-probabilities, `t / D`: `[images, classes]`, row after
-    /// row.
+    /// Targets of a batch that multiply the log-probabilities, `t / D`: `[images, classes]`, row after row.
     pub fn targets(&self, batch: &Batch, classes: usize) -> Vec<f32> {
         let weight = |class: usize| match &self.class_weights {
             Some(weights) => weights.get(class).copied().unwrap_or(1.0),

@@ -21,7 +21,7 @@ pub struct Stage {
     pub size: usize,
 }
 
-/// Refuses stages that do not follow each other, and images of no pixels.
+/// Refuses stages out of order, and images without pixels.
 ///
 /// # Errors
 /// [`TrainError::Value`].
@@ -44,14 +44,14 @@ pub(crate) fn check(stages: &[Stage]) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The shorter side of the images of `epoch`, counted from 1; `None`: their own.
+/// Shorter side of the images of `epoch`, counted from 1. `None`: the images are not shrunk.
 pub fn size_in(stages: &[Stage], epoch: usize) -> Option<usize> {
     let stage = stages.iter().find(|stage| epoch <= stage.until_epoch)?;
     Some(stage.size)
 }
 
-/// What an image of `epoch`, counted from 1, costs beside one whose shorter side is `short` pixels, the whole
-/// image's: about its share of the area.
+/// Cost of an image of `epoch`, counted from 1, relative to an image with a shorter side of `short` pixels: about its
+/// share of the area.
 pub fn cost(stages: &[Stage], epoch: usize, short: usize) -> f64 {
     let size = size_in(stages, epoch).map_or(short, |size| size.min(short));
     (size as f64 / short as f64).powi(2)

@@ -1,4 +1,4 @@
-//! The page of several runs beside each other.
+//! The page that compares several runs.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ pub(super) fn page(parts: &[Part]) -> String {
     whole(&title, &body)
 }
 
-/// A row a run. Intervals that overlap do not say that runs differ.
+/// One row per run. Runs whose intervals overlap may not differ.
 fn results(parts: &[Part]) -> String {
     let head = [
         "run",

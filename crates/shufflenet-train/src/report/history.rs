@@ -1,4 +1,4 @@
-//! What a run folder tells of how the run went: `config.toml`, `environment.json`, `metrics.jsonl`.
+//! Reads the history of a run from its folder: `config.toml`, `environment.json`, `metrics.jsonl`.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::recipe::progressive::{Stage, size_in};
 use crate::run::pace::Slowdown;
 
-/// A run as its folder has it.
+/// The history of a run.
 pub(super) struct History {
     pub name: String,
     /// The text of `config.toml`.
@@ -21,7 +21,7 @@ pub(super) struct History {
     pub lines: Vec<HistoryLine>,
 }
 
-/// A line of `metrics.jsonl`, as far as a report needs it: newer versions may say more.
+/// The fields of a line of `metrics.jsonl` that a report needs. Newer versions may write more.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct HistoryLine {
     pub event: String,
@@ -54,7 +54,7 @@ impl History {
                 TrainError::checkpoint(&metrics, message)
             })
         };
-        // A run under way may have written half a line; a line ends with its line feed.
+        // A run in progress may have written half a line. A whole line ends with a line feed.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().map(line);
         let resolved = path.canonicalize();
@@ -79,7 +79,7 @@ impl History {
         lines
     }
 
-    /// What the evaluated split is called.
+    /// Name of the evaluated split.
     pub(super) fn evaluated(&self) -> &str {
         self.epochs(false)
             .last()
@@ -115,7 +115,7 @@ impl History {
             .collect()
     }
 
-    /// In words, where the pace has fallen by a third at one size of the images.
+    /// A note where the pace has fallen by a third at one size of the images.
     pub(super) fn slowdown(&self) -> Option<String> {
         let config: Table = self.config.parse().unwrap_or_default();
         let stages = config
@@ -142,7 +142,7 @@ impl History {
     }
 }
 
-/// The values of a JSON object in words; nothing, where there is none.
+/// Keys and values of the JSON object in the file `path`. Empty where there is none.
 fn environment(path: &Path) -> Vec<(String, String)> {
     let bytes = fs::read(path).unwrap_or_default();
     let Ok(Value::Object(object)) = serde_json::from_slice(&bytes) else {

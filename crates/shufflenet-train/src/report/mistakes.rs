@@ -11,7 +11,7 @@ use crate::evaluation::measures::Outcome;
 
 /// Pictures of each kind.
 const MOST_SHOWN: usize = 12;
-/// Images of up to so many pixels a side are enlarged without smoothing.
+/// Largest side, in pixels, of images that are enlarged without smoothing.
 const SMALL: usize = 64;
 
 /// Two rows of pictures: the mistakes made with most confidence, and those that cost the most loss.
@@ -38,7 +38,7 @@ pub(super) fn section(evaluated: &Evaluated) -> String {
     text
 }
 
-/// The first few.
+/// The first outcomes of an order.
 fn row(evaluated: &Evaluated, title: &str, wrong: &[(u32, Outcome)]) -> String {
     let shown = wrong.iter().take(MOST_SHOWN);
     let pictures = shown.map(|(record, outcome)| picture(evaluated, *record, outcome));

@@ -1,9 +1,9 @@
 //! A run, or several beside each other, as one HTML file: curves, schedule, what the best checkpoint gets right and
 //! wrong, configuration, environment.
 //!
-//! The file is whole in itself: style sheet, charts (`svg.rs`) and pictures are inside, nothing is fetched and no
-//! script runs. Light, dark and printed by its style sheet alone. The run's folder tells how it went
-//! (`history.rs`); what the network gets wrong is measured anew (`mistakes.rs`), where the data is at hand.
+//! The file is self-contained: style sheet, charts (`display/svg.rs`) and pictures are inside, nothing is fetched and no
+//! script runs. The style sheet serves light and dark screens and print. The run's folder has the history
+//! (`history.rs`). The mistakes are measured anew (`mistakes.rs`), where the data is available.
 
 mod compare;
 mod history;
@@ -19,16 +19,16 @@ use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
 use crate::files::{replace, write_new};
 use history::History;
 
-/// How every report begins: by that a file is known to be one, which may be replaced.
+/// First bytes of every report. Only a file that begins with them is replaced.
 const MARK: &str = "<!doctype html><!-- a report of shufflenet -->\n";
 
 /// What to report, and where.
 pub struct ReportRequest {
     /// Run folders; several are compared.
     pub runs: Vec<PathBuf>,
-    /// The file; without one `report.html` in the run's folder.
+    /// The file. `None`: `report.html` in the run's folder.
     pub out: Option<PathBuf>,
-    /// Where the data is; where the run had it, unless given.
+    /// Where the data is. `None`: where the run had it.
     pub data: Option<PathBuf>,
     /// `test`, `validation` or `train`.
     pub split: String,
@@ -36,13 +36,13 @@ pub struct ReportRequest {
     pub device: String,
 }
 
-/// A run and, where its best checkpoint could be evaluated, how that went.
+/// A run with the evaluation of its best checkpoint, or the reason why there is none.
 struct Part {
     history: History,
     evaluated: Result<Evaluated, TrainError>,
 }
 
-/// Writes a report; its path and notes on what is not in it.
+/// Writes a report. Returns its path, and notes on what is missing in it.
 ///
 /// # Errors
 /// Runs that cannot be read; [`TrainError::Value`] where the file would replace one that is no report.
@@ -76,7 +76,7 @@ pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainE
     Ok((out, notes))
 }
 
-/// Where the report goes: never over a file that is none.
+/// Path of the report. A file that is not a report is never replaced.
 fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     let out = match (&reported.out, reported.runs.as_slice()) {
         (Some(out), _) => out.clone(),
@@ -127,7 +127,7 @@ fn table(rows: &[Vec<String>]) -> String {
     format!("<div class=\"wide\"><table>\n{rows}</table></div>\n")
 }
 
-/// A share as a percentage of so many decimals.
+/// A share as a percentage with the given number of decimals.
 fn percent(share: f64, decimals: usize) -> String {
     format!("{:.decimals$} %", share * 100.0)
 }

@@ -45,7 +45,7 @@ pub(super) fn page(part: &Part) -> String {
     whole(&history.name, &body)
 }
 
-/// The figures that one looks for first.
+/// The most important figures.
 fn headline(evaluated: &Evaluated) -> String {
     let report = &evaluated.report;
     let (metrics, measures) = (&report.metrics, &report.measures);
@@ -185,7 +185,7 @@ fn quality(evaluated: &Evaluated) -> String {
     )
 }
 
-/// A row a class.
+/// One row per class.
 fn classes(classes: &[Class]) -> String {
     let share = |share: Option<f64>| share.map_or("-".into(), |share| percent(share, 1));
     let row = |class: &Class| {

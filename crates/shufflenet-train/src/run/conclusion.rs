@@ -1,4 +1,4 @@
-//! The end of a run: which epoch was the best, and what that one is worth on the test set.
+//! The end of a run: prints the best epoch, and measures it on the test set.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::run::training_loop::{Outcome, Training};
 use crate::step::classifier::Classifier;
 
 impl Training<'_> {
-    /// The end of the run: the best epoch and, where it has not been seen yet, the test set.
+    /// Ends the run: prints the best epoch, and measures it on the test set where that did not choose it.
     pub fn conclude(
         mut self,
         console: &mut Console,
@@ -41,7 +41,7 @@ impl Training<'_> {
         Ok(Outcome::Finished)
     }
 
-    /// Which epoch is the best, by what, and why training stopped before its length.
+    /// Prints the best epoch, the criterion, and why training stopped early.
     fn tell_best(&self, console: &mut Console) {
         let (run, progress) = (self.run, &self.state.progress);
         let Some(best) = &progress.best else { return };
@@ -67,7 +67,7 @@ impl Training<'_> {
         ));
     }
 
-    /// The network of the best checkpoint, and whether it is by the moving average.
+    /// The network of the best checkpoint, and whether it is the moving average.
     fn best(&self) -> Result<(Classifier, bool), TrainError> {
         let run = self.run;
         let found = self.folder.map(|folder| store::best(folder.path()));
@@ -81,8 +81,7 @@ impl Training<'_> {
         Ok((classifier, checkpoint.average.is_some()))
     }
 
-    /// Measures the best checkpoint on the test set, unless that is what chose it. False where
-    /// interrupted.
+    /// Measures the best checkpoint on the test set, unless the test set chose it. Returns false where interrupted.
     fn test(&mut self, console: &mut Console) -> Result<bool, TrainError> {
         let (Some(test), Some(best)) = (&self.run.sources.test, &self.state.progress.best) else {
             return Ok(true);

@@ -1,8 +1,8 @@
-//! One batch through everything that a run would do, in seconds, and nothing left behind: the checkpoint
-//! goes to the system's temporary folder.
+//! `train --dry-run`: one batch through everything that a run does, in seconds.
 //!
-//! What would stop a long run only after its first epoch (an evaluation set that does not fit, a
-//! checkpoint that cannot be written or read) stops this at once. No run folder is touched.
+//! It finds at once what would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
+//! that cannot be written or read. No run folder is touched. The checkpoint goes to the system's temporary folder and is
+//! deleted.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::step::state::{State, not_finite};
 /// temporary folder and reads it back.
 ///
 /// # Errors
-/// What a run would have failed with.
+/// Those of a run.
 pub fn dry_run(
     experiment: &Experiment,
     device: &str,

@@ -1,11 +1,10 @@
 //! `shufflenet lr-find`: the learning rate range test (Smith, 2015, [Cyclical Learning Rates](
 //! https://arxiv.org/abs/1506.01186), section 3.3).
 //!
-//! Trains for some steps while the rate rises from next to nothing by the same factor in each, and looks at
-//! the loss: it falls where the rate is of use and explodes where it is too large. The rate suggested is half
-//! way down the longest valley, as fastai has it, which leaves some room below the rate that is too large.
-//! (Where the loss falls fastest, PyTorch Lightning's rule, may be where it recovers from a spike.) Nothing is
-//! saved.
+//! Trains for some steps while the rate rises by a constant factor, and records the loss. The loss falls where the rate is
+//! useful and explodes where it is too large. The suggested rate is the middle of the longest valley of the loss, fastai's
+//! rule, which leaves a margin below the rate that is too large. (PyTorch Lightning's rule, the steepest fall, may pick the
+//! recovery from a spike.) Nothing is saved.
 
 use std::rc::Rc;
 
@@ -18,18 +17,18 @@ use crate::recipe::optimizer::Rates;
 use crate::run::context::Run;
 use crate::step::state::State;
 
-/// What is tried.
+/// Rates to try.
 #[derive(Clone, Debug)]
 pub struct Range {
     /// The first rate.
     pub from: f64,
-    /// The last rate, unless the loss explodes before.
+    /// The last rate. A loss that explodes ends the test before.
     pub to: f64,
     /// Steps in all.
     pub steps: usize,
 }
 
-/// What was found.
+/// Result of the test.
 pub struct Found {
     /// Rates tried, ascending.
     pub rates: Vec<f64>,
@@ -41,15 +40,15 @@ pub struct Found {
 
 /// How much of the loss before a smoothed loss keeps.
 const SMOOTHING: f64 = 0.9;
-/// A loss so many times the best is beyond hope.
+/// A loss of this many times the best has exploded.
 const EXPLODED: f64 = 3.0;
-/// A loss that never falls to this part of the first says nothing about where it falls.
+/// A loss that never falls below this part of the first has no valley.
 const NOTABLE: f64 = 0.95;
 
 /// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
 ///
 /// # Errors
-/// What a run of it would fail with; [`TrainError::Value`] for a range that is none.
+/// Those of a run; [`TrainError::Value`] for a range that does not rise.
 pub fn find(
     experiment: &Experiment,
     range: &Range,
@@ -111,9 +110,9 @@ pub fn find(
     Ok(found)
 }
 
-/// The rate half way down the longest valley: the longest run of ever lower losses, whatever lies between them.
-/// Noise hardly shortens it, and a spike is left out. Where fastai counts half of the run's steps back from its
-/// end, this takes the middle one: behind a spike the two are far apart.
+/// The rate in the middle of the longest valley: the longest sequence of falling losses, with any losses between them.
+/// Noise hardly shortens it, and a spike is left out. fastai takes the step that is half of the valley's length before
+/// its end; this takes the middle of the sequence. After a spike the two are far apart.
 fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
     let least = losses.iter().copied().min_by(f64::total_cmp)?;
     if least > NOTABLE * losses.first()? {

@@ -1,16 +1,15 @@
-//! Images per second of the steps taken, a first guess at how long the rest will take, and whether a run slows
-//! down.
+//! Images per second: of an epoch, for a first estimate of the time left, and to notice a run that slows down.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// A run's first steps, which are slower than the rest: memory is taken, kernels are chosen.
+/// First steps of a run, which are slower: memory is allocated, kernels are tuned.
 const WARM_UP: usize = 2;
-/// Steps after which, or time after which, the pace is worth telling.
+/// Steps, or time, after which the first estimate is printed.
 const STEPS: usize = 10;
 const TIME: Duration = Duration::from_secs(10);
 
-/// Counts an epoch's images; once there are more, without those of the run's warm-up.
+/// Counts an epoch's images, without those of the run's warm-up once there are others.
 pub struct Pace {
     since: Instant,
     latest: Instant,
@@ -21,8 +20,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Starts counting. `first`: whether this is the run's first epoch, which has the warm-up, and of which
-    /// [`Pace::first_estimate`] answers.
+    /// Starts counting. `first`: whether this is the run's first epoch, which has the warm-up and gives
+    /// [`Pace::first_estimate`].
     pub fn start(first: bool) -> Self {
         let now = Instant::now();
         Self {
@@ -35,7 +34,7 @@ impl Pace {
         }
     }
 
-    /// A step of so many images was taken.
+    /// Counts a step of `images` images.
     pub fn add(&mut self, images: usize) {
         if self.steps == self.warm_up && self.steps > 0 {
             self.since = self.latest;
@@ -51,7 +50,7 @@ impl Pace {
         self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
     }
 
-    /// The speed, once, when enough steps were taken to trust it.
+    /// Returns the speed once, when enough steps were taken.
     pub fn first_estimate(&mut self) -> Option<f64> {
         let enough =
             self.steps >= WARM_UP + STEPS || (self.steps > WARM_UP && self.since.elapsed() >= TIME);
@@ -63,7 +62,7 @@ impl Pace {
     }
 }
 
-/// A pace below this part of the first is worth telling.
+/// A pace below this part of the first is reported.
 const FALLEN: f64 = 2.0 / 3.0;
 
 /// Looks for an epoch that is much slower than the first one whose images had the same size.

@@ -1,5 +1,5 @@
-//! What the ranks of a run have in common: its settings and data when it is opened, the state that they start
-//! from, and the weights after each epoch.
+//! Keeps the ranks of a run alike: compares settings and data when it is opened, sends the first state, and compares the
+//! weights after each epoch.
 
 use crate::error::TrainError;
 use crate::experiment::compare::flatten;
@@ -7,8 +7,8 @@ use crate::run::context::Run;
 use crate::step::state::State;
 
 impl Run {
-    /// Refuses ranks that would train something else than rank 0: another experiment, other data, another
-    /// build or other vector instructions, by which their weights would part.
+    /// Refuses ranks whose weights would differ from rank 0's: another experiment, other data, another build or other
+    /// vector instructions.
     ///
     /// # Errors
     /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
@@ -24,13 +24,13 @@ impl Run {
             "the vector instructions".into(),
             environment.dispatch().into(),
         ));
-        // Where the data lies is each machine's affair, and so is how it is read.
+        // Each machine may have the data in another place, and read it with other workers.
         let settings = flatten(&self.experiment)?.into_iter();
         own.extend(settings.filter(|(key, _)| !matches!(&key[..], "data.root" | "data.workers")));
         self.cluster.compare(&own)
     }
 
-    /// Refuses to go on where the weights of a rank are no longer those of rank 0.
+    /// Fails where the weights of a rank differ from rank 0's.
     ///
     /// # Errors
     /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].
@@ -47,7 +47,7 @@ impl Run {
         self.cluster.compare(&[(name, format!("{checksum:08x}"))])
     }
 
-    /// The state that rank 0 starts from, on every rank; the others have none yet.
+    /// Sends the first state of rank 0 to every rank. The other ranks give `None`.
     ///
     /// # Errors
     /// [`TrainError::Encode`]; [`TrainError::Checkpoint`]: not reachable with rank 0's own.

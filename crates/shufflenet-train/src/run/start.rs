@@ -1,4 +1,4 @@
-//! From an experiment to a run folder: everything is opened, compared and refused before the first step.
+//! Starts a run: opens device, data and run folder, compares them with what a resumed run needs, and trains.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub struct RunOptions {
     pub threads: usize,
     /// The run folder.
     pub out: PathBuf,
-    /// What to do where it holds a run already.
+    /// What to do where the folder holds a run already.
     pub existing: Existing,
 }
 
@@ -58,8 +58,8 @@ pub fn train(
 /// Trains `experiment` on every rank of `cluster` together. The first rank writes the run folder.
 ///
 /// # Errors
-/// Those of [`train`]. What stops a run before it begins is an error on every rank. Later one, but for a divergence,
-/// is this rank's alone, and others wait for it: [`Cluster::abort`].
+/// Those of [`train`]. Before the first step an error is returned on every rank. Later an error, except a divergence, is
+/// of this rank alone, and the other ranks wait for it: call [`Cluster::abort`].
 pub fn train_together(
     experiment: &Experiment,
     options: &RunOptions,
@@ -124,7 +124,7 @@ fn open_and_train(
         console.line(&format!(
             "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint knows: those lines are lost"
         ));
-        // Lines appended now would pass for the lost ones of the checkpoint that counted them.
+        // The checkpoint counts bytes of the lost lines. A new one keeps it from counting lines that come now.
         training.save()?;
     }
     training.train(console)

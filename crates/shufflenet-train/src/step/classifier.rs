@@ -1,7 +1,7 @@
-//! The network as something burn-train can step: images and labels in, loss and gradients out.
+//! The network with its loss: images and labels in, loss and gradients out.
 //!
 //! [`Classifier`] implements burn-train's `TrainStep` and `InferenceStep`, so it runs under
-//! burn-train's own learner as well as in our loop ([`crate::run`] says why there is one).
+//! burn-train's own learner as well as in the loop of [`crate::run`].
 
 use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData, activation};
@@ -23,16 +23,16 @@ pub struct Classifier {
 pub struct MicroBatch {
     /// The images.
     pub batch: Batch,
-    /// Their share of the step's images, 0 to 1: gradients are means over all of them.
+    /// Share of the step's images, 0 to 1. Gradients are means over all images of the step.
     pub share: f64,
-    /// What dropout multiplies the pooled features by, `[images, features]` row after row.
+    /// Dropout's factors for the pooled features, `[images, features]` row after row. `None`: no dropout from the seed.
     pub mask: Option<Vec<f32>>,
-    /// The shorter side that the network sees them with ([`crate::recipe::progressive`]); `None`: their own.
+    /// Shorter side in pixels that the images are shrunk to ([`crate::recipe::progressive`]). `None`: not shrunk.
     pub size: Option<usize>,
 }
 
 impl From<Batch> for MicroBatch {
-    /// All images of a step. Dropout, where configured, is the network's own, not one of a seed.
+    /// All images of a step. Dropout, where configured, comes from the device's generator.
     fn from(batch: Batch) -> Self {
         Self {
             batch,
@@ -48,16 +48,16 @@ impl From<Batch> for MicroBatch {
 pub struct Images {
     /// Normalised pixels, `[batch, channels, height, width]`.
     pub pixels: Tensor<4>,
-    /// What the log-probabilities are multiplied by, `[batch, classes]`; see [`crate::recipe::loss`].
+    /// Targets that multiply the log-probabilities, `[batch, classes]`; see [`crate::recipe::loss`].
     pub targets: Tensor<2>,
-    /// What the mean loss over them counts: 1, or their share of the images of an optimizer step.
+    /// Weight of their mean loss: 1, or their share of the images of an optimizer step.
     pub share: f64,
-    /// What dropout multiplies the pooled features by, `[batch, features]`. `None`: the network drops by
-    /// itself, from its device's generator.
+    /// Dropout's factors for the pooled features, `[batch, features]`. `None`: the network draws them from its device's
+    /// generator.
     pub mask: Option<Tensor<2>>,
 }
 
-/// What a step says of its batch.
+/// The network's output for a batch.
 pub struct Scores {
     /// Logits, `[batch, classes]`, detached from the graph.
     pub logits: Tensor<2>,
@@ -70,7 +70,7 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a part of a step's images onto `device`, with the targets of that loss for so many classes.
+    /// Moves a part of a step's images onto `device`, with the targets of the loss for `classes` classes.
     pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
         let MicroBatch {
             batch,
@@ -134,7 +134,7 @@ impl InferenceStep for Classifier {
     type Input = Images;
     type Output = Scores;
 
-    /// Makes the network ready anew for each batch; [`crate::evaluation::score`] does so once.
+    /// Folds the network anew for each batch. [`crate::evaluation::score`] folds it once.
     fn step(&self, batch: Images) -> Scores {
         Scores {
             logits: Inference::new(&self.network).forward(batch.pixels),

@@ -1,9 +1,8 @@
-//! Logits that wait on their device until somebody wants to know the loss.
+//! Logits that stay on their device until the loss is needed.
 //!
-//! A GPU is given work ahead: the host enqueues a batch while the one before is computed, uploads the next
-//! one meanwhile, and waits only where it reads a value. So logits are read together: when metrics are
-//! asked for, or when much of them has gathered. The CPU computes what it is told when it is told, so
-//! there nothing waits.
+//! The host enqueues work on a GPU ahead: it uploads a batch while the GPU computes the one before, and waits only where it
+//! reads a value. So logits of several batches are read together, when metrics are needed or when many logits are pending.
+//! The CPU computes at once, so there no logits are pending.
 
 use burn::tensor::Device;
 
@@ -12,9 +11,9 @@ use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
 use crate::step::classifier::Scores;
 
-/// Batches whose logits may wait.
+/// Largest number of batches with pending logits.
 pub const MOST_PENDING: usize = 32;
-/// Bytes of their pixels: what the host may hold for a GPU that has fallen behind.
+/// Largest number of bytes of these batches' pixels, which the host holds until the GPU has computed them.
 const MOST_BYTES: usize = 1 << 30;
 
 /// Logits on a device, with the labels of their images.
@@ -25,7 +24,7 @@ pub struct PendingLogits {
 }
 
 impl PendingLogits {
-    /// None yet, of batches that `device` computes.
+    /// No logits yet, for batches that `device` computes.
     pub fn on(device: &Device) -> Self {
         Self {
             scores: Vec::new(),
@@ -34,29 +33,28 @@ impl PendingLogits {
         }
     }
 
-    /// From now on nothing waits: other ranks want to know.
+    /// Reads every batch's logits at once from now on, because other ranks need the loss.
     pub fn read_at_once(&mut self) {
         self.is_queued = false;
     }
 
-    /// Whether the device has a queue, and logits may wait.
+    /// Whether the device has a queue, so that logits may be pending.
     pub fn may_wait(&self) -> bool {
         self.is_queued
     }
 
-    /// Adds those of a batch of so many bytes of pixels. The logits may have more rows than there are
-    /// labels: the last ones are nobody's.
+    /// Adds the logits of a batch with `bytes` bytes of pixels. Rows of logits beyond the labels are ignored.
     pub fn push(&mut self, scores: Scores, labels: Vec<u16>, bytes: usize) {
         self.scores.push((scores, labels));
         self.bytes += bytes;
     }
 
-    /// Whether it is time to read them.
+    /// Whether the pending logits must be read now.
     pub fn is_due(&self) -> bool {
         !self.is_queued || self.scores.len() >= MOST_PENDING || self.bytes >= MOST_BYTES
     }
 
-    /// Adds them to `tally` in the order in which they came. None are left.
+    /// Reads all pending logits in order and adds them to `tally`.
     ///
     /// # Errors
     /// [`TrainError::Device`].
@@ -64,7 +62,7 @@ impl PendingLogits {
         self.read(&mut |logits, labels| tally.add(logits, labels))
     }
 
-    /// Hands each batch's logits and labels to `each`, in the order in which they came. None are left.
+    /// Reads all pending logits in order, and calls `each` with the logits and labels of each batch.
     ///
     /// # Errors
     /// [`TrainError::Device`].

@@ -1,7 +1,7 @@
-//! All that a step of training changes, to a checkpoint and back.
+//! All that a step of training changes, and how it becomes a checkpoint and returns from one.
 //!
-//! What is not here does not change from step to step: it follows from the experiment and the data
-//! ([`crate::run::context::Run`]), and every random choice from the seed and the step.
+//! Everything else follows from the experiment and the data ([`crate::run::context::Run`]), and every random choice from
+//! the seed and the step.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::step::learner::{Learner, LearnerConfig, Peers};
 pub struct State {
     /// Weights, their average, the optimizer's state.
     pub learner: Learner,
-    /// How far it has come.
+    /// Progress of the run.
     pub progress: Progress,
 }
 
@@ -73,7 +73,7 @@ impl State {
         })
     }
 
-    /// All of it.
+    /// The state as a checkpoint.
     ///
     /// # Errors
     /// [`TrainError::Encode`].
@@ -120,7 +120,7 @@ fn initial(experiment: &Experiment, device: &Device) -> Result<ShuffleNetV2, Tra
     Ok(ShuffleNetV2::new(&experiment.model, seed, &device)?)
 }
 
-/// The name of a tensor that has an infinity or NaN in it, where there is one.
+/// The name of the first tensor with an infinity or NaN. `None`: all are finite.
 pub fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
     let files = [&checkpoint.weights, &checkpoint.optimizer];
     let mut files = files.into_iter().chain(checkpoint.average.as_ref());
@@ -132,7 +132,7 @@ pub fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
     })
 }
 
-/// Whether little-endian float32 numbers all are.
+/// Whether all of these little-endian float32 numbers are finite.
 fn is_finite(bytes: &[u8]) -> bool {
     let (values, _) = bytes.as_chunks::<4>();
     values.iter().all(|x| f32::from_le_bytes(*x).is_finite())

@@ -1,10 +1,10 @@
-//! The same factor in every step.
+//! Multiplies the rate by one factor in every step.
 //!
 //! ```text
 //! share = gamma ^ (epochs since the warm-up)
 //! ```
 //!
-//! PyTorch's `ExponentialLR`, its factor the one of a step, `gamma ^ (1 / steps an epoch)`.
+//! PyTorch's `ExponentialLR` with the factor of a step, `gamma ^ (1 / steps per epoch)`.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,10 @@
-//! The learning rate, and where a schedule moves it the momentum, as functions of the step.
+//! The learning rate as a function of the step, and the momentum where a schedule changes it.
 //!
-//! Pure functions of (configuration, step), so a resumed run needs no schedule state. A schedule gives the
-//! share of the peak rate in force at a step; each has a file of its own, which holds its settings with
-//! their defaults, its formula and its source. Before it a warm-up of `w` steps may rise: step `t`, from 0,
+//! Both are pure functions of (configuration, step), so a resumed run needs no schedule state. A schedule gives the share of
+//! the peak rate at a step. Each schedule is a file with its settings, their defaults, its formula and its source. A
+//! warm-up of `w` steps may come before it: step `t`, from 0,
 //! uses `(t + 1) / w` of the peak (Goyal et al., 2017, section 2.2), and the schedule takes the `n - w`
-//! steps that are left. Held to PyTorch's schedulers at every step by `tests/schedules.rs`.
+//! steps that are left. `tests/recipes` holds them to PyTorch's schedulers at every step.
 
 mod cosine;
 mod exponential;
@@ -26,7 +26,7 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// How the rate goes. The section of the same name holds its settings; the others are not looked at.
+    /// Shape of the rate. The section of the same name holds its settings; the other sections are ignored.
     pub kind: ScheduleKind,
     /// Epochs over which the rate first rises linearly from zero; fractions are allowed. `one_cycle` has a
     /// rise of its own.
@@ -47,18 +47,18 @@ pub struct ScheduleConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleKind {
-    /// The peak throughout.
+    /// The peak rate in every step.
     Constant,
-    /// Half a cosine from the peak down.
+    /// Half a cosine from the peak to the end.
     #[default]
     Cosine,
-    /// A straight line from the peak down.
+    /// A straight line from the peak to the end.
     Linear,
     /// Drops at given epochs.
     MultiStep,
-    /// Up and down once, the momentum against it.
+    /// One rise and one fall; the momentum falls and rises.
     OneCycle,
-    /// By the same factor in every step.
+    /// The same factor in every step.
     Exponential,
 }
 
@@ -83,7 +83,7 @@ impl std::fmt::Display for ScheduleKind {
 }
 
 impl ScheduleConfig {
-    /// Refuses what makes no sense.
+    /// Refuses settings that make no sense.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -112,7 +112,7 @@ impl ScheduleConfig {
     }
 }
 
-/// Refuses what is no share of the peak rate.
+/// Refuses a value that is not a share of the peak rate.
 fn require_share(key: &'static str, share: f64) -> Result<(), TrainError> {
     require(
         (0.0..=1.0).contains(&share),
@@ -122,7 +122,7 @@ fn require_share(key: &'static str, share: f64) -> Result<(), TrainError> {
     )
 }
 
-/// Where in a run a step is.
+/// Place of a step in a run.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     /// Steps taken since the warm-up.
@@ -131,7 +131,7 @@ struct Position {
     steps: usize,
     /// Epochs done since the run began, warm-up included; fractions count.
     epochs: f64,
-    /// The same, since the warm-up.
+    /// Epochs done since the warm-up; fractions count.
     epochs_since_warmup: f64,
 }
 
@@ -186,7 +186,7 @@ impl Schedule {
             }
     }
 
-    /// The momentum in force at that step, where the schedule moves it.
+    /// The momentum at that step. `None`: the schedule does not change it.
     pub fn momentum(&self, step: usize) -> Option<f64> {
         let cycles = self.config.kind == ScheduleKind::OneCycle;
         cycles.then(|| self.config.one_cycle.momentum(self.position(step)))
