@@ -14,6 +14,7 @@ use crate::data::sources::{self, Sources};
 use crate::device::machine::Environment;
 use crate::device::self_check;
 use crate::display::console::Console;
+use crate::display::epoch::Epoch;
 use crate::display::words::duration;
 use crate::divergence::Place;
 use crate::error::TrainError;
@@ -126,6 +127,17 @@ impl Run {
     /// Epochs of the run, the last one perhaps cut short.
     pub fn epochs(&self) -> usize {
         self.total_steps().div_ceil(self.steps_in_epoch())
+    }
+
+    /// The epoch in progress, for the console.
+    pub fn epoch(&self, progress: &Progress) -> Epoch {
+        Epoch {
+            number: progress.epochs + 1,
+            of: self.experiment.train.epochs,
+            images: self.sources.train.records_in(0..self.batches()),
+            steps: self.steps_in_epoch(),
+            done: progress.batch / self.experiment.train.accumulate,
+        }
     }
 
     /// Optimizer steps in all.

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use crate::checkpoint::Best;
 use crate::display::console::Console;
-use crate::display::epoch::Epoch;
 use crate::display::words::describe;
 use crate::divergence::Place;
 use crate::error::TrainError;
@@ -80,7 +79,7 @@ impl Training<'_> {
     fn train_epoch(&mut self, is_first: bool, console: &mut Console) -> Result<f64, TrainError> {
         let (run, log_every) = (self.run, self.run.experiment.train.log_every);
         let mut pace = Pace::start(is_first);
-        console.epoch(&self.epoch());
+        console.epoch(&run.epoch(&self.state.progress));
         let mut batches = run.rest_of_epoch(&self.state);
         while batches.len() > 0
             && self.state.progress.step < run.total_steps()
@@ -105,18 +104,6 @@ impl Training<'_> {
         console.finish();
         self.settle()?;
         Ok(pace.speed())
-    }
-
-    /// The epoch under way, for the console.
-    fn epoch(&self) -> Epoch {
-        let (run, progress) = (self.run, &self.state.progress);
-        Epoch {
-            number: progress.epochs + 1,
-            of: run.experiment.train.epochs,
-            images: run.sources.train.records_in(0..run.batches()),
-            steps: run.steps_in_epoch(),
-            done: progress.batch / run.experiment.train.accumulate,
-        }
     }
 
     /// Measures the weights and their average, where this epoch is to be evaluated; else gives nothing. `None`:
