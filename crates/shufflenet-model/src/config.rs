@@ -12,8 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-/// Channels of the stem, of the three stages and of the last convolution, in this order.
-pub type Widths = [usize; 5];
+/// Channels of the stem, of each stage, and of the last convolution. In configuration files a list:
+/// `[24, 48, 96, 192, 1024]` has three stages.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<usize>", into = "Vec<usize>")]
+pub struct Widths {
+    /// Channels of the stem.
+    pub stem: usize,
+    /// Channels of each stage.
+    pub stages: Vec<usize>,
+    /// Channels of the last convolution.
+    pub last: usize,
+}
 
 /// The published variants of the network. They differ in their stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +82,7 @@ pub struct ModelConfig {
     pub widths: Option<Widths>,
     /// Number of stride-1 units in each of the three stages, 0 to 64, without the downsampling unit that
     /// comes first (the paper's table 5 counts that unit too: 4, 8, 4).
-    pub repeats: [usize; 3],
+    pub repeats: Vec<usize>,
     /// Layers before the first stage: a 3x3 convolution of stride 2 and max pooling, padded (`imagenet`) or
     /// not (`seed`), or a 3x3 convolution of stride 1 without pooling (`cifar`). Unset: `imagenet` for the
     /// layout `standard`, `seed` for the layout `seed`.
@@ -103,7 +113,7 @@ impl Default for ModelConfig {
             layout: Layout::Standard,
             scale: Scale::One,
             widths: None,
-            repeats: [3, 7, 3],
+            repeats: vec![3, 7, 3],
             stem: None,
             input_channels: None,
             classes: None,
@@ -136,7 +146,8 @@ impl ModelConfig {
 
     /// The custom widths if configured, or the row of the table.
     pub fn widths(&self) -> Widths {
-        self.widths.unwrap_or(self.scale.widths())
+        let row = || self.scale.widths();
+        self.widths.clone().unwrap_or_else(row)
     }
 
     /// Whether units of equal widths add the right half's input: the configured value, or the layout's
@@ -162,13 +173,14 @@ impl Scale {
     pub const ALL: [Self; 4] = [Self::Half, Self::One, Self::OneAndHalf, Self::Two];
 
     /// Channels of each part, from the paper's table 5.
-    pub const fn widths(self) -> Widths {
-        match self {
+    pub fn widths(self) -> Widths {
+        let row = match self {
             Self::Half => [24, 48, 96, 192, 1024],
             Self::One => [24, 116, 232, 464, 1024],
             Self::OneAndHalf => [24, 176, 352, 704, 1024],
             Self::Two => [24, 244, 488, 976, 2048],
-        }
+        };
+        row.into()
     }
 
     /// The multiplier as a number.
@@ -179,6 +191,46 @@ impl Scale {
             Self::OneAndHalf => 1.5,
             Self::Two => 2.0,
         }
+    }
+}
+
+impl From<[usize; 5]> for Widths {
+    /// Three stages, as in the paper.
+    fn from([stem, stages @ .., last]: [usize; 5]) -> Self {
+        Self {
+            stem,
+            stages: stages.into(),
+            last,
+        }
+    }
+}
+
+impl TryFrom<Vec<usize>> for Widths {
+    type Error = ModelError;
+
+    fn try_from(widths: Vec<usize>) -> Result<Self, ModelError> {
+        match widths.as_slice() {
+            &[stem, ref stages @ .., last] if !stages.is_empty() => Ok(Self {
+                stem,
+                stages: stages.to_vec(),
+                last,
+            }),
+            _ => Err(ModelError::TooFewWidths(widths)),
+        }
+    }
+}
+
+impl From<Widths> for Vec<usize> {
+    fn from(widths: Widths) -> Self {
+        let Widths { stem, stages, last } = widths;
+        [vec![stem], stages, vec![last]].concat()
+    }
+}
+
+/// As in a configuration file: `[24, 48, 96, 192, 1024]`.
+impl fmt::Debug for Widths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(Vec::from(self.clone())).finish()
     }
 }
 

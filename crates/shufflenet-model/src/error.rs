@@ -2,6 +2,7 @@
 //! accepted.
 
 use crate::config::{Stem, Widths};
+use crate::plan::MOST_STAGES;
 use crate::squeeze_excitation::REDUCTION;
 
 /// A network that cannot be built, or a batch that it cannot be trained on.
@@ -10,11 +11,29 @@ pub enum ModelError {
     /// A width multiplier that the paper's table does not have.
     #[error("scale {0} is not in the table: 0.5, 1.0, 1.5, 2.0")]
     Scale(f64),
+    /// A list of widths without a stage.
+    #[error(
+        "widths = {0:?}: the stem, 1 or more stages and the last convolution are accepted, 3 or more numbers"
+    )]
+    TooFewWidths(Vec<usize>),
+    /// More or fewer repeats than stages, or too many stages.
+    #[error(
+        "repeats = {repeats:?}: widths = {widths:?} has {stages} stages between the stem and the last \
+         convolution; as many repeats are accepted, and up to {MOST_STAGES} stages"
+    )]
+    Stages {
+        /// All repeats.
+        repeats: Vec<usize>,
+        /// All widths.
+        widths: Widths,
+        /// Number of stages that `widths` has.
+        stages: usize,
+    },
     /// Channels, classes, widths or repeats outside the accepted range.
     #[error("{key} = {found}: {least} to {most} is accepted")]
     Count {
         /// Name of the setting.
-        key: &'static str,
+        key: String,
         /// The value of the setting.
         found: usize,
         /// The smallest value accepted.
@@ -71,7 +90,7 @@ pub enum ModelError {
     )]
     NoUnitToWiden {
         /// All repeats.
-        repeats: [usize; 3],
+        repeats: Vec<usize>,
         /// The stage, counted from 2 as in the paper.
         stage: usize,
         /// Channels out of the downsampling unit: twice its input channels.

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use crate::config::{Layout, ModelConfig, Scale};
+use crate::config::{Layout, ModelConfig, Scale, Widths};
 use crate::names::names;
-use crate::plan::MOST_REPEATS;
+use crate::plan::{MOST_REPEATS, MOST_STAGES};
 use crate::state_dict::{StateDict, StateDictError};
 
 /// The configuration of the network that `weights` belongs to, with the stem unset.
@@ -34,7 +34,7 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     };
     let everything = ModelConfig {
         layout,
-        repeats: [MOST_REPEATS; 3],
+        repeats: vec![MOST_REPEATS; MOST_STAGES],
         squeeze_excitation: true,
         ..ModelConfig::default()
     };
@@ -48,13 +48,22 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     let [stem, input_channels] = table.sizes("stem.conv.weight")?;
     let [last, before_last] = table.sizes("last.conv.weight")?;
     let [classes, _] = table.sizes("classifier.weight")?;
+    let stages = table.stages();
     let inputs = |stage: usize| {
-        let path = format!("stages.{stage}.downsample.left_depthwise.conv.weight");
-        table.sizes(&path).map(|[channels, _]| channels)
+        let [channels, _] = table.sizes(&downsample(stage))?;
+        Ok(channels)
     };
-    let widths = [stem, inputs(1)?, inputs(2)?, before_last, last];
+    let mut outputs: Vec<usize> = (1..stages)
+        .map(inputs)
+        .collect::<Result<_, StateDictError>>()?;
+    outputs.push(before_last);
+    let widths = Widths {
+        stem,
+        stages: outputs,
+        last,
+    };
     let mut config = ModelConfig {
-        repeats: [0, 1, 2].map(|stage| table.units(stage)),
+        repeats: (0..stages).map(|stage| table.units(stage)).collect(),
         input_channels: Some(input_channels),
         classes: Some(classes),
         squeeze_excitation: table
@@ -117,6 +126,12 @@ impl Table<'_> {
         }
     }
 
+    /// Number of stages, the published three or more.
+    fn stages(&self) -> usize {
+        let has = |stage: &usize| self.find(&downsample(*stage)).is_ok();
+        (0..MOST_STAGES).take_while(has).count().max(3)
+    }
+
     /// Number of stride-1 units of a stage.
     fn units(&self, stage: usize) -> usize {
         let has = |unit: &usize| self.find(&first_convolution(stage, *unit)).is_ok();
@@ -125,7 +140,7 @@ impl Table<'_> {
 
     /// One half if that matches every unit; otherwise the ratio of the last unit, the widest.
     fn split_ratio(&self, config: &ModelConfig) -> Result<f64, StateDictError> {
-        let [stem, stages @ .., _last] = config.widths();
+        let Widths { stem, stages, .. } = config.widths();
         let mut inputs_before = stem;
         let mut ratio = config.split_ratio;
         let mut explained = true;
@@ -148,6 +163,10 @@ impl Table<'_> {
             false => ratio,
         })
     }
+}
+
+fn downsample(stage: usize) -> String {
+    format!("stages.{stage}.downsample.left_depthwise.conv.weight")
 }
 
 fn first_convolution(stage: usize, unit: usize) -> String {

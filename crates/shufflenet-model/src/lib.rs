@@ -89,7 +89,7 @@ mod testing;
 pub mod unit;
 pub mod weights;
 
-pub use config::{Layout, ModelConfig, Scale, Stem};
+pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;
 pub use fine_tune::load_for_fine_tuning;
 pub use infer::infer;

@@ -92,7 +92,7 @@ pub fn names(config: &ModelConfig) -> Vec<Name> {
         Layout::Listing => &LISTING,
     };
     let mut names = conv_norm("", "", &table.stem);
-    for (stage, repeats) in config.repeats.into_iter().enumerate() {
+    for (stage, &repeats) in config.repeats.iter().enumerate() {
         for unit in 0..=repeats {
             let (path, modules) = match unit.checked_sub(1) {
                 None => (format!("stages.{stage}.downsample."), &table.downsample[..]),

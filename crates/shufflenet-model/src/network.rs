@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use shufflenet_ops::fused;
 
 use crate::batch_norm::{BatchNorm, EPSILON};
-use crate::config::{Layout, ModelConfig};
+use crate::config::{Layout, ModelConfig, Widths};
 use crate::conv_norm::{ConvNorm, kernels_serve, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
@@ -57,7 +57,8 @@ impl ShuffleNetV2 {
     pub fn new(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
         let plans = config.plan()?;
         let init = &mut Initialiser::new(seed, device);
-        let [stem, .., before_last, last] = config.widths();
+        let Widths { stem, stages, last } = config.widths();
+        let before_last = stages.last().copied().unwrap_or(stem);
         let kind = config.stem();
         Ok(Self {
             stem: ConvNorm::dense([config.input_channels(), stem], kind.stride(), init),

@@ -14,6 +14,7 @@ const MOST_CHANNELS: usize = 4_096;
 const MOST_CLASSES: usize = 1_000_000;
 const MOST_WIDTH: usize = 8_192;
 pub(crate) const MOST_REPEATS: usize = 64;
+pub(crate) const MOST_STAGES: usize = 8;
 
 /// The channels of a stage.
 pub(crate) struct StagePlan {
@@ -104,9 +105,11 @@ impl ModelConfig {
     /// Errors are those of [`Self::validate`], except for the images' size.
     pub(crate) fn plan(&self) -> Result<Vec<StagePlan>, ModelError> {
         self.check_ranges()?;
-        let [mut inputs, stages @ .., _last] = self.widths();
+        let widths = self.widths();
+        let mut inputs = widths.stem;
         let mut plans = Vec::new();
-        for (stage, (outputs, repeats)) in (2..).zip(stages.into_iter().zip(self.repeats)) {
+        for (stage, (outputs, &repeats)) in (2..).zip(widths.stages.into_iter().zip(&self.repeats))
+        {
             plans.push(self.plan_stage(stage, [inputs, outputs], repeats)?);
             inputs = outputs;
         }
@@ -132,7 +135,7 @@ impl ModelConfig {
         let mut width = 2 * branch;
         if repeats == 0 && width != outputs {
             return Err(ModelError::NoUnitToWiden {
-                repeats: self.repeats,
+                repeats: self.repeats.clone(),
                 stage,
                 width,
                 outputs,
@@ -186,10 +189,10 @@ impl ModelConfig {
 
     /// Refuses single values that are out of range.
     fn check_ranges(&self) -> Result<(), ModelError> {
-        let count = |key, found, [least, most]: [usize; 2]| match found {
+        let count = |key: &str, found, [least, most]: [usize; 2]| match found {
             found if (least..=most).contains(&found) => Ok(()),
             found => Err(ModelError::Count {
-                key,
+                key: key.into(),
                 found,
                 least,
                 most,
@@ -205,11 +208,20 @@ impl ModelConfig {
         };
         count("input_channels", self.input_channels(), [1, MOST_CHANNELS])?;
         count("classes", self.classes(), [1, MOST_CLASSES])?;
-        for (key, width) in WIDTH_KEYS.into_iter().zip(self.widths()) {
-            count(key, width, [1, MOST_WIDTH])?;
+        let widths = self.widths();
+        let stages = widths.stages.len();
+        if stages != self.repeats.len() || stages > MOST_STAGES {
+            return Err(ModelError::Stages {
+                repeats: self.repeats.clone(),
+                widths,
+                stages,
+            });
         }
-        for (key, repeats) in REPEATS_KEYS.into_iter().zip(self.repeats) {
-            count(key, repeats, [0, MOST_REPEATS])?;
+        for (place, width) in Vec::from(widths).into_iter().enumerate() {
+            count(&format!("widths[{place}]"), width, [1, MOST_WIDTH])?;
+        }
+        for (place, &repeats) in self.repeats.iter().enumerate() {
+            count(&format!("repeats[{place}]"), repeats, [0, MOST_REPEATS])?;
         }
         let (split, dropout) = (self.split_ratio, self.dropout);
         let is_share = split > 0.0 && split < 1.0;
@@ -218,12 +230,3 @@ impl ModelConfig {
         number("dropout", dropout, is_dropout, "0 to below 1")
     }
 }
-
-const WIDTH_KEYS: [&str; 5] = [
-    "widths[0]",
-    "widths[1]",
-    "widths[2]",
-    "widths[3]",
-    "widths[4]",
-];
-const REPEATS_KEYS: [&str; 3] = ["repeats[0]", "repeats[1]", "repeats[2]"];

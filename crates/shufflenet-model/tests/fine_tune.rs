@@ -13,8 +13,8 @@ use shufflenet_model::{
 fn network(classes: usize, channels: usize, seed: u64, device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
         stem: Some(Stem::Cifar),
-        widths: Some([8, 16, 24, 32, 48]),
-        repeats: [1, 1, 1],
+        widths: Some([8, 16, 24, 32, 48].into()),
+        repeats: vec![1, 1, 1],
         classes: Some(classes),
         input_channels: Some(channels),
         ..ModelConfig::default()

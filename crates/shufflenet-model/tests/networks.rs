@@ -200,8 +200,8 @@ fn the_gradient_reaches_every_parameter() {
 /// A network whose classifier is the identity, so that the logits are the features.
 fn transparent(device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
-        widths: Some([8, 16, 16, 16, 500]),
-        repeats: [1, 1, 1],
+        widths: Some([8, 16, 16, 16, 500].into()),
+        repeats: vec![1, 1, 1],
         classes: Some(500),
         dropout: 0.3,
         ..config(Layout::Standard, Scale::Half, Stem::Cifar)
@@ -262,14 +262,14 @@ fn configurations_read_and_write_as_documented() {
             .residual()
     );
     let custom = read(r#"{"widths": [8, 16, 32, 64, 99]}"#).unwrap();
-    assert_eq!(custom.widths(), [8, 16, 32, 64, 99]);
+    assert_eq!(custom.widths(), [8, 16, 32, 64, 99].into());
     let written = ModelConfig {
         split_ratio: 0.25,
         residual: Some(true),
         squeeze_excitation: true,
         dropout: 0.1,
-        widths: Some([8, 16, 32, 64, 99]),
-        repeats: [1, 0, 2],
+        widths: Some([8, 16, 32, 64, 99].into()),
+        repeats: vec![1, 0, 2],
         ..config(Layout::Listing, Scale::OneAndHalf, Stem::Cifar)
     };
     for written in [written, ModelConfig::default()] {

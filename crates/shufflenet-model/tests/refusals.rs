@@ -43,7 +43,7 @@ fn counts_and_shares_out_of_range() {
         "input_channels = 0: 1 to 4096 is accepted"
     );
     assert_eq!(
-        refusal(|config| config.widths = Some([24, 48, 0, 192, 1024])),
+        refusal(|config| config.widths = Some([24, 48, 0, 192, 1024].into())),
         "widths[2] = 0: 1 to 8192 is accepted"
     );
     assert_eq!(
@@ -51,7 +51,7 @@ fn counts_and_shares_out_of_range() {
         "widths[4] = 1024000: 1 to 8192 is accepted"
     );
     assert_eq!(
-        refusal(|config| config.repeats = [3, 700, 3]),
+        refusal(|config| config.repeats = vec![3, 700, 3]),
         "repeats[1] = 700: 0 to 64 is accepted"
     );
     for (found, words) in [(0.0, "0"), (1.0, "1"), (-0.5, "-0.5"), (f64::NAN, "NaN")] {
@@ -71,7 +71,7 @@ fn widths_that_two_groups_cannot_share() {
     for layout in [Layout::Standard, Layout::Listing] {
         let answer = refusal(|config| {
             config.layout = layout;
-            config.widths = Some([24, 48, 97, 192, 1024]);
+            config.widths = Some([24, 48, 97, 192, 1024].into());
         });
         assert_eq!(
             answer,
@@ -80,7 +80,7 @@ fn widths_that_two_groups_cannot_share() {
         );
     }
     // The outputs of the stem and the last convolution are not shuffled.
-    let config = edited(|config| config.widths = Some([25, 48, 96, 192, 1023]));
+    let config = edited(|config| config.widths = Some([25, 48, 96, 192, 1023].into()));
     assert!(config.validate(224, 224).is_ok());
 }
 
@@ -100,7 +100,7 @@ fn a_branch_left_empty() {
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
-            config.widths = Some([48, 40, 80, 160, 200]);
+            config.widths = Some([48, 40, 80, 160, 200].into());
         }),
         "split_ratio = 0.5: 48 of the 96 channels of a stage 2 unit in its left branch, and 40 out of \
          both, leaves a branch empty; 1 to 39 on the left is accepted"
@@ -112,7 +112,7 @@ fn a_stage_that_nothing_widens() {
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
-            config.repeats = [0, 7, 3];
+            config.repeats = vec![0, 7, 3];
         }),
         "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
          and without a unit behind it nothing brings them to 116; 1 or more is accepted there"
@@ -120,10 +120,10 @@ fn a_stage_that_nothing_widens() {
     // A stage whose width is twice its inputs needs no unit to widen it.
     let config = edited(|config| {
         config.layout = Layout::Listing;
-        config.repeats = [3, 0, 0];
+        config.repeats = vec![3, 0, 0];
     });
     assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
-    let config = edited(|config| config.repeats = [0, 0, 0]);
+    let config = edited(|config| config.repeats = vec![0, 0, 0]);
     assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
 }
 
@@ -132,7 +132,7 @@ fn a_branch_too_narrow_to_squeeze() {
     assert_eq!(
         refusal(|config| {
             config.squeeze_excitation = true;
-            config.widths = Some([24, 6, 96, 192, 1024]);
+            config.widths = Some([24, 6, 96, 192, 1024].into());
         }),
         "squeeze_excitation = true: a right branch of stage 2 has 3 channels, of which the reduction \
          by 4 leaves none; 4 or more is accepted"

@@ -156,7 +156,7 @@ fn what_does_not_fit_is_listed_and_left_alone() {
     let weights = StateDict::open(&fixture("standard.pth"), None).unwrap();
     let config = ModelConfig {
         classes: Some(7),
-        repeats: [1, 1, 2],
+        repeats: vec![1, 1, 2],
         stem: Some(Stem::Cifar),
         ..infer(&weights).unwrap()
     };

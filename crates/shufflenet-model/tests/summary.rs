@@ -126,8 +126,8 @@ fn rows_have_the_shapes_of_the_papers_table() {
 #[test]
 fn the_table_is_for_people() {
     let config = ModelConfig {
-        widths: Some([4, 8, 16, 16, 32]),
-        repeats: [0, 0, 1],
+        widths: Some([4, 8, 16, 16, 32].into()),
+        repeats: vec![0, 0, 1],
         stem: Some(Stem::Cifar),
         ..ModelConfig::default()
     };

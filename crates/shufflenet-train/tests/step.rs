@@ -22,8 +22,8 @@ use noise::batch;
 fn learner(average_decay: Option<f64>) -> Learner {
     let model = ModelConfig {
         stem: Some(Stem::Cifar),
-        widths: Some([8, 16, 24, 32, 48]),
-        repeats: [1, 1, 1],
+        widths: Some([8, 16, 24, 32, 48].into()),
+        repeats: vec![1, 1, 1],
         ..ModelConfig::default()
     };
     let optimizer = OptimizerConfig {

@@ -127,8 +127,8 @@ fn inference_is_the_network_folded() {
             let config = ModelConfig {
                 layout,
                 stem: Some(stem),
-                widths: Some(widths),
-                repeats,
+                widths: Some(widths.into()),
+                repeats: repeats.to_vec(),
                 split_ratio,
                 input_channels: Some(channels),
                 ..ModelConfig::default()

@@ -70,8 +70,8 @@ pub fn check(device: &Device, name: &str) -> Result<Passed, TrainError> {
 fn movement(device: &Device) -> Result<[Vec<f32>; 2], TrainError> {
     let model = ModelConfig {
         stem: Some(Stem::Cifar),
-        widths: Some([8, 16, 24, 32, 48]),
-        repeats: [1, 1, 1],
+        widths: Some([8, 16, 24, 32, 48].into()),
+        repeats: vec![1, 1, 1],
         ..ModelConfig::default()
     };
     let mut learner = Learner::fresh(&model, OptimizerConfig::default(), 1, device)?;

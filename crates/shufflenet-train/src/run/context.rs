@@ -251,7 +251,7 @@ impl Run {
     /// Dropout's factors for micro-batch `part` of a step. `None`: no dropout.
     fn mask(&self, step: usize, part: usize, batch: &Batch) -> Option<Vec<f32>> {
         let model = &self.experiment.model;
-        let [.., features] = model.widths();
+        let features = model.widths().last;
         let (seed, rate) = (self.experiment.train.seed, model.dropout);
         let (first, count) = (batch.share.as_ref().map_or(0, |s| s.first), batch.len());
         let draw = || {

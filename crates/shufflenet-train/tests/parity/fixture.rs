@@ -98,7 +98,7 @@ impl Fixture {
     /// What a dropout of the pooled features multiplies them by.
     pub fn mask(&self, device: &Device) -> Tensor<2> {
         let rate = self.model.dropout;
-        let [.., features] = self.model.widths();
+        let features = self.model.widths().last;
         let kept = |s: f64| (s + 1.0) / 2.0 >= rate;
         let values: Vec<f32> = signed("dropout", self.salt)
             .map(|s| if kept(s) { 1.0 / (1.0 - rate) } else { 0.0 } as f32)

@@ -33,8 +33,8 @@ type Weights = HashMap<String, Vec<f32>>;
 fn model() -> ModelConfig {
     ModelConfig {
         stem: Some(Stem::Cifar),
-        widths: Some([8, 16, 24, 32, 48]),
-        repeats: [1, 1, 1],
+        widths: Some([8, 16, 24, 32, 48].into()),
+        repeats: vec![1, 1, 1],
         ..ModelConfig::default()
     }
 }
