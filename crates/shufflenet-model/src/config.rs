@@ -76,12 +76,13 @@ pub struct ModelConfig {
     pub layout: Layout,
     /// Width multiplier, a row of the paper's table 5: `0.5`, `1.0`, `1.5` or `2.0`.
     pub scale: Scale,
-    /// Custom channels of the stem, of the three stages and of the last convolution: five numbers from 1 to
-    /// 8192, even for the stages. Unset: the row of `scale` in the paper's table 5.
+    /// Custom widths instead of the row of `scale`: channels of the stem, of each stage and of the last convolution,
+    /// 1 to 8192 each; those of a stage must be even. `[24, 48, 96, 192, 1024]` has three stages; 1 to 8 are accepted.
+    /// Unset: the row of `scale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub widths: Option<Widths>,
-    /// Number of stride-1 units in each of the three stages, 0 to 64, without the downsampling unit that
-    /// comes first (the paper's table 5 counts that unit too: 4, 8, 4).
+    /// Number of stride-1 units in each stage, 0 to 64, a number per stage. They come after the stage's downsampling
+    /// unit, which the paper's table 5 counts too (4, 8, 4).
     pub repeats: Vec<usize>,
     /// Layers before the first stage: a 3x3 convolution of stride 2 and max pooling, padded (`imagenet`) or
     /// not (`seed`), or a 3x3 convolution of stride 1 without pooling (`cifar`). Unset: `imagenet` for the

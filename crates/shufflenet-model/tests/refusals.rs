@@ -47,12 +47,23 @@ fn counts_and_shares_out_of_range() {
         "widths[2] = 0: 1 to 8192 is accepted"
     );
     assert_eq!(
-        refusal(|config| config.widths = Some([24, 48, 96, 192, 1_024_000])),
+        refusal(|config| config.widths = Some([24, 48, 96, 192, 1_024_000].into())),
         "widths[4] = 1024000: 1 to 8192 is accepted"
     );
     assert_eq!(
         refusal(|config| config.repeats = vec![3, 700, 3]),
         "repeats[1] = 700: 0 to 64 is accepted"
+    );
+    assert_eq!(
+        refusal(|config| config.repeats = vec![3, 7]),
+        "repeats = [3, 7]: widths = [24, 116, 232, 464, 1024] has 3 stages between the stem and the last \
+         convolution; as many repeats are accepted, and up to 8 stages"
+    );
+    let few = serde_json::from_str::<ModelConfig>(r#"{"widths": [24, 1024]}"#);
+    let few = few.unwrap_err().to_string();
+    assert!(
+        few.starts_with("widths = [24, 1024]: the stem, 1 or more stages"),
+        "{few}"
     );
     for (found, words) in [(0.0, "0"), (1.0, "1"), (-0.5, "-0.5"), (f64::NAN, "NaN")] {
         let config = edited(|config| config.split_ratio = found);

@@ -15,8 +15,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use serde::Deserialize;
 use shufflenet_model::{
-    Fit, ModelConfig, ShuffleNetV2, StateDict, Stem, infer, load_safetensors, to_safetensors,
-    to_state_dict,
+    Fit, Inference, Layout, ModelConfig, ShuffleNetV2, StateDict, Stem, infer, load_safetensors,
+    to_safetensors, to_state_dict,
 };
 
 #[derive(Deserialize)]
@@ -95,6 +95,54 @@ fn every_form_gives_pytorchs_logits() {
         assert_eq!(found, whole, "{file}");
         let off = off(&logits(&network), &expected.logits);
         assert!(off <= tolerance, "{file}: {off:e}");
+    }
+}
+
+#[test]
+fn networks_of_any_number_of_stages_are_exported_inferred_and_classify() {
+    let device = Device::flex();
+    for widths in [
+        vec![8, 16, 32],
+        vec![8, 16, 24, 32, 40, 48],
+        vec![8, 16, 24, 32, 40, 48, 56],
+    ] {
+        for layout in [Layout::Standard, Layout::Listing] {
+            let stages = widths.len() - 2;
+            let config = ModelConfig {
+                layout,
+                stem: Some(Stem::Cifar),
+                widths: Some(widths.clone().try_into().unwrap()),
+                repeats: (0..stages).map(|stage| 1 + stage % 2).collect(),
+                classes: Some(7),
+                input_channels: Some(3),
+                ..ModelConfig::default()
+            };
+            let network = ShuffleNetV2::new(&config, 1, &device).unwrap();
+            let expected = logits(&network);
+            assert_eq!(expected.len(), 2 * 7);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("weights.safetensors");
+            std::fs::write(&path, to_state_dict(&network).unwrap()).unwrap();
+            let weights = StateDict::open(&path, None).unwrap();
+            // Fewer stages than the published three are not inferred.
+            let config = match stages < 3 {
+                true => config,
+                false => ModelConfig {
+                    stem: config.stem,
+                    ..infer(&weights).unwrap()
+                },
+            };
+            let (again, fit) = weights
+                .load(ShuffleNetV2::new(&config, 2, &device).unwrap())
+                .unwrap();
+            assert!(fit.is_exact(), "{widths:?}: {fit}");
+            assert_eq!(logits(&again), expected, "{widths:?}");
+            let folded = Inference::new(&again);
+            let images = Tensor::<4>::ones([2, 3, 16, 16], &device);
+            let (plain, folded) = (again.forward(images.clone()), folded.forward(images));
+            let off = (plain - folded).abs().max().into_scalar::<f32>();
+            assert!(off < 1e-4, "{widths:?}: {off}");
+        }
     }
 }
 
