@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures this project's binary against PyTorch and ONNX Runtime, and prints the figures as a markdown table.
+"""Measures this project's binary against PyTorch, ONNX Runtime and OpenVINO, and prints a markdown table.
 
     python scripts/compare_with_pytorch.py --listing LISTING.md --json all.json     every workload
     python scripts/compare_with_pytorch.py                                          all but the seed layout's
@@ -17,10 +17,11 @@ A training step is forward, cross-entropy, backward and a step of SGD (Nesterov 
 logits out, which the peers are spared. The standard layout's peer is torchvision's network; the seed layout's
 is the listing in the markdown file of --listing, executed from memory, its one in-place addition (which
 autograd refuses on the output of a ReLU) made out of place. A process of its own exports the ONNX models, so
-that ONNX Runtime is not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a minute,
-or less where its cache on disk has the network.
+that ONNX Runtime and OpenVINO are not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a
+minute, or less where its cache on disk has the network. Every contender takes subnormal numbers for zero, as the
+binary does. OpenVINO is held to float32 (by itself it computes in bfloat16 where the processor can).
 
-Needs Linux, a release build, and torch, torchvision, onnx and onnxruntime in the Python that runs it. A
+Needs Linux, a release build, and torch, torchvision, onnx, onnxruntime and openvino in the Python that runs it. A
 contender that fails has its reason in the table, and the exit status is 1.
 """
 
@@ -44,7 +45,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime"]
+PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime", "openvino"]
 CLASSES = 10
 WARM_UP = 3
 # Cores that other work may take before a warning: an idle system takes some.
@@ -52,8 +53,12 @@ DISTURBED = 0.1
 
 OURS = "shufflenet"
 ORT = "ONNX Runtime"
+OPENVINO = "OpenVINO"
 EAGER, EAGER_LAST = "PyTorch eager", "PyTorch eager, channels-last"
 COMPILED, COMPILED_LAST = "torch.compile", "torch.compile, channels-last"
+
+TRAINERS = [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]
+RUNTIMES = [ORT, OPENVINO, COMPILED, EAGER, EAGER_LAST]
 
 
 class Workload(NamedTuple):
@@ -68,12 +73,12 @@ class Workload(NamedTuple):
 
 
 WORKLOADS = [
-    Workload("train-x0.5", "train", "standard", 0.5, "cifar", 128, 32, [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]),
-    Workload("train-x1.0", "train", "standard", 1.0, "cifar", 128, 32, [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]),
-    Workload("train-224", "train", "standard", 1.0, "imagenet", 16, 224, [EAGER, EAGER_LAST]),
-    Workload("train-seed-224", "train", "seed", 1.0, "seed", 16, 224, [EAGER]),
-    Workload("infer-1", "infer", "standard", 1.0, "imagenet", 1, 224, [ORT, EAGER]),
-    Workload("infer-256", "infer", "standard", 1.0, "cifar", 256, 32, [ORT, EAGER, EAGER_LAST]),
+    Workload("train-x0.5", "train", "standard", 0.5, "cifar", 128, 32, TRAINERS),
+    Workload("train-x1.0", "train", "standard", 1.0, "cifar", 128, 32, TRAINERS),
+    Workload("train-224", "train", "standard", 1.0, "imagenet", 16, 224, TRAINERS),
+    Workload("train-seed-224", "train", "seed", 1.0, "seed", 16, 224, TRAINERS),
+    Workload("infer-1", "infer", "standard", 1.0, "imagenet", 1, 224, RUNTIMES),
+    Workload("infer-256", "infer", "standard", 1.0, "cifar", 256, 32, RUNTIMES),
 ]
 
 
@@ -173,6 +178,24 @@ def ort_step(workload, options, model):
     return lambda: session.run(None, feed)
 
 
+def openvino_step(workload, options, model):
+    """One step of OpenVINO on an exported model, in float32, as a function of nothing."""
+    import numpy
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": options.threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_DENORMALS_OPTIMIZATION": True,
+    }
+    request = openvino.Core().compile_model(str(model), "CPU", settings).create_infer_request()
+    shape = (workload.batch, 3, workload.size, workload.size)
+    images = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
+    request.set_input_tensor(openvino.Tensor(images))
+    return request.infer
+
+
 def export(workload, model):
     import torch
 
@@ -187,7 +210,8 @@ def export(workload, model):
 
 def time_peer(workload, peer, options, model):
     warnings.simplefilter("ignore")
-    step = ort_step(workload, options, model) if peer == ORT else torch_step(workload, peer, options)
+    runtimes = {ORT: ort_step, OPENVINO: openvino_step}
+    step = runtimes[peer](workload, options, model) if peer in runtimes else torch_step(workload, peer, options)
     return {"ms": median_ms(step, options.steps), "peak_memory_mb": peak_memory_mb()}
 
 
@@ -211,7 +235,7 @@ def time_ours(workload, options):
 def measure(workload, contender, options, model):
     if contender == OURS:
         return time_ours(workload, options)
-    if contender == ORT and not model.exists():
+    if contender in (ORT, OPENVINO) and not model.exists():
         in_own_process(export, workload, model)
     return in_own_process(time_peer, workload, contender, options, model)
 
