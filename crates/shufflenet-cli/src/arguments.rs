@@ -72,6 +72,9 @@ pub struct Train {
     /// Go on with the run in the run folder
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
+    /// With --resume, go on although the data has changed since the run began
+    #[arg(long, requires = "resume")]
+    pub accept_changed_data: bool,
     /// Delete the run in the run folder and start anew
     #[arg(long)]
     pub force: bool,

@@ -92,6 +92,10 @@ impl Reader for Cifar10 {
         "cifar10"
     }
 
+    fn recognises(&self, root: &Path) -> bool {
+        TEN.recognises(root)
+    }
+
     fn open(&self, root: &Path, split: Split, _: &Options) -> Result<Dataset, DataError> {
         TEN.open(root, split)
     }
@@ -103,6 +107,10 @@ pub(crate) struct Cifar100;
 impl Reader for Cifar100 {
     fn name(&self) -> &'static str {
         "cifar100"
+    }
+
+    fn recognises(&self, root: &Path) -> bool {
+        HUNDRED_FINE.recognises(root)
     }
 
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
@@ -120,6 +128,14 @@ struct Loaded {
 }
 
 impl Layout {
+    /// Whether `root` has the set's files or its archive. An archive itself is known by its name.
+    fn recognises(&self, root: &Path) -> bool {
+        match root.is_file() {
+            true => root.file_name().is_some_and(|name| name == self.archive),
+            false => self.locate(root).is_ok(),
+        }
+    }
+
     /// Size of a record in bytes.
     fn record(&self) -> usize {
         self.label_bytes + PIXELS
@@ -130,7 +146,7 @@ impl Layout {
     fn open(&self, root: &Path, split: Split) -> Result<Dataset, DataError> {
         let batches = match split {
             Split::Train => self.train,
-            Split::Test => self.test,
+            _ => self.test,
         };
         let wanted = [&[self.names], batches].concat();
         let place = self.locate(root)?;

@@ -8,7 +8,8 @@ use std::path::Path;
 use rand_chacha::ChaCha8Rng;
 
 use crate::encoded::{Encoded, EncodedImages};
-use crate::{DataError, OnBadImage, Options};
+use crate::listing::PassedOver;
+use crate::{DataError, Options};
 
 /// Size of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub struct Dataset {
     pub shape: ImageShape,
     /// Names of the classes, by label.
     pub class_names: Vec<String>,
-    /// Error messages of the images that could not be decoded and were left out, one per image.
-    pub skipped: Vec<String>,
+    /// The files at the set's place that are no part of it.
+    pub passed_over: PassedOver,
     labels: Vec<u16>,
     images: Images,
 }
@@ -94,14 +95,13 @@ impl Dataset {
             name,
             shape,
             class_names,
-            skipped: Vec::new(),
+            passed_over: PassedOver::default(),
             labels,
             images: Images::Pixels(pixels),
         })
     }
 
-    /// Creates a set of encoded images, one for each of `labels`. With [`OnBadImage::Skip`], images that
-    /// cannot be decoded are left out.
+    /// Creates a set of encoded images, one for each of `labels`.
     ///
     /// # Errors
     /// [`DataError::Value`] for no records, 2^32 records or more, or a label that is not below the number
@@ -110,25 +110,12 @@ impl Dataset {
         root: &Path,
         class_names: Vec<String>,
         records: Vec<Encoded>,
-        mut labels: Vec<u16>,
+        labels: Vec<u16>,
         options: &Options,
     ) -> Result<Self, DataError> {
         options.check_channels()?;
         let name = name_of(root);
         check_labels(&name, &labels, class_names.len())?;
-        let mut images = EncodedImages::new(root, records, options);
-        let bad = match options.on_bad_image {
-            OnBadImage::Error => Vec::new(),
-            OnBadImage::Skip => images.check(),
-        };
-        if !bad.is_empty() {
-            let mut good = vec![true; labels.len()];
-            bad.iter().for_each(|&(record, _)| good[record] = false);
-            let mut keep = good.iter();
-            images.records.retain(|_| keep.next() == Some(&true));
-            let mut keep = good.iter();
-            labels.retain(|_| keep.next() == Some(&true));
-        }
         check_count(&name, labels.len())?;
         let side = options.size as usize;
         Ok(Self {
@@ -139,13 +126,42 @@ impl Dataset {
                 width: side,
             },
             class_names,
-            skipped: bad
-                .into_iter()
-                .map(|(_, error)| error.to_string())
-                .collect(),
+            passed_over: PassedOver::default(),
             labels,
-            images: Images::Encoded(images),
+            images: Images::Encoded(EncodedImages::new(root, records, options)),
         })
+    }
+
+    /// Keeps the records for which `keep` holds, in order.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] if none is left.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) -> Result<(), DataError> {
+        let kept: Vec<bool> = (0..self.len()).map(keep).collect();
+        check_count(&self.name, kept.iter().filter(|&&kept| kept).count())?;
+        let values = self.shape.values();
+        let mut of_record = kept.iter();
+        self.labels.retain(|_| of_record.next() == Some(&true));
+        match &mut self.images {
+            Images::Pixels(pixels) => {
+                let records = pixels.chunks_exact(values).zip(&kept);
+                let left = records.filter(|&(_, &kept)| kept);
+                *pixels = left.flat_map(|(record, _)| record).copied().collect();
+            }
+            Images::Encoded(images) => {
+                let mut of_record = kept.iter();
+                images.records.retain(|_| of_record.next() == Some(&true));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the classes other names and numbers: `number` of a label is its new label, below the number of `names`.
+    pub(crate) fn relabel(&mut self, names: Vec<String>, number: impl Fn(u16) -> u16) {
+        self.class_names = names;
+        self.labels
+            .iter_mut()
+            .for_each(|label| *label = number(*label));
     }
 
     /// Number of records.
@@ -217,6 +233,13 @@ impl Dataset {
             Some(images) => images.path(index).display().to_string(),
             None => format!("{}: record {index}", self.name),
         }
+    }
+
+    /// Path below the set's root and size in bytes of the image file of record `index`; `None` for a set of pixels in
+    /// memory.
+    pub fn file(&self, index: usize) -> Option<(&Path, u64)> {
+        let image = self.encoded()?.records.get(index)?;
+        Some((&image.name, image.size))
     }
 
     /// Passes the data that identifies the set's content to `with`, piece by piece, for a checksum: all

@@ -9,9 +9,6 @@ use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::thread;
 
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
@@ -122,34 +119,6 @@ impl EncodedImages {
     fn cut(&self, record: usize, picture: &RgbImage, window: Window) -> Result<Vec<u8>, DataError> {
         cut(picture, window, self.size, self.channels)
             .map_err(|found| DataError::content(&self.path(record), found, READABLE))
-    }
-
-    /// Decodes every image, in one thread per core. Returns the records that cannot be decoded with the
-    /// errors, in order.
-    pub(crate) fn check(&self) -> Vec<(usize, DataError)> {
-        let next = AtomicUsize::new(0);
-        let (sender, bad) = channel();
-        thread::scope(|scope| {
-            for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-                let (sender, next) = (sender.clone(), &next);
-                scope.spawn(move || {
-                    loop {
-                        let record = next.fetch_add(1, Ordering::Relaxed);
-                        if record >= self.records.len() {
-                            return;
-                        }
-                        if let Err(error) = self.picture(record) {
-                            // The receiver outlives the threads.
-                            let _ = sender.send((record, error));
-                        }
-                    }
-                });
-            }
-        });
-        drop(sender);
-        let mut bad: Vec<(usize, DataError)> = bad.into_iter().collect();
-        bad.sort_by_key(|&(record, _)| record);
-        bad
     }
 }
 

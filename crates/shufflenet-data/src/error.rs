@@ -20,7 +20,7 @@ pub enum DataError {
         /// Path of the file or folder.
         path: PathBuf,
         /// What is wrong with the file or folder.
-        problem: &'static str,
+        problem: String,
         /// How to get the data set.
         advice: &'static str,
     },
@@ -74,11 +74,10 @@ impl DataError {
         }
     }
 
-    pub(crate) fn missing(path: &Path, problem: &'static str, advice: &'static str) -> Self {
-        let path = path.to_path_buf();
+    pub(crate) fn missing(path: &Path, problem: impl Into<String>, advice: &'static str) -> Self {
         Self::Missing {
-            path,
-            problem,
+            path: path.to_path_buf(),
+            problem: problem.into(),
             advice,
         }
     }

@@ -26,6 +26,14 @@ pub(crate) trait Reader: Sync {
         false
     }
 
+    /// Whether what lies at `root` looks like a set of this format.
+    fn recognises(&self, root: &Path) -> bool;
+
+    /// The parts that the set at `root` is divided into. Empty: it has no division.
+    fn parts(&self, _root: &Path) -> Result<Vec<Split>, DataError> {
+        Ok(vec![Split::Train, Split::Test])
+    }
+
     /// Reads `split` of the set at `root` and checks whatever can be checked without decoding images.
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError>;
 }
@@ -35,10 +43,11 @@ const READERS: &[&dyn Reader] = &[
     &Cifar10,
     &Cifar100,
     &Idx,
-    &Folder,
     &Manifest,
     #[cfg(feature = "parquet")]
     &Parquet,
+    // Any other folder of folders.
+    &Folder,
     &Synthetic,
 ];
 
@@ -62,6 +71,14 @@ impl Format {
             }
             DataError::value("the format", name, expected)
         })
+    }
+
+    /// The format of what lies at `root`, by the names of its files. `None`: it looks like none.
+    pub fn of(root: &Path) -> Option<Self> {
+        let mut readers = READERS.iter();
+        readers
+            .find(|reader| reader.recognises(root))
+            .map(|&reader| Self(reader))
     }
 
     /// Whether the images are encoded and of any size. [`crate::Options`] bring them to one size.
@@ -102,32 +119,60 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-/// The part of a data set, as its publisher divided it.
+/// A part of a data set, as its publisher divided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// The images to train on.
     Train,
-    /// The images to measure on.
+    /// The images to choose by: the best epoch, the learning rate.
+    Validation,
+    /// The images to measure on, once.
     Test,
+    /// All images of a set without a division.
+    Whole,
+}
+
+impl Split {
+    /// The part that a folder, a column or a file calls `name`, in any case: `train`, `val`, `valid`,
+    /// `validation` or `test`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.to_lowercase().as_str() {
+            "train" => Some(Self::Train),
+            "val" | "valid" | "validation" => Some(Self::Validation),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Validation => "validation",
             Self::Test => "test",
+            Self::Whole => "all",
         })
     }
 }
 
+/// The parts that the set at `root` is divided into: train, validation, test, those that are there, in this
+/// order. Empty: the set has no division, and [`Options::test_fraction`] divides it.
+///
+/// # Errors
+/// Errors are those of [`open`] that the division shows.
+pub fn parts(format: Format, root: &Path) -> Result<Vec<Split>, DataError> {
+    format.0.parts(root)
+}
+
 /// Opens one part of the set at `root` and checks it. Encoded images are decoded later, when they are
-/// needed; with [`crate::OnBadImage::Skip`] each is also decoded once here, and left out if that fails.
+/// needed; [`Dataset::check`] decodes them beforehand.
 ///
 /// # Errors
 /// [`DataError::Missing`], with advice on how to get the set, if it is not at `root`;
 /// [`DataError::Content`] for a file that is truncated, of another kind or inconsistent with the others;
 /// [`DataError::Io`] for an error of the operating system; [`DataError::Value`] for an option that cannot
-/// work.
+/// work, or a part that the set does not have.
 pub fn open(
     format: Format,
     root: &Path,
@@ -135,6 +180,13 @@ pub fn open(
     options: &Options,
 ) -> Result<Dataset, DataError> {
     options.check()?;
+    if !format.is_encoded() && !matches!(split, Split::Train | Split::Test) {
+        return Err(DataError::value(
+            format!("the part of {}", root.display()),
+            split.to_string(),
+            format!("train or test, the parts of {}", format.name()),
+        ));
+    }
     format.0.open(root, split, options)
 }
 
@@ -162,5 +214,52 @@ mod tests {
             line.starts_with("the format is tfrecord, expected one of cifar10, cifar100, idx,"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn parts_have_the_names_that_people_give_them() {
+        let named = |name: &str| Split::named(name).map(|split| split.to_string());
+        for name in ["val", "Valid", "VALIDATION"] {
+            assert_eq!(named(name).as_deref(), Some("validation"));
+        }
+        assert_eq!(named("Train").as_deref(), Some("train"));
+        assert_eq!(named("TEST").as_deref(), Some("test"));
+        for other in ["", "trainer", "dev", "all"] {
+            assert_eq!(named(other), None);
+        }
+    }
+
+    #[test]
+    fn a_set_of_two_parts_has_no_third() {
+        let format = Format::named("synthetic").unwrap();
+        for split in [Split::Validation, Split::Whole] {
+            let opened = open(format, Path::new("waves"), split, &Options::default());
+            let line = opened.unwrap_err().to_string();
+            assert!(line.contains("expected train or test"), "{line}");
+        }
+    }
+
+    #[test]
+    fn sets_are_recognised_by_the_names_of_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (file, format) in [
+            ("ten/data_batch_1.bin", "cifar10"),
+            ("above/cifar-100-binary/train.bin", "cifar100"),
+            ("mnist/train-images-idx3-ubyte.gz", "idx"),
+            ("photos/cats/1.jpg", "folder"),
+        ] {
+            let path = root.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+            let set = root.join(file.split('/').next().unwrap());
+            assert_eq!(Format::of(&set).unwrap().name(), format);
+        }
+        for list in ["list.csv", "list.JSONL"] {
+            std::fs::write(root.join(list), "").unwrap();
+            assert_eq!(Format::of(&root.join(list)).unwrap().name(), "manifest");
+        }
+        assert_eq!(Format::of(&root.join("photos/cats")), None);
+        assert_eq!(Format::of(&root.join("nowhere")), None);
     }
 }

@@ -16,16 +16,16 @@ pub struct Holdout {
 
 /// Holds out `fraction` of each class: `round(fraction * count)` of its records, drawn from `seed`.
 ///
-/// `labels` are the labels of a [`crate::Dataset`] with `classes` classes; errors use `key` as the name of
+/// `labels` are the labels of a [`crate::Dataset`] with the classes `names`; errors use `key` as the name of
 /// the fraction.
 ///
 /// # Errors
 /// [`DataError::Value`] if `fraction` is not between 0 and 1, if it leaves a class without a record in one
-/// of the parts, or if a label is not below `classes`.
+/// of the parts, or if a label is not below the number of classes.
 pub fn holdout(
     key: &str,
     labels: &[u16],
-    classes: usize,
+    names: &[String],
     fraction: f64,
     seed: u64,
 ) -> Result<Holdout, DataError> {
@@ -33,14 +33,14 @@ pub fn holdout(
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(refuse("more than 0 and less than 1".into()));
     }
-    let mut records_of = vec![Vec::new(); classes];
+    let mut records_of = vec![Vec::new(); names.len()];
     for (record, &label) in (0u32..).zip(labels) {
         let Some(records) = records_of.get_mut(usize::from(label)) else {
             let what = format!("label of record {record}");
             return Err(DataError::value(
                 what,
                 label.to_string(),
-                format!("below {classes}"),
+                format!("below {}", names.len()),
             ));
         };
         records.push(record);
@@ -50,12 +50,12 @@ pub fn holdout(
         train: Vec::new(),
         validation: Vec::new(),
     };
-    for (class, records) in (0u64..).zip(&mut records_of) {
+    for ((class, name), records) in (0u64..).zip(names).zip(&mut records_of) {
         let count = records.len();
         let held_out = (fraction * count as f64).round() as usize;
         if held_out == 0 || held_out == count {
             return Err(refuse(format!(
-                "one that leaves class {class} a record in each part ({held_out} of {count} would be \
+                "one that leaves class {name} a record in each part ({held_out} of {count} would be \
                  held out)"
             )));
         }
@@ -76,10 +76,21 @@ const TEST_FRACTION: &str = "data.options.test_fraction";
 pub(crate) fn division(
     root: &Path,
     labels: &[u16],
-    classes: usize,
+    names: &[String],
     split: Split,
     options: &Options,
 ) -> Result<Vec<u32>, DataError> {
+    if split == Split::Whole {
+        return Ok((0..labels.len() as u32).collect());
+    }
+    if split == Split::Validation {
+        let found = "a set without a division";
+        return Err(DataError::content(
+            root,
+            found,
+            "one with a validation part",
+        ));
+    }
     if options.test_fraction == 0.0 {
         return Err(DataError::value(
             TEST_FRACTION,
@@ -90,16 +101,11 @@ pub(crate) fn division(
             ),
         ));
     }
-    let parts = holdout(
-        TEST_FRACTION,
-        labels,
-        classes,
-        options.test_fraction,
-        options.split_seed,
-    )?;
+    let (fraction, seed) = (options.test_fraction, options.split_seed);
+    let parts = holdout(TEST_FRACTION, labels, names, fraction, seed)?;
     Ok(match split {
         Split::Train => parts.train,
-        Split::Test => parts.validation,
+        _ => parts.validation,
     })
 }
 
@@ -108,6 +114,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|class| class.to_string()).collect()
+    }
+
     proptest! {
         #[test]
         fn parts_are_disjoint_complete_and_stratified(
@@ -115,8 +125,8 @@ mod tests {
         ) {
             // At least ten of each class, so that no part of a class is empty.
             let labels: Vec<u16> = (0..40).map(|record| record % 4).chain(extra).collect();
-            let parts = holdout("data.validation", &labels, 4, fraction, seed).unwrap();
-            prop_assert_eq!(&parts, &holdout("data.validation", &labels, 4, fraction, seed).unwrap());
+            let parts = holdout("data.validation", &labels, &names(4), fraction, seed).unwrap();
+            prop_assert_eq!(&parts, &holdout("data.validation", &labels, &names(4), fraction, seed).unwrap());
             prop_assert!(parts.train.is_sorted() && parts.validation.is_sorted());
 
             let mut all = [parts.train, parts.validation.clone()].concat();
@@ -136,8 +146,8 @@ mod tests {
     fn seeds_differ() {
         let labels: Vec<u16> = (0..200).map(|record| record % 2).collect();
         assert_ne!(
-            holdout("data.validation", &labels, 2, 0.2, 0).unwrap(),
-            holdout("data.validation", &labels, 2, 0.2, 1).unwrap()
+            holdout("data.validation", &labels, &names(2), 0.2, 0).unwrap(),
+            holdout("data.validation", &labels, &names(2), 0.2, 1).unwrap()
         );
     }
 
@@ -145,7 +155,7 @@ mod tests {
     fn fractions_that_cannot_work_are_refused() {
         let labels = [0, 0, 0, 0, 0, 0, 1, 1];
         let refusal = |fraction| {
-            holdout("data.validation", &labels, 2, fraction, 0)
+            holdout("data.validation", &labels, &names(2), fraction, 0)
                 .unwrap_err()
                 .to_string()
         };
@@ -159,7 +169,7 @@ mod tests {
              (0 of 2 would be held out)"
         );
         assert!(
-            holdout("data.validation", &labels, 1, 0.5, 0)
+            holdout("data.validation", &labels, &names(1), 0.5, 0)
                 .unwrap_err()
                 .to_string()
                 .contains("below 1")

@@ -30,6 +30,12 @@ impl Reader for Idx {
         "idx"
     }
 
+    fn recognises(&self, root: &Path) -> bool {
+        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.any(|name| name.contains("idx3-ubyte"))
+    }
+
     fn open(&self, root: &Path, split: Split, _: &Options) -> Result<Dataset, DataError> {
         open(root, split)
     }
@@ -39,7 +45,7 @@ impl Reader for Idx {
 fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
     let part = match split {
         Split::Train => "train",
-        Split::Test => "t10k",
+        _ => "t10k",
     };
     let image_file = locate(root, &format!("{part}-images-idx3-ubyte"))?;
     let label_file = locate(root, &format!("{part}-labels-idx1-ubyte"))?;

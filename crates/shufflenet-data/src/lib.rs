@@ -14,7 +14,7 @@
 //! # fn main() -> Result<(), shufflenet_data::DataError> {
 //! let (format, root) = (Format::named("cifar10")?, Path::new("data/cifar-10-batches-bin"));
 //! let set = open(format, root, Split::Train, &Options::default())?;
-//! let parts = holdout("validation", set.labels(), set.classes(), 0.1, 0)?;
+//! let parts = holdout("validation", set.labels(), &set.class_names, 0.1, 0)?;
 //! let normalization = Normalization::of(&set, &parts.train)?;
 //! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
 //!     .shuffled(0)
@@ -32,7 +32,9 @@
 
 pub mod augmentation;
 mod batch;
+mod checked;
 mod cifar;
+mod classes;
 mod dataset;
 pub mod decode;
 mod encoded;
@@ -45,6 +47,7 @@ mod format;
 pub mod fuzzing;
 mod holdout;
 mod idx;
+mod listing;
 mod loader;
 mod manifest;
 pub mod mosaic;
@@ -52,6 +55,7 @@ mod normalization;
 mod options;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod paths;
 mod png;
 mod prefetch;
 mod prepare;
@@ -62,14 +66,18 @@ mod view;
 
 pub use augmentation::Augmentation;
 pub use batch::{Batch, Share};
+pub use checked::{BadImage, Check, CheckResult, Checked, memory_of};
+pub use classes::{ClassOrder, UnknownClasses, orders_differ};
 pub use dataset::{Dataset, ImageShape};
+pub use decode::is_image_name;
 pub use error::DataError;
-pub use folder::is_image_name;
-pub use format::{Format, Split, open};
+pub use format::{Format, Split, open, parts};
 pub use holdout::{Holdout, holdout};
+pub use listing::{Listing, PassedOver, images_below};
 pub use loader::Loader;
 pub use normalization::{MOST_DECODED, Normalization};
 pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
+pub use paths::expand_home;
 pub use png::png;
 pub use prefetch::Batches;
 pub use prepare::Preparation;

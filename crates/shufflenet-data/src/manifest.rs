@@ -6,8 +6,10 @@
 //! dogs/7.jpg,dog,test
 //! ```
 //!
-//! Paths are relative to the list's folder. Labels are class names, sorted by their bytes; if all are whole
-//! numbers, they are sorted by value. Without `split`, `test_fraction` divides the list.
+//! Paths are relative to the list's folder; `~` is the home folder, and a backslash separates folders as a slash does.
+//! Hugging Face's name of the column, `file_name`, is `path`, too. Labels are class names, sorted by their bytes;
+//! whole numbers are sorted by value and come first. A split is `train`, `val` (or `valid`, `validation`) or `test`.
+//! Without splits, `test_fraction` divides the list.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,10 +18,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::classes::ClassOrder;
 use crate::encoded::file;
 use crate::format::Reader;
 use crate::holdout::division;
-use crate::{DataError, Dataset, Options, Split};
+use crate::{DataError, Dataset, Options, Split, paths, text};
 
 const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
     with those keys";
@@ -38,46 +41,51 @@ impl Reader for Manifest {
         true
     }
 
+    fn recognises(&self, root: &Path) -> bool {
+        let ending = root.extension().unwrap_or_default();
+        root.is_file()
+            && ["csv", "jsonl", "ndjson"]
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+    }
+
+    fn parts(&self, root: &Path) -> Result<Vec<Split>, DataError> {
+        let entries = read(root)?;
+        let splits = splits(root, &entries)?.unwrap_or_default();
+        let all = [Split::Train, Split::Validation, Split::Test];
+        Ok(all
+            .into_iter()
+            .filter(|split| splits.contains(split))
+            .collect())
+    }
+
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
-        if !root.is_file() {
-            return Err(DataError::missing(root, "is not a file", ADVICE));
-        }
-        let mut bytes = Vec::new();
-        let list = File::open(root).map_err(|error| DataError::io(root, error))?;
-        list.take(MOST_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| DataError::io(root, error))?;
-        if bytes.len() as u64 > MOST_BYTES {
-            return Err(DataError::content(
-                root,
-                "more than 1 GiB",
-                "a shorter list",
-            ));
-        }
-        let entries = parse(root, &bytes)?;
+        let entries = read(root)?;
         let classes = classes(root, &entries)?;
-        let label = |entry: &Entry| classes.binary_search_by(|name| order(name, &entry.label));
+        let label = |entry: &Entry| {
+            classes.binary_search_by(|name| ClassOrder::Value.compare(name, &entry.label))
+        };
         let labels: Vec<u16> = entries
             .iter()
             .filter_map(|entry| u16::try_from(label(entry).ok()?).ok())
             .collect();
-        let chosen: Vec<u32> = match entries.iter().all(|entry| entry.split.is_none()) {
-            true => division(root, &labels, classes.len(), split, options)?,
-            false => {
-                let mut chosen = Vec::new();
-                for (number, entry) in (0u32..).zip(&entries) {
-                    if is_of(root, entry)? == split {
-                        chosen.push(number);
-                    }
-                }
-                chosen
+        let chosen: Vec<u32> = match splits(root, &entries)? {
+            None => division(root, &labels, &classes, split, options)?,
+            Some(splits) => {
+                let numbered = (0u32..).zip(splits);
+                let of_part = numbered.filter(|&(_, part)| part == split);
+                of_part.map(|(number, _)| number).collect()
             }
         };
+        if chosen.is_empty() {
+            let problem = format!("has no entries of the {split} part");
+            return Err(DataError::missing(root, problem, ADVICE));
+        }
         let folder = root.parent().unwrap_or(Path::new("."));
         let mut records = Vec::new();
         for &entry in &chosen {
-            let path = entries[entry as usize].path.clone();
-            records.push(file(folder, path.into(), options)?);
+            let path = paths::listed(folder, &entries[entry as usize].path);
+            records.push(file(folder, path, options)?);
         }
         let labels = chosen.iter().map(|&entry| labels[entry as usize]).collect();
         let mut set = Dataset::of_encoded(folder, classes, records, labels, options)?;
@@ -86,9 +94,30 @@ impl Reader for Manifest {
     }
 }
 
+/// The entries of the list at `root`.
+fn read(root: &Path) -> Result<Vec<Entry>, DataError> {
+    if !root.is_file() {
+        return Err(DataError::missing(root, "is not a file", ADVICE));
+    }
+    let mut bytes = Vec::new();
+    let list = File::open(root).map_err(|error| DataError::io(root, error))?;
+    list.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| DataError::io(root, error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(DataError::content(
+            root,
+            "more than 1 GiB",
+            "a shorter list",
+        ));
+    }
+    parse(root, &bytes)
+}
+
 /// An entry of the list.
 #[derive(Debug, Deserialize)]
 struct Entry {
+    #[serde(alias = "file_name")]
     path: String,
     #[serde(deserialize_with = "text_or_number")]
     label: String,
@@ -98,18 +127,18 @@ struct Entry {
     line: u64,
 }
 
-/// Reads a label. JSON labels may be numbers; in both kinds of list a label is a name.
+/// Reads a label. JSON labels may be whole numbers; in both kinds of list a label is a name.
 fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Label {
-        Text(String),
-        Number(i64),
+    match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => Ok(text),
+        serde_json::Value::Number(number) if number.is_u64() || number.is_i64() => {
+            Ok(number.to_string())
+        }
+        other => {
+            let message = format!("label {other} is neither text nor a whole number");
+            Err(serde::de::Error::custom(message))
+        }
     }
-    Ok(match Label::deserialize(from)? {
-        Label::Text(text) => text,
-        Label::Number(number) => number.to_string(),
-    })
 }
 
 /// The entries of a list: JSON if the list begins with a brace, otherwise CSV.
@@ -118,29 +147,29 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
         let found = format!("line {line}: {problem}");
         DataError::content(path, found, ADVICE)
     };
+    let text = text::decode(bytes).map_err(|found| DataError::content(path, found, ADVICE))?;
     let mut entries = Vec::new();
-    if bytes.trim_ascii_start().starts_with(b"{") {
-        for (line, text) in (1u64..).zip(bytes.split(|&byte| byte == b'\n')) {
-            if text.trim_ascii().is_empty() {
+    if text.trim_start().starts_with('{') {
+        for (line, text) in (1u64..).zip(text.lines()) {
+            if text.trim().is_empty() {
                 continue;
             }
             let entry: Entry =
-                serde_json::from_slice(text).map_err(|e| refuse(line, e.to_string()))?;
+                serde_json::from_str(text).map_err(|e| refuse(line, e.to_string()))?;
             entries.push(Entry { line, ..entry });
         }
     } else {
-        // The byte order mark that spreadsheets write is not part of the first column's name.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
-            .from_reader(bytes);
+            .from_reader(text.as_bytes());
         let headers = reader
             .headers()
             .map_err(|error| refuse(1, error.to_string()))?
             .clone();
         let column = |name: &str| headers.iter().position(|header| header == name);
-        let missing = |name: &str| refuse(1, format!("no column {name}"));
-        let path_at = column("path").ok_or_else(|| missing("path"))?;
+        let missing = |name: &str| refuse(1, no_column(name, &headers));
+        let path_at = column("path").or(column("file_name"));
+        let path_at = path_at.ok_or_else(|| missing("path"))?;
         let label_at = column("label").ok_or_else(|| missing("label"))?;
         let split_at = column("split");
         for row in reader.records() {
@@ -168,13 +197,28 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
     }
 }
 
+/// Says which columns there are in place of the column `name`.
+fn no_column(name: &str, headers: &csv::StringRecord) -> String {
+    let found: Vec<&str> = headers.iter().collect();
+    let hint = match found.as_slice() {
+        [] | [""] => return format!("no column {name}"),
+        [one] if one.contains(';') => "; columns are separated by commas, not semicolons",
+        [one] if one.contains('\t') => "; columns are separated by commas, not tabs",
+        _ => "",
+    };
+    format!(
+        "no column {name}, the columns are: {}{hint}",
+        found.join(", ")
+    )
+}
+
 /// Parses a list, for fuzzing.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_list(bytes: &[u8]) {
     let path = Path::new("list");
     if let Ok(entries) = parse(path, bytes) {
         let _ = classes(path, &entries);
-        entries.iter().for_each(|entry| drop(is_of(path, entry)));
+        let _ = splits(path, &entries);
     }
 }
 
@@ -189,30 +233,28 @@ fn classes(root: &Path, entries: &[Entry]) -> Result<Vec<String>, DataError> {
             "at most 65536, one a class",
         ));
     }
-    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
-    names.sort_by(|a, b| order(a, b));
-    Ok(names)
+    let names: Vec<String> = names.into_iter().map(String::from).collect();
+    Ok(ClassOrder::Value.sorted(&names))
 }
 
-/// Orders whole numbers by value and before names, and names by their bytes.
-fn order(a: &str, b: &str) -> std::cmp::Ordering {
-    let key = |name: &str| name.parse::<u64>().unwrap_or(u64::MAX);
-    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
-}
-
-fn is_of(root: &Path, entry: &Entry) -> Result<Split, DataError> {
-    let found = entry.split.as_deref().unwrap_or_default();
-    [Split::Train, Split::Test]
-        .into_iter()
-        .find(|split| split.to_string() == found)
-        .ok_or_else(|| {
+/// The part of each entry. `None`: no entry names a part.
+fn splits(root: &Path, entries: &[Entry]) -> Result<Option<Vec<Split>>, DataError> {
+    if entries.iter().all(|entry| entry.split.is_none()) {
+        return Ok(None);
+    }
+    let of_entry = |entry: &Entry| {
+        let found = entry.split.as_deref().unwrap_or_default();
+        Split::named(found).ok_or_else(|| {
             let found = format!("line {}: split `{found}`", entry.line);
-            DataError::content(
-                root,
-                found,
-                "train or test in every line, or no split at all",
-            )
+            let expected = "train, val or test in every line, or no split at all";
+            DataError::content(root, found, expected)
         })
+    };
+    entries
+        .iter()
+        .map(of_entry)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 #[cfg(test)]
@@ -262,6 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_other_programs_are_understood() {
+        let list = "file_name,label,split\r\na.png,x,train\r\n\".\\b,c.png\",y,Valid\r\n";
+        let set = open(list.as_bytes(), Split::Validation, &options()).unwrap();
+        assert_eq!(set.labels(), [1]);
+        assert_eq!(set.file(0).unwrap().0, Path::new("./b,c.png"));
+        let json = "\u{feff}{\"file_name\":\"a.png\",\"label\":\"x\"}\r\n";
+        let set = open(json.as_bytes(), Split::Whole, &options()).unwrap();
+        assert_eq!(
+            (set.len(), &set.class_names[..]),
+            (1, &["x".to_string()][..])
+        );
+        let line = open(list.as_bytes(), Split::Test, &options()).unwrap_err();
+        assert!(
+            line.to_string().contains("has no entries of the test part"),
+            "{line}"
+        );
+    }
+
+    #[test]
     fn a_list_without_a_division_is_divided_by_fraction() {
         let list = "path,label\na.png,x\nb,c.png\n".replace("b,c.png", "\"b,c.png\",x");
         let divided = Options {
@@ -276,14 +337,26 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        let cases: [(&[u8], &str); 8] = [
+        let cases: [(&[u8], &str); 11] = [
             (b"", "list: found line 1: no column path"),
-            (b"file,label\na,b\n", "line 1: no column path"),
+            (
+                b"file,label\na,b\n",
+                "line 1: no column path, the columns are: file, label",
+            ),
+            (
+                b"path;label;split\na;b;train\n",
+                "the columns are: path;label;split; columns are separated by commas, not semicolons",
+            ),
+            (b"path\tlabel\na\tb\n", "separated by commas, not tabs"),
+            (
+                b"{\"path\": \"a.png\", \"label\": 0.0}\n",
+                "line 1: label 0.0 is neither text nor a whole number",
+            ),
             (b"path,label\n", "line 1: no entries"),
             (b"path,label\na.png,\n", "line 2: an empty path or label"),
             (
                 b"path,label,split\na.png,x,dev\n",
-                "line 2: split `dev`, expected train or test",
+                "line 2: split `dev`, expected train, val or test",
             ),
             (b"path,label,split\na.png,x,train\n,,,\n", "line 3:"),
             (
@@ -296,7 +369,11 @@ mod tests {
             let line = refusal(list);
             assert!(line.contains(expected), "{line}");
         }
-        assert!(refusal(b"path,label\n\xff\xfe.png,x\n").contains("line 2: CSV parse error"));
+        let line = refusal(b"path,label\n\xff\xfe.png,x\n");
+        assert!(
+            line.contains("list: found ") && line.contains("line 2"),
+            "{line}"
+        );
     }
 
     proptest::proptest! {

@@ -13,7 +13,7 @@ use crate::{DataError, Dataset, Normalization};
 /// The content of one part of a set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Survey {
-    /// `train` or `test`.
+    /// `train`, `validation`, `test` or `all`.
     pub split: String,
     /// Number of images.
     pub records: usize,
@@ -102,14 +102,6 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
         });
     }
     Ok((surveys, across))
-}
-
-/// Error messages of the images of `dataset` that cannot be read or decoded, one per image. Tries every
-/// image.
-pub fn bad_images(dataset: &Dataset) -> Vec<String> {
-    let bad = dataset.encoded().map(|images| images.check());
-    let lines = bad.unwrap_or_default().into_iter();
-    lines.map(|(_, error)| error.to_string()).collect()
 }
 
 impl fmt::Display for Survey {

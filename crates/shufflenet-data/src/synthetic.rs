@@ -25,6 +25,10 @@ impl Reader for Synthetic {
         "synthetic"
     }
 
+    fn recognises(&self, _root: &Path) -> bool {
+        false
+    }
+
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
         let SyntheticOptions {
             classes,
@@ -35,7 +39,7 @@ impl Reader for Synthetic {
         } = options.synthetic;
         let (part, count) = match split {
             Split::Train => (0, train),
-            Split::Test => (1, test),
+            _ => (1, test),
         };
         let side = size as usize;
         let shape = ImageShape {

@@ -38,7 +38,7 @@ fn images_labels_and_names_are_read() {
     assert_eq!(train.labels(), [0, 1, 1]);
     assert_eq!(train.image(2).unwrap()[..4], [30; 4]);
     let line = set(&root, Split::Test).unwrap_err().to_string();
-    assert!(line.contains("has no such files"), "{line}");
+    assert!(line.contains("has no files of the test part"), "{line}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Fine-tuning: starting from another task's weights and freezing parts of a network.
 //!
-//! A checkpoint with another number of classes provides everything except the classifier. A checkpoint
-//! trained on colour images fits a network for greyscale images: the stem's kernels are summed over the
+//! A checkpoint of other classes provides everything except the classifier. A checkpoint trained on colour images fits a network for greyscale images: the stem's kernels are summed over the
 //! colours. The sum gives the same features for a grey image, whose colour channels are all equal.
 
 use std::borrow::Cow;
@@ -62,14 +61,24 @@ impl ModuleMapper for Freezer {
     }
 }
 
-/// Loads a safetensors file into `network`. The file may have a classifier of another size or, if the
-/// network takes greyscale images, a stem for colour images. Also returns a description of each adaptation.
+/// Where the classifier of a network comes from that starts from another task's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClassifierStart<'a> {
+    /// From its initial values: the classes are others.
+    Fresh,
+    /// From the file: class `i` is the file's class `rows[i]`.
+    Rows(&'a [usize]),
+}
+
+/// Loads a safetensors file into `network`, except a classifier that starts afresh. The file may have a stem for colour
+/// images if the network takes greyscale images. Also returns a description of that adaptation.
 ///
 /// # Errors
-/// Errors are those of [`load_safetensors`], for everything else that does not fit.
+/// Errors are those of [`load_safetensors`], for everything that does not fit.
 pub fn load_for_fine_tuning(
     network: ShuffleNetV2,
     bytes: &[u8],
+    classifier: ClassifierStart,
 ) -> Result<(ShuffleNetV2, Vec<String>), WeightsError> {
     let paths: HashMap<String, String> = names(network.config())
         .into_iter()
@@ -85,14 +94,14 @@ pub fn load_for_fine_tuning(
     for (name, view) in file.iter() {
         let path = paths.get(name).map_or("", String::as_str);
         let ours = own.tensor(name).ok();
-        let ours = ours.filter(|ours| ours.shape() != view.shape());
         let (shape, values) = match (ours, view.shape()) {
-            (Some(ours), _) if path.starts_with("classifier.") => {
-                adapted.push(format!("`{name}` starts afresh"));
-                (ours.shape().to_vec(), Cow::Owned(ours.data().to_vec()))
-            }
+            (Some(ours), _) if path.starts_with("classifier.") => match classifier {
+                ClassifierStart::Fresh => (ours.shape().to_vec(), Cow::Owned(ours.data().to_vec())),
+                ClassifierStart::Rows(rows) => take_rows(&view, rows),
+            },
             (Some(ours), &[outputs, colours, ..])
                 if path == "stem.conv.weight"
+                    && ours.shape() != view.shape()
                     && ours.shape().get(1) == Some(&1)
                     && view.dtype() == Dtype::F32 =>
             {
@@ -113,6 +122,19 @@ pub fn load_for_fine_tuning(
     let fitting = safetensors::serialize(views, None)?;
     adapted.sort();
     Ok((load_safetensors(network, &fitting)?, adapted))
+}
+
+/// The `rows` of a tensor, in their order. A row that the tensor lacks is left out, and the shape shows that.
+fn take_rows<'a>(view: &TensorView<'a>, rows: &[usize]) -> (Vec<usize>, Cow<'a, [u8]>) {
+    let mut shape = view.shape().to_vec();
+    let count = shape.first().copied().unwrap_or(0);
+    let size = view.data().len() / count.max(1);
+    let row = |&row: &usize| view.data().get(row * size..(row + 1) * size);
+    let taken: Vec<&[u8]> = rows.iter().filter_map(row).collect();
+    if let Some(first) = shape.first_mut() {
+        *first = taken.len();
+    }
+    (shape, Cow::Owned(taken.concat()))
 }
 
 /// Sums little-endian float32 kernels of shape `[outputs, colours, ...]` over the colours.

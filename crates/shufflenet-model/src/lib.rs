@@ -91,7 +91,7 @@ pub mod weights;
 
 pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;
-pub use fine_tune::load_for_fine_tuning;
+pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
 pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;

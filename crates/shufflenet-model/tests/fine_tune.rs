@@ -6,8 +6,8 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use shufflenet_model::{
-    ModelConfig, ShuffleNetV2, Stem, load_for_fine_tuning, load_safetensors, parameters,
-    to_safetensors,
+    ClassifierStart, ModelConfig, ShuffleNetV2, Stem, load_for_fine_tuning, load_safetensors,
+    parameters, to_safetensors,
 };
 
 fn network(classes: usize, channels: usize, seed: u64, device: &Device) -> ShuffleNetV2 {
@@ -32,11 +32,8 @@ fn everything_but_a_classifier_of_other_classes_is_taken_over() {
     let old = network(10, 3, 1, &device);
     let fresh = network(4, 3, 2, &device);
     let bytes = to_safetensors(&old).unwrap();
-    let (new, notes) = load_for_fine_tuning(fresh.clone(), &bytes).unwrap();
-    assert_eq!(
-        notes,
-        ["`fc.bias` starts afresh", "`fc.weight` starts afresh"]
-    );
+    let (new, notes) = load_for_fine_tuning(fresh.clone(), &bytes, ClassifierStart::Fresh).unwrap();
+    assert!(notes.is_empty());
     let images = Tensor::<4>::random([2, 3, 16, 16], Distribution::Default, &device);
     assert_eq!(
         largest_difference(old.features(images.clone()), new.features(images)),
@@ -44,9 +41,39 @@ fn everything_but_a_classifier_of_other_classes_is_taken_over() {
     );
     let weight = |network: &ShuffleNetV2| network.classifier.weight.val();
     assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
-    // For the same task, nothing is adapted.
-    let (same, notes) = load_for_fine_tuning(network(10, 3, 3, &device), &bytes).unwrap();
-    assert!(notes.is_empty() && to_safetensors(&same).unwrap() == bytes);
+    // For the same classes, everything is taken over.
+    let same: Vec<usize> = (0..10).collect();
+    let same = ClassifierStart::Rows(&same);
+    let (same, _) = load_for_fine_tuning(network(10, 3, 3, &device), &bytes, same).unwrap();
+    assert_eq!(to_safetensors(&same).unwrap(), bytes);
+    // As many other classes are other classes.
+    let fresh = network(10, 3, 3, &device);
+    let (new, _) = load_for_fine_tuning(fresh.clone(), &bytes, ClassifierStart::Fresh).unwrap();
+    assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
+}
+
+#[test]
+fn a_classifier_of_permuted_classes_gives_permuted_logits() {
+    let device = Device::flex();
+    let old = network(3, 3, 1, &device);
+    let bytes = to_safetensors(&old).unwrap();
+    let rows = ClassifierStart::Rows(&[2, 0, 1]);
+    let (new, _) = load_for_fine_tuning(network(3, 3, 2, &device), &bytes, rows).unwrap();
+    let images = Tensor::<4>::random([2, 3, 16, 16], Distribution::Default, &device);
+    let logits = |network: &ShuffleNetV2| -> Vec<f32> {
+        network
+            .forward(images.clone())
+            .into_data()
+            .try_to_vec()
+            .unwrap()
+    };
+    let (old, new) = (logits(&old), logits(&new));
+    for (old, new) in old.chunks(3).zip(new.chunks(3)) {
+        assert_eq!(new, [old[2], old[0], old[1]]);
+    }
+    // A row that the file lacks is refused by shape.
+    let rows = ClassifierStart::Rows(&[2, 0, 7]);
+    assert!(load_for_fine_tuning(network(3, 3, 2, &device), &bytes, rows).is_err());
 }
 
 #[test]
@@ -54,7 +81,8 @@ fn a_grey_network_sees_with_colour_weights_what_the_colour_network_sees() {
     let device = Device::flex();
     let colour = network(10, 3, 1, &device);
     let bytes = to_safetensors(&colour).unwrap();
-    let (grey, notes) = load_for_fine_tuning(network(10, 1, 2, &device), &bytes).unwrap();
+    let (grey, notes) =
+        load_for_fine_tuning(network(10, 1, 2, &device), &bytes, ClassifierStart::Fresh).unwrap();
     assert_eq!(notes, ["`conv1.0.weight` is added up over 3 colours"]);
     let images = Tensor::<4>::random([2, 1, 16, 16], Distribution::Default, &device);
     let coloured = images.clone().repeat_dim(1, 3);
@@ -66,7 +94,7 @@ fn a_grey_network_sees_with_colour_weights_what_the_colour_network_sees() {
 fn what_else_does_not_fit_is_refused_by_name() {
     let device = Device::flex();
     let bytes = to_safetensors(&network(10, 1, 1, &device)).unwrap();
-    let refused = load_for_fine_tuning(network(10, 3, 2, &device), &bytes);
+    let refused = load_for_fine_tuning(network(10, 3, 2, &device), &bytes, ClassifierStart::Fresh);
     let line = refused.err().unwrap().to_string();
     assert!(line.contains("`conv1.0.weight` is [8, 1, 3, 3]"), "{line}");
 }

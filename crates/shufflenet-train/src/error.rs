@@ -64,6 +64,29 @@ pub enum TrainError {
         /// Value of the key now.
         new: String,
     },
+    /// Images that cannot be decoded.
+    #[error(
+        "{first}{}; `data.options.on_bad_image = \"skip\"` leaves such images out, `shufflenet data verify` lists all",
+        if *.count > 1 { format!(" (and {} more)", .count - 1) } else { String::new() }
+    )]
+    BadImages {
+        /// What is wrong with the first one.
+        first: String,
+        /// Number of bad images.
+        count: usize,
+    },
+    /// `--resume` with other data than the run's.
+    #[error(
+        "{}: the data is not what this run was trained on: {changes}; --accept-changed-data goes on with it, \
+         --out DIR starts another run",
+        .run.display()
+    )]
+    DataChanged {
+        /// The run folder.
+        run: PathBuf,
+        /// What differs.
+        changes: String,
+    },
     /// A checkpoint of a format that this version does not know.
     #[error(
         "{} has format {found}, this version reads up to {readable}: use a newer shufflenet",
@@ -266,7 +289,7 @@ impl TrainError {
         let data = matches!(self, Self::Data(DataError::Value { .. }));
         let run = matches!(
             self,
-            Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. }
+            Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. } | Self::DataChanged { .. }
         );
         let cluster = matches!(
             self,

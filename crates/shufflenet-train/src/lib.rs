@@ -77,10 +77,10 @@ pub use experiment::settings::load;
 pub use run::Outcome;
 pub use run::folder::Existing;
 pub use run::start::{RunOptions, train};
-pub use shufflenet_data::Normalization;
 #[cfg(feature = "fetch")]
 #[doc(hidden)]
 pub use shufflenet_data::fetch::names as fetch_names;
+pub use shufflenet_data::{ClassOrder, Normalization, UnknownClasses};
 
 /// The programs in the README.
 #[cfg(doctest)]

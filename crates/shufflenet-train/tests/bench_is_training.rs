@@ -36,6 +36,7 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
         threads: 2,
         out: folder.path().join("run"),
         existing: Existing::Refuse,
+        accept_changed_data: false,
     };
     train(
         &experiment,

@@ -12,12 +12,17 @@ pub struct Eval {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// Where the data is [default: where the run had it]
-    #[arg(long, value_name = "DIR")]
+    /// Where the data is: a folder, a list, an archive [default: where the run had it]
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Which part: test, validation or train
-    #[arg(long, default_value = "test")]
-    pub split: String,
+    /// Which part: test, validation, train or all [default: the first of test, validation, all that is there]
+    #[arg(long, value_name = "PART")]
+    pub split: Option<String>,
+    #[command(flatten)]
+    pub classes: UnknownClasses,
+    /// Order of the classes of a network without class names: bytes (1, 10, 2) or value (1, 2, 10)
+    #[arg(long, value_name = "ORDER")]
+    pub class_order: Option<ClassOrder>,
     /// Which weights [default: the moving average where there is one]
     #[arg(long)]
     pub weights: Option<Weights>,
@@ -82,12 +87,15 @@ pub struct Report {
     /// The file to write; only an earlier report is replaced [default: RUN/report.html]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Where the data is [default: where the run had it]
-    #[arg(long, value_name = "DIR")]
+    /// Where the data is: a folder, a list, an archive [default: where the run had it]
+    #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Which part the best checkpoint is evaluated on: test, validation or train
-    #[arg(long, default_value = "test")]
-    pub split: String,
+    /// Which part the best checkpoint is evaluated on: test, validation, train or all [default: the first of test,
+    /// validation, all that is there]
+    #[arg(long, value_name = "PART")]
+    pub split: Option<String>,
+    #[command(flatten)]
+    pub classes: UnknownClasses,
     /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
@@ -175,6 +183,41 @@ impl From<Weights> for shufflenet_train::evaluation::trained::Weights {
         match weights {
             Weights::Raw => Self::Raw,
             Weights::Ema => Self::Ema,
+        }
+    }
+}
+
+/// What to do about classes that the network does not know.
+#[derive(Args)]
+pub struct UnknownClasses {
+    /// Leave out images of classes that the network does not know, and count them, instead of refusing the data
+    #[arg(long)]
+    skip_unknown_classes: bool,
+}
+
+impl UnknownClasses {
+    pub fn unknown(&self) -> shufflenet_train::UnknownClasses {
+        match self.skip_unknown_classes {
+            true => shufflenet_train::UnknownClasses::LeaveOut,
+            false => shufflenet_train::UnknownClasses::Refuse,
+        }
+    }
+}
+
+/// The order of classes with whole numbers as names.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClassOrder {
+    /// By the bytes of the names: 1, 10, 2
+    Bytes,
+    /// By value: 1, 2, 10
+    Value,
+}
+
+impl From<ClassOrder> for shufflenet_train::ClassOrder {
+    fn from(order: ClassOrder) -> Self {
+        match order {
+            ClassOrder::Bytes => Self::Bytes,
+            ClassOrder::Value => Self::Value,
         }
     }
 }

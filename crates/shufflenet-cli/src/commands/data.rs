@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use shufflenet_train::data::tools;
+use shufflenet_train::data::tools::{self, Verified};
 use shufflenet_train::experiment::settings;
 use shufflenet_train::files::write_new;
 use shufflenet_train::{TrainError, experiment::Experiment};
@@ -38,13 +38,17 @@ fn fetch(arguments: &Fetch) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(set: &Set) -> anyhow::Result<ExitCode> {
+    let (parts, notes) = tools::verify(&experiment(set)?)?;
     let mut bad_images = 0;
-    for (split, count, bad) in tools::verify(&experiment(set)?)? {
+    for Verified { split, count, bad } in parts {
         print(&format!("{split}: {count} images, {} bad\n", bad.len()))?;
         bad_images += bad.len();
         for line in bad {
             print(&format!("{line}\n"))?;
         }
+    }
+    for note in notes {
+        print(&format!("{note}\n"))?;
     }
     Ok(ExitCode::from(u8::from(bad_images > 0)))
 }

@@ -32,6 +32,8 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         weights: arguments.weights.map(Into::into),
         data: arguments.data.clone(),
         split: arguments.split.clone(),
+        unknown: arguments.classes.unknown(),
+        order: arguments.class_order.map(Into::into),
         flip: arguments.tta,
         device: arguments.device.clone(),
     })?;
@@ -56,8 +58,13 @@ fn in_words(report: &EvaluationReport) -> String {
         true => ", mirror images averaged",
         false => "",
     };
+    let notes: String = report
+        .notes
+        .iter()
+        .map(|note| format!("note: {note}\n"))
+        .collect();
     let mut text = format!(
-        "{}, step {}\n{}: {} on {} records{mirrored}, {:.0} images/s on {}{caveat}\n\
+        "{}, step {}\n{notes}{}: {} on {} records{mirrored}, {:.0} images/s on {}{caveat}\n\
          top-1 between {low:.2} and {high:.2} % (95 %, Wilson), macro F1 {:.2} %, calibration error {:.2} %\n",
         report.checkpoint.join(report.weights).display(),
         report.step,

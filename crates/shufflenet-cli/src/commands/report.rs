@@ -15,6 +15,7 @@ pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
         out: arguments.out.clone(),
         data: arguments.data.clone(),
         split: arguments.split.clone(),
+        unknown: arguments.classes.unknown(),
         device: arguments.device.clone(),
     })?;
     for note in notes {

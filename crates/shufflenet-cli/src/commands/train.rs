@@ -65,6 +65,7 @@ fn open_and_train(
             (false, true) => Existing::Replace,
             (false, false) => Existing::Refuse,
         },
+        accept_changed_data: arguments.accept_changed_data,
     };
     let mut console = match (cluster.is_first(), arguments.tui) {
         (false, _) => Console::silent(),

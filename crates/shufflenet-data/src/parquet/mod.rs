@@ -1,5 +1,5 @@
-//! Hugging Face's parquet files with embedded images: `train-*.parquet` and `test-*.parquet` (or
-//! `validation-*`), in the root or in its folder `data/`.
+//! Hugging Face's parquet files with embedded images: `train-*.parquet`, `validation-*.parquet` (or `val`, `valid`) and
+//! `test-*.parquet`, in the root or in its folder `data/`. Files without these words have no division.
 //!
 //! A row has an image in a column `image` or `img`, as a struct with `bytes` or as the bytes themselves,
 //! and a whole number in a column `label`. The class names are in the metadata under `huggingface`; without
@@ -17,6 +17,7 @@ use parquet::record::{Field, Row};
 
 use crate::encoded::Encoded;
 use crate::format::Reader;
+use crate::holdout::division;
 use crate::{DataError, Dataset, Options, Split};
 
 const ADVICE: &str =
@@ -36,9 +37,29 @@ impl Reader for Parquet {
         true
     }
 
+    fn recognises(&self, root: &Path) -> bool {
+        files(root).is_ok()
+    }
+
+    fn parts(&self, root: &Path) -> Result<Vec<Split>, DataError> {
+        let files = files(root)?;
+        let all = [Split::Train, Split::Validation, Split::Test];
+        let has = |split: &Split| files.iter().any(|file| split_of(file) == Some(*split));
+        Ok(all.into_iter().filter(has).collect())
+    }
+
     fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
+        let mut files = files(root)?;
+        let is_divided = files.iter().any(|file| split_of(file).is_some());
+        if is_divided {
+            files.retain(|file| split_of(file) == Some(split));
+        }
+        if files.is_empty() {
+            let problem = format!("has no files of the {split} part");
+            return Err(DataError::missing(root, problem, ADVICE));
+        }
         let (mut records, mut labels, mut names) = (Vec::new(), Vec::new(), None);
-        for path in files(root, split)? {
+        for path in files {
             let file = File::open(&path).map_err(|error| DataError::io(&path, error))?;
             let part = read(&path, file)?;
             names = names.or(part.names);
@@ -58,36 +79,36 @@ impl Reader for Parquet {
             let classes = labels.iter().max().map_or(0, |&last| usize::from(last) + 1);
             (0..classes).map(|class| class.to_string()).collect()
         });
-        Dataset::of_encoded(root, names, records, labels, options)
+        if is_divided {
+            return Dataset::of_encoded(root, names, records, labels, options);
+        }
+        let chosen = division(root, &labels, &names, split, options)?;
+        let mut set = Dataset::of_encoded(root, names, records, labels, options)?;
+        set.retain(|record| chosen.binary_search(&(record as u32)).is_ok())?;
+        Ok(set)
     }
 }
 
-/// The files of `split`, in order.
-fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, DataError> {
-    let beginnings: &[&str] = match split {
-        Split::Train => &["train"],
-        Split::Test => &["test", "validation"],
-    };
+/// All parquet files of the set at `root`, in order.
+fn files(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     for folder in [root.to_path_buf(), root.join("data")] {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            continue;
-        };
-        let entries: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        for beginning in beginnings {
-            let is_one = |path: &&PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with(beginning) && name.ends_with(".parquet")
-            };
-            let mut found: Vec<PathBuf> = entries.iter().filter(is_one).cloned().collect();
-            found.sort();
-            if !found.is_empty() {
-                return Ok(found);
-            }
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let is_one = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "parquet");
+        let mut found: Vec<PathBuf> = paths.filter(is_one).collect();
+        found.sort();
+        if !found.is_empty() {
+            return Ok(found);
         }
     }
     Err(DataError::missing(root, "has no such files", ADVICE))
+}
+
+/// The part that the first word of a file's name means.
+fn split_of(path: &Path) -> Option<Split> {
+    let name = path.file_stem()?.to_string_lossy();
+    let word = name.split(|letter: char| !letter.is_alphabetic()).next()?;
+    Split::named(word)
 }
 
 struct Part {

@@ -15,8 +15,24 @@ pub struct Description {
     pub data_sha256: String,
     /// Names of the classes, in the order of the logits.
     pub class_names: Vec<String>,
+    /// Whether the names are only numbers, because an import was given none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unnamed: bool,
+    /// The part of the data that chose the best epoch. `None`: none did, or an earlier version trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_on: Option<ChosenOn>,
     /// Channels, height and width of an input image.
     pub input: [usize; 3],
     /// Pixels are scaled to 0..1, then normalised by these.
     pub normalization: Normalization,
+}
+
+/// The part of the data that chose the best epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenOn {
+    /// `validation` or `test`.
+    pub split: String,
+    /// SHA-256 of the part of the data that its records are from.
+    pub sha256: String,
 }

@@ -1,18 +1,18 @@
 //! The images that a command line names: files, folders, patterns, standard input.
 //!
 //! - A file is an image whatever its name says.
-//! - A folder is every image below it, by the endings of names, in order of their bytes; links to folders are
-//!   not followed.
+//! - A folder is every image below it, by the endings of names, in order of their bytes, as training lists them:
+//!   hidden and system files are ignored.
 //! - What is no file and has `*`, `?` or `[` in it is a pattern.
 //! - `-` is standard input: an image, or the names of files, one a line.
 //!
 //! Names are produced one by one, so that a list may be longer than memory.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use shufflenet_data::is_image_name;
+use shufflenet_data::{DataError, images_below};
 
 /// The most bytes that an image's file may have.
 const MOST_BYTES: u64 = 1 << 30;
@@ -80,8 +80,7 @@ fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
         return standard_input();
     }
     if argument.is_dir() {
-        let mut found = Vec::new();
-        walk(argument, &mut found);
+        let mut found = below(argument);
         if found.is_empty() {
             found.push(Input::nothing(argument, "a folder without an image in it"));
         }
@@ -107,22 +106,18 @@ fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
     }
 }
 
-/// Adds the images below `folder`.
-fn walk(folder: &Path, found: &mut Vec<Input>) {
-    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let mut entries = match entries {
-        Ok(entries) => entries,
-        Err(error) => return found.push(Input::nothing(folder, error)),
-    };
-    entries.sort_by_key(|entry| entry.file_name());
-    for entry in entries {
-        let path = entry.path();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => walk(&path, found),
-            Ok(_) if is_image_name(&path) => found.push(Input::file(path)),
-            _ => {}
-        }
-    }
+/// The images below `folder`, and the folders in it that cannot be read.
+fn below(folder: &Path) -> Vec<Input> {
+    let listing = images_below(folder);
+    let images = listing
+        .images
+        .iter()
+        .map(|name| Input::file(folder.join(name)));
+    let unreadable = listing.unreadable.iter().map(|error| match error {
+        DataError::Io { path, error } => Input::nothing(path, error),
+        other => Input::nothing(folder, other),
+    });
+    images.chain(unreadable).collect()
 }
 
 fn standard_input() -> Box<dyn Iterator<Item = Input>> {
@@ -157,6 +152,8 @@ fn is_image(start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(arguments: &[PathBuf], root: &Path) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! From an experiment to batches: which records train, which choose the best epoch, which test.
 
+pub mod check;
 pub mod inputs;
 pub mod sources;
 pub mod tools;
+pub mod trained_on;

@@ -1,18 +1,21 @@
 //! Which records train, which choose the best epoch, which test.
 //!
-//! `data.validation = fraction` holds out a stratified, seeded part of the training set and `best`
-//! means best on that part. The test set is then read once, at the end. Without a held-out part the test set chooses,
-//! and every report says so.
+//! A validation part chooses `best`: the data's own (`val/`), or the fraction `data.validation` of the training part,
+//! stratified and seeded. The test set is then read once, at the end. Without a validation part the test set chooses,
+//! and every report says so. Labels go by the names of the training part's classes, and every class must have an image
+//! to learn from.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use shufflenet_data::{Dataset, ImageShape, Loader, Normalization, Options, Split, holdout};
+use shufflenet_data::{
+    Dataset, ImageShape, Loader, Normalization, Options, Split, UnknownClasses, holdout,
+};
 use shufflenet_model::ModelConfig;
 
-use crate::checkpoint::description::Description;
-use crate::error::TrainError;
+use crate::data::check::check;
+use crate::error::{TrainError, require};
 use crate::experiment::Experiment;
 use crate::files::hex;
 
@@ -24,15 +27,17 @@ pub struct Sources {
     pub train: Loader,
     /// Records that choose the best epoch: all of them, in order.
     pub evaluation: Loader,
+    /// `validation` or `test`: the part that `evaluation` reads.
+    pub evaluation_split: &'static str,
     /// The test set, where it is not what `evaluation` reads.
     pub test: Option<Loader>,
     /// Name of the set.
     pub name: String,
-    /// SHA-256 of all pixels and labels ([`Dataset::identify`]), of the training set and then of the test
-    /// set. A resumed run must find the same, wherever the files are.
+    /// SHA-256 of all pixels and labels ([`Dataset::identify`]), of the training, the validation and then the test
+    /// part. A resumed run must find the same, wherever the files are.
     pub sha256: String,
-    /// A line for each image that was left out because it cannot be decoded.
-    pub skipped: Vec<String>,
+    /// Lines on what was passed over or left out.
+    pub notes: Vec<String>,
     /// Size of an image.
     pub shape: ImageShape,
     /// Names of the classes.
@@ -52,32 +57,39 @@ impl Sources {
         }
     }
 
-    /// `validation` where a part is held out, else `test`.
-    pub fn evaluation_split(&self) -> &'static str {
-        match self.test {
-            Some(_) => "validation",
-            None => "test",
+    /// The parts of the data with their names.
+    pub fn parts(&self) -> Vec<(&'static str, &Dataset)> {
+        let (train, evaluation) = (self.train.dataset(), self.evaluation.dataset());
+        let mut parts = vec![("train", train)];
+        if !std::ptr::eq(train, evaluation) {
+            parts.push((self.evaluation_split, evaluation));
         }
+        parts.extend(self.test.as_ref().map(|test| ("test", test.dataset())));
+        parts
     }
 }
 
-/// Opens the data of `experiment` and checks that the network fits it.
+/// Opens the data of `experiment`, decodes what it has not decoded before, and checks that the network fits the data.
 ///
 /// # Errors
-/// What the data refuses; [`TrainError::Value`] where the network's channels or classes are not the
-/// data's.
+/// What the data refuses; [`TrainError::BadImages`]; [`TrainError::Value`]: parts that are missing, a class without
+/// training images, channels or classes of the network that are not the data's.
 pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let data = &experiment.data;
-    let train = Arc::new(part(experiment, &data.root, Split::Train)?);
-    let test = Arc::new(part(experiment, &data.root, Split::Test)?);
+    let Parts {
+        train,
+        validation,
+        test,
+        notes,
+    } = Parts::open(experiment)?;
     let mut model = experiment.model.clone();
     model.classes.get_or_insert(train.classes());
     model.input_channels.get_or_insert(train.shape.channels);
     check_fit(&model, &train)?;
-    check_fit(&model, &test)?;
     experiment.loss.check(model.classes())?;
 
-    let (records, validation) = parts(experiment, &train)?;
+    let (records, held_out) = division(experiment, &train)?;
+    check_classes(&train, &records)?;
     let normalization = match &data.normalization {
         Some(given) => given.clone(),
         None => Normalization::of(&train, &records)?,
@@ -89,10 +101,13 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let loader = |dataset: &Arc<Dataset>, records: Vec<u32>| {
         Loader::new(dataset.clone(), records, batch, normalization.clone()).workers(data.workers)
     };
-    let whole_test = || loader(&test, all(&test));
-    let (evaluation, test_loader) = match validation {
-        Some(held_out) => (loader(&train, held_out), Some(whole_test())),
-        None => (whole_test(), None),
+    let whole = |set: Arc<Dataset>| loader(&set, all(&set));
+    let sha256 = sha256([Some(&*train), validation.as_deref(), test.as_deref()]);
+    let (evaluation, evaluation_split, test) = match (validation, held_out, test) {
+        (Some(validation), _, test) => (whole(validation), "validation", test.map(whole)),
+        (None, Some(held_out), test) => (loader(&train, held_out), "validation", test.map(whole)),
+        (None, None, Some(test)) => (whole(test), "test", None),
+        (None, None, None) => return Err(nothing_chooses(&data.root)),
     };
     Ok(Sources {
         model,
@@ -101,14 +116,96 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
             .augmented(data.augmentation.clone())
             .drop_last(experiment.train.drop_last),
         evaluation,
-        test: test_loader,
+        evaluation_split,
+        test,
         name: train.name.clone(),
-        sha256: sha256([&*train, &*test]),
-        skipped: [train.skipped.as_slice(), &test.skipped].concat(),
+        sha256,
+        notes,
         shape: train.shape,
         class_names: train.class_names.clone(),
         normalization,
     })
+}
+
+/// The parts of a set, their classes those of the training part.
+struct Parts {
+    train: Arc<Dataset>,
+    validation: Option<Arc<Dataset>>,
+    test: Option<Arc<Dataset>>,
+    notes: Vec<String>,
+}
+
+impl Parts {
+    fn open(experiment: &Experiment) -> Result<Self, TrainError> {
+        let data = &experiment.data;
+        let found = shufflenet_data::parts(data.format, &data.root)?;
+        let has = |split: Split| found.contains(&split);
+        if has(Split::Validation) && data.validation > 0.0 {
+            return Err(TrainError::Value {
+                key: "data.validation".into(),
+                found: data.validation.to_string(),
+                accepted: format!(
+                    "0, because {} has a validation part of its own",
+                    data.root.display()
+                ),
+            });
+        }
+        // Without a division, the fraction `test_fraction` is the test part. Where that is not set, a held-out part is
+        // enough to choose by.
+        let undivided = found.is_empty();
+        let whole = undivided && data.options.test_fraction == 0.0 && data.validation > 0.0;
+        let has_test = has(Split::Test) || (undivided && !whole);
+        if !undivided && !has(Split::Validation) && !has_test && data.validation == 0.0 {
+            return Err(nothing_chooses(&data.root));
+        }
+        let mut notes = Vec::new();
+        let mut open = |split: Split, classes: Option<&[String]>| {
+            let mut set = part(experiment, &data.root, split)?;
+            if !set.passed_over.is_empty() {
+                notes.push(format!(
+                    "note       {}: {}",
+                    part_name(split),
+                    set.passed_over
+                ));
+            }
+            if let Some(classes) = classes {
+                let refuse = UnknownClasses::Refuse;
+                (set, _) = set.with_classes(classes, "the training part", refuse)?;
+            }
+            notes.extend(check(experiment, &mut set)?);
+            Ok::<_, TrainError>(Arc::new(set))
+        };
+        let train = open(if whole { Split::Whole } else { Split::Train }, None)?;
+        let mut other = |split: Split| open(split, Some(&train.class_names));
+        let validation = has(Split::Validation)
+            .then(|| other(Split::Validation))
+            .transpose()?;
+        let test = has_test.then(|| other(Split::Test)).transpose()?;
+        Ok(Self {
+            train,
+            validation,
+            test,
+            notes,
+        })
+    }
+}
+
+fn part_name(split: Split) -> String {
+    match split {
+        Split::Whole => "the set".into(),
+        split => format!("the {split} part"),
+    }
+}
+
+fn nothing_chooses(root: &Path) -> TrainError {
+    TrainError::Value {
+        key: "data.validation".into(),
+        found: "0".into(),
+        accepted: format!(
+            "a fraction of the training part to choose the best epoch by, because {} has no validation or test part",
+            root.display()
+        ),
+    }
 }
 
 /// One part of the data of `experiment`, as its publisher divided it, at `root`.
@@ -127,64 +224,17 @@ pub fn part(experiment: &Experiment, root: &Path, split: Split) -> Result<Datase
     Ok(dataset)
 }
 
-/// A part of the data for evaluating a checkpoint: `test`, `validation` or `train`, from `root` or
-/// where the checkpoint's run had it.
-///
-/// # Errors
-/// What the data refuses; [`TrainError::Value`]: an unknown split, a validation part where none was
-/// held out, data that the network does not fit.
-pub fn split(
-    description: &Description,
-    root: Option<&Path>,
-    split: &str,
-    batch_size: usize,
-) -> Result<Loader, TrainError> {
-    let experiment = &description.experiment;
-    let refuse = |accepted: &str| TrainError::Value {
-        key: "--split".into(),
-        found: split.into(),
-        accepted: accepted.into(),
-    };
-    let published = match split {
-        "test" => Split::Test,
-        "train" | "validation" => Split::Train,
-        _ => return Err(refuse("test, validation, train")),
-    };
-    let data = &experiment.data;
-    let root = root.unwrap_or(&data.root);
-    let dataset = part(experiment, root, published)?;
-    check_fit(&experiment.model, &dataset)?;
-    let found = dataset.shape;
-    if [found.channels, found.height, found.width] != description.input {
-        let [channels, height, width] = description.input;
-        return Err(TrainError::Value {
-            key: "the size of the images".into(),
-            found: found.to_string(),
-            accepted: format!("{channels}x{height}x{width}, what the checkpoint was trained on"),
-        });
-    }
-    let records = match split {
-        "test" => all(&dataset),
-        "train" => parts(experiment, &dataset)?.0,
-        _ => parts(experiment, &dataset)?
-            .1
-            .ok_or_else(|| refuse("test, train (this run held no validation part out)"))?,
-    };
-    let normalization = description.normalization.clone();
-    let loader = Loader::new(Arc::new(dataset), records, batch_size, normalization);
-    Ok(loader.workers(data.workers))
-}
-
-fn sha256(sets: [&Dataset; 2]) -> String {
+/// SHA-256 of what identifies the parts' content.
+pub(crate) fn sha256<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> String {
     let mut digest = Sha256::new();
-    for set in sets {
+    for set in sets.into_iter().flatten() {
         set.identify(|bytes| digest.update(bytes));
     }
     hex(&digest.finalize())
 }
 
 /// The training set's records for training, and those held out, if any.
-fn parts(
+pub(super) fn division(
     experiment: &Experiment,
     dataset: &Dataset,
 ) -> Result<(Vec<u32>, Option<Vec<u32>>), TrainError> {
@@ -192,14 +242,9 @@ fn parts(
     let (mut train, validation) = match fraction {
         0.0 => (all(dataset), None),
         _ => {
-            let (labels, classes) = (dataset.labels(), dataset.classes());
-            let parts = holdout(
-                "data.validation",
-                labels,
-                classes,
-                fraction,
-                experiment.train.seed,
-            )?;
+            let (labels, names) = (dataset.labels(), &dataset.class_names);
+            let seed = experiment.train.seed;
+            let parts = holdout("data.validation", labels, names, fraction, seed)?;
             (parts.train, Some(parts.validation))
         }
     };
@@ -207,11 +252,62 @@ fn parts(
     Ok((train, validation))
 }
 
-fn all(dataset: &Dataset) -> Vec<u32> {
+/// Every record of a set.
+pub(super) fn all(dataset: &Dataset) -> Vec<u32> {
     (0..dataset.len() as u32).collect()
 }
 
-fn check_fit(model: &ModelConfig, dataset: &Dataset) -> Result<(), TrainError> {
+/// Refuses classes that cannot be learnt: a single one, or one without a record to train on.
+fn check_classes(train: &Dataset, records: &[u32]) -> Result<(), TrainError> {
+    let names = &train.class_names;
+    require(
+        names.len() > 1,
+        "the number of classes",
+        names.len(),
+        "two or more, to tell apart",
+    )?;
+    let mut counts = vec![0; names.len()];
+    for &record in records {
+        let label = train
+            .labels()
+            .get(record as usize)
+            .copied()
+            .unwrap_or_default();
+        counts[usize::from(label)] += 1;
+    }
+    let empty: Vec<&str> = names
+        .iter()
+        .zip(counts)
+        .filter(|&(_, count)| count == 0)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    Err(TrainError::Value {
+        key: "the number of training images".into(),
+        found: format!(
+            "0 for {} of {} classes: {}",
+            empty.len(),
+            names.len(),
+            first_of(&empty)
+        ),
+        accepted: "at least one image of every class, after data.limit and data.validation".into(),
+    })
+}
+
+/// The first five names.
+fn first_of(names: &[&str]) -> String {
+    const MOST: usize = 5;
+    let shown = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len() > MOST {
+        true => format!("{shown}, ..."),
+        false => shown,
+    }
+}
+
+/// Refuses data whose number of classes or channels is not the network's.
+pub(super) fn check_fit(model: &ModelConfig, dataset: &Dataset) -> Result<(), TrainError> {
     let fits = |key: &str, found: usize, accepted: usize| match found == accepted {
         true => Ok(()),
         false => Err(TrainError::Value {

@@ -4,27 +4,40 @@ use std::fmt;
 
 use serde::Serialize;
 use shufflenet_data::mosaic::mosaic;
-use shufflenet_data::survey::{Duplicate, Duplicates, Survey, bad_images, survey};
-use shufflenet_data::{DataError, Loader, Normalization, OnBadImage, Split};
+use shufflenet_data::survey::{Duplicate, Duplicates, Survey, survey};
+use shufflenet_data::{
+    Check, Checked, DataError, Dataset, Loader, Normalization, Split, UnknownClasses,
+};
 
 use crate::data::sources::part;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
-/// Counts and measures of both parts of a set.
+/// Counts and measures of the parts of a set.
 #[derive(Debug, Serialize)]
 pub struct Stats {
-    /// The training part, then the test part.
+    /// The training, the validation and the test part, those that are there.
     pub parts: Vec<Survey>,
-    /// Test images that are training images, too.
+    /// Images of a later part that are images of an earlier one, too.
     pub duplicates_across: Vec<Duplicate>,
+    /// What was passed over.
+    pub notes: Vec<String>,
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| write!(f, "{part}"))?;
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "{note}"))?;
+        if self.parts.len() < 2 {
+            return Ok(());
+        }
         let across = Duplicates(&self.duplicates_across);
-        write!(f, "test images that are training images too: {across}")
+        write!(
+            f,
+            "images of a later part that an earlier part has too: {across}"
+        )
     }
 }
 
@@ -54,35 +67,75 @@ pub fn fetch(
     Ok(fetched?)
 }
 
-/// Counts and measures both parts of the data.
+/// The parts of the data with their names, the classes of all being those of the first, and notes on what was passed
+/// over.
+fn parts(experiment: &Experiment) -> Result<(Vec<(String, Dataset)>, Vec<String>), TrainError> {
+    let data = &experiment.data;
+    let mut splits = shufflenet_data::parts(data.format, &data.root)?;
+    if splits.is_empty() {
+        splits = match data.options.test_fraction {
+            0.0 => vec![Split::Whole],
+            _ => vec![Split::Train, Split::Test],
+        };
+    }
+    let (mut parts, mut notes): (Vec<(String, Dataset)>, _) = (Vec::new(), Vec::new());
+    for split in splits {
+        let mut set = part(experiment, &data.root, split)?;
+        if !set.passed_over.is_empty() {
+            notes.push(format!("{split}: {}", set.passed_over));
+        }
+        if let Some((first, earlier)) = parts.first() {
+            let whose = format!("the part {first}");
+            let names = &earlier.class_names;
+            (set, _) = set.with_classes(names, &whose, UnknownClasses::Refuse)?;
+        }
+        parts.push((split.to_string(), set));
+    }
+    Ok((parts, notes))
+}
+
+/// Counts and measures the parts of the data.
 ///
 /// # Errors
 /// What the data refuses.
 pub fn stats(experiment: &Experiment) -> Result<Stats, TrainError> {
-    let root = &experiment.data.root;
-    let train = part(experiment, root, Split::Train)?;
-    let test = part(experiment, root, Split::Test)?;
-    let (parts, duplicates_across) = survey(&[("train", &train), ("test", &test)])?;
+    let (parts, notes) = parts(experiment)?;
+    let named: Vec<(&str, &Dataset)> = parts.iter().map(|(name, set)| (&name[..], set)).collect();
+    let (parts, duplicates_across) = survey(&named)?;
     Ok(Stats {
         parts,
+        notes,
         duplicates_across,
     })
 }
 
-/// Reads and decodes everything, whatever `on_bad_image` says: for each part its name, its number of
-/// images, and a line for each bad one.
+/// A part of the data whose images were all decoded.
+pub struct Verified {
+    /// Name of the part.
+    pub split: String,
+    /// Number of images.
+    pub count: usize,
+    /// A line for each image that cannot be decoded.
+    pub bad: Vec<String>,
+}
+
+/// Reads and decodes everything, whatever `on_bad_image` says. Also returns notes on what was passed over.
 ///
 /// # Errors
 /// What the data refuses as a whole.
-pub fn verify(experiment: &Experiment) -> Result<Vec<(Split, usize, Vec<String>)>, TrainError> {
-    let mut experiment = experiment.clone();
-    experiment.data.options.on_bad_image = OnBadImage::Error;
-    let mut parts = Vec::new();
-    for split in [Split::Train, Split::Test] {
-        let dataset = part(&experiment, &experiment.data.root, split)?;
-        parts.push((split, dataset.len(), bad_images(&dataset)));
-    }
-    Ok(parts)
+pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), TrainError> {
+    let (parts, notes) = parts(experiment)?;
+    let verified = parts.into_iter().map(|(split, set)| {
+        let bad = set
+            .check(Check::Decode, &mut Checked::default(), &|_| ())
+            .bad;
+        Verified {
+            split,
+            count: set.len(),
+            bad: bad.iter().map(|bad| bad.error.to_string()).collect(),
+        }
+    });
+    Ok((verified.collect(), notes))
 }
 
 /// A PNG of the first `count` images of the first training epoch, augmented as in training, and their number.
@@ -91,7 +144,11 @@ pub fn verify(experiment: &Experiment) -> Result<Vec<(Split, usize, Vec<String>)
 /// What the data refuses.
 pub fn preview(experiment: &Experiment, count: usize) -> Result<(Vec<u8>, usize), TrainError> {
     let data = &experiment.data;
-    let dataset = part(experiment, &data.root, Split::Train)?;
+    let (parts, _) = parts(experiment)?;
+    let Some((_, dataset)) = parts.into_iter().next() else {
+        // Not reachable: a set has at least one part.
+        return Err(DataError::value("the number of parts", "0", "1 or more").into());
+    };
     data.augmentation.check(&dataset)?;
     let names = dataset.class_names.clone();
     let all = (0..dataset.len() as u32).collect();

@@ -13,11 +13,11 @@ use std::time::Instant;
 use burn::tensor::Device;
 use burn::train::Interrupter;
 use serde::Serialize;
-use shufflenet_data::{Batch, Batches, Loader};
+use shufflenet_data::{Batch, Batches, ClassOrder, Loader, UnknownClasses};
 use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{Inference, num_parameters};
 
-use crate::data::sources;
+use crate::data::trained_on::{self, DataRequest, Met};
 use crate::device;
 use crate::error::TrainError;
 use crate::evaluation::measures::{Measures, Outcome};
@@ -38,8 +38,12 @@ pub struct EvaluationRequest {
     pub weights: Option<Weights>,
     /// Where the data is. `None`: where the run had it.
     pub data: Option<PathBuf>,
-    /// `test`, `validation` or `train`.
-    pub split: String,
+    /// `test`, `validation`, `train` or `all`. `None`: the test part, else the validation part, else all.
+    pub split: Option<String>,
+    /// What to do about images of classes that the network does not know.
+    pub unknown: UnknownClasses,
+    /// The order of the classes of a network without names. `None`: the data's, where both orders agree.
+    pub order: Option<ClassOrder>,
     /// Whether to take the mean logits of each image and its mirror image.
     pub flip: bool,
     /// Device name.
@@ -53,7 +57,9 @@ impl EvaluationRequest {
             checkpoint: checkpoint.into(),
             weights: None,
             data: None,
-            split: "test".into(),
+            split: None,
+            unknown: UnknownClasses::Refuse,
+            order: None,
             flip: false,
             device: device::DEFAULT.into(),
         }
@@ -84,8 +90,12 @@ pub struct EvaluationReport {
     pub device: String,
     /// Trainable parameters.
     pub parameters: usize,
-    /// Whether `best` was chosen by this split, which makes the figures optimistic.
+    /// Whether `best` was chosen by this very data, which makes the figures optimistic.
     pub chosen_by_this_split: bool,
+    /// Number of images that were left out, because the network does not know their classes.
+    pub left_out: usize,
+    /// What was assumed about the data, passed over or left out.
+    pub notes: Vec<String>,
     /// Classes, confusion, calibration.
     #[serde(flatten)]
     pub measures: Measures,
@@ -115,9 +125,20 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     } = trained::open(&request.checkpoint, request.weights, &device)?;
     let description = &checkpoint.description;
     let experiment = &description.experiment;
-    let split = &request.split;
+    let data = DataRequest {
+        root: request.data.as_deref(),
+        split: request.split.as_deref(),
+        unknown: request.unknown,
+        order: request.order,
+    };
     let batch_size = experiment.train.batch_size;
-    let loader = sources::split(description, request.data.as_deref(), split, batch_size)?;
+    let Met {
+        loader,
+        split,
+        chose,
+        left_out,
+        notes,
+    } = trained_on::open(description, &data, batch_size)?;
     let start = Instant::now();
     let mut tally = Tally::default();
     let mut outcomes = Vec::new();
@@ -139,16 +160,17 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         format: FORMAT,
         weights,
         step: checkpoint.progress.step,
-        split: split.clone(),
+        split,
         tta: request.flip,
         img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
         metrics,
         device: request.device.clone(),
         parameters: num_parameters(&classifier.network),
         // An imported network was not chosen by a split.
-        chosen_by_this_split: experiment.chosen_by() == Some(split.as_str())
-            && checkpoint.progress.step > 0,
-        measures: Measures::of(&outcomes, &description.class_names),
+        chosen_by_this_split: chose && checkpoint.progress.step > 0,
+        left_out,
+        notes,
+        measures: Measures::of(&outcomes, &loader.dataset().class_names),
         checkpoint: folder,
     };
     Ok(Evaluated {

@@ -119,6 +119,8 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             experiment,
             data_sha256: String::new(),
             class_names,
+            unnamed: request.class_names.is_none(),
+            chosen_on: None,
             input: [channels, size, size],
             normalization,
         },

@@ -12,7 +12,7 @@ pub mod summary;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shufflenet_data::{Augmentation, Format, Normalization, Options};
+use shufflenet_data::{Augmentation, Check, Format, Normalization, Options};
 use shufflenet_model::ModelConfig;
 
 use crate::cluster::config::ClusterConfig;
@@ -65,13 +65,17 @@ pub struct Experiment {
 pub struct DataConfig {
     /// `cifar10`, `cifar100`, `idx`, `folder`, `manifest`, `parquet` or `synthetic`; see `data/README.md`.
     pub format: Format,
-    /// Folder (or official archive, or list) that holds the set.
+    /// Folder (or official archive, or list) that holds the set; `~` is the home folder.
     pub root: PathBuf,
     /// How the format is read: image size, bad images, divisions.
     #[serde(default)]
     pub options: Options,
+    /// How images are checked before the first step: `decode` decodes each once, and later starts only those that
+    /// changed; `headers` reads the header of each, for sets too large to decode.
+    #[serde(default)]
+    pub check: Check,
     /// Fraction of the training set held out to choose `best` by: stratified, seeded by
-    /// `train.seed`. 0: none is held out, and the test set stands in.
+    /// `train.seed`. 0: none is held out. Then the validation part of the data chooses, or else the test set.
     #[serde(default)]
     pub validation: f64,
     /// Train on the first so many records of the training part (after `validation` is taken out).
@@ -179,8 +183,8 @@ impl Default for CheckpointConfig {
 }
 
 impl Experiment {
-    /// Which part of the data chooses the best epoch, `validation` or `test`; none where only the last is
-    /// evaluated.
+    /// Which part of the data chooses the best epoch by the configuration alone, `validation` or `test`; none where only
+    /// the last is evaluated. Data with a validation part of its own is not considered.
     pub fn chosen_by(&self) -> Option<&'static str> {
         match (self.train.evaluate_every, self.data.validation) {
             (0, _) => None,

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use shufflenet_data::expand_home;
 use shufflenet_model::ModelConfig;
 use toml::{Table, Value};
 
@@ -52,6 +53,9 @@ pub fn load_or_assemble(
         let stem = file.and_then(Path::file_stem).unwrap_or("unnamed".as_ref());
         experiment.name = stem.to_string_lossy().into_owned();
     }
+    experiment.data.root = expand_home(&experiment.data.root);
+    let from = &mut experiment.fine_tune.from;
+    *from = from.take().map(|from| expand_home(&from));
     experiment.check()?;
     Ok(experiment)
 }

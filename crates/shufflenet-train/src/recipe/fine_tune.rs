@@ -5,17 +5,25 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shufflenet_data::ClassOrder;
 
 /// Where a run starts from, and what it leaves alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FineTune {
-    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files. Of another
-    /// number of classes it gives all but the classifier; colour weights fit a network for grey images.
+    /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files. Where its classes are the
+    /// data's, by name and in any order, the classifier is kept; otherwise the classifier starts afresh. Colour weights
+    /// fit a network for grey images.
     /// Unset: initial weights are drawn from `train.seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// Parameters to leave as they are, by their names in weight files, `*` for any characters:
     /// `["conv*", "stage*"]` is all but the classifier. A frozen batch norm keeps its statistics, too.
     pub freeze: Vec<String>,
+    /// Accept weights of a network with another `model.stem`. Their features are of another scale.
+    pub other_stem: bool,
+    /// Weights without class names, of as many classes as the data: the order of their outputs among classes that are
+    /// whole numbers, `bytes` (1, 10, 2) or `value` (1, 2, 10). Unset: refused where the two differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_order: Option<ClassOrder>,
 }

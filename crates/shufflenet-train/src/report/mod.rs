@@ -13,6 +13,8 @@ mod one;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use shufflenet_data::UnknownClasses;
+
 use crate::display::svg::escape;
 use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
@@ -30,8 +32,10 @@ pub struct ReportRequest {
     pub out: Option<PathBuf>,
     /// Where the data is. `None`: where the run had it.
     pub data: Option<PathBuf>,
-    /// `test`, `validation` or `train`.
-    pub split: String,
+    /// `test`, `validation`, `train` or `all`. `None`: the test part, else the validation part, else all.
+    pub split: Option<String>,
+    /// What to do about images of classes that the network does not know.
+    pub unknown: UnknownClasses,
     /// Device name.
     pub device: String,
 }
@@ -53,12 +57,11 @@ pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainE
     for run in &reported.runs {
         let history = History::read(run)?;
         let evaluated = evaluate(&EvaluationRequest {
-            checkpoint: run.clone(),
-            weights: None,
             data: reported.data.clone(),
             split: reported.split.clone(),
-            flip: false,
+            unknown: reported.unknown,
             device: reported.device.clone(),
+            ..EvaluationRequest::new(run)
         });
         if let Err(error) = &evaluated {
             notes.push(format!("{}: not evaluated: {error}", run.display()));
@@ -141,7 +144,8 @@ mod tests {
             runs: runs.iter().map(|run| run.to_path_buf()).collect(),
             out,
             data: None,
-            split: "test".into(),
+            split: None,
+            unknown: UnknownClasses::Refuse,
             device: "flex".into(),
         }
     }

@@ -77,8 +77,10 @@ fn headline(evaluated: &Evaluated) -> String {
         }
         false => "",
     };
+    let note = |note: &String| format!("<p class=\"note\">{}</p>\n", escape(note));
+    let notes: String = report.notes.iter().map(note).collect();
     format!(
-        "<p>{} of {} after {} steps, on {} {} records.</p>\n{caveat}<div class=\"tiles\">\n{}</div>\n",
+        "<p>{} of {} after {} steps, on {} {} records.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
         escape(report.weights),
         escape(&report.checkpoint.display().to_string()),
         thousands(report.step),

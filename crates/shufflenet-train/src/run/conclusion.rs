@@ -52,7 +52,8 @@ impl Training<'_> {
                 counted(patience, "epoch")
             ));
         }
-        let caveat = match run.experiment.chosen_by() {
+        let chosen_on = run.description.chosen_on.as_ref();
+        let caveat = match chosen_on.map(|chosen| chosen.split.as_str()) {
             Some("test") => {
                 " (chosen by the test set itself: set data.validation for an unbiased figure)"
             }
@@ -62,7 +63,7 @@ impl Training<'_> {
         console.line(&format!(
             "best       epoch {}: {} {}{caveat}",
             best.epoch,
-            run.sources.evaluation_split(),
+            run.sources.evaluation_split,
             run.experiment.checkpoint.best_by.describe(best.value)
         ));
     }

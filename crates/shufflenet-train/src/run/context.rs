@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use shufflenet_data::{Batch, Batches, random};
 
-use crate::checkpoint::description::Description;
+use crate::checkpoint::description::{ChosenOn, Description};
 use crate::checkpoint::{Best, Progress};
 use crate::cluster::Cluster;
 use crate::data::sources::{self, Sources};
@@ -80,6 +80,8 @@ impl Run {
                 experiment: experiment.clone(),
                 data_sha256: sources.sha256.clone(),
                 class_names: sources.class_names.clone(),
+                unnamed: false,
+                chosen_on: chosen_on(&experiment, &sources),
                 input: [shape.channels, shape.height, shape.width],
                 normalization: sources.normalization.clone(),
             },
@@ -310,7 +312,7 @@ impl Run {
         for (weights, classifier) in classifiers {
             let start = Instant::now();
             console.evaluation(
-                self.sources.evaluation_split(),
+                self.sources.evaluation_split,
                 self.sources.evaluation.records(),
             );
             let seen = &mut |images| console.evaluated(images);
@@ -333,4 +335,12 @@ impl Run {
         console.measured(&evaluations);
         Ok(Some(evaluations))
     }
+}
+
+/// The part of the data that chooses the best epoch, if any does.
+fn chosen_on(experiment: &Experiment, sources: &Sources) -> Option<ChosenOn> {
+    (experiment.train.evaluate_every > 0).then(|| ChosenOn {
+        split: sources.evaluation_split.into(),
+        sha256: sources::sha256([Some(sources.evaluation.dataset())]),
+    })
 }

@@ -35,7 +35,8 @@ pub fn dry_run(
     let cluster = Rc::new(Cluster::alone(&interrupter));
     let run = Run::open(experiment, device, threads, cluster)?;
     run.check_device(console)?;
-    let (mut state, mut lines) = State::fresh(&run.experiment, &run.device, &run.cluster)?;
+    let (mut state, mut lines) =
+        State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
     lines.extend(run.introduce(&state));
     lines.iter().for_each(|line| console.line(line));
 
@@ -59,7 +60,7 @@ pub fn dry_run(
         console.line(&format!(
             "evaluation {} images of {}: {}",
             evaluation.metrics.count,
-            run.sources.evaluation_split(),
+            run.sources.evaluation_split,
             describe(&evaluation.metrics)
         ));
     }

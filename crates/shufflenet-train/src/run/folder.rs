@@ -1,7 +1,8 @@
 //! The folder of a run: made once, locked while in use, never overwritten unasked.
 //!
 //! ```text
-//! runs/NAME/config.toml  environment.json  metrics.jsonl  metrics.csv  events.out.tfevents.*  checkpoints/
+//! runs/NAME/config.toml  environment.json  images.csv.gz  metrics.jsonl  metrics.csv  events.out.tfevents.*
+//!           checkpoints/
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -15,6 +16,7 @@ use crate::experiment::settings;
 use crate::files::{partial, replace, to_json};
 use crate::metrics::log;
 use crate::metrics::tensorboard;
+use crate::run::image_list;
 
 /// What to do with a run folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +138,12 @@ fn clear(path: &Path) -> Result<(), TrainError> {
     if checkpoints.exists() {
         fs::remove_dir_all(&checkpoints).map_err(|e| TrainError::io("remove", &checkpoints, e))?;
     }
-    for name in ["metrics.jsonl", log::TABLE, tensorboard::NAME] {
+    for name in [
+        "metrics.jsonl",
+        log::TABLE,
+        tensorboard::NAME,
+        image_list::NAME,
+    ] {
         let file = path.join(name);
         if file.exists() {
             fs::remove_file(&file).map_err(|e| TrainError::io("remove", &file, e))?;

@@ -70,7 +70,8 @@ pub fn find(
 
     let cluster = Rc::new(Cluster::alone(interrupter));
     let run = Run::open(experiment, device, threads, cluster)?;
-    let (mut state, _) = State::fresh(&run.experiment, &run.device, &run.cluster)?;
+    let (mut state, _) =
+        State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
     let factor = (range.to / range.from).powf(1.0 / (range.steps - 1) as f64);
     let mut found = Found {
         rates: Vec::new(),

@@ -8,6 +8,7 @@ mod conclusion;
 pub mod context;
 pub mod dry_run;
 pub mod folder;
+pub mod image_list;
 pub mod journal;
 pub mod lr_find;
 pub(crate) mod pace;

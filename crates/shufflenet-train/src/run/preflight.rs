@@ -11,9 +11,6 @@ use crate::experiment::Experiment;
 use crate::recipe::optimizer::Optimizer;
 use crate::recipe::schedule::Schedule;
 
-/// Number of bad images that are named; a set may have thousands.
-const MOST_NAMED: usize = 10;
-
 /// Refuses an experiment that cannot train on its data; returns notes on one that can.
 ///
 /// # Errors
@@ -45,19 +42,7 @@ pub fn check(
         model.check_training_batch(ragged, height, width)?;
     }
     let mut notes = Vec::new();
-    if !sources.skipped.is_empty() {
-        let count = sources.skipped.len();
-        notes.push(format!(
-            "note       {count} images cannot be decoded and are left out (`data verify` lists all):"
-        ));
-        notes.extend(
-            sources
-                .skipped
-                .iter()
-                .take(MOST_NAMED)
-                .map(|line| format!("           {line}")),
-        );
-    }
+    notes.extend(sources.notes.iter().cloned());
     if map == [1, 1] {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
@@ -74,7 +59,7 @@ pub fn check(
             steps as f64 / warmup as f64 * 100.0
         ));
     }
-    if experiment.chosen_by() == Some("test") {
+    if experiment.train.evaluate_every > 0 && sources.evaluation_split == "test" {
         notes.push(
             "note       no data.validation: the test set stands in, so `best` will have seen it"
                 .into(),
@@ -127,6 +112,10 @@ pub fn introduce(
         Some(decay) => format!(", moving average {decay}"),
         None => String::new(),
     };
+    let tested = match &sources.test {
+        Some(test) => format!(", {} test records for the end", thousands(test.records())),
+        None => String::new(),
+    };
     vec![
         format!(
             "network    {}, {}, {} stem, {} in, {} classes: {} parameters",
@@ -138,11 +127,11 @@ pub fn introduce(
             thousands(num_parameters(network))
         ),
         format!(
-            "data       {}: {} training records, {} {} records",
+            "data       {}: {} training records, {} {} records{tested}",
             sources.name,
             thousands(sources.train.records()),
             thousands(sources.evaluation.records()),
-            sources.evaluation_split()
+            sources.evaluation_split
         ),
         format!(
             "training   {} of {together}{} images (at most {}), {} {schedule}, decay {}{average}",

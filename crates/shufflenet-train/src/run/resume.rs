@@ -1,11 +1,12 @@
 //! Where a run starts: with fresh weights, or from its newest intact checkpoint.
 //!
 //! A resumed run must be the run that was started. [`crate::experiment::compare`] lists the keys that may differ. The
-//! data may be in another place but must be the same: every checkpoint has its checksum. A schedule that follows the
-//! length of a run changes with it, from the resumed step on.
+//! data may be in another place but must be the same, unless the user accepts what changed: every checkpoint has its
+//! checksum. A schedule that follows the length of a run changes with it, from the resumed step on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store;
 use crate::device::machine::Environment;
@@ -14,42 +15,55 @@ use crate::experiment::Experiment;
 use crate::experiment::compare::check_same;
 use crate::run::context::Run;
 use crate::run::folder::{Existing, RunFolder};
+use crate::run::image_list;
+use crate::run::start::RunOptions;
 use crate::step::state::State;
 
 /// Fresh weights, or those of the newest intact checkpoint, with notes on them for a person.
 ///
 /// # Errors
-/// [`TrainError::Changed`]; [`TrainError::Checkpoint`] where none is intact.
+/// [`TrainError::Changed`], [`TrainError::DataChanged`]; [`TrainError::Checkpoint`] where none is intact.
 pub(crate) fn start(
     run: &Run,
     folder: &RunFolder,
-    existing: Existing,
+    options: &RunOptions,
 ) -> Result<(State, Vec<String>), TrainError> {
     let root = folder.checkpoints();
-    let found = match existing {
+    let found = match options.existing {
         Existing::Resume => store::newest(&root)?,
         Existing::Refuse | Existing::Replace => None,
     };
     let Some(found) = found else {
         let mut notes = Vec::new();
-        if existing == Existing::Resume {
-            notes.push("resume     nothing is saved yet: starting afresh".into());
+        if options.existing == Existing::Resume {
+            let similar = similar_run(folder.path());
+            let hint =
+                similar.map(|run| format!(" ({} is a run of a similar name)", run.display()));
+            notes.push(format!(
+                "resume     nothing is saved in {}: starting afresh{}",
+                folder.path().display(),
+                hint.unwrap_or_default()
+            ));
         }
-        let (state, started) = State::fresh(&run.experiment, &run.device, &run.cluster)?;
+        let (state, started) =
+            State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
         notes.extend(started);
         return Ok((state, notes));
     };
     let saved = &found.checkpoint.description;
-    check(folder.path(), saved, &run.description)?;
+    let changes = check(folder.path(), saved, run, options.accept_changed_data)?;
     let environment = folder.last_environment();
     check_ranks(folder.path(), run, &environment)?;
-    let state = State::restore(
+    let mut state = State::restore(
         &run.experiment,
         &run.device,
         &run.cluster,
         &found.checkpoint,
     )
     .map_err(|message| TrainError::checkpoint(&root.join(&found.name), message))?;
+    if changes.is_some() {
+        fit_epoch(&mut state.progress, run);
+    }
     let progress = &state.progress;
     // A kill may have come after the checkpoint was written and before the link was.
     if progress.is_best() {
@@ -72,26 +86,75 @@ pub(crate) fn start(
             root.join(&found.name).display()
         ),
     });
+    notes.extend(changes.map(|changes| format!("resume     on changed data: {changes}")));
     notes.extend(schedule_note(run, &saved.experiment));
     notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
 }
 
-/// Refuses to continue under `now` a run that was started under `saved`.
+/// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,
+/// where `accept` accepts it.
 ///
 /// # Errors
-/// [`TrainError::Changed`] with the first key that differs.
-fn check(run: &Path, saved: &Description, now: &Description) -> Result<(), TrainError> {
-    check_same(run, &saved.experiment, &now.experiment)?;
-    if saved.data_sha256 == now.data_sha256 {
-        return Ok(());
+/// [`TrainError::Changed`] with the first key that differs; [`TrainError::DataChanged`].
+fn check(
+    path: &Path,
+    saved: &Description,
+    run: &Run,
+    accept: bool,
+) -> Result<Option<String>, TrainError> {
+    let now = &run.description;
+    check_same(path, &saved.experiment, &now.experiment)?;
+    if saved.class_names != now.class_names {
+        return Err(TrainError::Changed {
+            run: path.into(),
+            key: "the classes".into(),
+            old: saved.class_names.join(", "),
+            new: now.class_names.join(", "),
+        });
     }
-    Err(TrainError::Changed {
-        run: run.into(),
-        key: "the data's SHA-256".into(),
-        old: saved.data_sha256.clone(),
-        new: now.data_sha256.clone(),
-    })
+    if saved.data_sha256 == now.data_sha256 {
+        return Ok(None);
+    }
+    let changes = image_list::differences(path, &run.sources).unwrap_or_else(|| {
+        format!(
+            "its SHA-256 is {}, it was {}",
+            now.data_sha256, saved.data_sha256
+        )
+    });
+    match accept {
+        true => Ok(Some(changes)),
+        false => Err(TrainError::DataChanged {
+            run: path.into(),
+            changes,
+        }),
+    }
+}
+
+/// Keeps the place within an epoch that data of another size has. The epoch's order is drawn anew.
+fn fit_epoch(progress: &mut Progress, run: &Run) {
+    let together = run.experiment.train.accumulate;
+    let last = run.batches().saturating_sub(1) / together * together;
+    progress.batch = progress.batch.min(last);
+}
+
+/// A run beside `path` whose name is similar, for a misspelt `--out`.
+fn similar_run(path: &Path) -> Option<PathBuf> {
+    const SIMILAR: f64 = 0.85;
+    let name = path.file_name()?.to_str()?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let entries = std::fs::read_dir(parent.unwrap_or(Path::new("."))).ok()?;
+    let runs = entries.flatten().map(|entry| entry.path());
+    let others =
+        runs.filter(|run| run.file_name() != path.file_name() && run.join("checkpoints").is_dir());
+    let scored = others.filter_map(|run| {
+        let score = strsim::jaro_winkler(name, run.file_name()?.to_str()?);
+        (score >= SIMILAR).then_some((score, run))
+    });
+    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.map(|(_, run)| run)
 }
 
 /// Refuses another number of ranks, where each rank normalises its own share of a batch.

@@ -9,6 +9,7 @@ use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
 use crate::run::folder::{Existing, RunFolder};
+use crate::run::image_list;
 use crate::run::journal::Journal;
 use crate::run::resume;
 use crate::run::training_loop::{Outcome, Training};
@@ -25,6 +26,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// What to do where the folder holds a run already.
     pub existing: Existing,
+    /// Whether to resume on data that has changed since the run began.
+    pub accept_changed_data: bool,
 }
 
 impl RunOptions {
@@ -35,6 +38,7 @@ impl RunOptions {
             threads: rayon::current_num_threads(),
             out: out.into(),
             existing: Existing::Refuse,
+            accept_changed_data: false,
         }
     }
 }
@@ -81,7 +85,7 @@ pub fn train_together(
     let mut begin = || match cluster.is_first() {
         true => {
             let folder = RunFolder::open(&options.out, &run.experiment, options.existing)?;
-            let (state, notes) = resume::start(&run, &folder, options.existing)?;
+            let (state, notes) = resume::start(&run, &folder, options)?;
             notes.iter().for_each(|note| console.line(note));
             Ok(Some((folder, state)))
         }
@@ -109,6 +113,7 @@ fn open_and_train(
     let (journal, lost) = match folder {
         Some(folder) => {
             folder.record(experiment, &run.environment)?;
+            image_list::write(folder.path(), &run.sources)?;
             Journal::open(folder, config, &run.description, keep)?
         }
         None => (Journal::unwritten(config, &run.description), 0),

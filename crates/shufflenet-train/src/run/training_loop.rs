@@ -186,7 +186,7 @@ impl Training<'_> {
         console: &mut Console,
     ) -> Result<(), TrainError> {
         let (split, of) = (
-            self.run.sources.evaluation_split(),
+            self.run.sources.evaluation_split,
             self.run.experiment.train.epochs,
         );
         let trained = self.train_line("epoch", speed);

@@ -2,21 +2,25 @@
 //!
 //! A resumed run reads its own checkpoint instead.
 
-use shufflenet_model::{ShuffleNetV2, load_for_fine_tuning, parameters};
+use shufflenet_data::{Normalization, orders_differ};
+use shufflenet_model::{ClassifierStart, ShuffleNetV2, load_for_fine_tuning, parameters};
 
 use crate::checkpoint;
+use crate::checkpoint::description::Description;
 use crate::checkpoint::store;
 use crate::error::TrainError;
 use crate::evaluation::trained::{chosen, weights_of};
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::optimizer::pattern;
 
-/// `network` with the weights to start from, and what is to be said about them.
+/// `network` with the weights to start from, and what is to be said about them. `now` describes the run.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Weights`] where it does not fit.
+/// What the checkpoint refuses; [`TrainError::Weights`] where it does not fit; [`TrainError::Value`]: another stem, or
+/// classes in an unknown order.
 pub fn load(
     config: &FineTune,
+    now: &Description,
     network: ShuffleNetV2,
 ) -> Result<(ShuffleNetV2, Vec<String>), TrainError> {
     let Some(from) = &config.from else {
@@ -27,15 +31,117 @@ pub fn load(
     let file = located.file.unwrap_or(chosen(&checkpoint));
     let bytes = weights_of(&checkpoint, file, &located.folder)?;
     let path = located.folder.join(file);
-    let (network, adapted) = load_for_fine_tuning(network, bytes).map_err(|source| {
-        let path = path.clone();
-        TrainError::Weights { path, source }
-    })?;
-    let mut note = format!("start      from {}", path.display());
-    for change in adapted {
-        note += &format!("; {change}");
+    let before = &checkpoint.description;
+    let mut notes = vec![format!("start      from {}", path.display())];
+    notes.extend(stem(config, before, now)?);
+    let (rows, note) = classifier(config, before, now)?;
+    notes.push(format!("start      {note}"));
+    let start = rows
+        .as_deref()
+        .map_or(ClassifierStart::Fresh, ClassifierStart::Rows);
+    let loaded = load_for_fine_tuning(network, bytes, start);
+    let (network, adapted) = loaded.map_err(|source| TrainError::Weights { path, source })?;
+    notes.extend(
+        adapted
+            .into_iter()
+            .map(|change| format!("start      {change}")),
+    );
+    if before.normalization != now.normalization {
+        let [
+            Normalization { mean: m0, std: s0 },
+            Normalization { mean, std },
+        ] = [&before.normalization, &now.normalization];
+        notes.push(format!(
+            "start      pixels are normalised by mean {mean:.3?} and deviation {std:.3?}, the weights were trained with \
+             {m0:.3?} and {s0:.3?}"
+        ));
     }
-    Ok((network, vec![note]))
+    Ok((network, notes))
+}
+
+/// A line where the stems differ and that is accepted.
+fn stem(
+    config: &FineTune,
+    before: &Description,
+    now: &Description,
+) -> Result<Option<String>, TrainError> {
+    let [old, new] = [before, now].map(|described| described.experiment.model.stem());
+    if old == new {
+        return Ok(None);
+    }
+    if !config.other_stem {
+        return Err(TrainError::Value {
+            key: "model.stem".into(),
+            found: format!("\"{new}\""),
+            accepted: format!(
+                "\"{old}\", the stem of the weights in fine_tune.from, or fine_tune.other_stem = true"
+            ),
+        });
+    }
+    Ok(Some(format!(
+        "start      the {new} stem, the weights were trained with the {old} stem"
+    )))
+}
+
+/// The rows of the old classifier in the order of the new classes, and a line on them. `None`: the classes are others.
+fn classifier(
+    config: &FineTune,
+    before: &Description,
+    now: &Description,
+) -> Result<(Option<Vec<usize>>, String), TrainError> {
+    let (old, new) = (&before.class_names, &now.class_names);
+    if before.unnamed && old.len() == new.len() {
+        return unnamed_classifier(config, new);
+    }
+    let row = |name: &String| old.iter().position(|other| other == name);
+    let rows: Option<Vec<usize>> = new.iter().map(row).collect();
+    let rows = rows.filter(|_| old.len() == new.len());
+    let note = match &rows {
+        None => format!(
+            "the classifier starts afresh: its classes were {}, now they are {}",
+            few(old),
+            few(new)
+        ),
+        Some(_) if old == new => "the classifier is kept: the classes are the same".into(),
+        Some(_) => {
+            "the classifier is kept, in another order: the classes are the same by name".into()
+        }
+    };
+    Ok((rows, note))
+}
+
+/// The rows of a classifier without class names.
+fn unnamed_classifier(
+    config: &FineTune,
+    new: &[String],
+) -> Result<(Option<Vec<usize>>, String), TrainError> {
+    if config.class_order.is_none() && orders_differ(new) {
+        return Err(TrainError::Value {
+            key: "fine_tune.class_order".into(),
+            found: format!("unset, and the weights have no class names; the data has {}", few(new)),
+            accepted: "\"bytes\" (1, 10, 2: folders in torchvision) or \"value\" (1, 2, 10), or an import with \
+                       --class-names"
+                .into(),
+        });
+    }
+    let sorted = config.class_order.map(|order| order.sorted(new));
+    let assumed = sorted.as_deref().unwrap_or(new);
+    let row = |name: &String| assumed.iter().position(|other| other == name);
+    let note = format!(
+        "the classifier is kept: the weights have no class names, their outputs are taken as {}",
+        few(assumed)
+    );
+    Ok((new.iter().map(row).collect(), note))
+}
+
+/// The first five names.
+fn few(names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len() > MOST {
+        true => format!("{shown}... ({} classes)", names.len()),
+        false => shown,
+    }
 }
 
 /// `network` with the frozen parts left out of training.

@@ -33,11 +33,12 @@ impl State {
     /// [`TrainError::Model`], [`TrainError::Value`]; those of a checkpoint to start from.
     pub fn fresh(
         experiment: &Experiment,
+        description: &Description,
         device: &Device,
         cluster: &Rc<Cluster>,
     ) -> Result<(Self, Vec<String>), TrainError> {
         let network = initial(experiment, device)?;
-        let (network, notes) = fine_tune::load(&experiment.fine_tune, network)?;
+        let (network, notes) = fine_tune::load(&experiment.fine_tune, description, network)?;
         let learner = learner(experiment, network, device, cluster)?;
         let progress = Progress::default();
         Ok((Self { learner, progress }, notes))

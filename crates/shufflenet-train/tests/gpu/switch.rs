@@ -35,6 +35,7 @@ fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
         threads: 2,
         out: out.into(),
         existing,
+        accept_changed_data: false,
     };
     let experiment = experiment(steps);
     start(
@@ -62,12 +63,9 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
 
     let report = |run: &Path, device: &str| {
         let request = EvaluationRequest {
-            checkpoint: run.join("checkpoints/last"),
-            weights: None,
             data: None,
-            split: "test".into(),
-            flip: false,
             device: device.into(),
+            ..EvaluationRequest::new(run.join("checkpoints/last"))
         };
         evaluate(&request).unwrap().report
     };

@@ -106,7 +106,10 @@ fn the_data_may_move_and_not_change() {
     changed[100] ^= 1;
     std::fs::write(&test, changed).unwrap();
     let line = refusal(&at(&moved), &run);
-    assert!(line.contains("the data's SHA-256 = "), "{line}");
+    assert!(
+        line.contains("the data is not what this run was trained on: its SHA-256 is "),
+        "{line}"
+    );
     std::fs::write(&test, intact).unwrap();
     train(&at(&moved), &run, Existing::Resume, usize::MAX);
 }

@@ -57,6 +57,7 @@ fn options(out: &Path, existing: Existing) -> RunOptions {
         threads: 1,
         out: out.into(),
         existing,
+        accept_changed_data: false,
     }
 }
 

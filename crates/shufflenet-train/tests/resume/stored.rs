@@ -47,12 +47,9 @@ fn it_evaluates_to_what_it_did() {
     for (file, loss) in [("model", expected.model_loss), ("ema", expected.ema_loss)] {
         let file = fixture().join(format!("run/checkpoints/step-000060/{file}.safetensors"));
         let request = EvaluationRequest {
-            checkpoint: file,
-            weights: None,
             data: Some(data()),
-            split: "test".into(),
-            flip: false,
             device: "flex".into(),
+            ..EvaluationRequest::new(file)
         };
         let report = evaluate(&request).unwrap().report;
         assert_eq!(report.step, 60);

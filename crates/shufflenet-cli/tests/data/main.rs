@@ -4,6 +4,10 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod classes;
+mod images;
+mod parts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +42,49 @@ fn workplace() -> TempDir {
                 [data.options]\nsize = 32\n[train]\nepochs = 1\nbatch_size = 8\n";
     fs::write(folder.path().join("trial.toml"), text).unwrap();
     folder
+}
+
+/// Writes `count` images of each class below `place`, one colour under noise: red, green or blue.
+fn paint(place: &Path, classes: &[(&str, usize)], count: usize) {
+    for &(class, colour) in classes {
+        let folder = place.join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for image in 0..count {
+            let noise = |at: usize| ((at * 31 + image * 17 + colour * 7) % 90) as u8;
+            let value = |at: usize| noise(at) + if at % 3 == colour { 150 } else { 0 };
+            let pixels: Vec<u8> = (0..16 * 16 * 3).map(value).collect();
+            let bytes = [b"P6 16 16 255\n", pixels.as_slice()].concat();
+            fs::write(folder.join(format!("{image}.ppm")), bytes).unwrap();
+        }
+    }
+}
+
+/// A small experiment on the images below `set`, as `small.toml`.
+fn small(at: &Path) {
+    let text = "[model]\nwidths = [8, 16, 24, 32, 48]\nrepeats = [1, 1, 1]\nstem = \"cifar\"\n\
+                [data]\nformat = \"folder\"\nroot = \"set\"\nworkers = 0\n[data.options]\nsize = 16\nresize = 16\n\
+                [train]\nepochs = 1\nbatch_size = 8\n[optimizer]\nlearning_rate = 0.05\n";
+    fs::write(at.join("small.toml"), text).unwrap();
+}
+
+/// What a successful command prints.
+fn printed(at: &Path, line: &str) -> String {
+    let (code, text, errors) = run(at, line);
+    assert_eq!(code, 0, "{line}: {text}{errors}");
+    text
+}
+
+/// The one line that a command is refused with.
+fn refusal(at: &Path, line: &str) -> String {
+    let (code, text, errors) = run(at, line);
+    assert!(code == 1 || code == 2, "{line}: {text}{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    errors
+}
+
+/// The answer of a command with `--json`.
+fn json(at: &Path, line: &str) -> serde_json::Value {
+    serde_json::from_str(&printed(at, line)).unwrap()
 }
 
 /// Exit code, standard output and standard error.
@@ -111,7 +158,7 @@ fn a_bad_image_stops_or_is_left_out_by_name() {
         "{text}{line}"
     );
     assert!(
-        text.contains("note       1 images cannot be decoded"),
+        text.contains("note       1 image left out, because decoding fails"),
         "{text}"
     );
     assert!(text.contains("420.jpg: found a truncated JPEG"), "{text}");
@@ -141,7 +188,7 @@ fn options_that_cannot_work_are_answered() {
     refused("data.options.sizes=3", "did you mean `data.options.size`?");
     refused(
         "data.format=tfrecord",
-        "expected one of cifar10, cifar100, idx, folder",
+        "expected one of cifar10, cifar100, idx, manifest",
     );
     refused("data.format=parquet", "--features parquet");
 }

@@ -1,0 +1,133 @@
+//! Images that cannot be decoded, that change between two starts, or that are passed over.
+
+use std::fs;
+
+use crate::{paint, printed, refusal, run, small};
+
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    small(at);
+    for part in ["train", "test"] {
+        paint(&at.join("set").join(part), &[("a", 0), ("b", 1)], 8);
+    }
+    folder
+}
+
+#[test]
+fn a_damaged_image_is_named_before_the_first_step() {
+    let folder = workplace();
+    let at = folder.path();
+    for image in ["set/test/b/3.ppm", "set/test/b/4.ppm"] {
+        fs::write(at.join(image), "P6 16 16 255\nshort").unwrap();
+    }
+    let line = refusal(at, "train --config small.toml --out run");
+    assert!(
+        line.contains("set/test/b/3.ppm: found") && line.contains("(and 1 more)"),
+        "{line}"
+    );
+    assert!(line.contains("on_bad_image = \"skip\""), "{line}");
+    assert!(!at.join("run").exists(), "nothing was begun");
+    let text = printed(
+        at,
+        "train --config small.toml --set data.options.on_bad_image=skip --out run",
+    );
+    assert!(
+        text.contains("note       2 images left out, because decoding fails"),
+        "{text}"
+    );
+    assert!(
+        text.contains("16 training records, 14 test records"),
+        "{text}"
+    );
+    // A header alone shows what no image is, and not an image that is cut off.
+    let text = printed(
+        at,
+        "train --config small.toml --set data.check=headers --dry-run",
+    );
+    assert!(text.contains("16 test records"), "{text}");
+}
+
+#[test]
+fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
+    let folder = workplace();
+    let at = folder.path();
+    printed(at, "train --config small.toml --out run");
+    let resume = "train --config small.toml --set train.epochs=2 --out run --resume";
+    fs::remove_file(at.join("set/train/a/7.ppm")).unwrap();
+    fs::copy(at.join("set/test/b/0.ppm"), at.join("set/test/b/9.ppm")).unwrap();
+    fs::write(
+        at.join("set/test/a/0.ppm"),
+        [b"P6 1 1 255\n".as_slice(), &[9, 9, 9]].concat(),
+    )
+    .unwrap();
+    let line = refusal(at, resume);
+    for words in [
+        "1 image is gone (train: train/a/7.ppm)",
+        "1 image is new (test: test/b/9.ppm)",
+        "1 image is changed (test: test/a/0.ppm)",
+        "--accept-changed-data goes on with it",
+    ] {
+        assert!(line.contains(words), "{line}");
+    }
+    let text = printed(at, &format!("{resume} --accept-changed-data"));
+    assert!(
+        text.contains("resume     on changed data: 1 image is gone"),
+        "{text}"
+    );
+    assert!(text.contains("epoch 2/2"), "{text}");
+    // The run has the new list now.
+    let text = printed(at, &resume.replace("epochs=2", "epochs=3"));
+    assert!(
+        !text.contains("changed data") && text.contains("epoch 3/3"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    let folder = workplace();
+    let at = folder.path();
+    paint(&at.join("set/train/a"), &[("session2", 0)], 3);
+    for (file, text) in [
+        ("set/train/a/photo.HEIC", "x"),
+        ("set/train/b/notes.txt", "x"),
+        ("set/train/loose.jpg", "x"),
+        ("set/train/b/._0.ppm", "x"),
+        ("set/test/a/.DS_Store", "x"),
+        ("set/test/a/Thumbs.db", "x"),
+    ] {
+        fs::write(at.join(file), text).unwrap();
+    }
+    let (code, text, _) = run(at, "data verify --config small.toml");
+    assert!(
+        code == 0 && text.contains("train: 19 images, 0 bad"),
+        "{text}"
+    );
+    assert!(text.contains("train: 3 files passed over: "), "{text}");
+    for words in [
+        "1 .heic (",
+        "1 .txt",
+        "set/train itself, outside of any class",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(
+        !text.contains("test: 1 file") && !text.contains("DS_Store"),
+        "{text}"
+    );
+    let text = printed(at, "train --config small.toml --out run");
+    assert!(
+        text.contains("note       the train part: 3 files passed over"),
+        "{text}"
+    );
+    // Prediction lists a folder as training does.
+    let (code, text, errors) = run(at, "predict --checkpoint run --top 1 --csv set/train");
+    assert_eq!(code, 1, "the file that is no image: {errors}");
+    assert_eq!(text.lines().count(), 20, "a head and 19 images: {text}");
+    fs::remove_file(at.join("set/train/loose.jpg")).unwrap();
+    assert_eq!(
+        run(at, "predict --checkpoint run --top 1 --csv set/train").0,
+        0
+    );
+}

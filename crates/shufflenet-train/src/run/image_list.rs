@@ -1,0 +1,125 @@
+//! The list of the images that a run trains on, `images.csv.gz`: part, class, bytes and path of each.
+//!
+//! A checkpoint knows its data by a checksum. The list says which images differ where the checksum does. Sets that are
+//! not made of image files have none.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+
+use crate::data::sources::Sources;
+use crate::error::TrainError;
+use crate::files::replace;
+
+/// Name of the list in a run folder.
+pub const NAME: &str = "images.csv.gz";
+
+/// An image: part, class, size in bytes, path.
+type Image = [String; 4];
+
+/// Images by part and path, each with its class and size in bytes.
+type Images = BTreeMap<(String, String), (String, String)>;
+
+/// The images of `sources`, part after part. None: the data is not made of image files.
+fn images(sources: &Sources) -> impl Iterator<Item = Image> {
+    sources.parts().into_iter().flat_map(|(part, set)| {
+        let records = set.labels().iter().enumerate();
+        records.filter_map(move |(record, &label)| {
+            let (path, bytes) = set.file(record)?;
+            let class = set.class_names.get(usize::from(label))?;
+            let path = path.display().to_string();
+            Some([part.into(), class.clone(), bytes.to_string(), path])
+        })
+    })
+}
+
+/// Writes the list of the images of `sources` into the run folder `run`.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn write(run: &Path, sources: &Sources) -> Result<(), TrainError> {
+    let mut images = images(sources).peekable();
+    if images.peek().is_none() {
+        return Ok(());
+    }
+    let path = run.join(NAME);
+    let mut table = csv::Writer::from_writer(GzEncoder::new(Vec::new(), Compression::fast()));
+    let pack = || -> std::io::Result<Vec<u8>> {
+        table.write_record(["part", "class", "bytes", "path"])?;
+        for image in images {
+            table.write_record(image)?;
+        }
+        let packer = table
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)?;
+        packer.finish()
+    };
+    replace(
+        &path,
+        &pack().map_err(|e| TrainError::io("write", &path, e))?,
+    )
+}
+
+/// What differs between the list in the run folder `run` and the images of `sources`, in words. `None`: there is no
+/// list that can be read, or the data is not made of image files.
+pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
+    let before = read(&run.join(NAME))?;
+    let now: Images = images(sources).map(keyed).collect();
+    if now.is_empty() {
+        return None;
+    }
+    let name = |(part, file): &(String, String)| format!("{part}: {file}");
+    let missing = |from: &Images, other: &Images| -> Vec<String> {
+        let keys = from.keys().filter(|key| !other.contains_key(*key));
+        keys.map(name).collect()
+    };
+    let both = before
+        .iter()
+        .filter_map(|(key, old)| Some((key, old, now.get(key)?)));
+    let changed = both
+        .filter(|(_, old, new)| old != new)
+        .map(|(key, ..)| name(key));
+    let kinds = [
+        ("gone", missing(&before, &now)),
+        ("new", missing(&now, &before)),
+        ("changed", changed.collect()),
+    ];
+    let differing = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let words: Vec<String> = differing
+        .map(|(kind, names)| counted(kind, names))
+        .collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// `2 images are gone (train: a/1.png, train: a/2.png)`.
+fn counted(kind: &str, names: &[String]) -> String {
+    const MOST: usize = 5;
+    let shown = names.get(..MOST).unwrap_or(names).join(", ");
+    let more = if names.len() > MOST { ", ..." } else { "" };
+    match names.len() {
+        1 => format!("1 image is {kind} ({shown})"),
+        count => format!("{count} images are {kind} ({shown}{more})"),
+    }
+}
+
+fn read(path: &Path) -> Option<Images> {
+    let unpacked = GzDecoder::new(BufReader::new(File::open(path).ok()?));
+    let image = |row: csv::Result<csv::StringRecord>| {
+        let row = row.ok()?;
+        let field = |at: usize| row.get(at).map(String::from);
+        Some(keyed([field(0)?, field(1)?, field(2)?, field(3)?]))
+    };
+    csv::Reader::from_reader(unpacked)
+        .records()
+        .map(image)
+        .collect()
+}
+
+fn keyed([part, class, bytes, path]: Image) -> ((String, String), (String, String)) {
+    ((part, path), (class, bytes))
+}
