@@ -2,20 +2,20 @@
 //! `test_fraction` divides class by class.
 //!
 //! The subfolders of the training images name the classes, sorted by their bytes. Images are files whose
-//! names end in one of [`ENDINGS`]; other files and hidden ones are ignored.
+//! names end in one of [`crate::decode::ENDINGS`]; other files and hidden ones are ignored.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::decode::is_image_name;
 use crate::encoded::{Encoded, file};
 use crate::format::Reader;
 use crate::holdout::division;
 use crate::{DataError, Dataset, Options, Split};
 
-const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 const ADVICE: &str = "a set is train/CLASS/IMAGE and test/CLASS/IMAGE, or CLASS/IMAGE with \
-    data.options.test_fraction; images end in .jpg, .jpeg, .png, .webp or .bmp";
+    data.options.test_fraction; images are JPEG, PNG, WebP, BMP, TIFF, GIF or PPM files";
 
 /// The format `folder`.
 pub(crate) struct Folder;
@@ -144,13 +144,6 @@ fn images(
     images.sort_by_key(|&(number, ..)| number);
     let records = images.into_iter();
     Ok(records.map(|(_, label, image)| (image, label)).unzip())
-}
-
-/// Whether a file of this name counts as an image when a whole folder is read.
-pub fn is_image_name(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default();
-    let mut known = ENDINGS.iter();
-    known.any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 fn every_class_has_one(part: &Path, classes: &[String], labels: &[u16]) -> Result<(), DataError> {

@@ -58,13 +58,14 @@ mod prepare;
 pub mod random;
 pub mod survey;
 mod synthetic;
+pub mod text;
 mod view;
 
 pub use augmentation::Augmentation;
 pub use batch::{Batch, Share};
 pub use dataset::{Dataset, ImageShape};
+pub use decode::is_image_name;
 pub use error::DataError;
-pub use folder::is_image_name;
 pub use format::{Format, Split, open};
 pub use holdout::{Holdout, holdout};
 pub use loader::Loader;
