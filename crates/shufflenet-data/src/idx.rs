@@ -1,26 +1,27 @@
-//! IDX, the format of MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017), plain or gzipped.
+//! IDX, the format of MNIST (LeCun 1998), Fashion-MNIST (Xiao 2017) and EMNIST (Cohen 2017), plain or gzipped.
 //!
 //! A file is a big-endian 32-bit magic number, one 32-bit size per dimension, and one byte per value.
 //! Images have magic 2051 and three dimensions (count, rows, columns), labels 2049 and one dimension. The
-//! format has no class names: the file `classes.txt` in the folder gives one per line. Without it the
-//! classes are 0 to 9.
+//! format has no class names: [`classes`] says where they come from. [`files`] finds the files. EMNIST's images
+//! are stored column by column: `data.options.transposed` turns them.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+mod classes;
+mod files;
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::dataset::{class_names, first_foreign_label, name_of};
+use crate::dataset::name_of;
 use crate::format::Reader;
 use crate::{DataError, Dataset, ImageShape, Options, Split};
+use classes::Classes;
+use files::Files;
 
 pub(crate) const IMAGES: u32 = 2051;
 pub(crate) const LABELS: u32 = 2049;
-const CLASSES: &str = "classes.txt";
-const ADVICE: &str = "a set is the four files train-images-idx3-ubyte, train-labels-idx1-ubyte, \
-    t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or .gz; one is bundled in \
-    data/fashion-mnist-small";
 
 /// The format `idx`.
 pub(crate) struct Idx;
@@ -31,26 +32,23 @@ impl Reader for Idx {
     }
 
     fn recognises(&self, root: &Path) -> bool {
-        let entries = fs::read_dir(root).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.any(|name| name.contains("idx3-ubyte"))
     }
 
-    fn open(&self, root: &Path, split: Split, _: &Options) -> Result<Dataset, DataError> {
-        open(root, split)
+    fn open(&self, root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
+        open(root, split, options)
     }
 }
 
 /// Reads `split` of the set in the folder `root`.
-fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
-    let part = match split {
-        Split::Train => "train",
-        _ => "t10k",
-    };
-    let image_file = locate(root, &format!("{part}-images-idx3-ubyte"))?;
-    let label_file = locate(root, &format!("{part}-labels-idx1-ubyte"))?;
+fn open(root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
+    let files = Files::of(root, options.prefix.as_deref())?;
+    let image_file = files.path(split, files::IMAGES)?;
+    let label_file = files.path(split, files::LABELS)?;
 
-    let ([images, height, width], pixels) = read(&image_file, IMAGES)?;
+    let ([images, mut height, mut width], mut pixels) = read(&image_file, IMAGES)?;
     let ([count], labels) = read(&label_file, LABELS)?;
     if count != images {
         return Err(DataError::content(
@@ -59,54 +57,34 @@ fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
             format!("{images}, one for each image of {}", image_file.display()),
         ));
     }
-    let names = read_names(root)?;
-    let labels: Vec<u16> = labels.into_iter().map(u16::from).collect();
-    if let Some((record, label)) = first_foreign_label(&labels, names.len()) {
-        let found = format!("label {label} in record {record}");
-        let last = names.len() - 1;
-        let expected = format!("0 to {last} ({CLASSES} names the classes)");
-        return Err(DataError::content(&label_file, found, expected));
+    let training = match split {
+        Split::Train => None,
+        _ => files.find(Split::Train, files::LABELS),
+    };
+    let classes = match training {
+        Some(file) => Classes::of(root, &read::<1>(&file, LABELS)?.1)?,
+        None => Classes::of(root, &labels)?,
+    };
+    let labels = classes.labels(&label_file, &labels)?;
+    if options.transposed {
+        pixels = transposed(&pixels, height, width);
+        (height, width) = (width, height);
     }
     let shape = ImageShape {
         channels: 1,
         height,
         width,
     };
-    Dataset::new(name_of(root), shape, names, pixels, labels)
+    Dataset::new(name_of(root), shape, classes.names, pixels, labels)
 }
 
-/// The file `name` in `root`, or its gzipped form.
-fn locate(root: &Path, name: &str) -> Result<PathBuf, DataError> {
-    if !root.is_dir() {
-        return Err(DataError::missing(root, "is not a folder", ADVICE));
-    }
-    let plain = root.join(name);
-    let gzipped = root.join(format!("{name}.gz"));
-    match (plain.exists(), gzipped.exists()) {
-        (true, _) => Ok(plain),
-        (false, true) => Ok(gzipped),
-        (false, false) => Err(DataError::missing(
-            &plain,
-            "is not there, nor with .gz",
-            ADVICE,
-        )),
-    }
-}
-
-fn read_names(root: &Path) -> Result<Vec<String>, DataError> {
-    let path = root.join(CLASSES);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok((0..10).map(|digit| digit.to_string()).collect());
-        }
-        Err(error) => return Err(DataError::io(&path, error)),
-    };
-    let names = class_names(&text);
-    match names.is_empty() {
-        true => Err(DataError::content(&path, "no names", "one a line")),
-        false => Ok(names),
-    }
+/// Images of `rows` x `columns` with rows and columns exchanged.
+fn transposed(pixels: &[u8], rows: usize, columns: usize) -> Vec<u8> {
+    let images = pixels.chunks_exact(rows * columns);
+    let turned = images.flat_map(|image| {
+        (0..columns).flat_map(move |column| image.iter().skip(column).step_by(columns))
+    });
+    turned.copied().collect()
 }
 
 /// Reads the sizes and values of an IDX file of bytes with `N` dimensions.
@@ -152,6 +130,7 @@ pub(crate) fn parse<const N: usize>(
     if found != Some(magic) {
         let found = match found {
             Some(word) => format!("magic number {word}"),
+            None if header.is_empty() => "an empty file (0 bytes)".into(),
             None => format!("{} bytes", header.len()),
         };
         let what = if N == 1 { "labels" } else { "images" };

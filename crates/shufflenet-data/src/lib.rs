@@ -62,6 +62,7 @@ mod prepare;
 pub mod random;
 pub mod survey;
 mod synthetic;
+pub mod text;
 mod view;
 
 pub use augmentation::Augmentation;

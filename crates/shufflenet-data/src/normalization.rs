@@ -186,6 +186,9 @@ mod tests {
             refusal(&[0.5, 0.5], &[0.2, 0.2]).starts_with("data.normalization.mean is [0.5, 0.5]")
         );
         assert!(refusal(&[125.3], &[0.2]).contains("0 to 1"));
-        assert!(refusal(&[0.5], &[f32::NAN]).contains("NaN"));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.5] {
+            assert!(refusal(&[0.5], &[bad]).starts_with("data.normalization.std is"));
+            assert!(refusal(&[bad], &[0.5]).starts_with("data.normalization.mean is"));
+        }
     }
 }

@@ -24,6 +24,13 @@ pub struct Options {
     pub test_fraction: f64,
     /// Seed of the division by `test_fraction`.
     pub split_seed: u64,
+    /// IDX: which of several sets in the folder, by what stands before `train` in their files' names, for example
+    /// `emnist-letters`. Unset: the folder holds one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// IDX: whether to exchange rows and columns of the images. EMNIST's are stored column by column and lie on
+    /// their side without this.
+    pub transposed: bool,
     /// Size and seed of the synthetic set.
     pub synthetic: SyntheticOptions,
     /// Channels that encoded images are converted to: 3 (RGB) or 1 (grey). It is no configuration key,
@@ -45,6 +52,8 @@ impl Default for Options {
             labels: Labels::Fine,
             test_fraction: 0.0,
             split_seed: 0,
+            prefix: None,
+            transposed: false,
             synthetic: SyntheticOptions::default(),
             channels: rgb(),
         }

@@ -15,7 +15,9 @@ fn refusal(images: &[u8], labels: &[u8]) -> String {
     let root = folder.path();
     std::fs::write(root.join("train-images-idx3-ubyte"), images).unwrap();
     std::fs::write(root.join("train-labels-idx1-ubyte"), labels).unwrap();
-    open(root, Split::Train).unwrap_err().to_string()
+    open(root, Split::Train, &Options::default())
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -32,17 +34,22 @@ fn gzipped_files_read_as_plain_ones() {
         gz.write_all(bytes).unwrap();
         gz.finish().unwrap();
     }
-    let plain = open(root, Split::Train).unwrap();
-    let gzipped = open(root, Split::Test).unwrap();
+    let plain = open(root, Split::Train, &Options::default()).unwrap();
+    let gzipped = open(root, Split::Test, &Options::default()).unwrap();
     assert_eq!(plain.shape.to_string(), "1x2x3");
     assert_eq!(*plain.image(1).unwrap(), [7, 8, 9, 10, 11, 12]);
     assert_eq!(plain.image(1).unwrap(), gzipped.image(1).unwrap());
-    assert_eq!(gzipped.labels(), [3, 9]);
+    assert_eq!(
+        (gzipped.labels(), &gzipped.class_names[..]),
+        (&[0, 1][..], &["3".into(), "9".into()][..])
+    );
 
     let gz = root.join("t10k-images-idx3-ubyte.gz");
     let whole = std::fs::read(&gz).unwrap();
     std::fs::write(&gz, &whole[..whole.len() - 9]).unwrap();
-    let line = open(root, Split::Test).unwrap_err().to_string();
+    let line = open(root, Split::Test, &Options::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         line.contains("t10k-images-idx3-ubyte.gz") && line.contains("gzip"),
         "{line}"
@@ -53,12 +60,16 @@ fn gzipped_files_read_as_plain_ones() {
 fn a_missing_set_says_what_was_looked_for_and_which_is_bundled() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");
-    let line = open(&nowhere, Split::Train).unwrap_err().to_string();
+    let line = open(&nowhere, Split::Train, &Options::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         line.contains("nowhere: is not a folder; a set is the four files"),
         "{line}"
     );
-    let line = open(folder.path(), Split::Test).unwrap_err().to_string();
+    let line = open(folder.path(), Split::Test, &Options::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         line.contains("t10k-images-idx3-ubyte: is not there, nor with .gz"),
         "{line}"
@@ -66,30 +77,187 @@ fn a_missing_set_says_what_was_looked_for_and_which_is_bundled() {
     assert!(line.ends_with("data/fashion-mnist-small"), "{line}");
 }
 
+/// A folder with these training and test labels, each with an image of one pixel.
+fn labelled(root: &Path, prefix: &str, train: &[u8], test: &[u8]) {
+    for (part, values) in [("train", train), ("test", test)] {
+        let count = values.len() as u32;
+        let images = idx(IMAGES, &[count, 1, 1], values);
+        std::fs::write(
+            root.join(format!("{prefix}{part}-images-idx3-ubyte")),
+            images,
+        )
+        .unwrap();
+        let labels = idx(LABELS, &[count], values);
+        std::fs::write(
+            root.join(format!("{prefix}{part}-labels-idx1-ubyte")),
+            labels,
+        )
+        .unwrap();
+    }
+}
+
+fn opened(root: &Path, split: Split) -> Result<Dataset, DataError> {
+    open(root, split, &Options::default())
+}
+
 #[test]
-fn classes_are_named_by_a_file_or_are_ten() {
+fn classes_are_named_by_a_file_or_are_the_numbers_of_training() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let images = idx(IMAGES, &[2, 1, 1], &[0; 2]);
-    std::fs::write(root.join("train-images-idx3-ubyte"), images).unwrap();
-    let labels = idx(LABELS, &[2], &[0, 1]);
-    std::fs::write(root.join("train-labels-idx1-ubyte"), labels).unwrap();
-    assert_eq!(open(root, Split::Train).unwrap().class_names[9], "9");
-    std::fs::write(root.join(CLASSES), "cat\r\ndog\r\n\n").unwrap();
-    assert_eq!(
-        open(root, Split::Train).unwrap().class_names,
-        ["cat", "dog"]
-    );
-    std::fs::write(root.join(CLASSES), "cat\n").unwrap();
-    let line = open(root, Split::Train).unwrap_err().to_string();
+    labelled(root, "", &[0, 7, 1, 7], &[7, 1]);
+    let names = |split| opened(root, split).unwrap().class_names;
+    assert_eq!(names(Split::Train), ["0", "1", "7"]);
+    assert_eq!(names(Split::Test), ["0", "1", "7"]);
+    assert_eq!(opened(root, Split::Train).unwrap().labels(), [0, 2, 1, 2]);
+    assert_eq!(opened(root, Split::Test).unwrap().labels(), [2, 1]);
+    labelled(root, "", &[0, 1], &[1, 2]);
+    let line = opened(root, Split::Test).unwrap_err().to_string();
     assert!(
-        line.contains("label 1 in record 1, expected 0 to 0"),
+        line.ends_with("found label 2 in record 1, expected a label of training: 0, 1"),
         "{line}"
     );
-    std::fs::write(root.join(CLASSES), "\n").unwrap();
-    let line = open(root, Split::Train).unwrap_err().to_string();
+
+    std::fs::write(root.join(classes::NAMES), "\u{feff}cat\r\ndog\r\n\n").unwrap();
+    assert_eq!(names(Split::Train), ["cat", "dog"]);
+    std::fs::write(root.join(classes::NAMES), "cat\n").unwrap();
+    labelled(root, "", &[0, 2], &[0]);
+    let line = opened(root, Split::Train).unwrap_err().to_string();
+    assert!(
+        line.ends_with("label 2 in record 1, expected 0 to 0 (classes.txt names the classes)"),
+        "{line}"
+    );
+    std::fs::write(root.join(classes::NAMES), "\n").unwrap();
+    let line = opened(root, Split::Train).unwrap_err().to_string();
     assert!(
         line.contains("classes.txt: found no names, expected one a line"),
+        "{line}"
+    );
+    std::fs::write(root.join(classes::NAMES), b"\xff\xfec\0").unwrap();
+    let line = opened(root, Split::Train).unwrap_err().to_string();
+    assert!(line.contains("classes.txt: found text in UTF-16"), "{line}");
+}
+
+#[test]
+fn letters_are_numbered_from_one_and_no_class_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let letters: Vec<u8> = (1..=26).collect();
+    labelled(root, "emnist-letters-", &letters, &[26, 1]);
+    let train = opened(root, Split::Train).unwrap();
+    assert_eq!(train.classes(), 26);
+    assert_eq!(
+        (
+            train.class_names[0].as_str(),
+            train.class_names[25].as_str()
+        ),
+        ("1", "26")
+    );
+    assert_eq!(train.labels()[..3], [0, 1, 2]);
+    assert_eq!(opened(root, Split::Test).unwrap().labels(), [25, 0]);
+
+    let names: Vec<String> = ('a'..='z').map(String::from).collect();
+    std::fs::write(root.join(classes::NAMES), names.join("\n")).unwrap();
+    let test = opened(root, Split::Test).unwrap();
+    assert_eq!(
+        (test.class_names[25].as_str(), test.labels()),
+        ("z", &[25, 0][..])
+    );
+}
+
+#[test]
+fn files_are_found_by_all_of_their_names() {
+    for (images, labels) in [
+        ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+        ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
+        (
+            "emnist-digits-train-images-idx3-ubyte",
+            "emnist-digits-train-labels-idx1-ubyte",
+        ),
+    ] {
+        for part in ["train", "t10k", "test"] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            let put = |name: &str, bytes: Vec<u8>| {
+                std::fs::write(root.join(name.replace("train", part)), bytes).unwrap();
+            };
+            put(images, idx(IMAGES, &[1, 1, 1], &[9]));
+            put(labels, idx(LABELS, &[1], &[3]));
+            let split = match part {
+                "train" => Split::Train,
+                _ => Split::Test,
+            };
+            let set = opened(root, split).unwrap();
+            assert_eq!(
+                (set.len(), set.class_names[0].as_str()),
+                (1, "3"),
+                "{images}, {part}"
+            );
+        }
+    }
+}
+
+#[test]
+fn several_sets_in_a_folder_are_told_apart_by_an_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    labelled(root, "emnist-letters-", &[1, 2], &[1]);
+    labelled(root, "emnist-digits-", &[0, 1, 2], &[1]);
+    let line = opened(root, Split::Train).unwrap_err().to_string();
+    assert!(
+        line.ends_with(
+            "found files of the sets \"emnist-digits\", \"emnist-letters\", expected one, or \
+             data.options.prefix with the name of one"
+        ),
+        "{line}"
+    );
+    let chosen = |prefix: &str| {
+        let prefix = Some(prefix.into());
+        let options = Options {
+            prefix,
+            ..Options::default()
+        };
+        open(root, Split::Train, &options)
+    };
+    assert_eq!(chosen("emnist-digits").unwrap().len(), 3);
+    assert_eq!(chosen("emnist-letters").unwrap().len(), 2);
+    let line = chosen("emnist-mnist").unwrap_err().to_string();
+    assert!(
+        line.ends_with("\"emnist-mnist\", which data.options.prefix names"),
+        "{line}"
+    );
+    labelled(root, "", &[0, 1, 2, 3], &[1]);
+    assert_eq!(chosen("").unwrap().len(), 4);
+}
+
+#[test]
+fn transposed_images_are_turned() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    labelled(root, "", &[0, 1], &[0]);
+    let images = idx(IMAGES, &[2, 2, 3], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    std::fs::write(root.join("train-images-idx3-ubyte"), images).unwrap();
+    let options = Options {
+        transposed: true,
+        ..Options::default()
+    };
+    let set = open(root, Split::Train, &options).unwrap();
+    assert_eq!(set.shape.to_string(), "1x3x2");
+    assert_eq!(*set.image(0).unwrap(), [1, 4, 2, 5, 3, 6]);
+    assert_eq!(*set.image(1).unwrap(), [7, 10, 8, 11, 9, 12]);
+}
+
+#[test]
+fn an_empty_file_is_named_with_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for name in ["train-images.idx3-ubyte", "train-labels.idx1-ubyte"] {
+        std::fs::write(root.join(name), "").unwrap();
+    }
+    let line = opened(root, Split::Train).unwrap_err().to_string();
+    assert!(
+        line.ends_with(
+            "train-images.idx3-ubyte: found an empty file (0 bytes), expected 2051, that of IDX images"
+        ),
         "{line}"
     );
 }
@@ -164,11 +332,5 @@ fn damaged_files_are_named_with_found_and_expected() {
     assert!(
         line.contains("found 3 labels, expected 2, one for each image of"),
         "{line}"
-    );
-    let foreign = idx(LABELS, &[2], &[0, 10]);
-    refused(
-        &images,
-        &foreign,
-        "found label 10 in record 1, expected 0 to 9 (classes.txt names the classes)",
     );
 }

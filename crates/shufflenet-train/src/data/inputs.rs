@@ -4,7 +4,7 @@
 //! - A folder is every image below it, by the endings of names, in order of their bytes, as training lists them:
 //!   hidden and system files are ignored.
 //! - What is no file and has `*`, `?` or `[` in it is a pattern.
-//! - `-` is standard input: an image, or the names of files, one a line.
+//! - `-` is standard input: an image, or the names of files, one a line, in UTF-8 with or without a byte order mark.
 //!
 //! Names are produced one by one, so that a list may be longer than memory.
 
@@ -12,7 +12,8 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use shufflenet_data::{DataError, images_below};
+use shufflenet_data::decode::dimensions;
+use shufflenet_data::{DataError, images_below, text};
 
 /// The most bytes that an image's file may have.
 const MOST_BYTES: u64 = 1 << 30;
@@ -77,7 +78,7 @@ pub fn inputs(arguments: &[PathBuf]) -> impl Iterator<Item = Input> + '_ {
 
 fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
     if argument == Path::new("-") {
-        return standard_input();
+        return from_stream(io::stdin().lock());
     }
     if argument.is_dir() {
         let mut found = below(argument);
@@ -120,11 +121,17 @@ fn below(folder: &Path) -> Vec<Input> {
     images.chain(unreadable).collect()
 }
 
-fn standard_input() -> Box<dyn Iterator<Item = Input>> {
-    let mut input = io::stdin().lock();
-    let is_image = match input.fill_buf() {
-        Ok(start) => is_image(start),
-        Err(error) => return Box::new(std::iter::once(Input::nothing(Path::new("-"), error))),
+/// What comes from `input`: an image, or the images whose names it lists.
+fn from_stream(mut input: impl BufRead + 'static) -> Box<dyn Iterator<Item = Input>> {
+    let nothing = |reason: String| -> Box<dyn Iterator<Item = Input>> {
+        Box::new(std::iter::once(Input::nothing(Path::new("-"), reason)))
+    };
+    let (is_image, has_mark) = match input.fill_buf() {
+        Ok(start) if is_utf_16(start) => {
+            return nothing(text::decode(start).err().unwrap_or_default());
+        }
+        Ok(start) => (is_image(start), start.starts_with("\u{feff}".as_bytes())),
+        Err(error) => return nothing(error.to_string()),
     };
     if is_image {
         let mut bytes = Vec::new();
@@ -135,6 +142,9 @@ fn standard_input() -> Box<dyn Iterator<Item = Input>> {
         let name = "-".into();
         return Box::new(std::iter::once(Input { name, source }));
     }
+    if has_mark {
+        input.consume("\u{feff}".len());
+    }
     let lines = input
         .lines()
         .filter(|line| !matches!(line, Ok(line) if line.is_empty()));
@@ -144,10 +154,22 @@ fn standard_input() -> Box<dyn Iterator<Item = Input>> {
     }))
 }
 
-/// Whether bytes are an image and not a list of names: every supported format has an early zero byte or is not text.
+/// Whether bytes are an image and not a list of names: every supported format has an early zero byte, is not text,
+/// or has a header that no name looks like.
 fn is_image(start: &[u8]) -> bool {
+    let is_readable = start.starts_with(b"P") && dimensions(start).is_ok();
     let start = start.get(..64).unwrap_or(start);
-    start.contains(&0) || start.starts_with(&[0xff, 0xd8]) || start.starts_with(b"\x89PNG")
+    let marks: [&[u8]; 4] = [b"\xff\xd8", b"\x89PNG", b"GIF87a", b"GIF89a"];
+    start.contains(&0) || marks.iter().any(|mark| start.starts_with(mark)) || is_readable
+}
+
+/// Whether bytes are names in UTF-16, as Windows' shell redirects them: no image begins so.
+fn is_utf_16(start: &[u8]) -> bool {
+    match start {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, 0, second, 0, ..] => first.is_ascii_graphic() && second.is_ascii_graphic(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +215,54 @@ mod tests {
         assert!(is_image(b"\x89PNG\r\n"));
         assert!(is_image(b"BM\x36\x00\x00"));
         assert!(is_image(b"RIFF\x24\x00\x00\x00WEBP"));
-        assert!(!is_image(b"BMW/1.jpg\nRIFF.png\n"));
+        assert!(is_image(b"GIF89a\x2c\x01\x2c\x01\xf7"));
+        assert!(is_image(b"P3\n# by hand\n2 1 255\n1 2 3 4 5 6\n"));
+        for names in [
+            "BMW/1.jpg\nRIFF.png\n",
+            "P1 2.jpg\n",
+            "P6\nP5\n",
+            "GIF/1.gif\n",
+        ] {
+            assert!(!is_image(names.as_bytes()), "{names}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_names_may_come_from_windows_but_is_utf_8() {
+        let listed =
+            |bytes: &[u8]| -> Vec<Input> { from_stream(io::Cursor::new(bytes.to_vec())).collect() };
+        let names = |bytes: &[u8]| -> Vec<String> {
+            listed(bytes).into_iter().map(|input| input.name).collect()
+        };
+        assert_eq!(names(b"a.png\n\nb, c.png"), ["a.png", "b, c.png"]);
+        assert_eq!(names(b"\xef\xbb\xbfa.png\r\nb.png\r\n"), ["a.png", "b.png"]);
+        let utf_16 =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for text in ["\u{feff}a.png\r\n", "a.png\r\nb.png\r\n"] {
+            let inputs = listed(&utf_16(text));
+            let reason = inputs[0].bytes().unwrap_err();
+            assert_eq!(inputs.len(), 1);
+            assert!(reason.starts_with("text in UTF-16"), "{reason}");
+        }
+        let image = b"P1 1 1\n0";
+        assert_eq!(listed(image)[0].bytes().unwrap(), image);
+    }
+
+    #[test]
+    fn hidden_files_and_those_of_systems_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in [
+            "a.png",
+            "._a.png",
+            "__MACOSX/b.png",
+            ".cache/c.png",
+            "d/@eaDir/e.png",
+        ] {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(names(&[root.into()], root), ["a.png"]);
     }
 }

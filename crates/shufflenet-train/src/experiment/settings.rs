@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shufflenet_data::expand_home;
+use shufflenet_data::{expand_home, text};
 use shufflenet_model::ModelConfig;
 use toml::{Table, Value};
 
@@ -36,12 +36,16 @@ pub fn load_or_assemble(
     let (mut table, origin) = match file {
         None => (Table::new(), "the command line".into()),
         Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .map_err(|source| TrainError::io("read", file, source))?;
+            let bytes =
+                std::fs::read(file).map_err(|source| TrainError::io("read", file, source))?;
             let origin = file.display().to_string();
+            let text = text::decode(&bytes).map_err(|message| TrainError::Config {
+                origin: origin.clone(),
+                message,
+            })?;
             let table = text
                 .parse()
-                .map_err(|error| syntax(&origin, &text, &error))?;
+                .map_err(|error| syntax(&origin, text, &error))?;
             (table, origin)
         }
     };
@@ -278,6 +282,25 @@ mod tests {
     fn syntax_errors_carry_file_and_line() {
         let line = refusal("[data]\nformat = \n", &[]);
         assert!(line.contains("trial.toml:2"), "{line}");
+    }
+
+    #[test]
+    fn a_file_may_come_from_windows_but_is_utf_8() {
+        let windows = format!("\u{feff}{}", MINIMAL.replace('\n', "\r\n"));
+        let experiment = load_text(&windows, &[]).unwrap();
+        assert_eq!(experiment.data.root, Path::new("data/x"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trial.toml");
+        let units = windows.encode_utf16().flat_map(u16::to_le_bytes);
+        std::fs::write(&file, units.collect::<Vec<_>>()).unwrap();
+        let line = load(&file, &[]).unwrap_err().to_string();
+        assert!(
+            line.contains("trial.toml: text in UTF-16; save it as UTF-8"),
+            "{line}"
+        );
+        std::fs::write(&file, b"name = \"x\"\n# caf\xe9\n").unwrap();
+        let line = load(&file, &[]).unwrap_err().to_string();
+        assert!(line.contains("trial.toml: a byte 0xe9 in line 2"), "{line}");
     }
 
     #[test]

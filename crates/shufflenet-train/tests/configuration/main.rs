@@ -8,6 +8,7 @@
 )]
 
 mod choices;
+mod numbers;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
