@@ -1,11 +1,14 @@
-//! The official binary files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009).
+//! The official files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in the binary and in the Python version.
 //!
 //! A record is its label and 3 x 1024 bytes of pixels: the red, the green and the blue plane, each row by
 //! row. CIFAR-10 has one byte of label, five files with training records and one with test records, 10,000
 //! records in each. CIFAR-100 has two bytes of label, superclass (`coarse`) and class (`fine`), and one
 //! file per part. Text files name the classes. The files are read from their folder or directly from the
 //! official `.tar.gz`. Smaller sets in the same format are accepted, but all files of one part must have
-//! the same length: that detects a file that was cut between two records.
+//! the same length: that detects a file that was cut between two records. The Python version ([`python`]) is
+//! converted to the binary one first, so it gives the same set.
+
+mod python;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,6 +16,8 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+
+use python::Python;
 
 use crate::dataset::{class_names, first_foreign_label, name_of};
 use crate::format::Reader;
@@ -41,7 +46,15 @@ struct Layout {
     records: usize,
     folder: &'static str,
     archive: &'static str,
+    python: Python,
     advice: &'static str,
+}
+
+/// The two versions in which the sets are published.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Binary,
+    Python,
 }
 
 const TEN: Layout = Layout {
@@ -60,6 +73,7 @@ const TEN: Layout = Layout {
     records: 10_000,
     folder: "cifar-10-batches-bin",
     archive: "cifar-10-binary.tar.gz",
+    python: python::TEN,
     advice: "`python3 scripts/fetch_cifar10.py` or `shufflenet data fetch cifar10` gets the complete \
              CIFAR-10 into data/cifar-10-batches-bin",
 };
@@ -74,6 +88,7 @@ const HUNDRED_FINE: Layout = Layout {
     records: 50_000,
     folder: "cifar-100-binary",
     archive: "cifar-100-binary.tar.gz",
+    python: python::HUNDRED_FINE,
     advice: "`shufflenet data fetch cifar100` gets it into data/cifar-100-binary",
 };
 
@@ -81,6 +96,7 @@ const HUNDRED_COARSE: Layout = Layout {
     names: "coarse_label_names.txt",
     classes: 20,
     label: 0,
+    python: python::HUNDRED_COARSE,
     ..HUNDRED_FINE
 };
 
@@ -131,7 +147,11 @@ impl Layout {
     /// Whether `root` has the set's files or its archive. An archive itself is known by its name.
     fn recognises(&self, root: &Path) -> bool {
         match root.is_file() {
-            true => root.file_name().is_some_and(|name| name == self.archive),
+            true => {
+                let archives = [self.archive, self.python.archive];
+                root.file_name()
+                    .is_some_and(|name| archives.iter().any(|archive| name == *archive))
+            }
             false => self.locate(root).is_ok(),
         }
     }
@@ -141,24 +161,46 @@ impl Layout {
         self.label_bytes + PIXELS
     }
 
+    /// Names of the files with `split`, that with the classes' names first.
+    fn wanted(&self, version: Version, split: Split) -> Vec<&'static str> {
+        let (names, batches) = match (version, split) {
+            (Version::Binary, Split::Train) => (self.names, self.train),
+            (Version::Binary, _) => (self.names, self.test),
+            (Version::Python, Split::Train) => (self.python.names, self.python.train),
+            (Version::Python, _) => (self.python.names, self.python.test),
+        };
+        [&[names], batches].concat()
+    }
+
     /// Reads `split` of the set at `root`, which is its folder, the folder's parent, the archive, or the
     /// archive's folder.
     fn open(&self, root: &Path, split: Split) -> Result<Dataset, DataError> {
-        let batches = match split {
-            Split::Train => self.train,
-            _ => self.test,
-        };
-        let wanted = [&[self.names], batches].concat();
-        let place = self.locate(root)?;
-        let files = match place.is_dir() {
-            true => self.read_folder(&place, &wanted)?,
-            false => {
+        let (place, version) = self.locate(root)?;
+        let (version, files) = match version {
+            Some(version) => {
+                let wanted = self.wanted(version, split);
+                (version, self.read_folder(&place, version, &wanted)?)
+            }
+            None => {
                 let file = File::open(&place).map_err(|error| DataError::io(&place, error))?;
                 let unpacked = MultiGzDecoder::new(BufReader::new(file));
-                self.read_archive(&place, unpacked, &wanted)?
+                self.read_archive(&place, unpacked, split)?
             }
         };
+        let files = self.in_binary(version, files)?;
         self.assemble(&place, &files)
+    }
+
+    /// The files as the binary version has them.
+    fn in_binary(&self, version: Version, files: Vec<Loaded>) -> Result<Vec<Loaded>, DataError> {
+        if version == Version::Binary {
+            return Ok(files);
+        }
+        let convert = |(place, file)| match place {
+            0 => self.python.class_names(&file),
+            _ => self.python.records(&file, self.label_bytes, self.label),
+        };
+        files.into_iter().enumerate().map(convert).collect()
     }
 
     /// Builds a set from its files: the names of the classes first, then the batches.
@@ -192,20 +234,29 @@ impl Layout {
         Dataset::new(name_of(place), SHAPE, names, pixels, labels)
     }
 
-    /// The folder with the files, or the archive.
-    fn locate(&self, root: &Path) -> Result<PathBuf, DataError> {
+    /// The folder with the files and their version, or the archive.
+    fn locate(&self, root: &Path) -> Result<(PathBuf, Option<Version>), DataError> {
         if root.is_file() {
-            return Ok(root.to_path_buf());
+            return Ok((root.to_path_buf(), None));
         }
-        for folder in [root.to_path_buf(), root.join(self.folder)] {
-            let mut files = self.train.iter().chain(self.test);
-            if files.any(|name| folder.join(name).is_file()) {
-                return Ok(folder);
+        for (version, folder) in [
+            (Version::Binary, self.folder),
+            (Version::Python, self.python.folder),
+        ] {
+            for folder in [root.to_path_buf(), root.join(folder)] {
+                let mut files = [Split::Train, Split::Test]
+                    .into_iter()
+                    .flat_map(|split| self.wanted(version, split).split_off(1));
+                if files.any(|name| folder.join(name).is_file()) {
+                    return Ok((folder, Some(version)));
+                }
             }
         }
-        let archive = root.join(self.archive);
-        if archive.is_file() {
-            return Ok(archive);
+        for archive in [self.archive, self.python.archive] {
+            let archive = root.join(archive);
+            if archive.is_file() {
+                return Ok((archive, None));
+            }
         }
         let problem = match root.is_dir() {
             true => "holds none of the files",
@@ -214,7 +265,12 @@ impl Layout {
         Err(DataError::missing(root, problem, self.advice))
     }
 
-    fn read_folder(&self, folder: &Path, wanted: &[&str]) -> Result<Vec<Loaded>, DataError> {
+    fn read_folder(
+        &self,
+        folder: &Path,
+        version: Version,
+        wanted: &[&str],
+    ) -> Result<Vec<Loaded>, DataError> {
         let read = |name: &&str| {
             let path = folder.join(name);
             let size = match fs::metadata(&path) {
@@ -224,55 +280,68 @@ impl Layout {
                 }
                 Err(error) => return Err(DataError::io(&path, error)),
             };
-            self.check_size(&path, size)?;
+            self.check_size(&path, version, size)?;
             let bytes = fs::read(&path).map_err(|error| DataError::io(&path, error))?;
             Ok(Loaded { path, bytes })
         };
         wanted.iter().map(read).collect()
     }
 
-    /// Reads the `wanted` files of the `unpacked` archive and returns them in that order, whatever their
-    /// order in the archive. No other files are read and nothing is written, so links and names with `..`
-    /// have no effect.
+    /// Reads the files with `split` from the `unpacked` archive, in their order whatever their order in the
+    /// archive. No other files are read and nothing is written, so links and names with `..` have no effect.
     fn read_archive(
         &self,
         archive: &Path,
         unpacked: impl Read,
-        wanted: &[&str],
-    ) -> Result<Vec<Loaded>, DataError> {
+        split: Split,
+    ) -> Result<(Version, Vec<Loaded>), DataError> {
+        let versions = [Version::Binary, Version::Python];
+        let wanted = versions.map(|version| self.wanted(version, split));
         let damaged = |error: io::Error| {
             let found = format!("a damaged or truncated archive ({error})");
             let expected = format!("the official {}; {}", self.archive, self.advice);
             DataError::content(archive, found, expected)
         };
         let unpacked = unpacked.take(UNPACKED);
-        let mut found = BTreeMap::new();
+        let mut found = [BTreeMap::new(), BTreeMap::new()];
         for entry in tar::Archive::new(unpacked).entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
             let path = archive.join(entry.path().map_err(damaged)?);
-            let Some(position) = wanted.iter().position(|name| path.ends_with(name)) else {
-                continue;
-            };
-            self.check_size(&path, entry.size())?;
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(damaged)?;
-            // A link also has a size, but no bytes.
-            self.check_size(&path, bytes.len() as u64)?;
-            found.insert(position, Loaded { path, bytes });
+            for ((version, wanted), found) in versions.into_iter().zip(&wanted).zip(&mut found) {
+                let Some(position) = wanted.iter().position(|name| path.ends_with(name)) else {
+                    continue;
+                };
+                self.check_size(&path, version, entry.size())?;
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).map_err(damaged)?;
+                // A link also has a size, but no bytes.
+                self.check_size(&path, version, bytes.len() as u64)?;
+                let path = path.clone();
+                found.insert(position, Loaded { path, bytes });
+            }
         }
+        let [binary, python] = found;
+        let [binary_names, python_names] = wanted;
+        let (version, wanted, found) = match binary.is_empty() && !python.is_empty() {
+            true => (Version::Python, python_names, python),
+            false => (Version::Binary, binary_names, binary),
+        };
         for (position, name) in wanted.iter().enumerate() {
             if !found.contains_key(&position) {
                 let path = archive.join(name);
                 return Err(DataError::missing(&path, "is not there", self.advice));
             }
         }
-        Ok(found.into_values().collect())
+        Ok((version, found.into_values().collect()))
     }
 
     /// Checks, before a file is read, that its size of `size` bytes is plausible for its name.
-    fn check_size(&self, path: &Path, size: u64) -> Result<(), DataError> {
+    fn check_size(&self, path: &Path, version: Version, size: u64) -> Result<(), DataError> {
         let (record, most) = (self.record() as u64, (self.records * self.record()) as u64);
-        let (fits, expected) = if path.ends_with(self.names) {
+        let (fits, expected) = if version == Version::Python {
+            let most = (self.records * python::MOST_PER_RECORD) as u64;
+            (size > 0 && size <= most, format!("1 to {most}"))
+        } else if path.ends_with(self.names) {
             (
                 size <= 4096,
                 format!("the names of the {} classes", self.classes),
@@ -307,8 +376,8 @@ impl Layout {
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_archive(bytes: &[u8]) {
     let (layout, place) = (HUNDRED_FINE, Path::new("archive"));
-    let wanted = [layout.names, layout.test[0]];
-    let files = layout.read_archive(place, bytes, &wanted);
+    let files = layout.read_archive(place, bytes, Split::Test);
+    let files = files.and_then(|(version, files)| layout.in_binary(version, files));
     let _ = files.and_then(|files| layout.assemble(place, &files));
 }
 

@@ -2,7 +2,8 @@
 //! `onnx-check` (tract) and `scripts/check_onnx.py` (ONNX Runtime) hold to each other.
 //!
 //! `cargo run --release --example onnx_cases -- DIR`: every width in both layouts with the cifar stem, and
-//! in the smallest one the other stems, squeeze-and-excitation, and unequal splits.
+//! in the smallest one the other stems, squeeze-and-excitation, and unequal splits; each for images of one
+//! size and, as `NAME-dynamic`, for images of any size.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
-use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Stem, to_onnx};
+use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Sizes, Stem, to_onnx};
 
 const BATCH: usize = 3;
 
@@ -74,8 +75,28 @@ fn write(
     let images = noise(9, shape, &device);
     let logits = network.valid().forward(images.clone());
     let properties = [("model", config.to_string())];
-    let onnx = to_onnx(&network, [size, size], &properties)?;
+    let onnx = to_onnx(&network, [size, size], Sizes::Fixed, &properties)?;
     std::fs::write(folder.join(format!("{name}.onnx")), onnx)?;
+    write_case(folder, name, images, logits)?;
+    // The same weights for images of any size, tried with wide ones.
+    let name = format!("{name}-dynamic");
+    let wide = noise(
+        10,
+        [BATCH, config.input_channels(), size + 8, size + 40],
+        &device,
+    );
+    let logits = network.valid().forward(wide.clone());
+    let onnx = to_onnx(&network, [size, size], Sizes::Dynamic, &properties)?;
+    std::fs::write(folder.join(format!("{name}.onnx")), onnx)?;
+    write_case(folder, &name, wide, logits)
+}
+
+fn write_case(
+    folder: &Path,
+    name: &str,
+    images: Tensor<4>,
+    logits: Tensor<2>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let tensors = [
         ("images", images.dims().to_vec(), bytes(images)),
         ("logits", logits.dims().to_vec(), bytes(logits)),

@@ -3,6 +3,9 @@
 //! The names show the layout and the number of units; the shapes of a few convolutions show the widths, the
 //! split, the input channels and the classes. Neither shows the stem (its stride and pooling have no
 //! weights), the residual sum and dropout. Those keep the layout's defaults, and the caller can set them.
+//!
+//! A detector's backbone ends with its last stage. Its last convolution gets the width of the scale that the
+//! stages have, and its classes stay unset.
 
 use std::collections::HashMap;
 
@@ -11,7 +14,8 @@ use crate::names::names;
 use crate::plan::{MOST_REPEATS, MOST_STAGES};
 use crate::state_dict::{StateDict, StateDictError};
 
-/// The configuration of the network that `weights` belongs to, with the stem unset.
+/// The configuration of the network that `weights` belongs to, with the stem unset. The classes are unset if
+/// the file has no classifier.
 ///
 /// # Errors
 /// [`StateDictError::Network`]: names of neither layout, a convolution that is missing or has an unexpected
@@ -25,8 +29,9 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
         _ => {
             let first: Vec<&str> = weights.names().take(3).collect();
             return refuse(format!(
-                "found {} tensors ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc) or \
-                 the listing's (conv1.weight, shuffles..., conv_last, fc)",
+                "found {} tensors ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
+                 the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
+                 features..., conv_last)",
                 weights.len(),
                 first.join(", ")
             ));
@@ -46,9 +51,23 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
         weights,
     };
     let [stem, input_channels] = table.sizes("stem.conv.weight")?;
-    let [last, before_last] = table.sizes("last.conv.weight")?;
-    let [classes, _] = table.sizes("classifier.weight")?;
+    let classes = match has("fc.weight") {
+        true => Some(table.sizes("classifier.weight")?[0]),
+        false => None,
+    };
     let stages = table.stages();
+    let last = match has("conv5.0.weight") || layout == Layout::Listing {
+        true => Some(table.sizes("last.conv.weight")?),
+        false => None,
+    };
+    let before_last = match last {
+        Some([_, inputs]) => inputs,
+        // Both branches of a downsampling unit are equally wide.
+        None => {
+            let [branch, _] = table.sizes(&last_convolution(stages - 1))?;
+            branch.saturating_mul(2)
+        }
+    };
     let inputs = |stage: usize| {
         let [channels, _] = table.sizes(&downsample(stage))?;
         Ok(channels)
@@ -57,15 +76,24 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
         .map(inputs)
         .collect::<Result<_, StateDictError>>()?;
     outputs.push(before_last);
-    let widths = Widths {
+    let mut widths = Widths {
         stem,
         stages: outputs,
-        last,
+        last: Scale::One.widths().last,
     };
+    match last {
+        Some([last, _]) => widths.last = last,
+        None => {
+            let same = |row: &Widths| (row.stem, &row.stages) == (stem, &widths.stages);
+            let mut rows = Scale::ALL.into_iter().map(Scale::widths);
+            widths.last = rows.find(same).map_or(widths.last, |row| row.last);
+        }
+    }
+    let last = widths.last;
     let mut config = ModelConfig {
         repeats: (0..stages).map(|stage| table.units(stage)).collect(),
         input_channels: Some(input_channels),
-        classes: Some(classes),
+        classes,
         squeeze_excitation: table
             .find("stages.0.downsample.right.squeeze_excitation.excite.weight")
             .is_ok(),
@@ -89,11 +117,12 @@ pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
         let units = units.map(|plan| unit(plan.outputs - plan.left));
         units.fold(unit(stage.branch), usize::saturating_add)
     });
-    let implied = stages.fold(last.saturating_mul(classes), usize::saturating_add);
-    let held = weights.numbers();
+    let classifier = last.saturating_mul(config.classes());
+    let implied = stages.fold(classifier, usize::saturating_add);
+    let held = weights.bytes;
     if implied / 2 > held + SLACK {
         return refuse(format!(
-            "a {config} has more than {implied} weights, and the file {held}"
+            "a {config} has more than {implied} weights, and the file {held} bytes"
         ));
     }
     Ok(config)
@@ -111,6 +140,11 @@ struct Table<'a> {
 impl Table<'_> {
     fn find<'a>(&'a self, path: &'a str) -> Result<(&'a str, &'a [usize]), StateDictError> {
         let file = self.files.get(path).map_or(path, String::as_str);
+        if let Some(kind) = self.weights.foreign_type(file) {
+            let expected = "float32, float16, bfloat16 or float64";
+            let message = format!("{file} is of type {kind}, expected {expected}");
+            return Err(StateDictError::Network(message));
+        }
         let shape = self.weights.shape(file);
         let shape = shape.ok_or_else(|| StateDictError::Network(format!("{file} is missing")))?;
         Ok((file, shape))
@@ -167,6 +201,10 @@ impl Table<'_> {
 
 fn downsample(stage: usize) -> String {
     format!("stages.{stage}.downsample.left_depthwise.conv.weight")
+}
+
+fn last_convolution(stage: usize) -> String {
+    format!("stages.{stage}.downsample.right.pointwise2.conv.weight")
 }
 
 fn first_convolution(stage: usize, unit: usize) -> String {

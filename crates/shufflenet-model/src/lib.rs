@@ -95,9 +95,9 @@ pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
 pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
-pub use onnx::to_onnx;
+pub use onnx::{Sizes, to_onnx};
 pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};
-pub use state_dict::{Fit, StateDict, StateDictError};
+pub use state_dict::{Fit, StateDict, StateDictError, groups};
 pub use summary::Summary;
 pub use weights::{
     WeightsError, load_safetensors, num_parameters, parameters, to_safetensors, to_state_dict,

@@ -1,84 +1,38 @@
-//! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the older formats) and
-//! safetensors files, under torchvision's or the listing's names.
+//! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the format before it), pickled
+//! NumPy arrays and safetensors files, under torchvision's, the listing's or Megvii's names.
 //!
-//! A pickle is a program. [`pytorch_reader`] interprets only the few calls that rebuild tensors and never
-//! executes code; it limits nesting, copies and sizes. Names and shapes are read first. Values are read
-//! only for tensors that fit ([`StateDict::load`]), so a file's claims cost no more than its content.
+//! A pickle is a program. [`shufflenet_pickle`] reads it as values and executes nothing, so that whatever else
+//! is in a file (an optimizer, arguments, objects of any class) does no harm and is no obstacle. Names and
+//! shapes are read first. Values are read only for tensors that fit ([`StateDict::load`]), so a file's claims
+//! cost no more than its content.
 //!
 //! Every tensor is accounted for: it is loaded, it is listed in the [`Fit`], or it is outside the chosen
 //! part of the file. Only PyTorch's `num_batches_tracked` counters are skipped silently.
 
-mod foreign;
+mod error;
+mod fit;
+mod head;
+mod megvii;
+mod rebuild;
+mod safetensors;
+mod storages;
+mod stranger;
+mod tensor;
+mod torch;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::io::{self, Read};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use foreign::{ForeignTensor, Tensors};
-use safetensors::tensor::SafeTensorError;
+pub use error::StateDictError;
+pub use fit::{Fit, groups};
+use head::Head;
+use tensor::{ForeignTensor, Tensors};
 
 use crate::entries::{entries, put};
 use crate::network::ShuffleNetV2;
-use crate::weights::{COUNTER, from_pytorch, pytorch_shape};
-
-/// A file that cannot be read as weights.
-#[derive(Debug, thiserror::Error)]
-pub enum StateDictError {
-    /// The file could not be read.
-    #[error("{}: cannot be read: {source}", .path.display())]
-    Io {
-        /// Path of the file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A damaged safetensors file.
-    #[error("{}: no whole safetensors file: {source}", .path.display())]
-    Safetensors {
-        /// Path of the file.
-        path: PathBuf,
-        /// The parser's error.
-        source: SafeTensorError,
-    },
-    /// A file that is neither safetensors nor written by `torch.save`, or that is damaged or hostile.
-    #[error(
-        "{}: neither a safetensors file nor one of torch.save that holds tensors alone: {message}",
-        .path.display()
-    )]
-    Pickle {
-        /// Path of the file.
-        path: PathBuf,
-        /// The reader's error message.
-        message: String,
-    },
-    /// Several sets of weights without a prefix to choose one, or no name with the given prefix.
-    #[error("{}: {found}; accepted: --prefix with one of {}", .path.display(), .accepted.join(", "))]
-    Prefix {
-        /// Path of the file.
-        path: PathBuf,
-        /// What was found, in words.
-        found: String,
-        /// The prefixes in the file.
-        accepted: Vec<String>,
-    },
-    /// Tensors that claim to be larger than the file.
-    #[error(
-        "{}: its tensors claim {claimed} numbers, which its {bytes} bytes cannot hold",
-        .path.display()
-    )]
-    Claim {
-        /// Path of the file.
-        path: PathBuf,
-        /// Number of values in all tensors together.
-        claimed: u128,
-        /// Size of the file in bytes.
-        bytes: u64,
-    },
-    /// Names or shapes that belong to no known network.
-    #[error("the network cannot be told from names and shapes: {0}")]
-    Network(String),
-}
+use crate::weights::{COUNTER, from_pytorch, no_number, pytorch_shape};
 
 /// The named tensors of a file, with values that are not yet read.
 pub struct StateDict {
@@ -89,98 +43,82 @@ pub struct StateDict {
     pub prefix: String,
     /// Tensors whose names do not begin with the prefix.
     pub outside: Vec<String>,
+    /// Whether the names are Megvii's. They were replaced by torchvision's.
+    pub megvii: bool,
+    /// The tensor that was taken as the classifier under another name than the network's, in words.
+    pub head: Option<String>,
+    /// Why no tensor was taken as the classifier, where the choice is unclear.
+    pub unclear_head: Option<String>,
+    /// Size of the file.
+    pub(crate) bytes: usize,
     tensors: Tensors,
 }
 
-/// The differences between a file's tensors and a network's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fit {
-    /// Tensors of the network that the file lacks.
-    pub missing: Vec<String>,
-    /// Tensors of the file that the network lacks.
-    pub unused: Vec<String>,
-    /// Tensors of another shape or not of a floating-point type, each with what was found and what is
-    /// expected.
-    pub misshapen: Vec<String>,
-    /// Number of tensors that are loaded.
-    pub loaded: usize,
-}
-
-impl Fit {
-    /// Whether every tensor fits and none is missing or unused.
-    pub fn is_exact(&self) -> bool {
-        self.missing.is_empty() && self.unused.is_empty() && self.misshapen.is_empty()
-    }
-}
-
-/// A line of counts, then a line for each tensor that does not fit.
-impl fmt::Display for Fit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (missing, unused) = (self.missing.len(), self.unused.len());
-        let misshapen = self.misshapen.len();
-        write!(
-            f,
-            "{} tensors fit, {missing} missing, {unused} unused, {misshapen} misshapen",
-            self.loaded
-        )?;
-        let lists = [
-            ("missing", &self.missing),
-            ("unused", &self.unused),
-            ("misshapen", &self.misshapen),
-        ];
-        for (what, names) in lists {
-            for name in names {
-                write!(f, "\n  {what:<10} {name}")?;
-            }
-        }
-        Ok(())
-    }
-}
+/// The largest file that is read. A training checkpoint of the widest network has some hundred megabytes.
+const MOST_BYTES: u64 = 4 << 30;
 
 impl StateDict {
     /// Reads names, types and shapes of the tensors in `path`. If the file holds several sets of weights (a
     /// model and its moving average), `prefix` chooses one.
     ///
     /// # Errors
-    /// Any [`StateDictError`] except [`StateDictError::Network`].
+    /// Any [`StateDictError`] except [`StateDictError::Number`]; [`StateDictError::Network`] for names of
+    /// Megvii's at a width that has no place here.
     pub fn open(path: &Path, prefix: Option<&str>) -> Result<Self, StateDictError> {
-        let io = |source| StateDictError::Io {
-            path: path.into(),
-            source,
+        let bytes = read(path)?;
+        let size = bytes.len();
+        stranger::check(path, &bytes)?;
+        let (kind, tensors) = match safetensors::begins(&bytes) {
+            true => ("safetensors".into(), safetensors::read(path, &bytes)?),
+            false => torch::read(path, bytes)?,
         };
-        let file = std::fs::File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
-        let mut start = Vec::new();
-        file.take(9).read_to_end(&mut start).map_err(io)?;
-        // A safetensors file begins with the length of its header, in eight bytes, and the header, in JSON.
-        let (kind, tensors) = match start.get(8) {
-            Some(b'{') => ("safetensors".into(), foreign::safetensors(path)?),
-            _ => foreign::pickle(path)?,
+        let prefixes = prefixes(&tensors);
+        let prefix = choose(path, &tensors, &prefixes, prefix)?;
+        // A classifier may lie beside the network, but not in another network.
+        let others = prefixes.iter().filter(|other| **other != prefix);
+        let parent = match prefix.trim_end_matches('.').rfind('.') {
+            Some(dot) => prefix.get(..=dot).unwrap_or_default(),
+            None => "",
         };
-        let numbers = |tensor: &ForeignTensor| tensor.shape.iter().map(|&n| n as u128).product();
-        let claimed: u128 = tensors.values().map(numbers).fold(0, u128::saturating_add);
-        if claimed > u128::from(size) {
-            return Err(StateDictError::Claim {
-                path: path.into(),
-                claimed,
-                bytes: size,
-            });
-        }
-        let prefix = choose(path, &tensors, prefix)?;
+        let is_beside = |name: &str| {
+            let mut others = others.clone();
+            name.starts_with(parent) && !others.any(|other| name.starts_with(other.as_str()))
+        };
+        let mut chosen = Tensors::new();
+        let mut beside = Tensors::new();
         let mut outside = Vec::new();
-        let mut chosen = BTreeMap::new();
         for (name, tensor) in tensors {
             match name.strip_prefix(&prefix) {
                 Some(name) if name.ends_with(COUNTER) => {}
                 Some(name) => drop(chosen.insert(name.into(), tensor)),
+                None if is_beside(&name) => drop(beside.insert(name, tensor)),
                 None => outside.push(name),
             }
         }
+        let megvii = megvii::is_megvii(&chosen);
+        if megvii {
+            chosen = megvii::rename(chosen).map_err(StateDictError::Network)?;
+        }
+        let last = LAST.iter().find_map(|name| chosen.get(*name));
+        let (mut head, mut unclear_head) = (None, None);
+        if let Some(&width) = last.and_then(|last| last.shape.first()) {
+            match head::find(&chosen, &beside, width) {
+                Head::AsNamed => {}
+                Head::Found(stem) => head = head::place(&mut chosen, &mut beside, &stem),
+                Head::Unclear(why) => unclear_head = Some(why),
+            }
+        }
+        outside.extend(beside.into_keys());
+        outside.sort();
         Ok(Self {
             path: path.into(),
             kind,
             prefix,
             outside,
+            megvii,
+            head,
+            unclear_head,
+            bytes: size,
             tensors: chosen,
         })
     }
@@ -200,72 +138,131 @@ impl StateDict {
         Some(&self.tensors.get(name)?.shape)
     }
 
+    /// The type of the tensor called `name` in words, if no weight has that type: `sparse`, `int8`...
+    pub fn foreign_type(&self, name: &str) -> Option<String> {
+        let tensor = self.tensors.get(name)?;
+        (!tensor.is_float()).then(|| tensor.kind.to_string())
+    }
+
     /// The tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Number of values in all tensors together.
-    pub(crate) fn numbers(&self) -> usize {
-        let numbers = |tensor: &ForeignTensor| tensor.shape.iter().product::<usize>();
-        self.tensors.values().map(numbers).sum()
+    /// Reorders the colours that the stem takes, from blue, green, red to red, green, blue.
+    /// Returns whether there is a stem of three colours.
+    pub fn swap_colours(&mut self) -> bool {
+        let stem = FIRST.iter().find(|name| self.tensors.contains_key(**name));
+        match stem.and_then(|name| self.tensors.get_mut(*name)) {
+            Some(ForeignTensor { shape, order, .. }) if matches!(shape[..], [_, 3, ..]) => {
+                order[1] = Some(Rc::from([2, 1, 0]));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Loads the tensors of the file that fit into `network`, with float16, bfloat16 and float64 converted
     /// to float32. The [`Fit`] lists what does not fit; the network keeps its values there.
     ///
     /// # Errors
-    /// [`StateDictError::Io`] if the values cannot be read.
+    /// [`StateDictError::Io`] if the values cannot be read, [`StateDictError::Number`] if a value is NaN or
+    /// infinite, or a variance negative.
     pub fn load(&self, network: ShuffleNetV2) -> Result<(ShuffleNetV2, Fit), StateDictError> {
         let mut fit = Fit::default();
         let mut found = HashMap::new();
-        let mut known = HashMap::new();
+        let mut known = HashSet::new();
         for entry in entries(&network) {
             let (name, expected) = (entry.file, pytorch_shape(&entry.shape));
-            known.insert(name.clone(), ());
+            known.insert(name.clone());
             let Some(tensor) = self.tensors.get(&name) else {
                 fit.missing.push(name);
                 continue;
             };
+            if !tensor.is_float() {
+                fit.misshapen.push(format!(
+                    "{name}: of type {}, expected float32, float16, bfloat16 or float64",
+                    tensor.kind
+                ));
+                continue;
+            }
             if tensor.shape != expected {
                 let shape = &tensor.shape;
                 fit.misshapen
                     .push(format!("{name}: {shape:?}, expected {expected:?}"));
                 continue;
             }
-            let bytes = (tensor.bytes)().map_err(|source| StateDictError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
-            match tensor.floats(&bytes) {
-                Some(values) if values.len() == expected.iter().product::<usize>() => {
-                    found.insert(entry.path, from_pytorch(values, &entry.shape));
-                }
-                _ => fit.misshapen.push(format!(
-                    "{name}: of type {:?}, expected F32, F16, BF16 or F64",
-                    tensor.kind
-                )),
+            let values = tensor.floats().map_err(|source| self.io(source))?;
+            let Some(values) = values else {
+                let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Err(self.io(short));
+            };
+            if let Some((found, accepted)) = no_number(&name, &values) {
+                return Err(StateDictError::Number {
+                    path: self.path.clone(),
+                    name,
+                    found,
+                    accepted,
+                });
             }
+            found.insert(entry.path, from_pytorch(values, &entry.shape));
         }
         fit.loaded = found.len();
         fit.unused = self
             .names()
-            .filter(|name| !known.contains_key(*name))
+            .filter(|name| !known.contains(*name))
             .map(String::from)
             .collect();
         Ok((put(network, found), fit))
     }
+
+    fn io(&self, source: io::Error) -> StateDictError {
+        StateDictError::Io {
+            path: self.path.clone(),
+            source,
+        }
+    }
 }
 
-/// The last convolution's names in torchvision and in the listing; the text before them is the prefix.
+/// The first convolution's names in torchvision and in the listing.
+const FIRST: [&str; 2] = ["conv1.0.weight", "conv1.weight"];
+/// The last convolution's names in torchvision and in the listing.
 const LAST: [&str; 2] = ["conv5.0.weight", "conv_last.weight"];
+/// The first unit's name in torchvision: a detector's backbone has no last convolution.
+const UNIT: [&str; 1] = ["stage2.0.branch2.0.weight"];
 
-fn choose(path: &Path, tensors: &Tensors, asked: Option<&str>) -> Result<String, StateDictError> {
+fn read(path: &Path) -> Result<Rc<[u8]>, StateDictError> {
+    let io = |source| StateDictError::Io {
+        path: path.into(),
+        source,
+    };
+    let size = std::fs::metadata(path).map_err(io)?.len();
+    if size > MOST_BYTES {
+        return Err(StateDictError::Pickle {
+            path: path.into(),
+            message: format!("it has {size} bytes, and up to {MOST_BYTES} are read"),
+        });
+    }
+    Ok(std::fs::read(path).map_err(io)?.into())
+}
+
+/// What the names of each network in the file begin with.
+fn prefixes(tensors: &Tensors) -> Vec<String> {
+    let marks = LAST.iter().chain(&UNIT).chain(&megvii::FIRST_UNIT);
     let prefix_of = |name: &String| {
-        let prefix = LAST.iter().find_map(|last| name.strip_suffix(last))?;
+        let prefix = marks.clone().find_map(|mark| name.strip_suffix(mark))?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_string())
     };
-    let prefixes: Vec<String> = tensors.keys().filter_map(prefix_of).collect();
+    let prefixes: BTreeSet<String> = tensors.keys().filter_map(prefix_of).collect();
+    prefixes.into_iter().collect()
+}
+
+fn choose(
+    path: &Path,
+    tensors: &Tensors,
+    prefixes: &[String],
+    asked: Option<&str>,
+) -> Result<String, StateDictError> {
     let refuse = |found: String| StateDictError::Prefix {
         path: path.into(),
         found,
@@ -274,7 +271,7 @@ fn choose(path: &Path, tensors: &Tensors, asked: Option<&str>) -> Result<String,
             .map(|prefix| format!("\"{prefix}\""))
             .collect(),
     };
-    match (asked, prefixes.as_slice()) {
+    match (asked, prefixes) {
         (Some(asked), _) if tensors.keys().any(|name| name.starts_with(asked)) => Ok(asked.into()),
         (Some(asked), _) => Err(refuse(format!("no name begins with \"{asked}\""))),
         (None, []) => Ok(String::new()),

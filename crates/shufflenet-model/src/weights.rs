@@ -63,6 +63,16 @@ pub enum WeightsError {
         /// Element type of the tensor in the file.
         found: Dtype,
     },
+    /// A value that is NaN or infinite, or a negative variance.
+    #[error("tensor `{name}` holds {found} in the file; {accepted}")]
+    Number {
+        /// The tensor's name in files.
+        name: String,
+        /// The first such value.
+        found: f32,
+        /// What is accepted.
+        accepted: &'static str,
+    },
     /// A tensor that the device did not return.
     #[error("tensor `{name}` cannot be read from the device: {message}")]
     Device {
@@ -253,7 +263,27 @@ fn read(
     }
     let (chunks, _) = view.data().as_chunks::<4>();
     let values = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
-    Ok(from_pytorch(values.collect(), shape))
+    let values: Vec<f32> = values.collect();
+    match no_number(&name, &values) {
+        Some((found, accepted)) => Err(WeightsError::Number {
+            name,
+            found,
+            accepted,
+        }),
+        None => Ok(from_pytorch(values, shape)),
+    }
+}
+
+/// The first value of a tensor that no trained network has, and what is accepted instead.
+pub(crate) fn no_number(name: &str, values: &[f32]) -> Option<(f32, &'static str)> {
+    let is_variance = name.ends_with("running_var");
+    let wrong = |&&value: &&f32| !value.is_finite() || is_variance && value < 0.0;
+    let found = values.iter().find(wrong)?;
+    let accepted = match is_variance {
+        true => "finite numbers of 0 and above are accepted",
+        false => "finite numbers are accepted",
+    };
+    Some((*found, accepted))
 }
 
 /// PyTorch's shape. PyTorch stores the weight of a linear layer, the only weight of rank 2, transposed.

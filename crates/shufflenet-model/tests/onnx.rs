@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Stem, to_onnx, to_safetensors};
+use shufflenet_model::{
+    Layout, ModelConfig, Scale, ShuffleNetV2, Sizes, Stem, to_onnx, to_safetensors,
+};
 
 /// The length-delimited fields of a message, in order: number and content.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
@@ -74,9 +76,9 @@ fn config(layout: Layout) -> ModelConfig {
 fn tensors_are_the_weight_files_under_its_names() {
     for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
-        let model = to_onnx(&network, [64, 64], &[]).unwrap();
+        let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
         assert!(
-            model == to_onnx(&network, [64, 64], &[]).unwrap(),
+            model == to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap(),
             "the same bytes"
         );
         let graph = all(&model, 7)[0];
@@ -102,7 +104,7 @@ fn tensors_are_the_weight_files_under_its_names() {
 fn every_value_is_made_before_it_is_used_and_only_once() {
     for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
-        let model = to_onnx(&network, [64, 64], &[]).unwrap();
+        let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
         let graph = all(&model, 7)[0];
         let mut made: Vec<String> = all(graph, 5).iter().map(|tensor| text(tensor, 8)).collect();
         made.push("images".into());
@@ -140,12 +142,58 @@ fn every_value_is_made_before_it_is_used_and_only_once() {
 fn metadata_is_carried_and_small_images_are_refused() {
     let network = network(config(Layout::Standard));
     let properties = [("labels", "[\"cat\"]".to_string())];
-    let model = to_onnx(&network, [64, 64], &properties).unwrap();
+    let model = to_onnx(&network, [64, 64], Sizes::Fixed, &properties).unwrap();
     let property = all(&model, 14)[0];
     assert_eq!(
         (text(property, 1), text(property, 2)),
         ("labels".into(), "[\"cat\"]".into())
     );
-    let line = to_onnx(&network, [4, 4], &[]).unwrap_err().to_string();
+    let line = to_onnx(&network, [4, 4], Sizes::Fixed, &[])
+        .unwrap_err()
+        .to_string();
     assert!(line.contains("5x5 and larger"), "{line}");
+}
+
+/// The dimensions of the input: a number as text, or a name.
+fn dimensions(graph: &[u8]) -> Vec<String> {
+    let tensor = all(all(all(graph, 11)[0], 2)[0], 1)[0];
+    let shape = all(tensor, 2)[0];
+    let dimension = |dimension: &&[u8]| match all(dimension, 2)[..] {
+        [name] => String::from_utf8(name.to_vec()).unwrap(),
+        _ => varint(&mut &dimension[1..]).to_string(),
+    };
+    all(shape, 1).iter().map(dimension).collect()
+}
+
+#[test]
+fn a_graph_for_images_of_any_size_holds_no_size() {
+    for layout in [Layout::Standard, Layout::Listing] {
+        let network = network(config(layout));
+        let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
+        assert_eq!(dimensions(all(&model, 7)[0]), ["batch", "3", "64", "64"]);
+
+        let model = to_onnx(&network, [64, 64], Sizes::Dynamic, &[]).unwrap();
+        let graph = all(&model, 7)[0];
+        assert_eq!(dimensions(graph), ["batch", "3", "height", "width"]);
+        let other = to_onnx(&network, [96, 224], Sizes::Dynamic, &[]).unwrap();
+        assert!(model == other, "the same bytes, whatever the size given");
+        let operators: Vec<String> = all(graph, 1).iter().map(|node| text(node, 4)).collect();
+        let count = |operator: &str| operators.iter().filter(|&found| found == operator).count();
+        assert_eq!(
+            (count("Gather"), count("Reshape"), count("Transpose")),
+            (16, 0, 0)
+        );
+        // Of four channels the shuffle takes 0, 2, 1, 3: the first of each half, then the second.
+        let order = all(graph, 5)
+            .into_iter()
+            .find(|tensor| text(tensor, 8) == "stages.0.downsample.order");
+        let bytes = all(order.unwrap(), 9)[0];
+        let order: Vec<i64> = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|&b| i64::from_le_bytes(b))
+            .collect();
+        assert_eq!((order.len(), &order[..5]), (48, &[0, 24, 1, 25, 2][..]));
+    }
 }

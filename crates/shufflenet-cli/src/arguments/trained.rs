@@ -107,7 +107,7 @@ pub struct Report {
 /// `shufflenet import`
 #[derive(Args)]
 pub struct Import {
-    /// A .pth, .pt or .safetensors file under torchvision's or the listing's names
+    /// A .pth, .pt or .safetensors file under torchvision's, the listing's or Megvii's names
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
     /// The folder to make
@@ -121,6 +121,9 @@ pub struct Import {
     /// Standard deviation, likewise
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean")]
     std: Option<Vec<f32>>,
+    /// The network takes blue, green, red, as OpenCV reads images: reorder its first convolution
+    #[arg(long)]
+    pub bgr: bool,
     /// Names of the classes, one a line in the order of the logits [default: 0, 1, 2...]
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
@@ -155,6 +158,9 @@ pub struct Export {
     /// The file to write; one that exists is not replaced
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// ONNX: images of any height and width, instead of the checkpoint's
+    #[arg(long)]
+    pub dynamic_size: bool,
     /// Which weights [default: the moving average where there is one]
     #[arg(long)]
     pub weights: Option<Weights>,

@@ -13,8 +13,18 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
         ExportFormat::Safetensors => exports::ExportFormat::Safetensors,
         ExportFormat::Onnx => exports::ExportFormat::Onnx,
     };
+    let sizes = match arguments.dynamic_size {
+        true => exports::Sizes::Dynamic,
+        false => exports::Sizes::Fixed,
+    };
     let weights = arguments.weights.map(Into::into);
-    let line = exports::export(&arguments.checkpoint, weights, format, &arguments.out)?;
+    let line = exports::export(
+        &arguments.checkpoint,
+        weights,
+        format,
+        sizes,
+        &arguments.out,
+    )?;
     print(&format!("{line}\n"))
 }
 
@@ -24,6 +34,7 @@ pub fn import(arguments: &Import) -> anyhow::Result<ExitCode> {
         prefix: arguments.prefix.clone(),
         config: arguments.network.config.clone(),
         overrides: arguments.network.overrides(),
+        bgr: arguments.bgr,
         normalization: arguments.normalization(),
         class_names: arguments.class_names.clone(),
         size: arguments.size.map(usize::from),

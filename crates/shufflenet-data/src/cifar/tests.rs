@@ -211,3 +211,142 @@ fn links_and_paths_out_of_an_archive_lead_nowhere() {
     let line = open(&archive, Split::Test).unwrap_err().to_string();
     assert!(line.contains("test_batch.bin: found 0 bytes"), "{line}");
 }
+
+/// What `scripts/pickle_fixtures.py` writes.
+fn python(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar-python");
+    fixtures.join(name)
+}
+
+/// Records of a label and pixels that count up from the record's and the file's numbers.
+fn records(file: usize, labels: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (record, label) in labels.iter().enumerate() {
+        bytes.extend_from_slice(label);
+        bytes.extend((0..PIXELS).map(|i| (i + record + file) as u8));
+    }
+    bytes
+}
+
+#[test]
+fn the_python_version_is_the_set_of_the_binary_version() {
+    let binary = tempfile::tempdir().unwrap();
+    for (file, name) in TRAIN.iter().chain(TEN.test).enumerate() {
+        // The fixtures count the files from 0 and label them so.
+        let labels = [[file as u8], [9 - file as u8]];
+        let bytes = records(file, &[&labels[0], &labels[1]]);
+        std::fs::write(binary.path().join(name), bytes).unwrap();
+    }
+    let names: Vec<String> = (0..CLASSES).map(|class| format!("class {class}")).collect();
+    std::fs::write(binary.path().join(NAMES), names.join("\n")).unwrap();
+    let same = |ours: &Dataset, theirs: &Dataset| {
+        assert_eq!(ours.labels(), theirs.labels());
+        assert_eq!(ours.class_names, theirs.class_names);
+        assert_eq!(ours.shape, theirs.shape);
+        for record in 0..ours.len() {
+            assert_eq!(ours.image(record).unwrap(), theirs.image(record).unwrap());
+        }
+    };
+    for split in [Split::Train, Split::Test] {
+        let expected = open(binary.path(), split).unwrap();
+        assert_eq!(expected.len(), if split == Split::Train { 10 } else { 2 });
+        for place in ["", "cifar-10-batches-py", "cifar-10-python.tar.gz"] {
+            same(&open(&python(place), split).unwrap(), &expected);
+        }
+    }
+
+    let binary = tempfile::tempdir().unwrap();
+    for (file, name) in ["train.bin", "test.bin"].into_iter().enumerate() {
+        let bytes = records(file, &[&[4, 99], &[19, 0], &[0, 7]]);
+        std::fs::write(binary.path().join(name), bytes).unwrap();
+    }
+    for (kind, count) in [("fine", 100), ("coarse", 20)] {
+        let names: Vec<String> = (0..count).map(|class| format!("{kind} {class}")).collect();
+        let path = binary.path().join(format!("{kind}_label_names.txt"));
+        std::fs::write(path, names.join("\n")).unwrap();
+    }
+    for layout in [&HUNDRED_FINE, &HUNDRED_COARSE] {
+        for split in [Split::Train, Split::Test] {
+            let expected = layout.open(binary.path(), split).unwrap();
+            for place in ["", "cifar-100-python"] {
+                same(&layout.open(&python(place), split).unwrap(), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_files_of_the_python_version_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |name: &str, edit: &dyn Fn(&mut Vec<u8>)| {
+        let from = python("cifar-10-batches-py");
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = std::fs::read(&path).unwrap();
+            if path.ends_with(name) {
+                edit(&mut bytes);
+            }
+            std::fs::write(folder.path().join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        refusal(folder.path())
+    };
+    let replace = |bytes: &mut Vec<u8>, from: &[u8], to: &[u8]| {
+        let place = bytes.windows(from.len()).position(|found| found == from);
+        let place = place.unwrap();
+        bytes.splice(place..place + from.len(), to.iter().copied());
+    };
+    let line = copy("data_batch_3", &|bytes| bytes.truncate(5000));
+    assert!(
+        line.contains("data_batch_3: found the pickle ends at byte 5000"),
+        "{line}"
+    );
+    let line = copy("data_batch_2", &|bytes| {
+        replace(bytes, b"labels", b"LABELS")
+    });
+    assert!(line.contains("data_batch_2: found no `labels`"), "{line}");
+    let line = copy("data_batch_2", &|bytes| replace(bytes, b"u1", b"i1"));
+    assert!(
+        line.contains("`data` of type i1 and shape [2, 3072]"),
+        "{line}"
+    );
+    // The label 8 of the second record becomes 17.
+    let line = copy("data_batch_2", &|bytes| {
+        replace(bytes, b"K\x01K\x08", b"K\x01K\x11")
+    });
+    assert!(
+        line.contains("label 17 in record 1, expected 0 to 9"),
+        "{line}"
+    );
+    let line = copy("batches.meta", &|bytes| {
+        replace(bytes, b"label_names", b"label_game5")
+    });
+    assert!(
+        line.contains("batches.meta: found no `label_names`"),
+        "{line}"
+    );
+}
+
+/// A pickle that would create a file, if it were executed, in the place of a batch.
+#[test]
+fn a_batch_that_is_a_program_is_not_executed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["train", "test", "meta"] {
+        let from = python("cifar-100-python").join(name);
+        std::fs::copy(from, folder.path().join(name)).unwrap();
+    }
+    let made = folder.path().join("made");
+    let command = format!("touch {}", made.display());
+    let call = [
+        b"\x80\x02cposix\nsystem\nU",
+        &[command.len() as u8][..],
+        command.as_bytes(),
+        b"\x85R.",
+    ];
+    std::fs::write(folder.path().join("train"), call.concat()).unwrap();
+    let line = HUNDRED_FINE
+        .open(folder.path(), Split::Train)
+        .unwrap_err()
+        .to_string();
+    assert!(line.contains("train: found no `data`"), "{line}");
+    assert!(!made.exists());
+}

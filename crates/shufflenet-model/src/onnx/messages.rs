@@ -101,11 +101,22 @@ fn tensor(name: &str, shape: &[usize], kind: i64, bytes: &[u8]) -> Message {
         .bytes(9, bytes)
 }
 
-/// A `ValueInfoProto` of float32: a batch of any size, then `sizes`.
-pub(super) fn value(name: &str, sizes: &[usize]) -> Message {
-    let batch = Message::default().message(1, &Message::default().text(2, "batch"));
-    let shape = sizes.iter().fold(batch, |shape, &size| {
-        shape.message(1, &Message::default().int(1, size as i64))
+/// A dimension of the graph's input or output.
+#[derive(Clone, Copy)]
+pub(super) enum Size {
+    Of(usize),
+    /// Any size: the runtime takes it from the input.
+    Any(&'static str),
+}
+
+/// A `ValueInfoProto` of float32.
+pub(super) fn value(name: &str, sizes: &[Size]) -> Message {
+    let shape = sizes.iter().fold(Message::default(), |shape, size| {
+        let size = match *size {
+            Size::Of(size) => Message::default().int(1, size as i64),
+            Size::Any(name) => Message::default().text(2, name),
+        };
+        shape.message(1, &size)
     });
     let tensor = Message::default().int(1, FLOAT).message(2, &shape);
     Message::default()

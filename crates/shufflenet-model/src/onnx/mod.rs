@@ -3,7 +3,7 @@
 //! The graph is the network in inference mode, operation by operation: convolutions, batch norms (runtimes
 //! fold them) and ReLUs; for the units also `Split`, `Concat` and the channel shuffle as the paper
 //! describes it: reshape to two groups, transpose, reshape back. Tensors have their names in weight files.
-//! The graph takes any number of images of one fixed size and returns logits. No library is needed: the
+//! The graph takes any number of images of one size, or of any size ([`Sizes`]), and returns logits. No library is needed: the
 //! format is a few nested messages (`messages.rs`) of Protocol Buffers (`protobuf.rs`).
 
 mod messages;
@@ -25,6 +25,7 @@ use crate::squeeze_excitation::SqueezeExcitation;
 use crate::unit::{BasicUnit, Branch, DownsampleUnit};
 use crate::weights::{StoredTensor, stored};
 use messages::Attribute::{Float, Int, Ints};
+use messages::Size::{Any, Of};
 use protobuf::Message;
 
 /// The reason why a network cannot be written as ONNX.
@@ -38,8 +39,19 @@ pub enum OnnxError {
     Weights(#[from] WeightsError),
 }
 
+/// The sizes of images that an exported graph takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// One height and width. The shuffle is a reshape, a transpose and a reshape, which runtimes recognise.
+    Fixed,
+    /// Any height and width, axes of the input by these names. The shuffle gathers the channels in their
+    /// new order, because a reshape would have to know the size of the map.
+    Dynamic,
+}
+
 /// Converts `network` to an ONNX model with the input `images`, `[batch, input_channels, height, width]`,
-/// and the output `logits`, `[batch, classes]`. `properties` become the model's `metadata_props`.
+/// and the output `logits`, `[batch, classes]`. `batch` is an axis of any size, and so are height and width
+/// with [`Sizes::Dynamic`]. `properties` become the model's `metadata_props`.
 ///
 /// # Errors
 /// [`OnnxError::Model`] for an image size that the network does not accept, [`OnnxError::Weights`] for
@@ -47,6 +59,7 @@ pub enum OnnxError {
 pub fn to_onnx(
     network: &ShuffleNetV2,
     [height, width]: [usize; 2],
+    sizes: Sizes,
     properties: &[(&str, String)],
 ) -> Result<Vec<u8>, OnnxError> {
     let config = network.config();
@@ -58,12 +71,21 @@ pub fn to_onnx(
         weights: stored(&network)?,
         nodes: Vec::new(),
         tensors: Vec::new(),
-        map: [height, width],
+        map: match sizes {
+            Sizes::Fixed => Some([height, width]),
+            Sizes::Dynamic => None,
+        },
     };
     graph.network(&network);
+    let [height, width] = match sizes {
+        Sizes::Fixed => [Of(height), Of(width)],
+        Sizes::Dynamic => [Any("height"), Any("width")],
+    };
+    let images = [Any("batch"), Of(config.input_channels()), height, width];
+    let logits = [Any("batch"), Of(config.classes())];
     let ends = [
-        messages::value(INPUT, &[config.input_channels(), height, width]),
-        messages::value(OUTPUT, &[config.classes()]),
+        messages::value(INPUT, &images),
+        messages::value(OUTPUT, &logits),
     ];
     let graph = messages::graph("ShuffleNetV2", &graph.nodes, &graph.tensors, ends);
     Ok(messages::model(&graph, properties).into_bytes())
@@ -80,8 +102,8 @@ struct Graph {
     weights: BTreeMap<String, StoredTensor>,
     nodes: Vec<Message>,
     tensors: Vec<Message>,
-    /// Height and width of the current map.
-    map: [usize; 2],
+    /// Height and width of the current map; `None` for any.
+    map: Option<[usize; 2]>,
 }
 
 impl Graph {
@@ -96,7 +118,8 @@ impl Graph {
             ];
             x = self.node("MaxPool", "pool", &[&x], &attributes);
         }
-        self.map = self.map.map(|size| config.stem().output(size));
+        let stem = config.stem();
+        self.map = self.map.map(|map| map.map(|size| stem.output(size)));
         for (i, stage) in network.stages.iter().enumerate() {
             x = self.stage(&format!("stages.{i}"), stage, &x);
         }
@@ -110,7 +133,7 @@ impl Graph {
     }
 
     fn stage(&mut self, path: &str, stage: &Stage, x: &str) -> String {
-        self.map = self.map.map(halved);
+        self.map = self.map.map(|map| map.map(halved));
         let mut x = self.downsample(&format!("{path}.downsample"), &stage.downsample, x);
         for (j, unit) in stage.units.iter().enumerate() {
             x = self.basic(&format!("{path}.units.{j}"), unit, &x);
@@ -175,12 +198,17 @@ impl Graph {
     }
 
     /// Concatenates two branches and shuffles their `channels` channels: a transpose of the channels as a
-    /// matrix of 2 rows.
+    /// matrix of 2 rows. For maps of any size the channels are gathered in the order that this gives.
     fn join(&mut self, path: &str, branches: [String; 2], channels: usize) -> String {
-        let [height, width] = self.map;
         let name = |what: &str| format!("{path}.{what}");
         let branches: [&str; 2] = [&branches[0], &branches[1]];
         let x = self.node("Concat", &name("concat"), &branches, &[("axis", Int(1))]);
+        let Some([height, width]) = self.map else {
+            let half = channels / 2;
+            let order: Vec<usize> = (0..half).flat_map(|place| [place, half + place]).collect();
+            let order = self.constant(&name("order"), &order);
+            return self.node("Gather", path, &[&x, &order], &[("axis", Int(1))]);
+        };
         // A size of 0 copies the input's size, here the batch.
         let groups = [0, 2, channels / 2, height, width];
         let groups = self.constant(&name("groups"), &groups);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+pub use shufflenet_model::Sizes;
 use shufflenet_model::{to_onnx, to_state_dict};
 
 use crate::checkpoint::description::Description;
@@ -20,16 +21,26 @@ pub enum ExportFormat {
     Onnx,
 }
 
-/// Writes the network of the checkpoint at `path` to the new file `out`. Returns a line on what was written.
+/// Writes the network of the checkpoint at `path` to the new file `out`. `sizes` are those of images that an ONNX file
+/// takes. Returns a line on what was written.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Io`], also where `out` exists.
+/// What the checkpoint refuses; [`TrainError::Io`], also where `out` exists; [`TrainError::Value`] for dynamic sizes in
+/// another format than ONNX.
 pub fn export(
     path: &Path,
     weights: Option<Weights>,
     format: ExportFormat,
+    sizes: Sizes,
     out: &Path,
 ) -> Result<String, TrainError> {
+    if (format, sizes) == (ExportFormat::Safetensors, Sizes::Dynamic) {
+        return Err(TrainError::Value {
+            key: "--dynamic-size".into(),
+            found: "given with --format safetensors, whose files have no size".into(),
+            accepted: "--dynamic-size with --format onnx".into(),
+        });
+    }
     let trained = trained::open(path, weights, &device::open(device::DEFAULT)?)?;
     let (network, description) = (&trained.classifier.network, &trained.checkpoint.description);
     let source = trained.folder.join(trained.weights);
@@ -43,7 +54,7 @@ pub fn export(
         }
         ExportFormat::Onnx => {
             let properties = properties(description)?;
-            to_onnx(network, [height, width], &properties).map_err(Box::new)?
+            to_onnx(network, [height, width], sizes, &properties).map_err(Box::new)?
         }
     };
     write_new(out, &bytes)?;
@@ -56,7 +67,8 @@ pub fn export(
     ))
 }
 
-/// Metadata that classifying an image needs besides the graph. Lists are in JSON.
+/// Metadata that classifying an image needs besides the graph: the shorter side is resized to `resize`, then `crop` is
+/// cut out of the middle. Lists are in JSON.
 fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, TrainError> {
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| TrainError::Encode {
@@ -65,6 +77,13 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
         })
     };
     let normalization = &description.normalization;
+    let data = &description.experiment.data;
+    let [_, height, width] = description.input;
+    // As evaluation and `predict` prepare images: other sets' images are brought to the network's size.
+    let resize = match data.format.is_encoded() && data.options.size as usize == height {
+        true => data.options.resize() as usize,
+        false => height,
+    };
     let colours = match description.input {
         [3, ..] => "RGB",
         _ => "grey",
@@ -77,6 +96,8 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
         ("mean", json(serde_json::to_string(&normalization.mean))?),
         ("std", json(serde_json::to_string(&normalization.std))?),
         ("input", json(serde_json::to_string(&description.input))?),
+        ("resize", resize.to_string()),
+        ("crop", json(serde_json::to_string(&[height, width]))?),
         (
             "pixels",
             format!(

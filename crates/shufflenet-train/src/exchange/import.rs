@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::{DataError, Normalization, Options};
 use shufflenet_model::{
-    ModelConfig, ShuffleNetV2, StateDict, Stem, infer, num_parameters, to_safetensors,
+    ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer, num_parameters,
+    to_safetensors,
 };
 
 use crate::checkpoint::description::Description;
@@ -31,6 +32,8 @@ pub struct ImportRequest {
     pub config: Option<PathBuf>,
     /// Keys of the experiment, as in `model.stem=cifar`.
     pub overrides: Vec<String>,
+    /// Whether the network takes blue first, as OpenCV reads images. The import reorders its first convolution.
+    pub bgr: bool,
     /// Mean and deviation by channel, of pixels scaled to 0..1.
     pub normalization: Option<Normalization>,
     /// File with the name of one class per line.
@@ -56,7 +59,19 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             accepted: "a folder to be made".into(),
         });
     }
-    let weights = StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
+    let mut weights =
+        StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
+    if let Some(why) = weights.unclear_head.as_ref().filter(|_| !request.partial) {
+        let why = format!("{why}; --partial takes the rest without a classifier");
+        return Err(Box::new(StateDictError::Network(why)).into());
+    }
+    if request.bgr && !weights.swap_colours() {
+        return Err(TrainError::Value {
+            key: "--bgr".into(),
+            found: "given, and the first convolution does not take three colours".into(),
+            accepted: "networks for colour images".into(),
+        });
+    }
     let (overrides, notes) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
     let Some(stem) = experiment.model.stem else {
@@ -77,7 +92,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let channels = model.input_channels();
     let (normalization, note) = match &request.normalization {
         Some(given) => (given.clone(), None),
-        None => normalization(experiment.data.normalization.clone(), channels),
+        None => normalization(experiment.data.normalization.clone(), channels, &weights),
     };
     normalization.check(channels).map_err(|error| match error {
         DataError::Value {
@@ -132,6 +147,16 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
         thousands(parameters)
     ));
     lines.extend(note);
+    if request.bgr {
+        lines
+            .push("colours    blue, green, red in the file; red, green, blue in the import".into());
+    }
+    if request.partial && fit.missing.iter().any(|name| name == "fc.weight") {
+        lines.push(format!(
+            "note       the file has no classifier: one of {} classes was made (--classes), untrained",
+            model.classes()
+        ));
+    }
     lines.push(format!("tensors    {fit}"));
     lines.push(format!("written    {}", out.display()));
     Ok(lines)
@@ -149,17 +174,23 @@ fn known(
         weights.len()
     )];
     if !weights.prefix.is_empty() {
+        let outside = match &weights.outside[..] {
+            [] => "no tensor lies outside".into(),
+            names => format!("{} tensors lie outside: {}", names.len(), groups(names)),
+        };
         notes.push(format!(
-            "prefix     `{}`, which names begin with, is taken off; {} tensors lie outside",
-            weights.prefix,
-            weights.outside.len()
+            "prefix     `{}`, which names begin with, is taken off; {outside}",
+            weights.prefix
         ));
-        notes.extend(
-            weights
-                .outside
-                .iter()
-                .map(|name| format!("           {name}")),
+    }
+    if weights.megvii {
+        notes.push(
+            "names      Megvii's, replaced by torchvision's; channels are reordered to match"
+                .into(),
         );
+    }
+    if let Some(head) = &weights.head {
+        notes.push(format!("head       {head}"));
     }
     if request.config.is_some() {
         return Ok((request.overrides.clone(), notes));
@@ -181,28 +212,38 @@ fn keys(model: &ModelConfig) -> Vec<String> {
         None => format!("model.scale={}", model.scale),
         Some(widths) => format!("model.widths={widths:?}"),
     };
-    vec![
+    let mut keys = vec![
         width,
         format!("model.layout={}", model.layout),
         format!("model.repeats={:?}", model.repeats),
         format!("model.input_channels={}", model.input_channels()),
-        format!("model.classes={}", model.classes()),
         format!("model.split_ratio={:?}", model.split_ratio),
         format!("model.squeeze_excitation={}", model.squeeze_excitation),
-    ]
+    ];
+    keys.extend(
+        model
+            .classes
+            .map(|classes| format!("model.classes={classes}")),
+    );
+    keys
 }
 
 /// The configured normalisation, or none with a note.
 fn normalization(
     configured: Option<Normalization>,
     channels: usize,
+    weights: &StateDict,
 ) -> (Normalization, Option<String>) {
+    let note = match weights.megvii {
+        true => {
+            "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
+             blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
+        }
+        false => "note       no --mean and --std: pixels are scaled to 0..1 and no further",
+    };
     match configured {
         Some(configured) => (configured, None),
-        None => (
-            Normalization::identity(channels),
-            Some("note       no --mean and --std: pixels are scaled to 0..1 and no further".into()),
-        ),
+        None => (Normalization::identity(channels), Some(note.into())),
     }
 }
 
