@@ -1,5 +1,5 @@
-//! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the format before it), pickled
-//! NumPy arrays and safetensors files, under torchvision's, the listing's or Megvii's names.
+//! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the older formats), pickled NumPy
+//! arrays and safetensors files, under torchvision's, the listing's or Megvii's names.
 //!
 //! A pickle is a program. [`shufflenet_pickle`] reads it as values and executes nothing, so that whatever else
 //! is in a file (an optimizer, arguments, objects of any class) does no harm and is no obstacle. Names and
@@ -17,6 +17,7 @@ mod rebuild;
 mod safetensors;
 mod storages;
 mod stranger;
+mod tar;
 mod tensor;
 mod torch;
 
@@ -136,6 +137,20 @@ impl StateDict {
     /// The shape of the tensor called `name`; `None` if there is no such tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         Some(&self.tensors.get(name)?.shape)
+    }
+
+    /// The values of the tensor called `name`, row by row in its shape; `None` if there is no such tensor, or it
+    /// is of a type that no weight has, or it claims more values than the file has bytes.
+    ///
+    /// # Errors
+    /// [`StateDictError::Io`] if the values cannot be read.
+    pub fn values(&self, name: &str) -> Result<Option<Vec<f32>>, StateDictError> {
+        match self.tensors.get(name) {
+            Some(tensor) if tensor.count().is_some_and(|count| count <= self.bytes) => {
+                tensor.floats().map_err(|source| self.io(source))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The type of the tensor called `name` in words, if no weight has that type: `sparse`, `int8`...

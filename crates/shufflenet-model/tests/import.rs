@@ -428,6 +428,47 @@ fn zipped(names: &[&str]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
+/// As PyTorch 0.1 wrote it: a storage of eight numbers, of which the tensor with the key 7 has the last six,
+/// column by column, through a view that begins at the third.
+#[test]
+fn a_tar_archive_of_old_pytorch_is_read() {
+    let number = |value: i64| value.to_le_bytes().to_vec();
+    let values: Vec<u8> = (0..8).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    let storages = [
+        b"K\x01.(K\x05X\x03\0\0\0cpuctorch\nFloatStorage\nt.".to_vec(),
+        number(8),
+        values,
+        b"](K\x06K\x05K\x02K\x06ta.".to_vec(),
+    ];
+    let tensors = [
+        b"K\x01.(K\x07K\x06ctorch\nFloatTensor\nt.".to_vec(),
+        number(2),
+        number(3),
+        number(2),
+        number(1),
+        number(3),
+        number(0),
+    ];
+    let pickle = b"}(X\x0f\0\0\0stage1.0.weightP7\nu.";
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut append = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name, bytes).unwrap();
+    };
+    append("storages", &storages.concat());
+    append("tensors", &tensors.concat());
+    append("pickle", pickle);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.pth");
+    std::fs::write(&path, archive.into_inner().unwrap()).unwrap();
+    let weights = StateDict::open(&path, None).unwrap();
+    assert_eq!(weights.kind, "PyTorch (tar)");
+    assert_eq!(weights.shape("stage1.0.weight").unwrap(), [3, 2]);
+    let values = weights.values("stage1.0.weight").unwrap();
+    assert_eq!(values.unwrap(), [2.0, 5.0, 3.0, 6.0, 4.0, 7.0]);
+}
+
 /// What PyTorch computed with the network of Megvii's repository.
 #[derive(Deserialize)]
 struct Megvii {

@@ -57,7 +57,7 @@ fn storage(pickle: &Pickle, id: Id) -> Option<(String, Announced, usize)> {
 }
 
 /// Type and bytes of an element, by the name of a storage or of a `torch.dtype`.
-fn element(name: &str) -> Option<(Kind, usize)> {
+pub(super) fn element(name: &str) -> Option<(Kind, usize)> {
     let other = |words: &str| Kind::Other(words.into());
     Some(match name {
         "Float" | "float32" => (Kind::F32, 4),
@@ -89,15 +89,20 @@ const MOST_TENSORS: usize = 100_000;
 const MOST_TEXT: usize = 1 << 26;
 const MOST_KEY: usize = 512;
 
-/// The tensors of a pickle by name, with their elements in `storages`.
+/// The tensors of a pickle by name, with their elements in `storages`. It refers to `stored` ones by a key.
 ///
 /// # Errors
 /// No tensor; or more tensors, or longer names, than a file of weights has: a hostile file repeats a list of
 /// tensors by reference.
-pub(super) fn tensors(pickle: &Pickle, storages: &Rc<Storages>) -> Result<Tensors, String> {
+pub(super) fn tensors(
+    pickle: &Pickle,
+    storages: &Rc<Storages>,
+    stored: &Tensors,
+) -> Result<Tensors, String> {
     let mut walk = Walk {
         pickle,
         storages,
+        stored,
         found: Tensors::new(),
         text: 0,
         too_deep: false,
@@ -117,6 +122,7 @@ pub(super) fn tensors(pickle: &Pickle, storages: &Rc<Storages>) -> Result<Tensor
 struct Walk<'a> {
     pickle: &'a Pickle<'a>,
     storages: &'a Rc<Storages>,
+    stored: &'a Tensors,
     found: Tensors,
     text: usize,
     /// Whether something was passed over for its depth.
@@ -200,7 +206,11 @@ impl Walk<'_> {
         let value = self.pickle.get(id);
         matches!(
             value,
-            Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Object(_)
+            Value::List(_)
+                | Value::Tuple(_)
+                | Value::Dict(_)
+                | Value::Object(_)
+                | Value::Persistent(_)
         )
     }
 
@@ -208,6 +218,9 @@ impl Walk<'_> {
     fn tensor(&self, id: Id, depth: usize) -> Option<ForeignTensor> {
         if let Some(array) = self.pickle.array(id) {
             return Some(array_tensor(&array));
+        }
+        if let Value::Persistent(key) = self.pickle.get(id) {
+            return self.stored.get(self.pickle.text(*key)?).cloned();
         }
         let (name, arguments) = self.pickle.call(id)?;
         self.rebuilt(name, arguments, depth)

@@ -63,11 +63,6 @@ pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<(), StateDictError> {
             "a compressed archive",
             "unpack it and give the file of weights in it",
         )
-    } else if magic(257, b"ustar") {
-        (
-            "a tar archive (PyTorch itself wrote such files before 2017)",
-            "unpack it and give the file of weights in it",
-        )
     } else {
         return Ok(());
     };
@@ -108,6 +103,15 @@ pub(super) fn script(path: &Path) -> StateDictError {
         path,
         "a TorchScript archive (torch.jit.save), a program with its weights",
         "save the weights alone, in Python: torch.save(torch.jit.load(FILE).state_dict(), \"weights.pth\")",
+    )
+}
+
+/// A tar archive of other files.
+pub(super) fn tar(path: &Path) -> StateDictError {
+    foreign(
+        path,
+        "a tar archive",
+        "unpack it and give the file of weights in it",
     )
 }
 

@@ -11,6 +11,7 @@ use super::storages::Storages;
 
 pub(super) type Tensors = BTreeMap<String, ForeignTensor>;
 
+#[derive(Clone)]
 pub(super) struct ForeignTensor {
     pub shape: Vec<usize>,
     pub kind: Kind,

@@ -1,5 +1,5 @@
 //! Files of `torch.save`: zip archives (PyTorch 1.6 and later, 2020), the format before it (magic number,
-//! protocol, system, pickle, keys of the storages, storages), and bare pickles with NumPy arrays.
+//! protocol, system, pickle, keys of the storages, storages), the tar archives before that, and bare pickles with NumPy arrays.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -12,8 +12,8 @@ use zip::ZipArchive;
 use super::error::StateDictError;
 use super::rebuild::{announced, tensors};
 use super::storages::{Storages, read_entry};
-use super::stranger;
 use super::tensor::Tensors;
+use super::{stranger, tar};
 
 /// The number at the start of an older file, as protocols 1 and up write it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -31,13 +31,19 @@ pub(super) fn read(path: &Path, bytes: Rc<[u8]>) -> Result<(String, Tensors), St
         ("PyTorch (zip)", zip(path, bytes)?)
     } else if start.windows(MAGIC.len()).any(|window| window == MAGIC) {
         ("PyTorch (legacy)", legacy(path, bytes)?)
+    } else if bytes
+        .get(257..)
+        .is_some_and(|rest| rest.starts_with(b"ustar"))
+    {
+        let found = tar::read(&bytes).map_err(refuse)?;
+        ("PyTorch (tar)", found.ok_or_else(|| stranger::tar(path))?)
     } else if matches!(start.first(), Some(0x80 | b'(' | b'}' | b']' | b'c')) {
         let pickle = Pickle::read(&bytes).map_err(|error| match start.first() {
             Some(0x80) => broken(path, &bytes, error),
             // A text may begin with these letters, too.
             _ => refuse("it begins like neither".into()),
         })?;
-        let found = tensors(&pickle, &Rc::new(Storages::None));
+        let found = tensors(&pickle, &Rc::new(Storages::None), &Tensors::new());
         ("pickle", found.map_err(refuse)?)
     } else {
         let what = match start {
@@ -86,7 +92,7 @@ fn zip(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
     let pickled = read_entry(&mut archive, name).map_err(|error| refuse(error.to_string()))?;
     let pickle = Pickle::read(&pickled).map_err(|error| refuse(error.to_string()))?;
     let storages = Rc::new(Storages::zip(archive, format!("{folder}data/")));
-    tensors(&pickle, &storages).map_err(refuse)
+    tensors(&pickle, &storages, &Tensors::new()).map_err(refuse)
 }
 
 const BIG_ENDIAN: &str =
@@ -143,7 +149,7 @@ fn legacy(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
         bytes: bytes.clone(),
         places,
     };
-    tensors(&pickle, &Rc::new(storages)).map_err(refuse)
+    tensors(&pickle, &Rc::new(storages), &Tensors::new()).map_err(refuse)
 }
 
 /// A pickle that ends early is a file that was cut off.
