@@ -24,6 +24,8 @@ use crate::format::Reader;
 use crate::holdout::division;
 use crate::{DataError, Dataset, Options, Split, paths, text};
 
+const LIST: &str =
+    "a .csv with the columns path, label and perhaps split, or a .jsonl with those keys";
 const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
     with those keys";
 /// The largest size of a list, in bytes.
@@ -145,9 +147,9 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
     let refuse = |line: u64, problem: String| {
         let found = format!("line {line}: {problem}");
-        DataError::content(path, found, ADVICE)
+        DataError::content(path, found, LIST)
     };
-    let text = text::decode(bytes).map_err(|found| DataError::content(path, found, ADVICE))?;
+    let text = text::decode(bytes).map_err(|found| DataError::content(path, found, LIST))?;
     let mut entries = Vec::new();
     if text.trim_start().starts_with('{') {
         for (line, text) in (1u64..).zip(text.lines()) {

@@ -107,7 +107,9 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (records, classes) = (self.records, self.classes.len());
-        writeln!(f, "{}: {records} images in {classes} classes", self.split)?;
+        let images = if records == 1 { "image" } else { "images" };
+        let many = if classes == 1 { "class" } else { "classes" };
+        writeln!(f, "{}: {records} {images} in {classes} {many}", self.split)?;
         let counts = self.classes.iter().map(|(_, count)| *count);
         let (least, most) = (counts.clone().min(), counts.max());
         match (least, most) {

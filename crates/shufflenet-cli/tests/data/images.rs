@@ -40,12 +40,13 @@ fn a_damaged_image_is_named_before_the_first_step() {
         text.contains("16 training records, 14 test records"),
         "{text}"
     );
-    // A header alone shows what no image is, and not an image that is cut off.
-    let text = printed(
+    // A header shows what is no image, and not what is cut off: the run begins, and stops at that image.
+    let (code, text, errors) = run(
         at,
         "train --config small.toml --set data.check=headers --dry-run",
     );
-    assert!(text.contains("16 test records"), "{text}");
+    assert!(code == 1 && text.contains("16 test records"), "{text}");
+    assert!(errors.contains("set/test/b/3.ppm: found"), "{errors}");
 }
 
 #[test]
@@ -76,6 +77,13 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
         "{text}"
     );
     assert!(text.contains("epoch 2/2"), "{text}");
+    // A misspelt name starts afresh, because job scripts rely on that, and says so first.
+    let text = printed(at, &resume.replace("--out run", "--out runn"));
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.contains("nothing is saved in runn: starting afresh (run is a run"),
+        "{first}"
+    );
     // The run has the new list now.
     let text = printed(at, &resume.replace("epochs=2", "epochs=3"));
     assert!(

@@ -65,11 +65,18 @@ fn a_training_part_alone_needs_a_held_out_part() {
         "{text}"
     );
     let report = json(at, "eval --checkpoint run --json");
-    assert_eq!(report["count"], 16, "the training part is all there is");
-    let report = json(at, "eval --checkpoint run --split validation --json");
     assert_eq!(
         (&report["count"], &report["chosen_by_this_split"]),
         (&4.into(), &true.into())
+    );
+    let report = json(at, "eval --checkpoint run --split train --json");
+    assert_eq!(report["count"], 12);
+    // Of other data nothing was held out.
+    fs::rename(at.join("set"), at.join("moved")).unwrap();
+    let report = json(at, "eval --checkpoint run --data moved --json");
+    assert_eq!(
+        (&report["split"], &report["count"]),
+        (&"train".into(), &16.into())
     );
 }
 

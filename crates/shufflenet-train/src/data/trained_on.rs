@@ -64,6 +64,11 @@ pub fn open(
         experiment.data.validation = 0.0;
     }
     let is_own = experiment.data.root == description.experiment.data.root;
+    if !is_own && request.split.is_none() {
+        // The run's own held-out part and its limit say nothing about other data.
+        experiment.data.validation = 0.0;
+        experiment.data.limit = None;
+    }
     let split = choose_split(&experiment, &parts, is_own, request.split)?;
     let (published, records) = place(&experiment, &parts, split)?;
     let mut set = part(&experiment, &experiment.data.root, published)?;
@@ -150,7 +155,7 @@ fn choose_split(
         parts if parts.contains(&Split::Test) => "test",
         parts if parts.contains(&Split::Validation) => "validation",
         [] if is_own && data.options.test_fraction > 0.0 => "test",
-        [] if is_own && data.validation > 0.0 => "validation",
+        _ if is_own && data.validation > 0.0 => "validation",
         [] => "all",
         _ => "train",
     })

@@ -93,7 +93,11 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
     let words: Vec<String> = differing
         .map(|(kind, names)| counted(kind, names))
         .collect();
-    (!words.is_empty()).then(|| words.join("; "))
+    Some(match words.is_empty() {
+        // Images that are left out leave the others elsewhere in the order than images that are not there.
+        true => "the images are the same, and their order is another".into(),
+        false => words.join("; "),
+    })
 }
 
 /// `2 images are gone (train: a/1.png, train: a/2.png)`.

@@ -153,8 +153,8 @@ fn similar_run(path: &Path) -> Option<PathBuf> {
         let score = strsim::jaro_winkler(name, run.file_name()?.to_str()?);
         (score >= SIMILAR).then_some((score, run))
     });
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.map(|(_, run)| run)
+    let (_, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    Some(path.with_file_name(best.file_name()?))
 }
 
 /// Refuses another number of ranks, where each rank normalises its own share of a batch.
