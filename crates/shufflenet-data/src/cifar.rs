@@ -8,6 +8,7 @@
 //! the same length: that detects a file that was cut between two records. The Python version ([`python`]) is
 //! converted to the binary one first, so it gives the same set.
 
+mod layout;
 mod python;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use python::Python;
+use layout::{HUNDRED_COARSE, HUNDRED_FINE, Layout, TEN, Version};
 
 use crate::dataset::{class_names, first_foreign_label, name_of};
 use crate::format::Reader;
@@ -31,74 +32,6 @@ const SHAPE: ImageShape = ImageShape {
 const PIXELS: usize = 3 * 32 * 32;
 /// The largest unpacked size of an archive in bytes; the official archives unpack to 184 MB.
 const UNPACKED: u64 = 1 << 30;
-
-/// The files of one of the two sets and the format of a record.
-struct Layout {
-    train: &'static [&'static str],
-    test: &'static [&'static str],
-    /// File with the names of the classes, one per line.
-    names: &'static str,
-    classes: usize,
-    /// Bytes of label before the pixels; `label` is the index of the one that is used.
-    label_bytes: usize,
-    label: usize,
-    /// Records of the longest official file: the largest number read from one file.
-    records: usize,
-    folder: &'static str,
-    archive: &'static str,
-    python: Python,
-    advice: &'static str,
-}
-
-/// The two versions in which the sets are published.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
-    Binary,
-    Python,
-}
-
-const TEN: Layout = Layout {
-    train: &[
-        "data_batch_1.bin",
-        "data_batch_2.bin",
-        "data_batch_3.bin",
-        "data_batch_4.bin",
-        "data_batch_5.bin",
-    ],
-    test: &["test_batch.bin"],
-    names: "batches.meta.txt",
-    classes: 10,
-    label_bytes: 1,
-    label: 0,
-    records: 10_000,
-    folder: "cifar-10-batches-bin",
-    archive: "cifar-10-binary.tar.gz",
-    python: python::TEN,
-    advice: "`python3 scripts/fetch_cifar10.py` or `shufflenet data fetch cifar10` gets the complete \
-             CIFAR-10 into data/cifar-10-batches-bin",
-};
-
-const HUNDRED_FINE: Layout = Layout {
-    train: &["train.bin"],
-    test: &["test.bin"],
-    names: "fine_label_names.txt",
-    classes: 100,
-    label_bytes: 2,
-    label: 1,
-    records: 50_000,
-    folder: "cifar-100-binary",
-    archive: "cifar-100-binary.tar.gz",
-    python: python::HUNDRED_FINE,
-    advice: "`shufflenet data fetch cifar100` gets it into data/cifar-100-binary",
-};
-
-const HUNDRED_COARSE: Layout = Layout {
-    names: "coarse_label_names.txt",
-    classes: 20,
-    label: 0,
-    python: python::HUNDRED_COARSE,
-    ..HUNDRED_FINE
-};
 
 /// The format `cifar10`.
 pub(crate) struct Cifar10;

@@ -328,7 +328,12 @@ fn files_that_are_taken_for_weights_are_told_for_what_they_are() {
         gz.extend_from_slice(bytes);
         gz
     };
-    let tar = [&[0; 257][..], b"ustar\x0000", &[0; 248]].concat();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    tar.append_data(&mut header, "run/best.pth", &b""[..])
+        .unwrap();
+    let tar = tar.into_inner().unwrap();
     let script = std::fs::read(fixture("script.pt")).unwrap();
     let index = br#"{"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}"#;
     for (name, bytes, what, instead) in [

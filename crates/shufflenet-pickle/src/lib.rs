@@ -11,6 +11,7 @@
 //! A caller that walks the values must expect repetitions and circles.
 
 mod array;
+mod constants;
 mod cursor;
 mod machine;
 

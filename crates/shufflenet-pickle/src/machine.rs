@@ -1,10 +1,10 @@
 //! The stack machine. One function for each group of instructions; the numbers are those of Python's
-//! `pickle.py`.
+//! `pickle.py`. Instructions that stand for a constant are in `constants.rs`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::cursor::{Cursor, long, quoted, raw_unicode};
+use crate::constants::{Problem, constant};
+use crate::cursor::Cursor;
 use crate::{Id, MOST_VALUES, Object, Pickle, PickleError, Value};
 
 struct Machine<'a> {
@@ -14,19 +14,6 @@ struct Machine<'a> {
     /// Heights of the stack at which a list of arguments begins.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-}
-
-/// The reason why an instruction does not work.
-enum Problem {
-    Pickle(PickleError),
-    Unknown,
-    Misplaced(&'static str),
-}
-
-impl From<PickleError> for Problem {
-    fn from(error: PickleError) -> Self {
-        Self::Pickle(error)
-    }
 }
 
 const EMPTY: Problem = Problem::Misplaced("finds too few values before it");
@@ -90,66 +77,11 @@ impl<'a> Machine<'a> {
             0x83 => self.extension(2)?,
             0x84 => self.extension(4)?,
             _ => {
-                let value = self.constant(code)?;
+                let value = constant(&mut self.input, code)?;
                 self.push(value);
             }
         }
         Ok(None)
-    }
-
-    /// The value that an instruction with its operand stands for.
-    fn constant(&mut self, code: u8) -> Result<Value<'a>, Problem> {
-        let input = &mut self.input;
-        Ok(match code {
-            b'N' => Value::None,
-            0x88 => Value::Bool(true),
-            0x89 => Value::Bool(false),
-            b'J' => Value::Int(i32::from_le_bytes(input.array()?).into()),
-            b'K' => Value::Int(input.byte()?.into()),
-            b'M' => Value::Int(u16::from_le_bytes(input.array()?).into()),
-            b'I' => match input.line()? {
-                b"00" => Value::Bool(false),
-                b"01" => Value::Bool(true),
-                line => integer(line)?,
-            },
-            b'L' => integer(input.line()?)?,
-            0x8a | 0x8b => {
-                let length = match code {
-                    0x8a => input.byte()?.into(),
-                    _ => input.length4()?,
-                };
-                long(input.take(length)?).map_or(Value::Other, Value::Int)
-            }
-            b'F' => {
-                let line = input.text_line()?;
-                let float = line.trim().parse();
-                Value::Float(float.map_err(|_| Problem::Misplaced("holds no number"))?)
-            }
-            b'G' => Value::Float(f64::from_be_bytes(input.array()?)),
-            b'S' => {
-                let string = quoted(input.line()?);
-                let string = string.ok_or(Problem::Misplaced("holds no string in quotes"))?;
-                Value::Bytes(Cow::Owned(string))
-            }
-            b'V' => Value::Text(Cow::Owned(raw_unicode(input.line()?))),
-            b'U' | b'C' | b'T' | b'B' | 0x8e | 0x96 => Value::Bytes(Cow::Borrowed(self.run(code)?)),
-            b'X' | 0x8c | 0x8d => Value::Text(String::from_utf8_lossy(self.run(code)?)),
-            b']' => Value::List(Vec::new()),
-            b')' => Value::Tuple(Vec::new()),
-            b'}' => Value::Dict(Vec::new()),
-            0x8f => Value::Set(Vec::new()),
-            _ => return Err(Problem::Unknown),
-        })
-    }
-
-    /// Bytes after a length of one, four or eight bytes.
-    fn run(&mut self, code: u8) -> Result<&'a [u8], Problem> {
-        let length = match code {
-            b'U' | b'C' | 0x8c => self.input.byte()?.into(),
-            b'T' | b'B' | b'X' => self.input.length4()?,
-            _ => self.input.length8()?,
-        };
-        Ok(self.input.take(length)?)
     }
 
     fn extension(&mut self, bytes: usize) -> Result<(), Problem> {
@@ -355,20 +287,6 @@ impl<'a> Machine<'a> {
 
 /// Calls with more arguments are kept without them. Those that rebuild tensors and arrays have up to eight.
 const MOST_ARGUMENTS: usize = 16;
-
-fn integer<'a>(line: &[u8]) -> Result<Value<'a>, Problem> {
-    let wrong = Problem::Misplaced("holds no number");
-    let text = std::str::from_utf8(line).unwrap_or_default().trim();
-    let text = text.trim_end_matches('L');
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    match text.parse() {
-        Ok(int) => Ok(Value::Int(int)),
-        Err(_) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok(Value::Other)
-        }
-        Err(_) => Err(wrong),
-    }
-}
 
 /// Keys and values that follow each other; one without a partner is dropped.
 fn in_pairs(values: &[Id]) -> impl Iterator<Item = (Id, Id)> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{TRAINED, eval, printed, refusal, run};
+use crate::{TRAINED, eval, printed, refusal, repository, run};
 
 #[test]
 fn what_is_exported_and_imported_evaluates_to_the_same() {
@@ -102,4 +102,48 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
         bytes("again") == bytes("network.safetensors"),
         "a round trip is exact"
     );
+}
+
+#[test]
+fn an_onnx_file_takes_images_of_any_size_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run();
+    let export = ["export", "--checkpoint", &run, "--dynamic-size", "--format"];
+    let onnx = [&export[..], &["onnx", "--out", "any.onnx"]].concat();
+    printed(folder.path(), &onnx);
+    let bytes = fs::read(folder.path().join("any.onnx")).unwrap();
+    let has = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|found| found == text.as_bytes())
+    };
+    for text in [
+        "batch", "height", "width", "resize", "crop", "labels", "mean", "std",
+    ] {
+        assert!(has(text), "{text}");
+    }
+    let other = [&export[..], &["safetensors", "--out", "any.safetensors"]].concat();
+    let said = refusal(folder.path(), &other, 2);
+    assert!(said.contains("--dynamic-size with --format onnx"), "{said}");
+}
+
+/// A checkpoint beside an optimizer and objects of every type is imported in a few lines.
+#[test]
+fn what_lies_beside_a_network_is_counted_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = repository().join("crates/shufflenet-model/tests/fixtures/import");
+    let strange = fixtures.join("strange.pth").display().to_string();
+    let import = [
+        "import",
+        "--weights",
+        &strange,
+        "--stem",
+        "cifar",
+        "--out",
+        "imported",
+    ];
+    let said = printed(folder.path(), &import);
+    assert!(said.contains("12 tensors lie outside: array 1, "), "{said}");
+    assert!(said.contains("0 missing, 0 unused, 0 misshapen"), "{said}");
+    assert_eq!(said.lines().count(), 6, "{said}");
 }
