@@ -22,7 +22,7 @@ use layout::{HUNDRED_COARSE, HUNDRED_FINE, Layout, TEN, Version};
 
 use crate::dataset::{class_names, first_foreign_label, name_of};
 use crate::format::Reader;
-use crate::{DataError, Dataset, ImageShape, Labels, Options, Split};
+use crate::{DataError, Dataset, ImageShape, Labels, Options, Split, text};
 
 const SHAPE: ImageShape = ImageShape {
     channels: 3,
@@ -293,7 +293,10 @@ impl Layout {
     }
 
     fn read_names(&self, file: &Loaded) -> Result<Vec<String>, DataError> {
-        let names = class_names(&String::from_utf8_lossy(&file.bytes));
+        let read = text::decode(&file.bytes);
+        let expected = format!("{}, one a line", self.classes);
+        let read = read.map_err(|found| DataError::content(&file.path, found, expected))?;
+        let names = class_names(read);
         match names.len() == self.classes {
             true => Ok(names),
             false => Err(DataError::content(

@@ -5,10 +5,11 @@
 //! every default. A tensor without a place in the network, or a place without a tensor, is refused unless `--partial`
 //! is given.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shufflenet_data::{DataError, Normalization, Options};
+use shufflenet_data::{DataError, Normalization, Options, text};
 use shufflenet_model::{
     ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer, num_parameters,
     to_safetensors,
@@ -251,16 +252,24 @@ fn class_names(file: Option<&Path>, classes: usize) -> Result<Vec<String>, Train
     let Some(file) = file else {
         return Ok((0..classes).map(|class| class.to_string()).collect());
     };
-    let text = fs::read_to_string(file).map_err(|e| TrainError::io("read", file, e))?;
+    let text = text::read(file)?;
     let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
-    if names.len() != classes || names.iter().any(String::is_empty) {
-        return Err(TrainError::Value {
-            key: format!("--class-names {}", file.display()),
-            found: format!("{} lines", names.len()),
-            accepted: format!("{classes} names, one a line, in the order of the logits"),
-        });
+    let refuse = |found: String| TrainError::Value {
+        key: format!("--class-names {}", file.display()),
+        found,
+        accepted: format!("{classes} different names, one a line, in the order of the logits"),
+    };
+    if names.len() != classes {
+        return Err(refuse(format!("{} lines", names.len())));
     }
-    Ok(names)
+    if let Some(line) = names.iter().position(String::is_empty) {
+        return Err(refuse(format!("empty in line {}", line + 1)));
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(refuse(format!("{name} twice"))),
+        None => Ok(names),
+    }
 }
 
 fn encoded(
