@@ -67,9 +67,12 @@ pub fn fetch(
     Ok(fetched?)
 }
 
+/// A part of the data with its name.
+type NamedPart = (String, Dataset);
+
 /// The parts of the data with their names, the classes of all being those of the first, and notes on what was passed
 /// over.
-fn parts(experiment: &Experiment) -> Result<(Vec<(String, Dataset)>, Vec<String>), TrainError> {
+fn parts(experiment: &Experiment) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
     let data = &experiment.data;
     let mut splits = shufflenet_data::parts(data.format, &data.root)?;
     if splits.is_empty() {
@@ -78,7 +81,7 @@ fn parts(experiment: &Experiment) -> Result<(Vec<(String, Dataset)>, Vec<String>
             _ => vec![Split::Train, Split::Test],
         };
     }
-    let (mut parts, mut notes): (Vec<(String, Dataset)>, _) = (Vec::new(), Vec::new());
+    let (mut parts, mut notes): (Vec<NamedPart>, _) = (Vec::new(), Vec::new());
     for split in splits {
         let mut set = part(experiment, &data.root, split)?;
         if !set.passed_over.is_empty() {
