@@ -47,6 +47,10 @@ pub enum Command {
     Import(Import),
     /// Write a checkpoint's network for PyTorch (safetensors) or for any ONNX runtime
     Export(Export),
+    /// Get networks that were trained on ImageNet, to start from or to use
+    #[cfg(feature = "fetch")]
+    #[command(subcommand)]
+    Weights(Weights),
     /// Print a script that completes this command's arguments in a shell
     Completions(Completions),
 }
@@ -221,6 +225,29 @@ pub struct LrFind {
     /// CPU threads [default: what this machine or container allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+/// `shufflenet weights`
+#[cfg(feature = "fetch")]
+#[derive(Subcommand)]
+pub enum Weights {
+    /// Download torchvision's weights of one width, check them, and make a checkpoint of them
+    Fetch(FetchWeights),
+}
+
+/// `shufflenet weights fetch`
+#[cfg(feature = "fetch")]
+#[derive(Args)]
+pub struct FetchWeights {
+    /// x0.5, x1.0, x1.5 or x2.0
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(shufflenet_train::exchange::pretrained::names()))]
+    pub network: String,
+    /// Where networks lie; this one gets a folder of its own there
+    #[arg(long, value_name = "DIR", default_value = "weights")]
+    pub into: PathBuf,
+    /// The file, or the address of a folder that has it, instead of torchvision's server
+    #[arg(long, value_name = "FILE|URL")]
+    pub from: Option<String>,
 }
 
 /// `shufflenet completions`

@@ -102,6 +102,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => report::run(&arguments),
         Command::Import(arguments) => exchange::import(&arguments),
         Command::Export(arguments) => exchange::export(&arguments),
+        #[cfg(feature = "fetch")]
+        Command::Weights(arguments) => commands::weights::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use shufflenet_train::exchange::export as exports;
-use shufflenet_train::exchange::import::{ImportRequest, import as import_weights};
+use shufflenet_train::exchange::import::{
+    ImportRequest, import as import_weights, read_class_names,
+};
 
 use crate::arguments::{Export, ExportFormat, Import};
 use crate::process::print;
@@ -29,6 +31,7 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
 }
 
 pub fn import(arguments: &Import) -> anyhow::Result<ExitCode> {
+    let class_names = arguments.class_names.as_deref().map(read_class_names);
     let lines = import_weights(&ImportRequest {
         weights: arguments.weights.clone(),
         prefix: arguments.prefix.clone(),
@@ -36,7 +39,7 @@ pub fn import(arguments: &Import) -> anyhow::Result<ExitCode> {
         overrides: arguments.network.overrides(),
         bgr: arguments.bgr,
         normalization: arguments.normalization(),
-        class_names: arguments.class_names.clone(),
+        class_names: class_names.transpose()?,
         size: arguments.size.map(usize::from),
         partial: arguments.partial,
         out: arguments.out.clone(),

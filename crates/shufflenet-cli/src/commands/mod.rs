@@ -11,3 +11,5 @@ pub mod predict;
 pub mod report;
 pub mod summary;
 pub mod train;
+#[cfg(feature = "fetch")]
+pub mod weights;

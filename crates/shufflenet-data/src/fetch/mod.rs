@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod download;
+mod one;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -17,6 +18,7 @@ use md5::{Digest, Md5};
 use crate::DataError;
 use catalogue::{SETS, Set, Source};
 use download::{PATIENCE, download};
+pub use one::fetch_file;
 
 /// The largest unpacked size of a file of a set, in bytes.
 const MOST_BYTES: u64 = 1 << 28;

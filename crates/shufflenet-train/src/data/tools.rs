@@ -51,20 +51,34 @@ pub fn fetch(
     into: &std::path::Path,
     from: Option<&std::path::Path>,
 ) -> Result<(std::path::PathBuf, bool), TrainError> {
+    let fetch = |progress: &mut dyn FnMut(u64, Option<u64>)| {
+        Ok(shufflenet_data::fetch::fetch(set, into, from, progress)?)
+    };
+    with_bar(fetch)
+}
+
+/// Calls `fetch` with a function that shows its progress, bytes so far and in all, as a bar on a terminal.
+///
+/// # Errors
+/// Those of `fetch`.
+#[cfg(feature = "fetch")]
+pub fn with_bar<T>(
+    fetch: impl FnOnce(&mut dyn FnMut(u64, Option<u64>)) -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
     use indicatif::{ProgressBar, ProgressStyle};
 
     let template = "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::no_length().with_style(style);
-    let fetched = shufflenet_data::fetch::fetch(set, into, from, &mut |bytes, total| {
+    let fetched = fetch(&mut |bytes, total| {
         if let Some(total) = total {
             bar.set_length(total);
         }
         bar.set_position(bytes);
     });
     bar.finish_and_clear();
-    Ok(fetched?)
+    fetched
 }
 
 /// A part of the data with its name.

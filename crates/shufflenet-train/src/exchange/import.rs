@@ -37,8 +37,8 @@ pub struct ImportRequest {
     pub bgr: bool,
     /// Mean and deviation by channel, of pixels scaled to 0..1.
     pub normalization: Option<Normalization>,
-    /// File with the name of one class per line.
-    pub class_names: Option<PathBuf>,
+    /// Names of the classes, in the order of the logits.
+    pub class_names: Option<Vec<String>>,
     /// Height and width of the images. `None`: the size that the stem was made for.
     pub size: Option<usize>,
     /// Whether to take the tensors that fit and leave the others.
@@ -248,27 +248,35 @@ fn normalization(
     }
 }
 
-fn class_names(file: Option<&Path>, classes: usize) -> Result<Vec<String>, TrainError> {
-    let Some(file) = file else {
+/// The names of classes in `file`, one a line.
+///
+/// # Errors
+/// [`TrainError::Data`] where it cannot be read.
+pub fn read_class_names(file: &Path) -> Result<Vec<String>, TrainError> {
+    let text = text::read(file)?;
+    Ok(text.lines().map(|line| line.trim().to_string()).collect())
+}
+
+/// The given names, checked, or the numbers of the classes.
+fn class_names(names: Option<&[String]>, classes: usize) -> Result<Vec<String>, TrainError> {
+    let Some(names) = names else {
         return Ok((0..classes).map(|class| class.to_string()).collect());
     };
-    let text = text::read(file)?;
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
     let refuse = |found: String| TrainError::Value {
-        key: format!("--class-names {}", file.display()),
+        key: "--class-names".into(),
         found,
         accepted: format!("{classes} different names, one a line, in the order of the logits"),
     };
     if names.len() != classes {
-        return Err(refuse(format!("{} lines", names.len())));
+        return Err(refuse(format!("a list of {} lines", names.len())));
     }
     if let Some(line) = names.iter().position(String::is_empty) {
-        return Err(refuse(format!("empty in line {}", line + 1)));
+        return Err(refuse(format!("a list with nothing in line {}", line + 1)));
     }
     let mut seen = HashSet::new();
     match names.iter().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(refuse(format!("{name} twice"))),
-        None => Ok(names),
+        Some(name) => Err(refuse(format!("a list with {name} twice"))),
+        None => Ok(names.to_vec()),
     }
 }
 

@@ -2,3 +2,5 @@
 
 pub mod export;
 pub mod import;
+#[cfg(feature = "fetch")]
+pub mod pretrained;

@@ -1,0 +1,101 @@
+//! Fetches a single file whose publisher gives the beginning of its SHA-256, as PyTorch does in the names of its
+//! weights.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::download::{PATIENCE, download};
+use crate::DataError;
+
+/// Puts the file at `url` to `place`, completely or not at all: downloaded, or copied from `local`. Its SHA-256 must begin
+/// with `digits`. A download that was cut off is continued. A file that is at `place` already is checked and kept.
+///
+/// # Errors
+/// [`DataError::Fetch`] if the download fails; [`DataError::Io`] if a file cannot be read or written;
+/// [`DataError::Content`] for another content, which is not put in place and replaces nothing.
+pub fn fetch_file(
+    url: &str,
+    digits: &str,
+    place: &Path,
+    local: Option<&Path>,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(), DataError> {
+    if place.exists() {
+        return check(place, digits);
+    }
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder).map_err(|error| DataError::io(folder, error))?;
+    }
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let partial = place.with_file_name(format!(".{name}.partial"));
+    match local {
+        Some(local) => {
+            check(local, digits)?;
+            fs::copy(local, &partial).map_err(|error| DataError::io(local, error))?;
+        }
+        None => {
+            download(url, &partial, PATIENCE, progress)?;
+            if let Err(error) = check(&partial, digits) {
+                // A wrong file cannot be continued.
+                let _ = fs::remove_file(&partial);
+                return Err(error);
+            }
+        }
+    }
+    fs::rename(&partial, place).map_err(|error| DataError::io(place, error))
+}
+
+fn check(path: &Path, digits: &str) -> Result<(), DataError> {
+    let mut file = File::open(path).map_err(|error| DataError::io(path, error))?;
+    let mut digest = Sha256::new();
+    io::copy(&mut file, &mut digest).map_err(|error| DataError::io(path, error))?;
+    let found: String = digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    match found.starts_with(digits) {
+        true => Ok(()),
+        false => Err(DataError::content(
+            path,
+            format!("SHA-256 {found}"),
+            format!("{digits}..., the published one; nothing was changed"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHA-256 of "hello" begins with this.
+    const DIGITS: &str = "2cf24dba5f";
+
+    #[test]
+    fn a_local_file_is_checked_before_it_is_put_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (local, place) = (
+            folder.path().join("local"),
+            folder.path().join("into/hello.pth"),
+        );
+        let fetch = |local: &Path| fetch_file("", DIGITS, &place, Some(local), &mut |_, _| {});
+        fs::write(&local, "hullo").unwrap();
+        let line = fetch(&local).unwrap_err().to_string();
+        assert!(
+            line.contains("local: found SHA-256") && !place.exists(),
+            "{line}"
+        );
+        fs::write(&local, "hello").unwrap();
+        fetch(&local).unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"hello");
+        // What is there is checked and never replaced.
+        fetch(Path::new("nowhere")).unwrap();
+        fs::write(&place, "other").unwrap();
+        let line = fetch(&local).unwrap_err().to_string();
+        assert!(line.contains("hello.pth: found SHA-256"), "{line}");
+        assert_eq!(fs::read(&place).unwrap(), b"other");
+    }
+}

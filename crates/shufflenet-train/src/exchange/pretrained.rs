@@ -1,0 +1,221 @@
+//! `shufflenet weights`: the networks that torchvision trained on ImageNet, fetched, checked and imported.
+//!
+//! Names, checksums and accuracies are those of torchvision's `ShuffleNet_V2_X*_Weights.IMAGENET1K_V1`. The names of files
+//! carry the first digits of their SHA-256.
+
+use std::path::{Path, PathBuf};
+
+use shufflenet_data::Normalization;
+use shufflenet_data::fetch::fetch_file;
+
+use crate::checkpoint;
+use crate::error::TrainError;
+use crate::exchange::import::{ImportRequest, import};
+
+/// Where torchvision's weights are published.
+const SERVER: &str = "https://download.pytorch.org/models";
+/// Names of ImageNet's 1,000 classes in the order of the logits, as in torchvision's metadata.
+const CLASSES: &str = include_str!("imagenet.txt");
+/// Mean and deviation of ImageNet's colours that torchvision normalises by.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// A published network.
+struct Pretrained {
+    /// Its width, as in `x1.0`.
+    name: &'static str,
+    file: &'static str,
+    /// First digits of the file's SHA-256.
+    digits: &'static str,
+    /// Length of the shorter side before the crop of 224 pixels.
+    resize: usize,
+    /// Published top-1 on ImageNet, in percent.
+    top1: f64,
+}
+
+const PUBLISHED: [Pretrained; 4] = [
+    Pretrained {
+        name: "x0.5",
+        file: "shufflenetv2_x0.5-f707e7126e.pth",
+        digits: "f707e7126e",
+        resize: 256,
+        top1: 60.552,
+    },
+    Pretrained {
+        name: "x1.0",
+        file: "shufflenetv2_x1-5666bf0f80.pth",
+        digits: "5666bf0f80",
+        resize: 256,
+        top1: 69.362,
+    },
+    Pretrained {
+        name: "x1.5",
+        file: "shufflenetv2_x1_5-3c479a10.pth",
+        digits: "3c479a10",
+        resize: 232,
+        top1: 72.996,
+    },
+    Pretrained {
+        name: "x2.0",
+        file: "shufflenetv2_x2_0-8be3c8ee.pth",
+        digits: "8be3c8ee",
+        resize: 232,
+        top1: 76.23,
+    },
+];
+
+/// Names of the networks that can be fetched.
+pub fn names() -> Vec<&'static str> {
+    PUBLISHED.iter().map(|network| network.name).collect()
+}
+
+/// Fetches the network `name` into a folder of its own below `into`, a checkpoint: from torchvision's server, from `from`
+/// if that is an address (of a folder with the file), or from the file `from`. Returns lines for a person.
+///
+/// # Errors
+/// [`TrainError::Value`] for an unknown name; what the server, the file or the folder refuses.
+pub fn fetch(
+    name: &str,
+    into: &Path,
+    from: Option<&str>,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<Vec<String>, TrainError> {
+    let network = PUBLISHED.iter().find(|network| network.name == name);
+    let network = network.ok_or_else(|| TrainError::Value {
+        key: "the network".into(),
+        found: name.into(),
+        accepted: names().join(", "),
+    })?;
+    fetch_network(network, into, from, progress)
+}
+
+fn fetch_network(
+    network: &Pretrained,
+    into: &Path,
+    from: Option<&str>,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<Vec<String>, TrainError> {
+    let out = into.join(network.name);
+    if out.exists() {
+        checkpoint::load(&out)?;
+        return Ok(vec![format!("{}: already there, whole", out.display())]);
+    }
+    let is_address = |from: &&str| from.starts_with("http://") || from.starts_with("https://");
+    let server = from
+        .filter(is_address)
+        .unwrap_or(SERVER)
+        .trim_end_matches('/');
+    let local = from.filter(|from| !is_address(from)).map(Path::new);
+    let url = format!("{server}/{}", network.file);
+    let file = into.join(network.file);
+    fetch_file(&url, network.digits, &file, local, progress)?;
+    let mut lines = import(&request(network, file.clone(), out))?;
+    // The checkpoint has all of it.
+    let _ = std::fs::remove_file(&file);
+    lines.push(format!(
+        "source     torchvision, IMAGENET1K_V1: {:.2} % top-1 on ImageNet; BSD-3-Clause, and ImageNet's own terms",
+        network.top1
+    ));
+    Ok(lines)
+}
+
+fn request(network: &Pretrained, weights: PathBuf, out: PathBuf) -> ImportRequest {
+    ImportRequest {
+        weights,
+        prefix: None,
+        config: None,
+        overrides: vec![
+            format!("name=torchvision-{}", network.name),
+            "model.stem=imagenet".into(),
+            "data.options.size=224".into(),
+            format!("data.options.resize={}", network.resize),
+        ],
+        bgr: false,
+        normalization: Some(Normalization {
+            mean: MEAN.into(),
+            std: STD.into(),
+        }),
+        class_names: Some(CLASSES.lines().map(String::from).collect()),
+        size: Some(224),
+        partial: false,
+        out,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use burn::tensor::Device;
+    use sha2::{Digest, Sha256};
+    use shufflenet_model::{ModelConfig, Scale, ShuffleNetV2, Stem, to_safetensors};
+
+    use super::*;
+    use crate::files::hex;
+
+    #[test]
+    fn a_fetched_network_is_a_checkpoint_with_classes_normalisation_and_resize() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ModelConfig {
+            scale: Scale::X0_5,
+            stem: Some(Stem::Imagenet),
+            classes: Some(1000),
+            ..ModelConfig::default()
+        };
+        let network = ShuffleNetV2::new(&config, 3, &Device::flex()).unwrap();
+        let bytes = to_safetensors(&network).unwrap();
+        let digits = hex(&Sha256::digest(&bytes));
+        let published = Pretrained {
+            digits: Box::leak(digits.into_boxed_str()),
+            ..PUBLISHED[2]
+        };
+        let file = folder.path().join("file");
+        fs::write(&file, &bytes).unwrap();
+        let into = folder.path().join("weights");
+        let mut fetch = || fetch_network(&published, &into, file.to_str(), &mut |_, _| {});
+        let lines = fetch().unwrap();
+        assert!(
+            lines.last().unwrap().starts_with("source     torchvision"),
+            "{lines:?}"
+        );
+        let loaded = checkpoint::load(&into.join("x1.5")).unwrap();
+        assert_eq!(loaded.weights, bytes);
+        let described = loaded.description;
+        assert_eq!(
+            (
+                described.class_names[0].as_str(),
+                described.class_names[999].as_str()
+            ),
+            ("tench", "toilet tissue")
+        );
+        assert_eq!((described.input, described.unnamed), ([3, 224, 224], false));
+        assert_eq!(described.normalization.mean, MEAN);
+        assert_eq!(described.experiment.data.options.resize(), 232);
+        assert!(fetch().unwrap()[0].contains("already there"));
+        assert_eq!(
+            fs::read_dir(&into).unwrap().count(),
+            1,
+            "the file itself is gone"
+        );
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_the_published_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file.pth");
+        fs::write(&file, "other").unwrap();
+        let refused = fetch("x1.0", folder.path(), file.to_str(), &mut |_, _| {});
+        let line = refused.unwrap_err().to_string();
+        assert!(
+            line.contains("expected 5666bf0f80..., the published one"),
+            "{line}"
+        );
+        let line = fetch("x3", folder.path(), None, &mut |_, _| {})
+            .unwrap_err()
+            .to_string();
+        assert!(
+            line.contains("the network is x3; accepted: x0.5, x1.0, x1.5, x2.0"),
+            "{line}"
+        );
+    }
+}
