@@ -150,22 +150,30 @@ fn digest(path: &Path, unpacked: bool) -> Result<String, DataError> {
         false => Box::new(file),
     };
     let mut md5 = Md5::new();
+    match each_block(&mut reader, |block| md5.update(block)) {
+        Ok(()) => Ok(hex(&md5.finalize())),
+        // A damaged gzip file is not the published one.
+        Err(error) if unpacked => Ok(format!("none: no whole gzip file ({error})")),
+        Err(error) => Err(DataError::io(path, error)),
+    }
+}
+
+/// Calls `with` with the content of `reader`, block after block.
+fn each_block(reader: &mut dyn Read, mut with: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => md5.update(buffer.get(..count).unwrap_or_default()),
+            Ok(0) => return Ok(()),
+            Ok(count) => with(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A damaged gzip file is not the published one.
-            Err(error) if unpacked => return Ok(format!("none: no whole gzip file ({error})")),
-            Err(error) => return Err(DataError::io(path, error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(md5
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+}
+
+/// A digest in hexadecimal digits.
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Unpacks the files of `set` out of `archive` into a new folder at `folder`.

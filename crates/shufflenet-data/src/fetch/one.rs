@@ -2,12 +2,12 @@
 //! weights.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::download::{PATIENCE, download};
+use super::{each_block, hex};
 use crate::DataError;
 
 /// Puts the file at `url` to `place`, completely or not at all: downloaded, or copied from `local`. Its SHA-256 must begin
@@ -51,12 +51,9 @@ pub fn fetch_file(
 fn check(path: &Path, digits: &str) -> Result<(), DataError> {
     let mut file = File::open(path).map_err(|error| DataError::io(path, error))?;
     let mut digest = Sha256::new();
-    io::copy(&mut file, &mut digest).map_err(|error| DataError::io(path, error))?;
-    let found: String = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hashed = each_block(&mut file, |block| digest.update(block));
+    hashed.map_err(|error| DataError::io(path, error))?;
+    let found = hex(&digest.finalize());
     match found.starts_with(digits) {
         true => Ok(()),
         false => Err(DataError::content(

@@ -157,7 +157,7 @@ mod tests {
     fn a_fetched_network_is_a_checkpoint_with_classes_normalisation_and_resize() {
         let folder = tempfile::tempdir().unwrap();
         let config = ModelConfig {
-            scale: Scale::X0_5,
+            scale: Scale::Half,
             stem: Some(Stem::Imagenet),
             classes: Some(1000),
             ..ModelConfig::default()
@@ -172,7 +172,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, &bytes).unwrap();
         let into = folder.path().join("weights");
-        let mut fetch = || fetch_network(&published, &into, file.to_str(), &mut |_, _| {});
+        let fetch = || fetch_network(&published, &into, file.to_str(), &mut |_, _| {});
         let lines = fetch().unwrap();
         assert!(
             lines.last().unwrap().starts_with("source     torchvision"),
