@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub enum ClassOrder {
 impl ClassOrder {
     /// Compares two names. By value, whole numbers come before other names.
     pub fn compare(self, a: &str, b: &str) -> Ordering {
-        let value = |name: &str| name.parse::<u64>().unwrap_or(u64::MAX);
+        let value = |name: &str| name.parse::<i64>().unwrap_or(i64::MAX);
         match self {
             Self::Bytes => a.cmp(b),
             Self::Value => value(a).cmp(&value(b)).then_with(|| a.cmp(b)),
@@ -66,7 +67,7 @@ impl Dataset {
     /// out, each with its number of images.
     ///
     /// # Errors
-    /// [`DataError::Value`]: images of a class that is not in `names`, unless `unknown` leaves them out; a name that
+    /// [`DataError::Content`]: images of a class that is not in `names`, unless `unknown` leaves them out; a name that
     /// two classes have; a set of which no image is left.
     pub fn with_classes(
         mut self,
@@ -89,14 +90,20 @@ impl Dataset {
             .collect();
         if !foreign.is_empty() {
             if unknown == UnknownClasses::Refuse {
-                return Err(DataError::value(
-                    format!("the classes of {}", self.name),
-                    list(
-                        foreign
-                            .iter()
-                            .map(|(name, count)| format!("{name} ({count})")),
-                    ),
+                let counted = foreign
+                    .iter()
+                    .map(|(name, count)| format!("{name} ({count})"));
+                return Err(DataError::content(
+                    Path::new(&self.name),
+                    format!("the classes {}", list(counted)),
                     format!("those of {whose}: {}", list(names.iter().cloned())),
+                ));
+            }
+            if foreign.iter().map(|(_, count)| count).sum::<usize>() == self.len() {
+                return Err(DataError::content(
+                    Path::new(&self.name),
+                    format!("none of the classes of {whose}"),
+                    format!("one or more of {}", list(names.iter().cloned())),
                 ));
             }
             let labels = self.labels().to_vec();
@@ -192,7 +199,7 @@ mod tests {
             .with_classes(&names, "the network", UnknownClasses::Refuse);
         assert_eq!(
             refused.unwrap_err().to_string(),
-            "the classes of set is zebra (2), expected those of the network: cat, dog"
+            "set: found the classes zebra (2), expected those of the network: cat, dog"
         );
         let (set, left_out) = matched(&own, &["cat", "dog"], UnknownClasses::LeaveOut);
         assert_eq!((set.labels(), set.len()), (&[0, 1][..], 2));
@@ -202,7 +209,7 @@ mod tests {
         assert!(
             none.unwrap_err()
                 .to_string()
-                .starts_with("set: records is 0")
+                .contains("found none of the classes of the network")
         );
     }
 

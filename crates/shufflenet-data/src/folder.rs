@@ -13,7 +13,7 @@ use crate::encoded::{Encoded, file};
 use crate::format::Reader;
 use crate::holdout::division;
 use crate::listing::{PassedOver, images_below};
-use crate::{DataError, Dataset, Options, Split};
+use crate::{DataError, Dataset, Options, Split, paths};
 
 const ADVICE: &str = "a set is train/CLASS/IMAGE, val/CLASS/IMAGE and test/CLASS/IMAGE, or CLASS/IMAGE with \
     data.options.test_fraction; images are JPEG, PNG, WebP, BMP, TIFF, PPM, PGM and GIF files";
@@ -50,9 +50,10 @@ impl Reader for Folder {
             let problem = format!("has {}, but no {split} part", parts.join(" and "));
             return Err(DataError::missing(root, problem, ADVICE));
         };
-        let images = Images::below(root, part, options)?;
+        let mut images = Images::below(root, part, options)?;
         if split == Split::Train {
             images.every_class_has_one(&root.join(part))?;
+            images.passed_over.merge(beside(root, &folders)?);
         }
         images.dataset(root, |_| true, options)
     }
@@ -64,7 +65,11 @@ impl Reader for Folder {
 /// class.
 fn part_folders(root: &Path) -> Result<Vec<(Split, String)>, DataError> {
     if !root.is_dir() {
-        return Err(DataError::missing(root, "is not a folder", ADVICE));
+        return Err(DataError::missing(
+            root,
+            paths::problem(root, "folder"),
+            ADVICE,
+        ));
     }
     let names = class_folders(root)?;
     let mut parts: Vec<(Split, String)> = Vec::new();
@@ -85,10 +90,23 @@ fn part_folders(root: &Path) -> Result<Vec<(Split, String)>, DataError> {
     }
 }
 
+/// What lies beside the folders of the parts.
+fn beside(root: &Path, parts: &[(Split, String)]) -> Result<PassedOver, DataError> {
+    let mut passed_over = loose_files(root)?;
+    for name in class_folders(root)? {
+        if parts.iter().all(|(_, part)| *part != name) {
+            passed_over.add(format!("folder `{name}` beside the parts"));
+        }
+    }
+    Ok(passed_over)
+}
+
 /// Opens a folder of classes without a division into parts, which `test_fraction` divides.
 fn undivided(root: &Path, split: Split, options: &Options) -> Result<Dataset, DataError> {
     let images = Images::below(root, "", options)?;
-    images.every_class_has_one(root)?;
+    if split != Split::Whole {
+        images.every_class_has_one(root)?;
+    }
     let chosen = division(root, &images.labels, &images.classes, split, options)?;
     images.dataset(
         root,
@@ -286,7 +304,7 @@ mod tests {
             Folder.parts(root).unwrap(),
             [Split::Train, Split::Validation]
         );
-        assert_eq!(train.passed_over.to_string(), "1 file passed over: 1 .txt");
+        assert_eq!(train.passed_over.to_string(), "passed over: 1 .txt");
 
         fs::remove_file(root.join("train/dog/b.png")).unwrap();
         let line = train.image(3).unwrap_err().to_string();
@@ -388,7 +406,7 @@ mod tests {
         let train = Folder.open(root, Split::Train, &options()).unwrap();
         assert_eq!((train.counts(), train.class_names.len()), (vec![2, 1], 2));
         let line = train.passed_over.to_string();
-        assert!(line.contains("2 files passed over: 1 .heic ("), "{line}");
+        assert!(line.contains("passed over: 1 .heic ("), "{line}");
         assert!(
             line.contains("train itself, outside of any class"),
             "{line}"
@@ -401,7 +419,7 @@ mod tests {
         let root = folder.path();
         let line = refusal(&root.join("nowhere"), Split::Train, &options());
         assert!(
-            line.contains("nowhere: is not a folder; a set is train/CLASS/IMAGE"),
+            line.contains("nowhere: is not there; a set is train/CLASS/IMAGE"),
             "{line}"
         );
         let line = refusal(root, Split::Train, &options());

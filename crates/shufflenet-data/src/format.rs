@@ -133,13 +133,13 @@ pub enum Split {
 }
 
 impl Split {
-    /// The part that a folder, a column or a file calls `name`, in any case: `train`, `val`, `valid`,
-    /// `validation` or `test`.
+    /// The part that a folder, a column or a file calls `name`, in any case: `train` or `training`, `val`, `valid` or
+    /// `validation`, `test` or `testing`.
     pub fn named(name: &str) -> Option<Self> {
         match name.to_lowercase().as_str() {
-            "train" => Some(Self::Train),
+            "train" | "training" => Some(Self::Train),
             "val" | "valid" | "validation" => Some(Self::Validation),
-            "test" => Some(Self::Test),
+            "test" | "testing" => Some(Self::Test),
             _ => None,
         }
     }

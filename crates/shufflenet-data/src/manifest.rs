@@ -11,21 +11,20 @@
 //! whole numbers are sorted by value and come first. A split is `train`, `val` (or `valid`, `validation`) or `test`.
 //! Without splits, `test_fraction` divides the list.
 
+mod list;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::classes::ClassOrder;
 use crate::encoded::file;
 use crate::format::Reader;
 use crate::holdout::division;
-use crate::{DataError, Dataset, Options, Split, paths, text};
+use crate::{DataError, Dataset, Options, Split, paths};
+use list::{Entry, parse};
 
-const LIST: &str =
-    "a .csv with the columns path, label and perhaps split, or a .jsonl with those keys";
 const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
     with those keys";
 /// The largest size of a list, in bytes.
@@ -99,7 +98,11 @@ impl Reader for Manifest {
 /// The entries of the list at `root`.
 fn read(root: &Path) -> Result<Vec<Entry>, DataError> {
     if !root.is_file() {
-        return Err(DataError::missing(root, "is not a file", ADVICE));
+        return Err(DataError::missing(
+            root,
+            paths::problem(root, "file"),
+            ADVICE,
+        ));
     }
     let mut bytes = Vec::new();
     let list = File::open(root).map_err(|error| DataError::io(root, error))?;
@@ -114,104 +117,6 @@ fn read(root: &Path) -> Result<Vec<Entry>, DataError> {
         ));
     }
     parse(root, &bytes)
-}
-
-/// An entry of the list.
-#[derive(Debug, Deserialize)]
-struct Entry {
-    #[serde(alias = "file_name")]
-    path: String,
-    #[serde(deserialize_with = "text_or_number")]
-    label: String,
-    #[serde(default)]
-    split: Option<String>,
-    #[serde(skip)]
-    line: u64,
-}
-
-/// Reads a label. JSON labels may be whole numbers; in both kinds of list a label is a name.
-fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    match serde_json::Value::deserialize(from)? {
-        serde_json::Value::String(text) => Ok(text),
-        serde_json::Value::Number(number) if number.is_u64() || number.is_i64() => {
-            Ok(number.to_string())
-        }
-        other => {
-            let message = format!("label {other} is neither text nor a whole number");
-            Err(serde::de::Error::custom(message))
-        }
-    }
-}
-
-/// The entries of a list: JSON if the list begins with a brace, otherwise CSV.
-fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Entry>, DataError> {
-    let refuse = |line: u64, problem: String| {
-        let found = format!("line {line}: {problem}");
-        DataError::content(path, found, LIST)
-    };
-    let text = text::decode(bytes).map_err(|found| DataError::content(path, found, LIST))?;
-    let mut entries = Vec::new();
-    if text.trim_start().starts_with('{') {
-        for (line, text) in (1u64..).zip(text.lines()) {
-            if text.trim().is_empty() {
-                continue;
-            }
-            let entry: Entry =
-                serde_json::from_str(text).map_err(|e| refuse(line, e.to_string()))?;
-            entries.push(Entry { line, ..entry });
-        }
-    } else {
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .from_reader(text.as_bytes());
-        let headers = reader
-            .headers()
-            .map_err(|error| refuse(1, error.to_string()))?
-            .clone();
-        let column = |name: &str| headers.iter().position(|header| header == name);
-        let missing = |name: &str| refuse(1, no_column(name, &headers));
-        let path_at = column("path").or(column("file_name"));
-        let path_at = path_at.ok_or_else(|| missing("path"))?;
-        let label_at = column("label").ok_or_else(|| missing("label"))?;
-        let split_at = column("split");
-        for row in reader.records() {
-            let row = row.map_err(|error| {
-                let line = error.position().map_or(0, csv::Position::line);
-                refuse(line, error.to_string())
-            })?;
-            let line = row.position().map_or(0, csv::Position::line);
-            let field = |at: usize| row.get(at).unwrap_or_default().to_string();
-            entries.push(Entry {
-                path: field(path_at),
-                label: field(label_at),
-                split: split_at.map(field),
-                line,
-            });
-        }
-    }
-    match entries
-        .iter()
-        .find(|entry| entry.path.is_empty() || entry.label.is_empty())
-    {
-        Some(entry) => Err(refuse(entry.line, "an empty path or label".into())),
-        None if entries.is_empty() => Err(refuse(1, "no entries".into())),
-        None => Ok(entries),
-    }
-}
-
-/// Says which columns there are in place of the column `name`.
-fn no_column(name: &str, headers: &csv::StringRecord) -> String {
-    let found: Vec<&str> = headers.iter().collect();
-    let hint = match found.as_slice() {
-        [] | [""] => return format!("no column {name}"),
-        [one] if one.contains(';') => "; columns are separated by commas, not semicolons",
-        [one] if one.contains('\t') => "; columns are separated by commas, not tabs",
-        _ => "",
-    };
-    format!(
-        "no column {name}, the columns are: {}{hint}",
-        found.join(", ")
-    )
 }
 
 /// Parses a list, for fuzzing.
@@ -339,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        let cases: [(&[u8], &str); 11] = [
+        let cases: [(&[u8], &str); 15] = [
             (b"", "list: found line 1: no column path"),
             (
                 b"file,label\na,b\n",
@@ -350,6 +255,19 @@ mod tests {
                 "the columns are: path;label;split; columns are separated by commas, not semicolons",
             ),
             (b"path\tlabel\na\tb\n", "separated by commas, not tabs"),
+            (b"path,label,Label\na,b,c\n", "line 1: two columns label"),
+            (
+                b"path,file_name,label\na,b,c\n",
+                "line 1: two columns path or file_name",
+            ),
+            (
+                b"path,label\r\na.png,x\r\n\r\n,x\r\n",
+                "line 4: an empty path or label",
+            ),
+            (
+                b"path,label,SPLIT\r\na.png,x,dev\r\n",
+                "line 2: split `dev`",
+            ),
             (
                 b"{\"path\": \"a.png\", \"label\": 0.0}\n",
                 "line 1: label 0.0 is neither text nor a whole number",

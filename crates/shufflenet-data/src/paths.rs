@@ -14,6 +14,18 @@ pub fn expand_home(path: &Path) -> PathBuf {
     }
 }
 
+/// What is wrong with `path`, which is not the `kind` that is needed: a file or a folder.
+pub(crate) fn problem(path: &Path, kind: &str) -> String {
+    let hint = match path.to_string_lossy().contains('\\') && cfg!(not(windows)) {
+        true => " (on this system / separates folders, not \\)",
+        false => "",
+    };
+    match path.exists() {
+        true => format!("is not a {kind}"),
+        false => format!("is not there{hint}"),
+    }
+}
+
 /// The path `text` of a list in `folder`. Backslashes separate folders, unless there is a file with backslashes in its
 /// name.
 pub(crate) fn listed(folder: &Path, text: &str) -> PathBuf {

@@ -33,7 +33,7 @@ fn a_damaged_image_is_named_before_the_first_step() {
         "train --config small.toml --set data.options.on_bad_image=skip --out run",
     );
     assert!(
-        text.contains("note       2 images left out, because decoding fails"),
+        text.contains("note       2 images left out, because reading fails"),
         "{text}"
     );
     assert!(
@@ -76,7 +76,12 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
         text.contains("resume     on changed data: 1 image is gone"),
         "{text}"
     );
-    assert!(text.contains("epoch 2/2"), "{text}");
+    // Epoch 1 was the best on images that are no more: only epoch 2 was measured on these.
+    assert!(
+        text.contains("the best epoch is forgotten: the test images that chose it"),
+        "{text}"
+    );
+    assert!(text.contains("best       epoch 2: test"), "{text}");
     // A misspelt name starts afresh, because job scripts rely on that, and says so first.
     let text = printed(at, &resume.replace("--out run", "--out runn"));
     let first = text.lines().next().unwrap();
@@ -112,7 +117,7 @@ fn nothing_is_passed_over_in_silence() {
         code == 0 && text.contains("train: 19 images, 0 bad"),
         "{text}"
     );
-    assert!(text.contains("train: 3 files passed over: "), "{text}");
+    assert!(text.contains("train: passed over: "), "{text}");
     for words in [
         "1 .heic (",
         "1 .txt",
@@ -126,7 +131,7 @@ fn nothing_is_passed_over_in_silence() {
     );
     let text = printed(at, "train --config small.toml --out run");
     assert!(
-        text.contains("note       the train part: 3 files passed over"),
+        text.contains("note       the train part: passed over"),
         "{text}"
     );
     // Prediction lists a folder as training does.
@@ -137,5 +142,60 @@ fn nothing_is_passed_over_in_silence() {
     assert_eq!(
         run(at, "predict --checkpoint run --top 1 --csv set/train").0,
         0
+    );
+}
+
+#[test]
+fn every_bad_image_is_named_and_a_part_without_good_ones_is_refused() {
+    let folder = workplace();
+    let at = folder.path();
+    fs::write(at.join("set/test/a/1.ppm"), "").unwrap();
+    fs::write(at.join("set/test/a/2.ppm"), "no image").unwrap();
+    let (code, text, _) = run(at, "data verify --config small.toml");
+    assert!(
+        code == 1 && text.contains("test: 16 images, 2 bad"),
+        "{text}"
+    );
+    assert!(
+        text.contains("a/1.ppm: found 0 bytes") && text.contains("a/2.ppm: found"),
+        "{text}"
+    );
+    let skip = "--config small.toml --set data.options.on_bad_image=skip";
+    let text = printed(at, &format!("data stats {skip}"));
+    assert!(text.contains("test: 14 images in 2 classes"), "{text}");
+    for class in ["a", "b"] {
+        for image in 0..8 {
+            fs::write(at.join(format!("set/test/{class}/{image}.ppm")), "no image").unwrap();
+        }
+    }
+    let line = refusal(at, &format!("train {skip} --out run"));
+    assert!(
+        line.contains("0.ppm: found") && line.contains("(and 15 more)"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_lies_beside_the_parts_is_named() {
+    let folder = workplace();
+    let at = folder.path();
+    paint(&at.join("set/holdout"), &[("a", 0)], 2);
+    fs::write(at.join("set/loose.jpg"), "x").unwrap();
+    let text = printed(at, "data verify --config small.toml");
+    assert!(
+        text.contains("1 folder `holdout` beside the parts"),
+        "{text}"
+    );
+    assert!(
+        text.contains("1 in set itself, outside of any class"),
+        "{text}"
+    );
+    let line = refusal(
+        at,
+        "train --config small.toml --set data.options.test_fraction=0.2 --out run",
+    );
+    assert!(
+        line.contains("data.options.test_fraction is 0.2; accepted: 0, because set has parts of its own: train, test"),
+        "{line}"
     );
 }

@@ -158,7 +158,7 @@ fn a_bad_image_stops_or_is_left_out_by_name() {
         "{text}{line}"
     );
     assert!(
-        text.contains("note       1 image left out, because decoding fails"),
+        text.contains("note       1 image left out, because reading fails"),
         "{text}"
     );
     assert!(text.contains("420.jpg: found a truncated JPEG"), "{text}");

@@ -73,7 +73,7 @@ fn bad_inputs_are_answered() {
             &["--weights", &standard, "--class-names", "names.txt"],
             &cifar,
             2,
-            "2 lines; accepted: 5 names",
+            "2 lines; accepted: 5 different names",
         ),
         (
             &["--weights", &standard, "--mean", "0.5", "--std", "0.5"],

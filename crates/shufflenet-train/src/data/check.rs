@@ -51,7 +51,7 @@ pub fn check(experiment: &Experiment, set: &mut Dataset) -> Result<Vec<String>, 
         return Ok(notes);
     }
     let count = bad.len();
-    if data.options.on_bad_image == OnBadImage::Error {
+    if data.options.on_bad_image == OnBadImage::Error || count == set.len() {
         let first = bad.into_iter().next().map(|bad| bad.error);
         return Err(TrainError::BadImages {
             first: first.map_or(String::new(), |error| error.to_string()),
@@ -59,7 +59,7 @@ pub fn check(experiment: &Experiment, set: &mut Dataset) -> Result<Vec<String>, 
         });
     }
     notes.push(format!(
-        "note       {} left out, because decoding fails (`data verify` lists all):",
+        "note       {} left out, because reading fails (`data verify` lists all):",
         counted(count, "image")
     ));
     let named = bad.iter().take(MOST_NAMED);

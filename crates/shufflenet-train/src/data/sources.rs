@@ -5,6 +5,7 @@
 //! and every report says so. Labels go by the names of the training part's classes, and every class must have an image
 //! to learn from.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -150,6 +151,19 @@ impl Parts {
                 ),
             });
         }
+        let (fraction, has_parts) = (data.options.test_fraction, !found.is_empty());
+        if fraction > 0.0 && has_parts {
+            let parts: Vec<String> = found.iter().map(Split::to_string).collect();
+            return Err(TrainError::Value {
+                key: "data.options.test_fraction".into(),
+                found: fraction.to_string(),
+                accepted: format!(
+                    "0, because {} has parts of its own: {}",
+                    data.root.display(),
+                    parts.join(", ")
+                ),
+            });
+        }
         // Without a division, the fraction `test_fraction` is the test part. Where that is not set, a held-out part is
         // enough to choose by.
         let undivided = found.is_empty();
@@ -266,6 +280,14 @@ fn check_classes(train: &Dataset, records: &[u32]) -> Result<(), TrainError> {
         names.len(),
         "two or more, to tell apart",
     )?;
+    let mut seen = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+        return Err(TrainError::Value {
+            key: format!("the name of two classes of {}", train.name),
+            found: name.clone(),
+            accepted: "classes of different names".into(),
+        });
+    }
     let mut counts = vec![0; names.len()];
     for &record in records {
         let label = train

@@ -6,9 +6,10 @@ use serde::Serialize;
 use shufflenet_data::mosaic::mosaic;
 use shufflenet_data::survey::{Duplicate, Duplicates, Survey, survey};
 use shufflenet_data::{
-    Check, Checked, DataError, Dataset, Loader, Normalization, Split, UnknownClasses,
+    Check, Checked, DataError, Dataset, Loader, Normalization, OnBadImage, Split, UnknownClasses,
 };
 
+use crate::data::check::check as check_images;
 use crate::data::sources::part;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -84,10 +85,18 @@ pub fn with_bar<T>(
 /// A part of the data with its name.
 type NamedPart = (String, Dataset);
 
+/// What becomes of bad images where `on_bad_image` is `skip`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    LeftOut,
+    Kept,
+}
+
 /// The parts of the data with their names, the classes of all being those of the first, and notes on what was passed
 /// over.
-fn parts(experiment: &Experiment) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
+fn parts(experiment: &Experiment, check: Bad) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
     let data = &experiment.data;
+    let skips = data.options.on_bad_image == OnBadImage::Skip;
     let mut splits = shufflenet_data::parts(data.format, &data.root)?;
     if splits.is_empty() {
         splits = match data.options.test_fraction {
@@ -100,6 +109,9 @@ fn parts(experiment: &Experiment) -> Result<(Vec<NamedPart>, Vec<String>), Train
         let mut set = part(experiment, &data.root, split)?;
         if !set.passed_over.is_empty() {
             notes.push(format!("{split}: {}", set.passed_over));
+        }
+        if skips && check == Bad::LeftOut {
+            notes.extend(check_images(experiment, &mut set)?);
         }
         if let Some((first, earlier)) = parts.first() {
             let whose = format!("the part {first}");
@@ -116,7 +128,7 @@ fn parts(experiment: &Experiment) -> Result<(Vec<NamedPart>, Vec<String>), Train
 /// # Errors
 /// What the data refuses.
 pub fn stats(experiment: &Experiment) -> Result<Stats, TrainError> {
-    let (parts, notes) = parts(experiment)?;
+    let (parts, notes) = parts(experiment, Bad::LeftOut)?;
     let named: Vec<(&str, &Dataset)> = parts.iter().map(|(name, set)| (&name[..], set)).collect();
     let (parts, duplicates_across) = survey(&named)?;
     Ok(Stats {
@@ -141,7 +153,10 @@ pub struct Verified {
 /// # Errors
 /// What the data refuses as a whole.
 pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), TrainError> {
-    let (parts, notes) = parts(experiment)?;
+    let mut lenient = experiment.clone();
+    // A file that is missing or empty is one of the bad images, and ends nothing.
+    lenient.data.options.on_bad_image = OnBadImage::Skip;
+    let (parts, notes) = parts(&lenient, Bad::Kept)?;
     let verified = parts.into_iter().map(|(split, set)| {
         let bad = set
             .check(Check::Decode, &mut Checked::default(), &|_| ())
@@ -161,7 +176,7 @@ pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), T
 /// What the data refuses.
 pub fn preview(experiment: &Experiment, count: usize) -> Result<(Vec<u8>, usize), TrainError> {
     let data = &experiment.data;
-    let (parts, _) = parts(experiment)?;
+    let (parts, _) = parts(experiment, Bad::LeftOut)?;
     let Some((_, dataset)) = parts.into_iter().next() else {
         // Not reachable: a set has at least one part.
         return Err(DataError::value("the number of parts", "0", "1 or more").into());

@@ -58,6 +58,16 @@ pub fn open(
         experiment.data.format = Format::of(root).unwrap_or(experiment.data.format);
         experiment.data.root = root.into();
     }
+    if request.root.is_none()
+        && description.data_sha256.is_empty()
+        && !experiment.data.root.exists()
+    {
+        return Err(TrainError::Value {
+            key: "--data".into(),
+            found: "not given, and an import has no data of its own".into(),
+            accepted: "a folder of classes, a list of images, an archive".into(),
+        });
+    }
     fit_size(&mut experiment, description.input);
     let parts = shufflenet_data::parts(experiment.data.format, &experiment.data.root)?;
     if parts.contains(&Split::Validation) {
@@ -79,7 +89,10 @@ pub fn open(
     let identity = sha256([Some(&set)]);
     let mut left_out = Vec::new();
     match description.unnamed {
-        true => notes.push(assume_order(&mut set, request.order)?),
+        true => {
+            check_count(&description.class_names, &set)?;
+            notes.push(assume_order(&mut set, request.order)?);
+        }
         false => {
             let names = &description.class_names;
             (set, left_out) = set.with_classes(names, "the network", request.unknown)?;
@@ -93,7 +106,12 @@ pub fn open(
     check_fit(&experiment.model, &set)?;
     check_size(&set, description.input)?;
     if experiment.data.options.on_bad_image == OnBadImage::Skip {
-        notes.extend(check(&experiment, &mut set)?);
+        let lines = check(&experiment, &mut set)?;
+        notes.extend(
+            lines
+                .iter()
+                .map(|line| line.trim_start_matches("note").trim().to_string()),
+        );
     }
     let records = match records {
         Records::All => all(&set),
@@ -101,6 +119,14 @@ pub fn open(
         Records::HeldOut => division(&experiment, &set)?.1.unwrap_or_default(),
     };
     let chose = match &description.chosen_on {
+        Some(chosen) if chosen.split == split && chosen.sha256 != identity && is_own => {
+            notes.push(
+                "the data has changed since the run: images that it trained on may be in this part now, if the part is \
+                 drawn by chance"
+                    .into(),
+            );
+            true
+        }
         Some(chosen) => chosen.split == split && chosen.sha256 == identity,
         // Checkpoints of earlier versions do not say.
         None => request.root.is_none() && by_configuration(&experiment, split),
@@ -143,12 +169,20 @@ fn choose_split(
 ) -> Result<&'static str, TrainError> {
     const NAMES: [&str; 4] = ["test", "validation", "train", "all"];
     if let Some(asked) = asked {
-        let known = NAMES.into_iter().find(|&name| name == asked);
-        return known.ok_or_else(|| TrainError::Value {
+        let refuse = |accepted: String| TrainError::Value {
             key: "--split".into(),
             found: asked.into(),
-            accepted: NAMES.join(", "),
-        });
+            accepted,
+        };
+        if asked == "all" && !parts.is_empty() {
+            let parts: Vec<String> = parts.iter().map(Split::to_string).collect();
+            return Err(refuse(format!(
+                "{}, the parts of the data",
+                parts.join(", ")
+            )));
+        }
+        let known = NAMES.into_iter().find(|&name| name == asked);
+        return known.ok_or_else(|| refuse(NAMES.join(", ")));
     }
     let data = &experiment.data;
     Ok(match parts {
@@ -194,6 +228,22 @@ fn place(
         }),
         _ => Ok((Split::Whole, Records::All)),
     }
+}
+
+/// Refuses a number of classes that is not the number of outputs of a network without names.
+fn check_count(outputs: &[String], set: &Dataset) -> Result<(), TrainError> {
+    if outputs.len() == set.classes() {
+        return Ok(());
+    }
+    Err(TrainError::Value {
+        key: "the number of classes".into(),
+        found: format!("{} in {}", set.classes(), set.name),
+        accepted: format!(
+            "{}, the outputs of the network; an import with --class-names matches classes by name, whatever their \
+             number",
+            outputs.len()
+        ),
+    })
 }
 
 /// Numbers the classes of `set` in the order that a network without names is assumed to have. Returns a line that

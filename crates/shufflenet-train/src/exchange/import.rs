@@ -254,7 +254,8 @@ fn normalization(
 /// [`TrainError::Data`] where it cannot be read.
 pub fn read_class_names(file: &Path) -> Result<Vec<String>, TrainError> {
     let text = text::read(file)?;
-    Ok(text.lines().map(|line| line.trim().to_string()).collect())
+    let lines = text.trim_end().lines();
+    Ok(lines.map(|line| line.trim().to_string()).collect())
 }
 
 /// The given names, checked, or the numbers of the classes.

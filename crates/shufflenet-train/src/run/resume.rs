@@ -61,8 +61,10 @@ pub(crate) fn start(
         &found.checkpoint,
     )
     .map_err(|message| TrainError::checkpoint(&root.join(&found.name), message))?;
-    if changes.is_some() {
-        fit_epoch(&mut state.progress, run);
+    let mut changed_notes = Vec::new();
+    if let Some(changes) = changes {
+        changed_notes.push(format!("resume     on changed data: {changes}"));
+        changed_notes.extend(adapt(&mut state.progress, saved, run));
     }
     let progress = &state.progress;
     // A kill may have come after the checkpoint was written and before the link was.
@@ -86,7 +88,7 @@ pub(crate) fn start(
             root.join(&found.name).display()
         ),
     });
-    notes.extend(changes.map(|changes| format!("resume     on changed data: {changes}")));
+    notes.extend(changed_notes);
     notes.extend(schedule_note(run, &saved.experiment));
     notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
@@ -131,11 +133,29 @@ fn check(
     }
 }
 
-/// Keeps the place within an epoch that data of another size has. The epoch's order is drawn anew.
-fn fit_epoch(progress: &mut Progress, run: &Run) {
+/// Adapts progress to changed data, and says what that means. The place within an epoch is one that data of another
+/// size has. The best epoch is forgotten where other images chose it.
+fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String> {
     let together = run.experiment.train.accumulate;
     let last = run.batches().saturating_sub(1) / together * together;
     progress.batch = progress.batch.min(last);
+    let mut notes = Vec::new();
+    let data = &run.experiment.data;
+    if data.validation > 0.0 || data.options.test_fraction > 0.0 {
+        notes.push(
+            "resume     parts that are drawn by chance are drawn anew: images that were trained on may be in them".into(),
+        );
+    }
+    if saved.chosen_on != run.description.chosen_on && progress.best.take().is_some() {
+        notes.push(format!(
+            "resume     the best epoch is forgotten: the {} images that chose it have changed",
+            saved
+                .chosen_on
+                .as_ref()
+                .map_or("evaluation", |chosen| &chosen.split)
+        ));
+    }
+    notes
 }
 
 /// A run beside `path` whose name is similar, for a misspelt `--out`.
