@@ -94,6 +94,9 @@ pub fn open(
             notes.push(assume_order(&mut set, request.order)?);
         }
         false => {
+            if request.order.is_some() {
+                notes.push("--class-order is not used: the network has class names".into());
+            }
             let names = &description.class_names;
             (set, left_out) = set.with_classes(names, "the network", request.unknown)?;
         }

@@ -51,7 +51,12 @@ pub(crate) fn start(
         return Ok((state, notes));
     };
     let saved = &found.checkpoint.description;
-    let changes = check(folder.path(), saved, run, options.accept_changed_data)?;
+    let was = &found.checkpoint.progress;
+    let changes = match was.finished && run.is_done(was) {
+        // Nothing is read any more.
+        true => None,
+        false => check(folder.path(), saved, run, options.accept_changed_data)?,
+    };
     let environment = folder.last_environment();
     check_ranks(folder.path(), run, &environment)?;
     let mut state = State::restore(
