@@ -5,7 +5,7 @@ mod trained;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 #[cfg(feature = "fetch")]
 pub use data::Fetch;
@@ -24,7 +24,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Train the experiment in a TOML file
+    /// Train the experiment in a TOML file, or on a folder of images
     Train(Train),
     /// Evaluate a checkpoint, everything computed anew from its weights and the data
     Eval(Eval),
@@ -57,10 +57,18 @@ pub enum Command {
 
 /// `shufflenet train`
 #[derive(Args)]
+#[command(group = ArgGroup::new("experiment").required(true).args(["config", "data"]))]
 pub struct Train {
     /// The experiment
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
+    /// Images to train on, instead of an experiment: a folder with a folder for each class, a list, a known set.
+    /// Everything else is chosen to suit them, and printed
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// With --data, weights to start from: x0.5, x1.0, x1.5 or x2.0 (after `weights fetch`), a run, a checkpoint
+    #[arg(long, value_name = "NETWORK", requires = "data")]
+    pub from: Option<String>,
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,

@@ -30,6 +30,7 @@
 //!
 //! This crate depends on no network and no tensor library: pixels are plain vectors in N x C x H x W order.
 
+mod appearance;
 pub mod augmentation;
 mod batch;
 mod checked;
@@ -65,6 +66,7 @@ mod synthetic;
 pub mod text;
 mod view;
 
+pub use appearance::Appearance;
 pub use augmentation::Augmentation;
 pub use batch::{Batch, Share};
 pub use checked::{BadImage, Check, CheckResult, Checked, memory_of};

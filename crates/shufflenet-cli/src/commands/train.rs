@@ -1,15 +1,16 @@
 //! `shufflenet train`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use shufflenet_train::cluster::Cluster;
+use shufflenet_train::data::proposal::{self, Proposal, propose};
 use shufflenet_train::display::console::Console;
-use shufflenet_train::experiment::{Experiment, settings};
+use shufflenet_train::experiment::settings;
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::dry_run::dry_run;
-use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::folder::{Existing, experiment_in};
 use shufflenet_train::run::start::{RunOptions, train_together};
 use shufflenet_train::{Interrupter, TrainError};
 
@@ -18,20 +19,24 @@ use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads, u
 use crate::{failure, say};
 
 pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
-    let load = || settings::load(&arguments.config, &arguments.overrides);
     if arguments.print_config {
-        return print(&settings::to_toml(&load()?)?);
+        let Proposal { experiment, lines } = experiment(arguments)?;
+        let comments: String = lines.iter().map(|line| format!("# {line}\n")).collect();
+        return print(&(comments + &settings::to_toml(&experiment)?));
     }
     if arguments.dry_run {
-        let (experiment, threads) = (load()?, use_threads(arguments.threads));
-        dry_run(&experiment, &arguments.device, threads, &mut Console::new())?;
+        let Proposal { experiment, lines } = experiment(arguments)?;
+        let threads = use_threads(arguments.threads);
+        let mut console = Console::new();
+        lines.iter().for_each(|line| console.line(line));
+        dry_run(&experiment, &arguments.device, threads, &mut console)?;
         return Ok(ExitCode::SUCCESS);
     }
     let interrupter = Interrupter::new();
     let cluster = Rc::new(Cluster::join(&interrupter)?);
-    let experiment = cluster.agree(load())?;
+    let proposal = cluster.agree(experiment(arguments))?;
     stop_on_signal(&interrupter, cluster.is_alone())?;
-    match open_and_train(arguments, &experiment, &cluster) {
+    match open_and_train(arguments, &proposal, &cluster) {
         Ok(Outcome::Finished) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Err(error) => {
@@ -46,20 +51,49 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The experiment of --config, which needs no lines, or that for --data. `--resume` takes the latter from its run.
+fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
+    let overrides = &arguments.overrides;
+    let written = |experiment| Proposal {
+        experiment,
+        lines: Vec::new(),
+    };
+    match (&arguments.config, &arguments.data) {
+        (Some(config), _) => settings::load(config, overrides).map(written),
+        (None, Some(data)) => {
+            let begun = match arguments.resume {
+                true => experiment_in(&out(arguments, &proposal::name(data, overrides)))?,
+                false => None,
+            };
+            let Some(mut experiment) = begun else {
+                return propose(data, arguments.from.as_deref(), overrides);
+            };
+            experiment.data.root.clone_from(data);
+            settings::overridden(&experiment, overrides).map(written)
+        }
+        // Not reachable: one of them is required.
+        (None, None) => settings::load_or_assemble(None, overrides).map(written),
+    }
+}
+
+/// The folder of the run called `name`.
+fn out(arguments: &Train, name: &str) -> PathBuf {
+    let out = arguments.out.clone();
+    out.unwrap_or_else(|| Path::new("runs").join(name))
+}
+
 fn open_and_train(
     arguments: &Train,
-    experiment: &Experiment,
+    proposal: &Proposal,
     cluster: &Rc<Cluster>,
 ) -> Result<Outcome, TrainError> {
+    let Proposal { experiment, lines } = proposal;
     cluster.wait_at_most(&experiment.cluster);
     let threads = use_share_of_threads(arguments.threads, cluster.ranks_here());
     let options = RunOptions {
         device: arguments.device.clone(),
         threads,
-        out: match &arguments.out {
-            Some(out) => out.clone(),
-            None => Path::new("runs").join(&experiment.name),
-        },
+        out: out(arguments, &experiment.name),
         existing: match (arguments.resume, arguments.force) {
             (true, _) => Existing::Resume,
             (false, true) => Existing::Replace,
@@ -72,5 +106,6 @@ fn open_and_train(
         (true, false) => Console::new(),
         (true, true) => Console::with_dashboard()?,
     };
+    lines.iter().for_each(|line| console.line(line));
     train_together(experiment, &options, cluster, &mut console)
 }

@@ -53,7 +53,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let cluster = Rc::new(Cluster::alone(&Interrupter::new()));
     let threads = rayon::current_num_threads();
     let run = Run::open(&experiment, &resumed.device, threads, cluster)?;
-    let mut state = State::restore(&experiment, &run.device, &run.cluster, &saved)
+    let mut state = State::restore(&run.experiment, &run.device, &run.cluster, &saved)
         .map_err(|message| TrainError::checkpoint(&folder, message))?;
     let parameters = num_parameters(&state.learner.classifier.network);
     let start = state.progress.clone();

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod inputs;
+pub mod proposal;
 pub mod sources;
 pub mod tools;
 pub mod trained_on;

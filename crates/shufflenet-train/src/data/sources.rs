@@ -19,11 +19,16 @@ use crate::data::check::check;
 use crate::error::{TrainError, require};
 use crate::experiment::Experiment;
 use crate::files::hex;
+use crate::recipe::loss::LossConfig;
 
 /// The data of a training run.
 pub struct Sources {
     /// The network, its classes and channels filled in from the data where the experiment leaves them out.
     pub model: ModelConfig,
+    /// The loss, balanced class weights filled in as numbers.
+    pub loss: LossConfig,
+    /// Number of training images of each class.
+    pub class_images: Vec<usize>,
     /// Records trained on: shuffled, augmented.
     pub train: Loader,
     /// Records that choose the best epoch: all of them, in order.
@@ -90,7 +95,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     experiment.loss.check(model.classes())?;
 
     let (records, held_out) = division(experiment, &train)?;
-    check_classes(&train, &records)?;
+    let class_images = class_images(&train, &records)?;
     let normalization = match &data.normalization {
         Some(given) => given.clone(),
         None => Normalization::of(&train, &records)?,
@@ -112,6 +117,8 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     };
     Ok(Sources {
         model,
+        loss: experiment.loss.on(&class_images),
+        class_images,
         train: loader(&train, records)
             .shuffled(experiment.train.seed)
             .augmented(data.augmentation.clone())
@@ -271,8 +278,9 @@ pub(super) fn all(dataset: &Dataset) -> Vec<u32> {
     (0..dataset.len() as u32).collect()
 }
 
-/// Refuses classes that cannot be learnt: a single one, or one without a record to train on.
-fn check_classes(train: &Dataset, records: &[u32]) -> Result<(), TrainError> {
+/// How many of `records`, those trained on, are of each class. Refuses classes that cannot be learnt: a single one, or
+/// one without a record to train on.
+fn class_images(train: &Dataset, records: &[u32]) -> Result<Vec<usize>, TrainError> {
     let names = &train.class_names;
     require(
         names.len() > 1,
@@ -299,12 +307,12 @@ fn check_classes(train: &Dataset, records: &[u32]) -> Result<(), TrainError> {
     }
     let empty: Vec<&str> = names
         .iter()
-        .zip(counts)
-        .filter(|&(_, count)| count == 0)
+        .zip(&counts)
+        .filter(|&(_, &count)| count == 0)
         .map(|(name, _)| name.as_str())
         .collect();
     if empty.is_empty() {
-        return Ok(());
+        return Ok(counts);
     }
     Err(TrainError::Value {
         key: "the number of training images".into(),

@@ -18,6 +18,7 @@ use shufflenet_model::ModelConfig;
 use crate::cluster::config::ClusterConfig;
 use crate::error::{TrainError, require};
 use crate::evaluation::tally::Criterion;
+use crate::recipe::class_weights::ClassWeights;
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
@@ -257,7 +258,10 @@ impl Experiment {
         )?;
         self.cluster.check()?;
         // Without a number of classes the data's decides, and the weights are counted when it is opened.
-        let weights = self.loss.class_weights.as_ref().map(Vec::len);
+        let weights = match &self.loss.class_weights {
+            Some(ClassWeights::Given(weights)) => Some(weights.len()),
+            _ => None,
+        };
         let classes = self.model.classes.or(weights);
         self.loss.check(classes.unwrap_or(self.model.classes()))?;
         self.optimizer.check()?;

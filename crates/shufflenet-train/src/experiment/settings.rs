@@ -52,16 +52,45 @@ pub fn load_or_assemble(
     for assignment in overrides {
         assign(&mut table, assignment)?;
     }
-    let mut experiment: Experiment = parse(table, &origin)?;
+    let stem = file.and_then(Path::file_stem).unwrap_or("unnamed".as_ref());
+    interpret(table, &origin, &stem.to_string_lossy())
+}
+
+/// `experiment` with `overrides` laid over it, checked.
+///
+/// # Errors
+/// As [`load`].
+pub fn overridden(experiment: &Experiment, overrides: &[String]) -> Result<Experiment, TrainError> {
+    let mut table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
+        what: "the experiment",
+        message: error.to_string(),
+    })?;
+    for assignment in overrides {
+        assign(&mut table, assignment)?;
+    }
+    interpret(table, "the command line", &experiment.name)
+}
+
+/// The experiment that `table` from `origin` describes, checked. `name` names one without a name.
+fn interpret(table: Table, origin: &str, name: &str) -> Result<Experiment, TrainError> {
+    let mut experiment: Experiment = parse(table, origin)?;
     if experiment.name.is_empty() {
-        let stem = file.and_then(Path::file_stem).unwrap_or("unnamed".as_ref());
-        experiment.name = stem.to_string_lossy().into_owned();
+        experiment.name = name.into();
     }
     experiment.data.root = expand_home(&experiment.data.root);
     let from = &mut experiment.fine_tune.from;
     *from = from.take().map(|from| expand_home(&from));
     experiment.check()?;
     Ok(experiment)
+}
+
+/// The value that `overrides` give the key `path`, as text. `None`: they leave it alone.
+pub fn value_of<'a>(overrides: &'a [String], path: &str) -> Option<&'a str> {
+    let pairs = overrides.iter().rev().filter_map(|o| o.split_once('='));
+    let mut values = pairs.filter(|(key, _)| key.trim() == path);
+    values
+        .next()
+        .map(|(_, value)| value.trim().trim_matches(['"', '\'']))
 }
 
 /// Only the network of the experiment in `file` or, without one, of the overrides alone.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use shufflenet_data::Batch;
 
 use crate::error::{TrainError, require};
+use crate::recipe::class_weights::ClassWeights;
 
 /// The loss that training minimises.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,9 +26,11 @@ use crate::error::{TrainError, require};
 pub struct LossConfig {
     /// Part of each target that is spread evenly over all classes, 0 to below 1.
     pub label_smoothing: f64,
-    /// A weight for each class, in their order; a rare class may count for more. Unset: all count alike.
+    /// How much an image of each class counts: a number for each class, in their order, or `"balanced"`, which has the
+    /// images of each class count alike together (`N / (C n)` for a class with `n` of the `N` training images, `C`
+    /// classes). Unset: every image counts alike.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub class_weights: Option<Vec<f64>>,
+    pub class_weights: Option<ClassWeights>,
 }
 
 impl LossConfig {
@@ -42,7 +45,7 @@ impl LossConfig {
             self.label_smoothing,
             "a number from 0 to below 1",
         )?;
-        let Some(weights) = &self.class_weights else {
+        let Some(ClassWeights::Given(weights)) = &self.class_weights else {
             return Ok(());
         };
         let positive = weights
@@ -56,11 +59,21 @@ impl LossConfig {
         )
     }
 
+    /// The loss on training images of which `images` are of each class: its weights are numbers.
+    pub fn on(&self, images: &[usize]) -> Self {
+        let weights = self.class_weights.as_ref();
+        Self {
+            class_weights: weights.map(|weights| ClassWeights::Given(weights.of(images))),
+            ..self.clone()
+        }
+    }
+
     /// Targets of a batch that multiply the log-probabilities, `t / D`: `[images, classes]`, row after row.
+    /// Balanced weights must be numbers by now ([`Self::on`]).
     pub fn targets(&self, batch: &Batch, classes: usize) -> Vec<f32> {
         let weight = |class: usize| match &self.class_weights {
-            Some(weights) => weights.get(class).copied().unwrap_or(1.0),
-            None => 1.0,
+            Some(ClassWeights::Given(weights)) => weights.get(class).copied().unwrap_or(1.0),
+            Some(ClassWeights::Balanced) | None => 1.0,
         };
         let divisor = match batch.mix {
             Some(_) => batch.whole() as f64,

@@ -3,6 +3,7 @@
 //! Each part is a section or key of the experiment with its formula. None knows the run that uses it.
 
 pub mod average;
+pub mod class_weights;
 pub mod fine_tune;
 pub mod loss;
 pub mod optimizer;

@@ -36,7 +36,8 @@ const TUNING: &str =
 
 /// An open experiment.
 pub struct Run {
-    /// The experiment, with the network's classes and channels filled in from the data.
+    /// The experiment, with the network's classes and channels and the weights of balanced classes filled in from the
+    /// data. The description has it as it is written down, balanced classes by that word.
     pub experiment: Experiment,
     /// The data.
     pub sources: Sources,
@@ -67,9 +68,13 @@ impl Run {
         let device_name = &cluster.device(device_name);
         let device = device::open(device_name)?;
         let sources = sources::open(experiment)?.shared(cluster.rank(), cluster.ranks());
-        let experiment = Experiment {
+        let written = Experiment {
             model: sources.model.clone(),
             ..experiment.clone()
+        };
+        let experiment = Experiment {
+            loss: sources.loss.clone(),
+            ..written.clone()
         };
         let schedule = experiment.schedule(sources.train.batches());
         preflight::check_cluster(&experiment, &sources, &cluster)?;
@@ -77,7 +82,7 @@ impl Run {
         let shape = sources.shape;
         Ok(Self {
             description: Description {
-                experiment: experiment.clone(),
+                experiment: written,
                 data_sha256: sources.sha256.clone(),
                 class_names: sources.class_names.clone(),
                 unnamed: false,

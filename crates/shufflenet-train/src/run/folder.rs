@@ -40,6 +40,18 @@ const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 const LOCK: &str = ".lock";
 
+/// The experiment of the run in the folder `path`. `None`: no run is there.
+///
+/// # Errors
+/// Those of [`settings::load`].
+pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
+    let config = path.join(CONFIG);
+    config
+        .is_file()
+        .then(|| settings::load(&config, &[]))
+        .transpose()
+}
+
 impl RunFolder {
     /// Makes or takes over the folder `path` for `experiment`, and locks it.
     ///

@@ -43,6 +43,7 @@ pub fn check(
     }
     let mut notes = Vec::new();
     notes.extend(sources.notes.iter().cloned());
+    notes.extend(unequal_classes(experiment, sources));
     if map == [1, 1] {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
@@ -66,6 +67,29 @@ pub fn check(
         );
     }
     Ok(notes)
+}
+
+/// Classes of which the largest has this many times the images of the smallest are unequal.
+const UNEQUAL: usize = 3;
+
+/// A line on classes of which some have far more training images than others.
+fn unequal_classes(experiment: &Experiment, sources: &Sources) -> Option<String> {
+    let named = sources.class_images.iter().zip(&sources.class_names);
+    let (fewest, rare) = named.clone().min_by_key(|&(count, _)| count)?;
+    let (most, common) = named.max_by_key(|&(count, _)| count)?;
+    if *most < fewest.saturating_mul(UNEQUAL) {
+        return None;
+    }
+    let (fewest, most) = (counted(*fewest, "training image"), thousands(*most));
+    let remedy = match experiment.loss.class_weights {
+        None => {
+            "every image counts alike; loss.class_weights = \"balanced\" has the classes count alike"
+        }
+        Some(_) => "loss.class_weights weighs them",
+    };
+    Some(format!(
+        "note       classes are unequal: {rare} has {fewest}, {common} {most}; {remedy}"
+    ))
 }
 
 /// Refuses batches that several ranks cannot share.

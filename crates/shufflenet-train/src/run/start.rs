@@ -84,7 +84,8 @@ pub fn train_together(
     run.compare_ranks()?;
     let mut begin = || match cluster.is_first() {
         true => {
-            let folder = RunFolder::open(&options.out, &run.experiment, options.existing)?;
+            let folder =
+                RunFolder::open(&options.out, &run.description.experiment, options.existing)?;
             let (state, notes) = resume::start(&run, &folder, options)?;
             notes.iter().for_each(|note| console.line(note));
             Ok(Some((folder, state)))
@@ -106,7 +107,7 @@ fn open_and_train(
     state: State,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
-    let experiment = &run.experiment;
+    let experiment = &run.description.experiment;
     let lines = run.introduce(&state);
     lines.iter().for_each(|line| console.line(line));
     let (config, keep) = (&experiment.checkpoint, state.progress.metrics_bytes);

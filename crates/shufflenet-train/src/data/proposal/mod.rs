@@ -1,0 +1,99 @@
+//! `train --data FOLDER`: an experiment for data that has no configuration.
+//!
+//! The format, the parts, the classes and the size of the images are read from the data ([`recognise`]). The rest follows
+//! from those by the rules of [`recipe`]. Weights to start from bring their network, image size and normalisation
+//! ([`weights`]). Every choice is a key of the experiment, so that `--set` overrides it and `config.toml` repeats it.
+
+mod recipe;
+mod recognise;
+mod weights;
+
+use std::path::Path;
+
+use shufflenet_data::{
+    Appearance, Dataset, Format, OnBadImage, Options, Split, expand_home, parts,
+};
+
+use crate::error::TrainError;
+use crate::experiment::{Experiment, settings};
+use recognise::{check_depth, recognise};
+use weights::Start;
+
+/// An experiment that nobody wrote.
+pub struct Proposal {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Lines on what was chosen and why.
+    pub lines: Vec<String>,
+}
+
+/// What the choices follow from.
+struct Facts<'a> {
+    root: &'a Path,
+    format: Format,
+    parts: Vec<Split>,
+    /// The images that are divided into those trained on and those held out.
+    set: Dataset,
+    appearance: Appearance,
+    /// Number of images of each class.
+    counts: Vec<usize>,
+    start: Option<Start>,
+}
+
+/// Chooses an experiment for the data at `data`, a folder, list or archive, and lays `overrides` over it. `from` names
+/// weights to start from: `x1.0` for those in `weights/x1.0`, a run or a checkpoint.
+///
+/// # Errors
+/// [`TrainError::Value`] where `data` is no set of images, or `from` no network; what the data refuses; those of
+/// [`settings::load`] for `overrides`.
+pub fn propose(
+    data: &Path,
+    from: Option<&str>,
+    overrides: &[String],
+) -> Result<Proposal, TrainError> {
+    let root = expand_home(data);
+    let start = from.map(Start::of).transpose()?;
+    let given = settings::value_of(overrides, "data.format");
+    let format = match given {
+        Some(name) => Format::named(name)?,
+        None => recognise(&root)?,
+    };
+    let parts = parts(format, &root)?;
+    let split = match parts.is_empty() {
+        true => Split::Whole,
+        false => Split::Train,
+    };
+    let options = Options {
+        on_bad_image: OnBadImage::Skip,
+        ..Options::default()
+    };
+    let set = shufflenet_data::open(format, &root, split, &options)?;
+    if given.is_none() && format.name() == "folder" {
+        check_depth(&root, &set, split)?;
+    }
+    let mut counts = vec![0; set.classes()];
+    for &label in set.labels() {
+        counts[usize::from(label)] += 1;
+    }
+    let facts = Facts {
+        root: &root,
+        format,
+        parts,
+        appearance: set.appearance()?,
+        set,
+        counts,
+        start,
+    };
+    let chosen = recipe::experiment(&facts)?;
+    let experiment = settings::overridden(&chosen, overrides)?;
+    let lines = recipe::describe(&facts, &experiment);
+    Ok(Proposal { experiment, lines })
+}
+
+/// Name of the run that [`propose`] leads to.
+pub fn name(data: &Path, overrides: &[String]) -> String {
+    match settings::value_of(overrides, "name") {
+        Some(name) => name.into(),
+        None => recipe::name(&expand_home(data)),
+    }
+}

@@ -1,0 +1,317 @@
+//! From what the data is to how it is trained: the rules, and their words.
+//!
+//! docs/recipes.md ("Your own photographs") has what was measured to choose these numbers.
+
+use std::path::Path;
+
+use shufflenet_data::{Augmentation, OnBadImage, Options, Split};
+use shufflenet_model::{ModelConfig, Stem};
+
+use super::Facts;
+use crate::checkpoint::description::Description;
+use crate::display::words::{counted, thousands};
+use crate::error::TrainError;
+use crate::experiment::{DataConfig, Experiment, TrainConfig};
+use crate::recipe::fine_tune::FineTune;
+use crate::recipe::loss::LossConfig;
+use crate::recipe::optimizer::{Optimizer, OptimizerConfig, OptimizerKind, Part};
+use crate::recipe::schedule::ScheduleConfig;
+
+/// The largest images that keep their size: a stem that reduces them by four would leave nothing to see.
+const SMALL: usize = 64;
+/// Side of the square that photographs are brought to, as on ImageNet.
+const PHOTOGRAPH: usize = 224;
+/// Smallest side, and its step, for the stem that reduces by four.
+const REDUCED: usize = 96;
+const STEP: usize = 32;
+
+/// The experiment for `facts`.
+///
+/// # Errors
+/// [`TrainError::Value`]: a class whose only image cannot be trained on and held out.
+pub(super) fn experiment(facts: &Facts) -> Result<Experiment, TrainError> {
+    let validation = held_out(facts)?;
+    let images = (facts.set.len() as f64 * (1.0 - validation))
+        .round()
+        .max(1.0) as usize;
+    let batch = batch_size(images);
+    let start = facts.start.as_ref().map(|start| &start.description);
+    let model = match start {
+        Some(description) => ModelConfig {
+            classes: None,
+            input_channels: channels(facts),
+            ..description.experiment.model.clone()
+        },
+        None => ModelConfig {
+            stem: Some(stem(facts)),
+            input_channels: channels(facts),
+            ..ModelConfig::default()
+        },
+    };
+    let (optimizer, epochs) = match start {
+        Some(_) => (fine_tuning(batch), epochs(FINE_TUNING, images)),
+        None => (from_scratch(), epochs(FROM_SCRATCH, images)),
+    };
+    let fitting = start.filter(|_| facts.format.is_encoded());
+    Ok(Experiment {
+        name: name(facts.root),
+        data: DataConfig {
+            format: facts.format,
+            root: facts.root.into(),
+            options: options(facts, start),
+            check: Default::default(),
+            validation,
+            limit: None,
+            normalization: fitting.map(|description| description.normalization.clone()),
+            augmentation: augmentation(facts),
+            workers: if facts.format.is_encoded() { 2 } else { 1 },
+        },
+        train: TrainConfig {
+            epochs,
+            batch_size: batch,
+            drop_last: true,
+            ..TrainConfig::default()
+        },
+        loss: LossConfig {
+            label_smoothing: 0.1,
+            class_weights: None,
+        },
+        optimizer,
+        schedule: ScheduleConfig {
+            warmup_epochs: (epochs as f64 / 20.0).clamp(0.5, 5.0),
+            ..ScheduleConfig::default()
+        },
+        fine_tune: FineTune {
+            from: facts.start.as_ref().map(|start| start.path.clone()),
+            ..FineTune::default()
+        },
+        model,
+        checkpoint: Default::default(),
+        cluster: Default::default(),
+    })
+}
+
+/// The run's name: that of the folder, list or archive.
+pub(super) fn name(root: &Path) -> String {
+    let resolved = root.canonicalize();
+    let path = resolved.as_deref().unwrap_or(root);
+    let name = match path.is_dir() {
+        true => path.file_name(),
+        false => path.file_stem(),
+    };
+    let name = name.unwrap_or_default().to_string_lossy();
+    match name.trim_start_matches('.') {
+        "" => "data".into(),
+        name => name.into(),
+    }
+}
+
+/// The fraction of each class that is held out: a tenth, or a fifth of fewer than a thousand images, and enough for one
+/// image of the smallest class. 0 where the data has a validation part, or a test part and a class of one image.
+fn held_out(facts: &Facts) -> Result<f64, TrainError> {
+    if facts.parts.contains(&Split::Validation) {
+        return Ok(0.0);
+    }
+    let classes = facts.counts.iter().zip(&facts.set.class_names);
+    let Some((&fewest, class)) = classes.min_by_key(|&(count, _)| count) else {
+        return Ok(0.0);
+    };
+    if fewest < 2 {
+        return match facts.parts.contains(&Split::Test) {
+            true => Ok(0.0),
+            false => Err(TrainError::Value {
+                key: format!("the number of images of class {class}"),
+                found: fewest.to_string(),
+                accepted: "2 or more, one to train on and one held out to choose the best epoch by"
+                    .into(),
+            }),
+        };
+    }
+    let usual: f64 = if facts.set.len() < 1000 { 0.2 } else { 0.1 };
+    // Half an image rounds to one.
+    let of_the_smallest = (50.0 / fewest as f64).ceil() / 100.0;
+    Ok(usual.max(of_the_smallest).min(0.5))
+}
+
+/// A twentieth of the images as a power of two, 8 to 64.
+fn batch_size(images: usize) -> usize {
+    let twentieth = (images / 20).max(1).next_power_of_two();
+    twentieth.clamp(8, 64).min(images)
+}
+
+/// How long a training is: images to see in all, and the limits of epochs.
+struct Length {
+    images: usize,
+    fewest: usize,
+    most: usize,
+}
+
+const FROM_SCRATCH: Length = Length {
+    images: 120_000,
+    fewest: 30,
+    most: 150,
+};
+const FINE_TUNING: Length = Length {
+    images: 40_000,
+    fewest: 10,
+    most: 60,
+};
+
+fn epochs(length: Length, images: usize) -> usize {
+    (length.images / images).clamp(length.fewest, length.most)
+}
+
+fn is_small(facts: &Facts) -> bool {
+    facts.appearance.shorter_side <= SMALL
+}
+
+fn stem(facts: &Facts) -> Stem {
+    match is_small(facts) {
+        true => Stem::Cifar,
+        false => Stem::Imagenet,
+    }
+}
+
+/// Channels of the network's input. `None`: those of the data.
+fn channels(facts: &Facts) -> Option<usize> {
+    let is_encoded = facts.format.is_encoded();
+    match &facts.start {
+        _ if !is_encoded => None,
+        Some(start) => start.description.input.first().copied(),
+        None if facts.appearance.is_grey => Some(1),
+        None => Some(3),
+    }
+}
+
+/// Size of the images: that of the weights, that of small images, or at most 224.
+fn options(facts: &Facts, start: Option<&Description>) -> Options {
+    let side = facts.appearance.shorter_side;
+    let reduced = (side + STEP / 2) / STEP * STEP;
+    let (size, resize) = match start {
+        Some(description) => {
+            let size = description.input[1];
+            let theirs = &description.experiment.data.options;
+            let resize = theirs.resize.filter(|_| theirs.size as usize == size);
+            (size, resize)
+        }
+        None if is_small(facts) => (side.max(8), Some(side.max(8) as u32)),
+        None => (reduced.clamp(REDUCED, PHOTOGRAPH), None),
+    };
+    let encoded = Options {
+        size: size as u32,
+        resize,
+        on_bad_image: OnBadImage::Skip,
+        ..Options::default()
+    };
+    match facts.format.is_encoded() {
+        true => encoded,
+        false => Options::default(),
+    }
+}
+
+/// Random windows of photographs, shifts of small images; mirror images, but not of small grey ones, which may be letters
+/// or digits.
+fn augmentation(facts: &Facts) -> Augmentation {
+    let shifts = is_small(facts) || !facts.format.is_encoded();
+    Augmentation {
+        crop_padding: if shifts {
+            facts.appearance.shorter_side / 8
+        } else {
+            0
+        },
+        random_resized_crop: !shifts,
+        flip: !(facts.appearance.is_grey && is_small(facts)),
+        ..Augmentation::default()
+    }
+}
+
+fn from_scratch() -> OptimizerConfig {
+    OptimizerConfig {
+        kind: OptimizerKind::Muon,
+        ..OptimizerConfig::default()
+    }
+}
+
+/// The classifier is new and learns faster than the rest.
+fn fine_tuning(batch: usize) -> OptimizerConfig {
+    OptimizerConfig {
+        learning_rate: 0.01 * batch as f64 / 32.0,
+        weight_decay: 1e-4,
+        parts: vec![Part {
+            names: "fc.*".into(),
+            rate: 10.0,
+            decay: 1.0,
+        }],
+        ..OptimizerConfig::default()
+    }
+}
+
+/// Lines on what `experiment`, chosen by `facts` and overridden by the user, came to.
+pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
+    let (data, train) = (&experiment.data, &experiment.train);
+    let parts: Vec<String> = facts.parts.iter().map(Split::to_string).collect();
+    let parts = match parts.is_empty() {
+        true => "no parts".into(),
+        false => format!("with the parts {}", parts.join(", ")),
+    };
+    let side = facts.appearance.shorter_side;
+    let colour = if facts.appearance.is_grey {
+        "grey"
+    } else {
+        "colour"
+    };
+    let size = match facts.format.is_encoded() {
+        true => data.options.size as usize,
+        false => side,
+    };
+    let why = match &facts.start {
+        Some(start) => format!("those of {}", start.path.display()),
+        None => format!("for {colour} images with shorter sides of {side} pixels (the median)"),
+    };
+    let choice = match (data.validation, facts.parts.first()) {
+        (0.0, _) => format!(
+            "{} chooses the best epoch",
+            if facts.parts.contains(&Split::Validation) {
+                "the validation part"
+            } else {
+                "the test part"
+            }
+        ),
+        (fraction, _) => format!(
+            "{} % of each class are held out to choose the best epoch by",
+            fraction * 100.0
+        ),
+    };
+    let changes = &data.augmentation;
+    let changed = [
+        (changes.random_resized_crop, "random windows"),
+        (changes.crop_padding > 0, "random shifts"),
+        (changes.flip, "mirror images"),
+    ];
+    let changed: Vec<&str> = changed
+        .iter()
+        .filter(|&&(is_on, _)| is_on)
+        .map(|&(_, name)| name)
+        .collect();
+    vec![
+        format!(
+            "chosen     format {}: {} of {} to train on, {parts}; {choice}",
+            data.format.name(),
+            counted(facts.set.len(), "image"),
+            format_args!("{} classes", thousands(facts.set.classes())),
+        ),
+        format!(
+            "chosen     network {}, {} stem, {size}x{size} pixels: {why}",
+            experiment.model.size(),
+            experiment.model.stem(),
+        ),
+        format!(
+            "chosen     {} in batches of {}, {}; {}",
+            counted(train.epochs, "epoch"),
+            thousands(train.batch_size),
+            Optimizer::in_words(&experiment.optimizer).trim_end_matches(','),
+            changed.join(", "),
+        ),
+        "chosen     --set KEY=VALUE changes any choice, --print-config shows all".into(),
+    ]
+}
