@@ -7,11 +7,12 @@
 A block marked ```sh runs; one marked ```sh no-ci is for a person alone (it takes hours, or needs a
 download or a GPU), and of its `train` commands the configuration is resolved all the same, so that no
 flag, file or key in it can rot. The clone builds into this checkout's target folder, where the
-dependencies are built already.
+dependencies are built already. The reader's own photographs are drawn: photos/CLASS/IMAGE and new/IMAGE.
 """
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import subprocess
@@ -33,6 +34,21 @@ def commands():
             command = line.split(" #")[0].strip()
             if command:
                 yield match.group(1) is None, command
+
+
+def draw(path, channel, noise):
+    """A PPM picture of 96x96 pixels of noise that is brightest in one channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    value = lambda at: noise.randrange(90) + (150 if at % 3 == channel else 0)
+    path.write_bytes(b"P6 96 96 255\n" + bytes(map(value, range(96 * 96 * 3))))
+
+
+def draw_photographs(clone):
+    noise = random.Random(0)
+    for channel, name in enumerate(["red", "green", "blue"]):
+        for number in range(12):
+            draw(clone / "photos" / name / f"{number}.ppm", channel, noise)
+        draw(clone / "new" / f"{name}.ppm", channel, noise)
 
 
 def run(command, clone, target):
@@ -58,6 +74,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         clone = pathlib.Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        draw_photographs(clone)
         for runs, command in commands():
             if command.startswith(TEST) or command.startswith("git clone"):
                 continue

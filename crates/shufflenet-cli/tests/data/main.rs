@@ -7,6 +7,7 @@
 mod classes;
 mod images;
 mod parts;
+mod unconfigured;
 
 use std::fs;
 use std::path::{Path, PathBuf};

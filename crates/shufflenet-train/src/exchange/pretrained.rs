@@ -145,6 +145,9 @@ fn request(network: &Pretrained, weights: PathBuf, out: PathBuf) -> ImportReques
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
 
     use burn::tensor::Device;
     use sha2::{Digest, Sha256};
@@ -153,9 +156,8 @@ mod tests {
     use super::*;
     use crate::files::hex;
 
-    #[test]
-    fn a_fetched_network_is_a_checkpoint_with_classes_normalisation_and_resize() {
-        let folder = tempfile::tempdir().unwrap();
+    /// Random weights of one width in a file, and the network that claims to have published them.
+    fn published() -> (Vec<u8>, Pretrained) {
         let config = ModelConfig {
             scale: Scale::Half,
             stem: Some(Stem::Imagenet),
@@ -169,6 +171,85 @@ mod tests {
             digits: Box::leak(digits.into_boxed_str()),
             ..PUBLISHED[2]
         };
+        (bytes, published)
+    }
+
+    /// A server that answers each request with `answer` of its number and the start of its range. Returns its address.
+    fn serve(answer: impl Fn(usize, usize, &mut TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        // The thread ends with the process.
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let lines = lines
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty());
+                let ranges = lines.filter_map(|line| {
+                    let line = line.to_lowercase();
+                    let range = line.strip_prefix("range: bytes=")?;
+                    range.trim_end_matches('-').parse().ok()
+                });
+                let start = ranges.last().unwrap_or(0);
+                answer(number, start, &mut stream);
+            }
+        });
+        address
+    }
+
+    /// Sends `bytes` from `start`, at most `most` of them.
+    fn send(stream: &mut TcpStream, bytes: &[u8], start: usize, most: usize) {
+        let (rest, all) = (&bytes[start..], bytes.len());
+        let status = if start == 0 {
+            "200 OK"
+        } else {
+            "206 Partial Content"
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{all}\r\n\r\n",
+            rest.len(),
+            all - 1
+        );
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&rest[..most.min(rest.len())]);
+    }
+
+    #[test]
+    fn a_download_that_is_cut_goes_on_and_a_lie_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bytes, published) = published();
+        let cut = bytes.clone();
+        let address = serve(move |number, start, stream| {
+            let most = if number == 0 { 1_000_000 } else { usize::MAX };
+            assert_eq!(
+                start > 0,
+                number > 0,
+                "what has come is not asked for again"
+            );
+            send(stream, &cut, start, most);
+        });
+        let into = folder.path().join("cut");
+        fetch_network(&published, &into, Some(&address), &mut |_, _| {}).unwrap();
+        assert_eq!(checkpoint::load(&into.join("x1.5")).unwrap().weights, bytes);
+
+        let mut lie = bytes;
+        lie[500_000] ^= 1;
+        let address = serve(move |_, start, stream| send(stream, &lie, start, usize::MAX));
+        let into = folder.path().join("lie");
+        let refused = fetch_network(&published, &into, Some(&address), &mut |_, _| {});
+        let line = refused.unwrap_err().to_string();
+        assert!(
+            line.contains("the published one; nothing was changed"),
+            "{line}"
+        );
+        assert_eq!(fs::read_dir(&into).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_fetched_network_is_a_checkpoint_with_classes_normalisation_and_resize() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bytes, published) = published();
         let file = folder.path().join("file");
         fs::write(&file, &bytes).unwrap();
         let into = folder.path().join("weights");

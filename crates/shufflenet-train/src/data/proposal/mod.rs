@@ -84,7 +84,7 @@ pub fn propose(
         counts,
         start,
     };
-    let chosen = recipe::experiment(&facts)?;
+    let chosen = recipe::experiment(&facts, overrides)?;
     let experiment = settings::overridden(&chosen, overrides)?;
     let lines = recipe::describe(&facts, &experiment);
     Ok(Proposal { experiment, lines })

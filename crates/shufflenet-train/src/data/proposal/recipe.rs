@@ -11,10 +11,12 @@ use super::Facts;
 use crate::checkpoint::description::Description;
 use crate::display::words::{counted, thousands};
 use crate::error::TrainError;
-use crate::experiment::{DataConfig, Experiment, TrainConfig};
+use crate::evaluation::tally::Criterion;
+use crate::experiment::{CheckpointConfig, DataConfig, Experiment, TrainConfig, settings};
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::loss::LossConfig;
-use crate::recipe::optimizer::{Optimizer, OptimizerConfig, OptimizerKind, Part};
+use crate::recipe::optimizer::{OptimizerConfig, OptimizerKind, Part};
+use crate::recipe::progressive::Stage;
 use crate::recipe::schedule::ScheduleConfig;
 
 /// The largest images that keep their size: a stem that reduces them by four would leave nothing to see.
@@ -25,16 +27,17 @@ const PHOTOGRAPH: usize = 224;
 const REDUCED: usize = 96;
 const STEP: usize = 32;
 
-/// The experiment for `facts`.
+/// The experiment for `facts`. `overrides` are laid over it later; what follows from the number of epochs, the batch and
+/// the image size follows from the user's.
 ///
 /// # Errors
 /// [`TrainError::Value`]: a class whose only image cannot be trained on and held out.
-pub(super) fn experiment(facts: &Facts) -> Result<Experiment, TrainError> {
+pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experiment, TrainError> {
+    let asked = |key: &str| settings::value_of(overrides, key)?.parse::<usize>().ok();
     let validation = held_out(facts)?;
-    let images = (facts.set.len() as f64 * (1.0 - validation))
-        .round()
-        .max(1.0) as usize;
-    let batch = batch_size(images);
+    let share = 1.0 - validation;
+    let images = (facts.set.len() as f64 * share).round().max(1.0) as usize;
+    let batch = asked("train.batch_size").unwrap_or_else(|| batch_size(images));
     let start = facts.start.as_ref().map(|start| &start.description);
     let model = match start {
         Some(description) => ModelConfig {
@@ -48,17 +51,20 @@ pub(super) fn experiment(facts: &Facts) -> Result<Experiment, TrainError> {
             ..ModelConfig::default()
         },
     };
-    let (optimizer, epochs) = match start {
-        Some(_) => (fine_tuning(batch), epochs(FINE_TUNING, images)),
-        None => (from_scratch(), epochs(FROM_SCRATCH, images)),
+    let (optimizer, length) = match start {
+        Some(_) => (fine_tuning(batch), FINE_TUNING),
+        None => (from_scratch(), FROM_SCRATCH),
     };
+    let epochs = asked("train.epochs").unwrap_or_else(|| length.epochs(images));
+    let options = options(facts, start, asked("data.options.size"));
+    let progressive = progressive(size(facts, &options), epochs);
     let fitting = start.filter(|_| facts.format.is_encoded());
     Ok(Experiment {
         name: name(facts.root),
         data: DataConfig {
             format: facts.format,
             root: facts.root.into(),
-            options: options(facts, start),
+            options,
             check: Default::default(),
             validation,
             limit: None,
@@ -70,6 +76,8 @@ pub(super) fn experiment(facts: &Facts) -> Result<Experiment, TrainError> {
             epochs,
             batch_size: batch,
             drop_last: true,
+            evaluate_every: (epochs / 30).max(1),
+            progressive,
             ..TrainConfig::default()
         },
         loss: LossConfig {
@@ -86,7 +94,11 @@ pub(super) fn experiment(facts: &Facts) -> Result<Experiment, TrainError> {
             ..FineTune::default()
         },
         model,
-        checkpoint: Default::default(),
+        // A small part is soon classified without a mistake, and its loss still tells epochs apart.
+        checkpoint: CheckpointConfig {
+            best_by: Criterion::Loss,
+            ..CheckpointConfig::default()
+        },
         cluster: Default::default(),
     })
 }
@@ -147,18 +159,20 @@ struct Length {
 }
 
 const FROM_SCRATCH: Length = Length {
-    images: 120_000,
-    fewest: 30,
-    most: 150,
+    images: 60_000,
+    fewest: 20,
+    most: 80,
 };
 const FINE_TUNING: Length = Length {
-    images: 40_000,
-    fewest: 10,
-    most: 60,
+    images: 20_000,
+    fewest: 8,
+    most: 40,
 };
 
-fn epochs(length: Length, images: usize) -> usize {
-    (length.images / images).clamp(length.fewest, length.most)
+impl Length {
+    fn epochs(&self, images: usize) -> usize {
+        (self.images / images).clamp(self.fewest, self.most)
+    }
 }
 
 fn is_small(facts: &Facts) -> bool {
@@ -184,7 +198,7 @@ fn channels(facts: &Facts) -> Option<usize> {
 }
 
 /// Size of the images: that of the weights, that of small images, or at most 224.
-fn options(facts: &Facts, start: Option<&Description>) -> Options {
+fn options(facts: &Facts, start: Option<&Description>, asked: Option<usize>) -> Options {
     let side = facts.appearance.shorter_side;
     let reduced = (side + STEP / 2) / STEP * STEP;
     let (size, resize) = match start {
@@ -198,8 +212,8 @@ fn options(facts: &Facts, start: Option<&Description>) -> Options {
         None => (reduced.clamp(REDUCED, PHOTOGRAPH), None),
     };
     let encoded = Options {
-        size: size as u32,
-        resize,
+        size: asked.unwrap_or(size) as u32,
+        resize: resize.filter(|_| asked.is_none()),
         on_bad_image: OnBadImage::Skip,
         ..Options::default()
     };
@@ -207,6 +221,28 @@ fn options(facts: &Facts, start: Option<&Description>) -> Options {
         true => encoded,
         false => Options::default(),
     }
+}
+
+/// Side of the images that the network sees, in pixels.
+fn size(facts: &Facts, options: &Options) -> usize {
+    match facts.format.is_encoded() {
+        true => options.size as usize,
+        false => facts.appearance.shorter_side,
+    }
+}
+
+/// Images at half their size in the first third of the epochs and at three quarters in the second: a quarter and half of
+/// the work (docs/recipes.md, "Image sizes").
+fn progressive(side: usize, epochs: usize) -> Vec<Stage> {
+    const SMALLEST: usize = 14;
+    if side / 2 < SMALLEST || epochs < 3 {
+        return Vec::new();
+    }
+    let stage = |third: usize, size: usize| Stage {
+        until_epoch: epochs * third / 3,
+        size,
+    };
+    vec![stage(1, side / 2), stage(2, side * 3 / 4)]
 }
 
 /// Random windows of photographs, shifts of small images; mirror images, but not of small grey ones, which may be letters
@@ -248,57 +284,35 @@ fn fine_tuning(batch: usize) -> OptimizerConfig {
 
 /// Lines on what `experiment`, chosen by `facts` and overridden by the user, came to.
 pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
-    let (data, train) = (&experiment.data, &experiment.train);
-    let parts: Vec<String> = facts.parts.iter().map(Split::to_string).collect();
-    let parts = match parts.is_empty() {
-        true => "no parts".into(),
-        false => format!("with the parts {}", parts.join(", ")),
-    };
     let side = facts.appearance.shorter_side;
-    let colour = if facts.appearance.is_grey {
-        "grey"
-    } else {
-        "colour"
-    };
-    let size = match facts.format.is_encoded() {
-        true => data.options.size as usize,
-        false => side,
-    };
+    let size = size(facts, &experiment.data.options);
     let why = match &facts.start {
-        Some(start) => format!("those of {}", start.path.display()),
-        None => format!("for {colour} images with shorter sides of {side} pixels (the median)"),
-    };
-    let choice = match (data.validation, facts.parts.first()) {
-        (0.0, _) => format!(
-            "{} chooses the best epoch",
-            if facts.parts.contains(&Split::Validation) {
-                "the validation part"
+        Some(start) => format!("as {} has them", start.path.display()),
+        None => {
+            let colour = if facts.appearance.is_grey {
+                "grey"
             } else {
-                "the test part"
-            }
-        ),
-        (fraction, _) => format!(
-            "{} % of each class are held out to choose the best epoch by",
-            fraction * 100.0
-        ),
+                "colour"
+            };
+            format!("for {colour} images with shorter sides of {side} pixels (the median)")
+        }
     };
-    let changes = &data.augmentation;
+    let changes = &experiment.data.augmentation;
     let changed = [
-        (changes.random_resized_crop, "random windows"),
-        (changes.crop_padding > 0, "random shifts"),
-        (changes.flip, "mirror images"),
+        (changes.random_resized_crop, ", random windows"),
+        (changes.crop_padding > 0, ", random shifts"),
+        (changes.flip, ", mirror images"),
     ];
-    let changed: Vec<&str> = changed
+    let changed: String = changed
         .iter()
         .filter(|&&(is_on, _)| is_on)
-        .map(|&(_, name)| name)
+        .map(|&(_, words)| words)
         .collect();
     vec![
         format!(
-            "chosen     format {}: {} of {} to train on, {parts}; {choice}",
-            data.format.name(),
-            counted(facts.set.len(), "image"),
-            format_args!("{} classes", thousands(facts.set.classes())),
+            "chosen     format {}: {}",
+            experiment.data.format.name(),
+            division(facts, experiment)
         ),
         format!(
             "chosen     network {}, {} stem, {size}x{size} pixels: {why}",
@@ -306,12 +320,39 @@ pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
             experiment.model.stem(),
         ),
         format!(
-            "chosen     {} in batches of {}, {}; {}",
-            counted(train.epochs, "epoch"),
-            thousands(train.batch_size),
-            Optimizer::in_words(&experiment.optimizer).trim_end_matches(','),
-            changed.join(", "),
+            "chosen     {} in batches of {}{changed}",
+            counted(experiment.train.epochs, "epoch"),
+            thousands(experiment.train.batch_size),
         ),
-        "chosen     --set KEY=VALUE changes any choice, --print-config shows all".into(),
+        "chosen     --set KEY=VALUE changes a choice, --print-config shows all of them".into(),
     ]
+}
+
+/// How many images there are, and what chooses the best epoch.
+fn division(facts: &Facts, experiment: &Experiment) -> String {
+    let others = facts.parts.iter().filter(|&&part| part != Split::Train);
+    let others: Vec<String> = others.map(|part| format!("a {part} part")).collect();
+    let of = match facts.parts.is_empty() {
+        true => "image",
+        false => "training image",
+    };
+    let beside = match others.is_empty() {
+        true => String::new(),
+        false => format!(", and {}", others.join(" and ")),
+    };
+    let chooser = match experiment.data.validation {
+        0.0 if facts.parts.contains(&Split::Validation) => {
+            "the validation part chooses the best epoch".into()
+        }
+        0.0 => "the test part chooses the best epoch".into(),
+        fraction => format!(
+            "{:.0} % of each class, held out, choose the best epoch",
+            fraction * 100.0
+        ),
+    };
+    format!(
+        "{} of {} classes{beside}; {chooser}",
+        counted(facts.set.len(), of),
+        thousands(facts.set.classes())
+    )
 }
