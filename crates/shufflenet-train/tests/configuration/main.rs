@@ -215,6 +215,7 @@ fn in_words(ty: &Type, choices: &Choices) -> (String, bool) {
     match (name.as_str(), inner) {
         ("Option", Some(inner)) => (in_words(inner, choices).0, true),
         ("Vec", Some(_)) | ("Widths", _) => ("list".into(), false),
+        ("ClassWeights", _) => ("list or `\"balanced\"`".into(), false),
         ("usize" | "u64" | "u32" | "u16", _) => ("whole number".into(), false),
         ("f64" | "Scale", _) => ("number".into(), false),
         ("bool", _) => ("true or false".into(), false),

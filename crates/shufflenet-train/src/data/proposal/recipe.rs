@@ -232,7 +232,7 @@ fn size(facts: &Facts, options: &Options) -> usize {
 }
 
 /// Images at half their size in the first third of the epochs and at three quarters in the second: a quarter and half of
-/// the work (docs/recipes.md, "Image sizes").
+/// the work (docs/recipes.md, "Progressive resizing").
 fn progressive(side: usize, epochs: usize) -> Vec<Stage> {
     const SMALLEST: usize = 14;
     if side / 2 < SMALLEST || epochs < 3 {
