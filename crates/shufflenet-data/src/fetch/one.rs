@@ -37,7 +37,12 @@ pub fn fetch_file(
             fs::copy(local, &partial).map_err(|error| DataError::io(local, error))?;
         }
         None => {
-            download(url, &partial, PATIENCE, progress)?;
+            let downloaded = download(url, &partial, PATIENCE, progress);
+            if downloaded.is_err() && fs::metadata(&partial).is_ok_and(|file| file.len() == 0) {
+                // Nothing has come that could be continued.
+                let _ = fs::remove_file(&partial);
+            }
+            downloaded?;
             if let Err(error) = check(&partial, digits) {
                 // A wrong file cannot be continued.
                 let _ = fs::remove_file(&partial);

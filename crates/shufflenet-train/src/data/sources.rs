@@ -5,7 +5,6 @@
 //! and every report says so. Labels go by the names of the training part's classes, and every class must have an image
 //! to learn from.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use shufflenet_data::{
 use shufflenet_model::ModelConfig;
 
 use crate::data::check::check;
-use crate::error::{TrainError, require};
+use crate::data::class_images::class_images;
+use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::files::hex;
 use crate::recipe::loss::LossConfig;
@@ -276,64 +276,6 @@ pub(super) fn division(
 /// Every record of a set.
 pub(super) fn all(dataset: &Dataset) -> Vec<u32> {
     (0..dataset.len() as u32).collect()
-}
-
-/// How many of `records`, those trained on, are of each class. Refuses classes that cannot be learnt: a single one, or
-/// one without a record to train on.
-fn class_images(train: &Dataset, records: &[u32]) -> Result<Vec<usize>, TrainError> {
-    let names = &train.class_names;
-    require(
-        names.len() > 1,
-        "the number of classes",
-        names.len(),
-        "two or more, to tell apart",
-    )?;
-    let mut seen = HashSet::new();
-    if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
-        return Err(TrainError::Value {
-            key: format!("the name of two classes of {}", train.name),
-            found: name.clone(),
-            accepted: "classes of different names".into(),
-        });
-    }
-    let mut counts = vec![0; names.len()];
-    for &record in records {
-        let label = train
-            .labels()
-            .get(record as usize)
-            .copied()
-            .unwrap_or_default();
-        counts[usize::from(label)] += 1;
-    }
-    let empty: Vec<&str> = names
-        .iter()
-        .zip(&counts)
-        .filter(|&(_, &count)| count == 0)
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if empty.is_empty() {
-        return Ok(counts);
-    }
-    Err(TrainError::Value {
-        key: "the number of training images".into(),
-        found: format!(
-            "0 for {} of {} classes: {}",
-            empty.len(),
-            names.len(),
-            first_of(&empty)
-        ),
-        accepted: "at least one image of every class, after data.limit and data.validation".into(),
-    })
-}
-
-/// The first five names.
-fn first_of(names: &[&str]) -> String {
-    const MOST: usize = 5;
-    let shown = names.get(..MOST).unwrap_or(names).join(", ");
-    match names.len() > MOST {
-        true => format!("{shown}, ..."),
-        false => shown,
-    }
 }
 
 /// Refuses data whose number of classes or channels is not the network's.

@@ -4,6 +4,7 @@
 //! from those by the rules of [`recipe`]. Weights to start from bring their network, image size and normalisation
 //! ([`weights`]). Every choice is a key of the experiment, so that `--set` overrides it and `config.toml` repeats it.
 
+mod describe;
 mod recipe;
 mod recognise;
 mod weights;
@@ -86,7 +87,7 @@ pub fn propose(
     };
     let chosen = recipe::experiment(&facts, overrides)?;
     let experiment = settings::overridden(&chosen, overrides)?;
-    let lines = recipe::describe(&facts, &experiment);
+    let lines = describe::describe(&facts, &experiment);
     Ok(Proposal { experiment, lines })
 }
 

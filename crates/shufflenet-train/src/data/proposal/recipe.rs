@@ -1,4 +1,4 @@
-//! From what the data is to how it is trained: the rules, and their words.
+//! From what the data is to how it is trained.
 //!
 //! docs/recipes.md ("Your own photographs") has what was measured to choose these numbers.
 
@@ -9,7 +9,6 @@ use shufflenet_model::{ModelConfig, Stem};
 
 use super::Facts;
 use crate::checkpoint::description::Description;
-use crate::display::words::{counted, thousands};
 use crate::error::TrainError;
 use crate::evaluation::tally::Criterion;
 use crate::experiment::{CheckpointConfig, DataConfig, Experiment, TrainConfig, settings};
@@ -224,7 +223,7 @@ fn options(facts: &Facts, start: Option<&Description>, asked: Option<usize>) -> 
 }
 
 /// Side of the images that the network sees, in pixels.
-fn size(facts: &Facts, options: &Options) -> usize {
+pub(super) fn size(facts: &Facts, options: &Options) -> usize {
     match facts.format.is_encoded() {
         true => options.size as usize,
         false => facts.appearance.shorter_side,
@@ -280,79 +279,4 @@ fn fine_tuning(batch: usize) -> OptimizerConfig {
         }],
         ..OptimizerConfig::default()
     }
-}
-
-/// Lines on what `experiment`, chosen by `facts` and overridden by the user, came to.
-pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
-    let side = facts.appearance.shorter_side;
-    let size = size(facts, &experiment.data.options);
-    let why = match &facts.start {
-        Some(start) => format!("as {} has them", start.path.display()),
-        None => {
-            let colour = if facts.appearance.is_grey {
-                "grey"
-            } else {
-                "colour"
-            };
-            format!("for {colour} images with shorter sides of {side} pixels (the median)")
-        }
-    };
-    let changes = &experiment.data.augmentation;
-    let changed = [
-        (changes.random_resized_crop, ", random windows"),
-        (changes.crop_padding > 0, ", random shifts"),
-        (changes.flip, ", mirror images"),
-    ];
-    let changed: String = changed
-        .iter()
-        .filter(|&&(is_on, _)| is_on)
-        .map(|&(_, words)| words)
-        .collect();
-    vec![
-        format!(
-            "chosen     format {}: {}",
-            experiment.data.format.name(),
-            division(facts, experiment)
-        ),
-        format!(
-            "chosen     network {}, {} stem, {size}x{size} pixels: {why}",
-            experiment.model.size(),
-            experiment.model.stem(),
-        ),
-        format!(
-            "chosen     {} in batches of {}{changed}",
-            counted(experiment.train.epochs, "epoch"),
-            thousands(experiment.train.batch_size),
-        ),
-        "chosen     --set KEY=VALUE changes a choice, --print-config shows all of them".into(),
-    ]
-}
-
-/// How many images there are, and what chooses the best epoch.
-fn division(facts: &Facts, experiment: &Experiment) -> String {
-    let others = facts.parts.iter().filter(|&&part| part != Split::Train);
-    let others: Vec<String> = others.map(|part| format!("a {part} part")).collect();
-    let of = match facts.parts.is_empty() {
-        true => "image",
-        false => "training image",
-    };
-    let beside = match others.is_empty() {
-        true => String::new(),
-        false => format!(", and {}", others.join(" and ")),
-    };
-    let chooser = match experiment.data.validation {
-        0.0 if facts.parts.contains(&Split::Validation) => {
-            "the validation part chooses the best epoch".into()
-        }
-        0.0 => "the test part chooses the best epoch".into(),
-        fraction => format!(
-            "{:.0} % of each class, held out, choose the best epoch",
-            fraction * 100.0
-        ),
-    };
-    format!(
-        "{} of {} classes{beside}; {chooser}",
-        counted(facts.set.len(), of),
-        thousands(facts.set.classes())
-    )
 }
