@@ -201,6 +201,20 @@ mod tests {
         }
     }
 
+    /// The dropped features follow from ChaCha8's definition and were computed independently. Changing them
+    /// changes every existing run with dropout.
+    #[test]
+    fn dropout_never_changes() {
+        let mask = dropout(42, 7, 1, 0.3, 24);
+        for (feature, factor) in mask.into_iter().enumerate() {
+            let expected = match feature {
+                0 | 13 | 15 | 17 | 23 => 0.0,
+                _ => 1.428_571_5,
+            };
+            assert_eq!(factor, expected, "{feature}");
+        }
+    }
+
     /// The values follow from ChaCha8's definition and were computed independently. Changing them changes
     /// every existing run.
     #[test]
