@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::{DataError, Normalization, Options, text};
 use shufflenet_model::{
-    ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer, num_parameters,
-    to_safetensors,
+    ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer_config,
+    num_parameters, to_safetensors,
 };
 
 use crate::checkpoint::description::Description;
@@ -196,7 +196,7 @@ fn known(
     if request.config.is_some() {
         return Ok((request.overrides.clone(), notes));
     }
-    let model = infer(weights).map_err(Box::new)?;
+    let model = infer_config(weights).map_err(Box::new)?;
     let mut overrides = vec![
         "name=imported".to_string(),
         "data.format=folder".to_string(),
@@ -207,7 +207,7 @@ fn known(
     Ok((overrides, notes))
 }
 
-/// The network that [`infer`] found, as keys of an experiment.
+/// The network that [`infer_config`] found, as keys of an experiment.
 fn keys(model: &ModelConfig) -> Vec<String> {
     let width = match &model.widths {
         None => format!("model.scale={}", model.scale),
