@@ -87,6 +87,7 @@ pub mod summary;
 mod testing;
 pub mod unit;
 pub mod weights;
+mod words;
 
 pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;

@@ -246,13 +246,7 @@ fn report(
     } = workload;
     Timing {
         work,
-        subject: format!(
-            "{}, {}, {} stem, {} classes",
-            model.layout,
-            model.size(),
-            model.stem(),
-            model.classes()
-        ),
+        subject: model.in_words(None),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],

@@ -144,7 +144,8 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     write(out, &checkpoint)?;
     let mut lines = notes;
     lines.push(format!(
-        "network    {model}, {stem} stem, {channels} channels in, images of {size}x{size}: {} parameters",
+        "network    {}, {channels} channels in, images of {size}x{size}: {} parameters",
+        model.with_stem(),
         thousands(parameters)
     ));
     lines.extend(note);
