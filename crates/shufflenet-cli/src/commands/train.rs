@@ -14,7 +14,7 @@ use shufflenet_train::run::start::{RunOptions, train_together};
 use shufflenet_train::{Interrupter, TrainError};
 
 use crate::arguments::Train;
-use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads, use_threads};
+use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads};
 use crate::{failure, say};
 
 pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
@@ -23,8 +23,9 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
         return print(&settings::to_toml(&load()?)?);
     }
     if arguments.dry_run {
-        let (experiment, threads) = (load()?, use_threads(arguments.threads));
-        dry_run(&experiment, &arguments.device, threads, &mut Console::new())?;
+        let (experiment, compute) = (load()?, &arguments.compute);
+        let threads = compute.use_threads();
+        dry_run(&experiment, &compute.device, threads, &mut Console::new())?;
         return Ok(ExitCode::SUCCESS);
     }
     let interrupter = Interrupter::new();
@@ -52,9 +53,9 @@ fn open_and_train(
     cluster: &Rc<Cluster>,
 ) -> Result<Outcome, TrainError> {
     cluster.wait_at_most(&experiment.cluster);
-    let threads = use_share_of_threads(arguments.threads, cluster.ranks_here());
+    let threads = use_share_of_threads(arguments.compute.threads, cluster.ranks_here());
     let options = RunOptions {
-        device: arguments.device.clone(),
+        device: arguments.compute.device.clone(),
         threads,
         out: match &arguments.out {
             Some(out) => out.clone(),
