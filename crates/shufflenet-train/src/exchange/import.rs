@@ -236,12 +236,11 @@ fn normalization(
     channels: usize,
     weights: &StateDict,
 ) -> (Normalization, Option<String>) {
-    let note = match weights.megvii {
-        true => {
-            "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
-             blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
-        }
-        false => "note       no --mean and --std: pixels are scaled to 0..1 and no further",
+    let note = if weights.megvii {
+        "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
+         blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
+    } else {
+        "note       no --mean and --std: pixels are scaled to 0..1 and no further"
     };
     match configured {
         Some(configured) => (configured, None),
