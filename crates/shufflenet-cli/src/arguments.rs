@@ -1,5 +1,6 @@
 //! The command line. Each flag is explained where it is declared; `--help` prints it.
 
+mod compute;
 mod data;
 mod trained;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+pub use compute::Compute;
 #[cfg(feature = "fetch")]
 pub use data::Fetch;
 pub use data::{Data, Preview, Set, Stats};
@@ -72,12 +74,8 @@ pub struct Train {
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
     /// The run folder [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -184,12 +182,8 @@ pub struct Bench {
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
@@ -227,12 +221,8 @@ pub struct LrFind {
     /// Also write the plot as an SVG picture; a file that exists is not replaced
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 /// `shufflenet weights`

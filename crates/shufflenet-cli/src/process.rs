@@ -34,11 +34,6 @@ pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Resu
     .context("cannot listen for Ctrl-C")
 }
 
-/// Has the kernels use `asked` threads, or as many as the machine allows. Returns their number.
-pub fn use_threads(asked: Option<u16>) -> usize {
-    use_share_of_threads(asked, 1)
-}
-
 /// Has the kernels use `asked` threads, or their share where `processes` processes share the machine. Returns their
 /// number.
 pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {

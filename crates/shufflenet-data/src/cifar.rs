@@ -79,13 +79,12 @@ struct Loaded {
 impl Layout {
     /// Whether `root` has the set's files or its archive. An archive itself is known by its name.
     fn recognises(&self, root: &Path) -> bool {
-        match root.is_file() {
-            true => {
-                let archives = [self.archive, self.python.archive];
-                root.file_name()
-                    .is_some_and(|name| archives.iter().any(|archive| name == *archive))
-            }
-            false => self.locate(root).is_ok(),
+        if root.is_file() {
+            let archives = [self.archive, self.python.archive];
+            root.file_name()
+                .is_some_and(|name| archives.iter().any(|archive| name == *archive))
+        } else {
+            self.locate(root).is_ok()
         }
     }
 
@@ -297,13 +296,14 @@ impl Layout {
         let expected = format!("{}, one a line", self.classes);
         let read = read.map_err(|found| DataError::content(&file.path, found, expected))?;
         let names = class_names(read);
-        match names.len() == self.classes {
-            true => Ok(names),
-            false => Err(DataError::content(
+        if names.len() == self.classes {
+            Ok(names)
+        } else {
+            Err(DataError::content(
                 &file.path,
                 format!("{} class names", names.len()),
                 format!("{}, one a line", self.classes),
-            )),
+            ))
         }
     }
 }

@@ -79,16 +79,17 @@ impl EncodedImages {
         file.take(size + 1)
             .read_to_end(&mut read)
             .map_err(|error| DataError::io(&path, error))?;
-        match read.len() as u64 == *size {
-            true => Ok(Cow::Owned(read)),
-            false => Err(DataError::content(
+        if read.len() as u64 == *size {
+            Ok(Cow::Owned(read))
+        } else {
+            Err(DataError::content(
                 &path,
                 match read.len() as u64 > *size {
                     true => format!("more than {size} bytes"),
                     false => format!("{} bytes", read.len()),
                 },
                 format!("{size}, as when the set was opened"),
-            )),
+            ))
         }
     }
 

@@ -223,12 +223,13 @@ fn class_folders(folder: &Path) -> Result<Vec<String>, DataError> {
 fn loose_files(folder: &Path) -> Result<PassedOver, DataError> {
     let mut passed_over = PassedOver::default();
     for path in visible(folder)?.into_iter().filter(|path| !path.is_dir()) {
-        match is_image_name(&path) {
-            true => passed_over.add(format!(
+        if is_image_name(&path) {
+            passed_over.add(format!(
                 "in {} itself, outside of any class",
                 folder.display()
-            )),
-            false => passed_over.file(&path),
+            ));
+        } else {
+            passed_over.file(&path);
         }
     }
     Ok(passed_over)

@@ -200,12 +200,11 @@ impl Loader {
         let mut pixels = vec![0.0; records.len() * shape.values()];
         let seed = self.seed.unwrap_or(0);
         for (&record, out) in records.iter().zip(pixels.chunks_exact_mut(shape.values())) {
-            let image = match self.augmentation.random_resized_crop {
-                true => {
-                    let mut random = stream(seed, Purpose::Crop, epoch, record.into());
-                    self.dataset.window(record as usize, &mut random)?
-                }
-                false => self.dataset.image(record as usize)?,
+            let image = if self.augmentation.random_resized_crop {
+                let mut random = stream(seed, Purpose::Crop, epoch, record.into());
+                self.dataset.window(record as usize, &mut random)?
+            } else {
+                self.dataset.image(record as usize)?
             };
             let draw = (seed, epoch, record);
             self.augmentation

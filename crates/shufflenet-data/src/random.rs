@@ -47,21 +47,6 @@ pub fn stream(seed: u64, purpose: Purpose, epoch: u64, index: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(key)
 }
 
-/// Dropout's factors for `count` features in micro-batch `part` of an optimizer step (Srivastava et al.,
-/// 2014, inverted as in PyTorch): 0 with probability `rate`, otherwise `1 / (1 - rate)`.
-///
-/// The device's generator is not used: it differs between kinds of devices, everything in a process shares
-/// it, and its state cannot be stored.
-pub fn dropout(seed: u64, step: u64, part: u64, rate: f64, count: usize) -> Vec<f32> {
-    let mut random = stream(seed, Purpose::Dropout, part, step);
-    let dropped = (rate * 2f64.powi(32)).round() as u64;
-    let kept = (1.0 / (1.0 - rate)) as f32;
-    let mut draw = || u64::from(random.next_u32()) < dropped;
-    (0..count)
-        .map(|_| if draw() { 0.0 } else { kept })
-        .collect()
-}
-
 /// A uniform integer in `0..bound`; 0 if `bound` is 0.
 ///
 /// The result is the high half of word x bound. The few words that would favour some results are drawn
@@ -184,20 +169,6 @@ mod tests {
                 (variance / expected - 1.0).abs() < 0.05,
                 "{alpha}: {variance}"
             );
-        }
-    }
-
-    #[test]
-    fn dropout_keeps_the_mean_and_draws_each_mask_anew() {
-        let mask = dropout(1, 2, 3, 0.25, 40_000);
-        let dropped = mask.iter().filter(|&&factor| factor == 0.0).count();
-        // Five standard deviations of a binomial count with mean 10,000.
-        assert!(dropped.abs_diff(10_000) < 434, "{dropped}");
-        assert!(mask.iter().all(|&x| x == 0.0 || x == 4.0 / 3.0));
-        assert!(dropout(1, 2, 3, 0.0, 9).iter().all(|&x| x == 1.0));
-        for other in [(2, 2, 3), (1, 3, 3), (1, 2, 4)] {
-            let (seed, step, part) = other;
-            assert_ne!(mask, dropout(seed, step, part, 0.25, 40_000));
         }
     }
 

@@ -127,12 +127,13 @@ impl fmt::Display for Survey {
             }
         }
         let [(w0, h0), (w1, h1), (w2, h2)] = self.sizes;
-        match self.sizes[0] == self.sizes[2] {
-            true => writeln!(f, "  size         {w0}x{h0}")?,
-            false => writeln!(
+        if self.sizes[0] == self.sizes[2] {
+            writeln!(f, "  size         {w0}x{h0}")?;
+        } else {
+            writeln!(
                 f,
                 "  sizes        {w0}x{h0} to {w2}x{h2}, median {w1}x{h1} (width x height)"
-            )?,
+            )?;
         }
         let Normalization { mean, std } = &self.normalization;
         writeln!(f, "  mean         {mean:.4?}")?;

@@ -2,6 +2,7 @@
 //! with `--nocapture` to print the error of each operation.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "the helpers of tests may panic like the tests"
 )]
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use shufflenet_data::ImageShape;
 use shufflenet_data::augmentation::mixing::{cutmix, cutmix_box, mixup};
 use shufflenet_data::augmentation::operation::Operation;
-use shufflenet_data::augmentation::{Jitter, RandAugment, TrivialAugment};
+use shufflenet_data::augmentation::{ColorChange, RandAugment, TrivialAugment};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -112,7 +113,7 @@ fn every_operation_at_every_magnitude_is_torchvisions() {
                 );
                 operation.apply(&mut found, shape, case.sign * case.wide);
             }
-            None => jitter(&case.operation, case.wide, &mut found, shape),
+            None => jitter(&case.operation, case.wide).apply(&mut found, shape),
         }
         let differences = found.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
         let wrong = differences
@@ -131,8 +132,15 @@ fn every_operation_at_every_magnitude_is_torchvisions() {
     }
 }
 
-fn jitter(name: &str, factor: f64, image: &mut [u8], shape: ImageShape) {
-    Jitter::change(name.trim_start_matches("jitter_"), factor, image, shape);
+/// The change that the fixture calls `name`.
+fn jitter(name: &str, factor: f64) -> ColorChange {
+    match name {
+        "jitter_brightness" => ColorChange::Brightness(factor),
+        "jitter_contrast" => ColorChange::Contrast(factor),
+        "jitter_saturation" => ColorChange::Saturation(factor),
+        "jitter_hue" => ColorChange::Hue(factor),
+        other => panic!("{other}: no operation"),
+    }
 }
 
 #[test]

@@ -159,14 +159,6 @@ impl ModelConfig {
             Layout::Listing => true,
         })
     }
-
-    /// The width in words: `scale 0.5`, or `widths [24, 48, 96, 192, 1024]` for custom widths.
-    pub fn size(&self) -> String {
-        match &self.widths {
-            None => format!("scale {}", self.scale),
-            Some(widths) => format!("widths {widths:?}"),
-        }
-    }
 }
 
 impl Scale {
@@ -299,37 +291,4 @@ impl Stem {
 /// The size after a 3x3 window of stride 2, padded by 1: `(size + 2 - 3) / 2 + 1`.
 pub(crate) const fn halved(size: usize) -> usize {
     size.div_ceil(2)
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Standard => "standard",
-            Self::Listing => "seed",
-        })
-    }
-}
-
-impl fmt::Display for Scale {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1}", self.factor())
-    }
-}
-
-/// For example "standard network of scale 0.5 with 10 classes".
-impl fmt::Display for ModelConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (layout, size, classes) = (self.layout, self.size(), self.classes());
-        write!(f, "{layout} network of {size} with {classes} classes")
-    }
-}
-
-impl fmt::Display for Stem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Imagenet => "imagenet",
-            Self::Listing => "seed",
-            Self::Cifar => "cifar",
-        })
-    }
 }

@@ -45,9 +45,9 @@
 //! torchvision's names (layout `standard`) or the seed listing's (layout `seed`). [`parameters`] gives the
 //! same names, for code that stores other data about a parameter. [`to_state_dict`] writes files for
 //! PyTorch's `load_state_dict(strict=True)`, and [`to_onnx`] writes files for any ONNX runtime.
-//! [`StateDict`] reads files that PyTorch saved, and [`infer`] finds out which network such a file belongs
-//! to. [`load_for_fine_tuning`] starts from the weights of another task. [`ShuffleNetV2::freeze_parts`]
-//! excludes parts from training.
+//! [`StateDict`] reads files that PyTorch saved, and [`infer_config`] finds out which network such a file
+//! belongs to. [`load_for_fine_tuning`] starts from the weights of another task.
+//! [`ShuffleNetV2::freeze_parts`] excludes parts from training.
 //!
 //! # What it costs
 //!
@@ -74,7 +74,6 @@ pub mod conv_norm;
 mod entries;
 mod error;
 pub mod fine_tune;
-mod infer;
 pub mod inference;
 mod initialise;
 pub mod names;
@@ -88,16 +87,16 @@ pub mod summary;
 mod testing;
 pub mod unit;
 pub mod weights;
+mod words;
 
 pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;
 pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
-pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
 pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};
-pub use state_dict::{Fit, StateDict, StateDictError, groups};
+pub use state_dict::{Fit, StateDict, StateDictError, groups, infer_config};
 pub use summary::Summary;
 pub use weights::{
     WeightsError, load_safetensors, num_parameters, parameters, to_safetensors, to_state_dict,

@@ -12,6 +12,7 @@
 mod error;
 mod fit;
 mod head;
+mod infer_config;
 mod megvii;
 mod rebuild;
 mod safetensors;
@@ -29,6 +30,7 @@ use std::rc::Rc;
 pub use error::StateDictError;
 pub use fit::{Fit, groups};
 use head::Head;
+pub use infer_config::infer_config;
 use tensor::{ForeignTensor, Tensors};
 
 use crate::entries::{entries, put};
@@ -51,7 +53,7 @@ pub struct StateDict {
     /// Why no tensor was taken as the classifier, where the choice is unclear.
     pub unclear_head: Option<String>,
     /// Size of the file.
-    pub(crate) bytes: usize,
+    bytes: usize,
     tensors: Tensors,
 }
 

@@ -66,7 +66,7 @@ impl Summary {
         );
         let total = |of: fn(&Layer) -> usize| trace.layers.iter().map(of).sum();
         Ok(Self {
-            network: format!("{config}, {} stem", config.stem()),
+            network: config.with_stem(),
             input,
             parameters: total(|layer| layer.parameters),
             multiply_adds: total(|layer| layer.multiply_adds),

@@ -17,7 +17,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use shufflenet_model::{
-    Fit, Layout, ModelConfig, Scale, ShuffleNetV2, StateDict, Stem, groups, infer,
+    Fit, Layout, ModelConfig, Scale, ShuffleNetV2, StateDict, Stem, groups, infer_config,
     load_safetensors, to_safetensors,
 };
 
@@ -30,7 +30,7 @@ fn fixture(name: &str) -> PathBuf {
 fn imported(weights: &StateDict, stem: Stem) -> (ShuffleNetV2, Fit) {
     let config = ModelConfig {
         stem: Some(stem),
-        ..infer(weights).unwrap()
+        ..infer_config(weights).unwrap()
     };
     let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
     weights.load(network).unwrap()
@@ -99,7 +99,7 @@ fn a_tensor_of_the_network_of_a_type_that_weights_do_not_have_is_named() {
     ] {
         assert_eq!(weights.foreign_type(name).unwrap(), kind);
     }
-    let line = infer(&weights).unwrap_err().to_string();
+    let line = infer_config(&weights).unwrap_err().to_string();
     assert!(
         line.contains("of type") && line.contains("expected float32, float16, bfloat16 or float64"),
         "{line}"
@@ -251,7 +251,7 @@ fn a_classifier_that_is_not_plain_is_not_guessed() {
     );
     for weights in [two, layers] {
         assert_eq!(weights.head, None);
-        assert_eq!(infer(&weights).unwrap().classes, None);
+        assert_eq!(infer_config(&weights).unwrap().classes, None);
     }
     let none = with(&[("other.weight", [3, 7])]);
     assert_eq!((none.head, none.unclear_head), (None, None));
@@ -616,7 +616,7 @@ fn a_detectors_backbone_is_the_same_network_without_its_end() {
         let weights = open(&backbone).unwrap();
         assert_eq!(weights.prefix, "model.backbone.");
         assert_eq!(weights.outside, ["model.head.cls.weight"]);
-        let config = infer(&weights).unwrap();
+        let config = infer_config(&weights).unwrap();
         assert_eq!((config.scale, config.classes), (Scale::Half, None));
         assert_eq!(
             (config.widths.clone(), config.repeats.clone()),

@@ -4,9 +4,13 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod noise;
+
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Tensor};
 use shufflenet_model::{Layout, ModelConfig, Scale, ShuffleNetV2, Stem, parameters};
+
+use noise::noise;
 
 fn config(layout: Layout, scale: Scale, stem: Stem) -> ModelConfig {
     ModelConfig {
@@ -23,11 +27,6 @@ fn smallest(device: &Device) -> ShuffleNetV2 {
     ShuffleNetV2::new(&config, 1, device).unwrap()
 }
 
-fn noise(shape: [usize; 4], device: &Device) -> Tensor<4> {
-    device.seed(3);
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
-}
-
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
@@ -41,7 +40,7 @@ fn the_map_is_as_large_as_promised() {
             for [height, width] in [[32, 32], [33, 47], [5, 64]] {
                 let mut x = network
                     .stem
-                    .forward(noise([1, 3, height, width], &Device::flex()));
+                    .forward(noise(3, [1, 3, height, width], &Device::flex()));
                 if let Some(pool) = &network.pool {
                     x = pool.forward(x);
                 }
@@ -79,7 +78,7 @@ fn any_channels_and_classes() {
             ..config(Layout::Listing, Scale::Half, Stem::Cifar)
         };
         let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
-        let logits = network.forward(noise([2, input_channels, 9, 9], &Device::flex()));
+        let logits = network.forward(noise(3, [2, input_channels, 9, 9], &Device::flex()));
         assert_eq!(logits.dims(), [2, classes]);
     }
 }
@@ -169,7 +168,7 @@ fn initial_weights_keep_to_their_bounds() {
 fn inference_treats_images_singly_and_training_does_not() {
     let device = Device::flex();
     let network = smallest(&device.clone().autodiff());
-    let images = noise([3, 3, 16, 16], &device);
+    let images = noise(3, [3, 3, 16, 16], &device);
     let training = images.clone().into_data();
     let training = |count| {
         let images = Tensor::<4>::from_data(training.clone(), &device.clone().autodiff());
@@ -190,7 +189,7 @@ fn the_gradient_reaches_every_parameter() {
     for layout in [Layout::Standard, Layout::Listing] {
         let config = config(layout, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, 2, &device).unwrap();
-        let logits = network.forward(noise([2, 3, 16, 16], &device));
+        let logits = network.forward(noise(3, [2, 3, 16, 16], &device));
         let gradients = (logits.clone() * logits).sum().backward();
         let gradients = burn::optim::GradientsParams::from_grads(gradients, &network);
         assert_eq!(gradients.len(), parameters(&network).len());
@@ -215,8 +214,9 @@ fn transparent(device: &Device) -> ShuffleNetV2 {
 #[test]
 fn dropout_drops_its_share_in_training_alone() {
     let device = Device::flex().autodiff();
+    device.seed(3);
     let network = transparent(&device);
-    let images = noise([20, 3, 8, 8], &Device::flex()).into_data();
+    let images = noise(3, [20, 3, 8, 8], &Device::flex()).into_data();
     let training = Tensor::from_data(images.clone(), &device);
     let features = values(network.features(training.clone()));
     let logits = values(network.forward(training));

@@ -15,8 +15,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use serde::Deserialize;
 use shufflenet_model::{
-    Fit, Inference, Layout, ModelConfig, ShuffleNetV2, StateDict, Stem, infer, load_safetensors,
-    to_safetensors, to_state_dict,
+    Fit, Inference, Layout, ModelConfig, ShuffleNetV2, StateDict, Stem, infer_config,
+    load_safetensors, to_safetensors, to_state_dict,
 };
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ fn expected(name: &str) -> Expected {
 fn imported(weights: &StateDict) -> (ShuffleNetV2, Fit) {
     let config = ModelConfig {
         stem: Some(Stem::Cifar),
-        ..infer(weights).unwrap()
+        ..infer_config(weights).unwrap()
     };
     let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
     weights.load(network).unwrap()
@@ -129,7 +129,7 @@ fn networks_of_any_number_of_stages_are_exported_inferred_and_classify() {
                 true => config,
                 false => ModelConfig {
                     stem: config.stem,
-                    ..infer(&weights).unwrap()
+                    ..infer_config(&weights).unwrap()
                 },
             };
             let (again, fit) = weights
@@ -206,7 +206,7 @@ fn what_does_not_fit_is_listed_and_left_alone() {
         classes: Some(7),
         repeats: vec![1, 1, 2],
         stem: Some(Stem::Cifar),
-        ..infer(&weights).unwrap()
+        ..infer_config(&weights).unwrap()
     };
     let initial = ShuffleNetV2::new(&config, 3, &Device::flex()).unwrap();
     let (network, fit) = weights.load(initial.clone().unshare()).unwrap();
@@ -236,7 +236,7 @@ fn refusal(bytes: &[u8]) -> String {
     std::fs::write(&path, bytes).unwrap();
     let line = match StateDict::open(&path, None) {
         Err(error) => error.to_string(),
-        Ok(weights) => infer(&weights).unwrap_err().to_string(),
+        Ok(weights) => infer_config(&weights).unwrap_err().to_string(),
     };
     assert_eq!(line.lines().count(), 1, "{line}");
     line
@@ -257,7 +257,7 @@ fn files_that_are_no_weights_are_refused() {
             let path = folder.path().join("half");
             std::fs::write(&path, &bytes[..length]).unwrap();
             let whole = StateDict::open(&path, None).is_ok_and(|weights| {
-                let network = infer(&weights).and_then(|config| {
+                let network = infer_config(&weights).and_then(|config| {
                     let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
                     weights.load(network)
                 });
@@ -332,7 +332,7 @@ proptest! {
         let path = folder.path().join("damaged");
         std::fs::write(&path, bytes).unwrap();
         if let Ok(weights) = StateDict::open(&path, None)
-            && let Ok(config) = infer(&weights)
+            && let Ok(config) = infer_config(&weights)
             && let Ok(network) = ShuffleNetV2::new(&config, 0, &Device::flex())
         {
             let _ = weights.load(network);

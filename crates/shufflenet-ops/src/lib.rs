@@ -31,6 +31,8 @@ pub mod ranks;
 mod runtime;
 #[expect(unsafe_code, reason = "vector instructions, as above")]
 mod simd;
+#[cfg(test)]
+mod testing;
 mod training;
 
 pub use orthogonal::orthogonal;

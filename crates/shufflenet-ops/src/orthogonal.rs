@@ -38,12 +38,11 @@ mod tests {
     use super::*;
     use crate::plain::orthogonal::{EPSILON, ITERATIONS, QUINTIC, by_gram_matrix, by_products};
     use crate::runtime::subnormals::flushed;
+    use crate::testing::numbers;
 
-    /// Numbers without a pattern, different for each matrix.
+    /// Matrices of numbers without a pattern, different for each matrix.
     fn stack(shape: [usize; 3]) -> Tensor<3> {
-        let number = |i: usize| (i * i * 7919 % 1_009) as f32 / 504.5 - 1.0;
-        let numbers = (0..shape.iter().product()).map(number);
-        let data = TensorData::new(numbers.collect::<Vec<_>>(), shape);
+        let data = TensorData::new(numbers(shape.iter().product(), 0), shape);
         Tensor::from_data(data, &Device::flex())
     }
 

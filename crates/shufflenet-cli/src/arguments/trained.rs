@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Network;
+use super::{Compute, Network};
 
 /// `shufflenet eval`
 #[derive(Args)]
@@ -23,21 +23,16 @@ pub struct Eval {
     /// Order of the classes of a network without class names: bytes (1, 10, 2) or value (1, 2, 10)
     #[arg(long, value_name = "ORDER")]
     pub class_order: Option<ClassOrder>,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
+    #[command(flatten)]
+    pub weights: WhichWeights,
     /// Take the mean logits of each image and its mirror image
     #[arg(long)]
     pub tta: bool,
     /// Also write what was said of each image to a CSV file; one that exists is not replaced
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
@@ -64,18 +59,13 @@ pub struct Predict {
     /// With --json, all logits, too
     #[arg(long, requires = "json")]
     pub logits: bool,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
+    #[command(flatten)]
+    pub weights: WhichWeights,
     /// Images that go through the network at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 /// `shufflenet report`
@@ -96,12 +86,8 @@ pub struct Report {
     pub split: Option<String>,
     #[command(flatten)]
     pub classes: UnknownClasses,
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
-    #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
-    pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 /// `shufflenet import`
@@ -161,9 +147,8 @@ pub struct Export {
     /// ONNX: images of any height and width, instead of the checkpoint's
     #[arg(long)]
     pub dynamic_size: bool,
-    /// Which weights [default: the moving average where there is one]
-    #[arg(long)]
-    pub weights: Option<Weights>,
+    #[command(flatten)]
+    pub weights: WhichWeights,
 }
 
 /// What `shufflenet export` writes.
@@ -173,6 +158,20 @@ pub enum ExportFormat {
     Safetensors,
     /// For ONNX runtimes
     Onnx,
+}
+
+/// Which weights of a checkpoint, where it has a moving average.
+#[derive(Args)]
+pub struct WhichWeights {
+    /// Which weights [default: the moving average where there is one]
+    #[arg(long)]
+    weights: Option<Weights>,
+}
+
+impl WhichWeights {
+    pub fn chosen(&self) -> Option<shufflenet_train::evaluation::trained::Weights> {
+        self.weights.map(Into::into)
+    }
 }
 
 /// Which weights of a checkpoint.

@@ -7,15 +7,15 @@ use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
 
 use crate::arguments::{Bench, Work};
-use crate::process::{print, use_threads};
+use crate::process::print;
 
 pub fn run(arguments: &Bench) -> anyhow::Result<ExitCode> {
-    use_threads(arguments.threads);
+    arguments.compute.use_threads();
     let report = match (&arguments.checkpoint, arguments.work) {
         (Some(checkpoint), Work::Train) => resumed::train(&Resumed {
             checkpoint: checkpoint.clone(),
             data: arguments.data.clone(),
-            device: arguments.device.clone(),
+            device: arguments.compute.device.clone(),
             steps: usize::from(arguments.steps),
             warm_up: bench::WARM_UP,
         })?,
@@ -34,7 +34,8 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
         arguments.network.config.as_deref(),
         arguments.network.overrides(),
     );
-    let mut workload = Workload::new(settings::load_model(config, &overrides)?, &arguments.device);
+    let model = settings::load_model(config, &overrides)?;
+    let mut workload = Workload::new(model, &arguments.compute.device);
     workload.steps = usize::from(arguments.steps);
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];

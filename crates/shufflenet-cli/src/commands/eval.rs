@@ -9,13 +9,13 @@ use shufflenet_train::evaluation::outcomes;
 use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
 
 use crate::arguments::Eval;
-use crate::process::{print, use_threads};
+use crate::process::print;
 
 /// Classes that are listed one by one; of more, those that are told worst.
 const MOST_LISTED: usize = 20;
 
 pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
-    use_threads(arguments.threads);
+    arguments.compute.use_threads();
     if let Some(file) = &arguments.predictions
         && file.exists()
     {
@@ -29,13 +29,13 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
     }
     let evaluated = evaluate(&EvaluationRequest {
         checkpoint: arguments.checkpoint.clone(),
-        weights: arguments.weights.map(Into::into),
+        weights: arguments.weights.chosen(),
         data: arguments.data.clone(),
         split: arguments.split.clone(),
         unknown: arguments.classes.unknown(),
         order: arguments.class_order.map(Into::into),
         flip: arguments.tta,
-        device: arguments.device.clone(),
+        device: arguments.compute.device.clone(),
     })?;
     if let Some(file) = &arguments.predictions {
         outcomes::write(file, &evaluated)?;

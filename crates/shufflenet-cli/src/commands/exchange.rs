@@ -19,7 +19,7 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
         true => exports::Sizes::Dynamic,
         false => exports::Sizes::Fixed,
     };
-    let weights = arguments.weights.map(Into::into);
+    let weights = arguments.weights.chosen();
     let line = exports::export(
         &arguments.checkpoint,
         weights,

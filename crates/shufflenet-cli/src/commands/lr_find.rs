@@ -10,7 +10,7 @@ use shufflenet_train::files::write_new;
 use shufflenet_train::run::lr_find::{Range, find};
 
 use crate::arguments::LrFind;
-use crate::process::{INTERRUPTED, print, stop_on_signal, use_threads};
+use crate::process::{INTERRUPTED, print, stop_on_signal};
 
 pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     let experiment = settings::load(&arguments.config, &arguments.overrides)?;
@@ -23,12 +23,12 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
         to: arguments.to,
         steps: arguments.steps,
     };
-    let threads = use_threads(arguments.threads);
+    let threads = arguments.compute.use_threads();
     let interrupter = Interrupter::new();
     stop_on_signal(&interrupter, true)?;
     let mut console = Console::new();
     console.start("rates", range.steps, 0);
-    let device = &arguments.device;
+    let device = &arguments.compute.device;
     let found = find(&experiment, &range, device, threads, &interrupter, || {
         console.advance(1, String::new);
     })?;

@@ -7,18 +7,18 @@ use shufflenet_train::evaluation::predict::{Prediction, PredictionRequest, Ranke
 use shufflenet_train::files::csv_row;
 
 use crate::arguments::Predict;
-use crate::process::{print, use_threads};
+use crate::process::print;
 
 pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
-    use_threads(arguments.threads);
+    arguments.compute.use_threads();
     let request = PredictionRequest {
         checkpoint: arguments.checkpoint.clone(),
-        weights: arguments.weights.map(Into::into),
+        weights: arguments.weights.chosen(),
         images: arguments.images.clone(),
         top: usize::from(arguments.top),
         batch: usize::from(arguments.batch),
         logits: arguments.logits,
-        device: arguments.device.clone(),
+        device: arguments.compute.device.clone(),
     };
     if arguments.csv {
         print(&csv_row(["path", "rank", "class", "name", "probability"]))?;

@@ -6,17 +6,17 @@ use std::process::ExitCode;
 use shufflenet_train::report::{ReportRequest, report};
 
 use crate::arguments::Report;
-use crate::process::{print, use_threads};
+use crate::process::print;
 
 pub fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
-    use_threads(arguments.threads);
+    arguments.compute.use_threads();
     let (out, notes) = report(&ReportRequest {
         runs: arguments.runs.clone(),
         out: arguments.out.clone(),
         data: arguments.data.clone(),
         split: arguments.split.clone(),
         unknown: arguments.classes.unknown(),
-        device: arguments.device.clone(),
+        device: arguments.compute.device.clone(),
     })?;
     for note in notes {
         let _ = writeln!(stderr(), "note: {note}");

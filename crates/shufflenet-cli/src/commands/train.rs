@@ -15,7 +15,7 @@ use shufflenet_train::run::start::{RunOptions, train_together};
 use shufflenet_train::{Interrupter, TrainError};
 
 use crate::arguments::Train;
-use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads, use_threads};
+use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads};
 use crate::{failure, say};
 
 pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
@@ -26,10 +26,11 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
     if arguments.dry_run {
         let Proposal { experiment, lines } = experiment(arguments)?;
-        let threads = use_threads(arguments.threads);
+        let compute = &arguments.compute;
+        let threads = compute.use_threads();
         let mut console = Console::new();
         lines.iter().for_each(|line| console.line(line));
-        dry_run(&experiment, &arguments.device, threads, &mut console)?;
+        dry_run(&experiment, &compute.device, threads, &mut console)?;
         return Ok(ExitCode::SUCCESS);
     }
     let interrupter = Interrupter::new();
@@ -89,9 +90,9 @@ fn open_and_train(
 ) -> Result<Outcome, TrainError> {
     let Proposal { experiment, lines } = proposal;
     cluster.wait_at_most(&experiment.cluster);
-    let threads = use_share_of_threads(arguments.threads, cluster.ranks_here());
+    let threads = use_share_of_threads(arguments.compute.threads, cluster.ranks_here());
     let options = RunOptions {
-        device: arguments.device.clone(),
+        device: arguments.compute.device.clone(),
         threads,
         out: out(arguments, &experiment.name),
         existing: match (arguments.resume, arguments.force) {

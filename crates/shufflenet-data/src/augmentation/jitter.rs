@@ -56,28 +56,41 @@ impl Jitter {
         let turn = between(random, -self.hue, self.hue);
         let [brightness, contrast, saturation] = factors;
         let changes = [
-            (self.brightness, "brightness", brightness),
-            (self.contrast, "contrast", contrast),
-            (self.saturation, "saturation", saturation),
-            (self.hue, "hue", turn),
+            (self.brightness, ColorChange::Brightness(brightness)),
+            (self.contrast, ColorChange::Contrast(contrast)),
+            (self.saturation, ColorChange::Saturation(saturation)),
+            (self.hue, ColorChange::Hue(turn)),
         ];
         for place in order {
-            let (spread, name, factor) = changes[place];
+            let (spread, change) = changes[place];
             if spread > 0.0 {
-                Self::change(name, factor, image, shape);
+                change.apply(image, shape);
             }
         }
     }
+}
 
-    /// Applies the change called `name` (`brightness`, `contrast`, `saturation` or `hue`) to `image`, C x H
-    /// x W. Any other name changes nothing.
-    pub fn change(name: &str, factor: f64, image: &mut [u8], shape: ImageShape) {
-        match name {
-            "brightness" => color::brightness(image, factor),
-            "contrast" => color::contrast(image, shape, factor),
-            "saturation" => color::saturation(image, shape, factor),
-            "hue" => color::hue(image, shape, factor),
-            _ => {}
+/// One change of an image's colours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ColorChange {
+    /// Scales the brightness by a factor.
+    Brightness(f64),
+    /// Scales the contrast by a factor.
+    Contrast(f64),
+    /// Scales the saturation by a factor.
+    Saturation(f64),
+    /// Rotates the hue, by a part of the full circle from -0.5 to 0.5.
+    Hue(f64),
+}
+
+impl ColorChange {
+    /// Applies the change to `image`, C x H x W.
+    pub fn apply(self, image: &mut [u8], shape: ImageShape) {
+        match self {
+            Self::Brightness(factor) => color::brightness(image, factor),
+            Self::Contrast(factor) => color::contrast(image, shape, factor),
+            Self::Saturation(factor) => color::saturation(image, shape, factor),
+            Self::Hue(turn) => color::hue(image, shape, turn),
         }
     }
 }

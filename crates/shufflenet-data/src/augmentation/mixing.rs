@@ -89,18 +89,14 @@ impl Mixing {
             (_, cutmix) => cutmix,
         };
         let share = beta(&mut random, if cuts { self.cutmix } else { self.mixup });
-        let share = match cuts {
-            true => {
-                let middle =
-                    [shape.width, shape.height].map(|side| below(&mut random, side as u32));
-                let (columns, rows) = cutmix_box(share, middle, shape);
-                cutmix(pixels, shape, &columns, &rows);
-                1.0 - (columns.len() * rows.len()) as f64 / shape.plane() as f64
-            }
-            false => {
-                mixup(pixels, shape, share);
-                share
-            }
+        let share = if cuts {
+            let middle = [shape.width, shape.height].map(|side| below(&mut random, side as u32));
+            let (columns, rows) = cutmix_box(share, middle, shape);
+            cutmix(pixels, shape, &columns, &rows);
+            1.0 - (columns.len() * rows.len()) as f64 / shape.plane() as f64
+        } else {
+            mixup(pixels, shape, share);
+            share
         };
         let mut partners = labels.to_vec();
         partners.rotate_right(1);

@@ -26,7 +26,7 @@ use crate::random::{Purpose, stream};
 use crate::{DataError, Dataset, ImageShape};
 
 pub use erasing::Erasing;
-pub use jitter::Jitter;
+pub use jitter::{ColorChange, Jitter};
 pub use mixing::{Mix, Mixing};
 pub use placement::Padding;
 pub use policy::{RandAugment, TrivialAugment};

@@ -137,11 +137,12 @@ fn has_all_chunks(tiff: &mut Tiff<'_>, bytes: &[u8]) -> Result<(), String> {
 fn has_known_samples(tiff: &mut Tiff<'_>, color: ColorType) -> Result<(), String> {
     let samples = number(tiff, Tag::SamplesPerPixel)?.unwrap_or(1);
     let is_predicted = number(tiff, Tag::Predictor)?.is_some_and(|kind| kind != 1);
-    match is_predicted && samples > color.num_samples() {
-        true => Err(format!(
+    if is_predicted && samples > color.num_samples() {
+        Err(format!(
             "a TIFF of {samples} samples a pixel with a predictor"
-        )),
-        false => Ok(()),
+        ))
+    } else {
+        Ok(())
     }
 }
 

@@ -122,13 +122,14 @@ fn check_folder(set: &Set, folder: &Path) -> Result<(), DataError> {
 }
 
 fn check(path: &Path, expected: &str, found: String) -> Result<(), DataError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(DataError::content(
+    if found == expected {
+        Ok(())
+    } else {
+        Err(DataError::content(
             path,
             format!("MD5 {found}"),
             format!("{expected}, the published one; nothing was changed"),
-        )),
+        ))
     }
 }
 

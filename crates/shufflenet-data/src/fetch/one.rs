@@ -59,13 +59,14 @@ fn check(path: &Path, digits: &str) -> Result<(), DataError> {
     let hashed = each_block(&mut file, |block| digest.update(block));
     hashed.map_err(|error| DataError::io(path, error))?;
     let found = hex(&digest.finalize());
-    match found.starts_with(digits) {
-        true => Ok(()),
-        false => Err(DataError::content(
+    if found.starts_with(digits) {
+        Ok(())
+    } else {
+        Err(DataError::content(
             path,
             format!("SHA-256 {found}"),
             format!("{digits}..., the published one; nothing was changed"),
-        )),
+        ))
     }
 }
 

@@ -49,13 +49,14 @@ pub(super) fn find(network: &Tensors, beside: &Tensors, width: usize) -> Head {
                 let after: Vec<_> = matrices()
                     .filter(|&(other, _, inputs)| inputs == outputs && other != stem)
                     .collect();
-                return match after.is_empty() {
-                    true => Head::Found(stem.into()),
-                    false => Head::Unclear(format!(
+                return if after.is_empty() {
+                    Head::Found(stem.into())
+                } else {
+                    Head::Unclear(format!(
                         "the classifier has several layers ({}, then {}), the network's has one",
                         names(&candidates),
                         names(&after)
-                    )),
+                    ))
                 };
             }
             _ => {

@@ -142,11 +142,12 @@ impl Walk<'_> {
         if let Some(tensor) = self.tensor(id, 0) {
             self.text += name.len();
             self.found.insert(name.into(), tensor);
-            return match self.found.len() > MOST_TENSORS || self.text > MOST_TEXT {
-                true => Err(format!(
+            return if self.found.len() > MOST_TENSORS || self.text > MOST_TEXT {
+                Err(format!(
                     "it has more than {MOST_TENSORS} tensors, or endless names"
-                )),
-                false => Ok(()),
+                ))
+            } else {
+                Ok(())
             };
         }
         let before = self.text;
@@ -290,12 +291,13 @@ fn array_tensor(array: &shufflenet_pickle::Array) -> ForeignTensor {
     };
     let source = Source::Bytes(Rc::from(&*array.bytes));
     let tensor = ForeignTensor::rows(array.shape.clone(), kind, source);
-    match array.by_columns {
-        true => ForeignTensor {
+    if array.by_columns {
+        ForeignTensor {
             strides: column_strides(&array.shape),
             ..tensor
-        },
-        false => tensor,
+        }
+    } else {
+        tensor
     }
 }
 

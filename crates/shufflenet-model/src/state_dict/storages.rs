@@ -78,10 +78,11 @@ pub(super) fn read_entry(archive: &mut Zip, name: &str) -> io::Result<Vec<u8>> {
     let entry = archive.by_name(name).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
     let read = entry.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    match read as u64 > MOST_BYTES {
-        true => Err(io::Error::other(format!(
+    if read as u64 > MOST_BYTES {
+        Err(io::Error::other(format!(
             "{name} unpacks to more than {MOST_BYTES} bytes"
-        ))),
-        false => Ok(bytes),
+        )))
+    } else {
+        Ok(bytes)
     }
 }

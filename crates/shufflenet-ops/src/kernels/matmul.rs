@@ -238,11 +238,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) 
 mod tests {
     use super::*;
     use crate::simd::Isa;
-
-    fn numbers(count: usize, seed: usize) -> Vec<f32> {
-        let number = |i: usize| ((i * 7919 + seed * 104_729) % 1_009) as f32 / 504.5 - 1.0;
-        (0..count).map(number).collect()
-    }
+    use crate::testing::numbers;
 
     /// Checks both stride orders of the left side, all tile heights and widths, and every instruction set.
     #[test]

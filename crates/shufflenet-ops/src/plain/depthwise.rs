@@ -155,11 +155,11 @@ mod tests {
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
+    use crate::testing::numbers;
 
-    /// Numbers without a pattern.
-    fn numbers(shape: [usize; 4], device: &Device) -> Tensor<4> {
-        let number = |i: usize| (i * i * 7919 % 1_009) as f32 / 504.5 - 1.0;
-        let numbers: Vec<f32> = (0..shape.iter().product()).map(number).collect();
+    /// Numbers without a pattern, with a gradient.
+    fn input(shape: [usize; 4], device: &Device) -> Tensor<4> {
+        let numbers = numbers(shape.iter().product(), 0);
         Tensor::from_data(TensorData::new(numbers, shape), device).require_grad()
     }
 
@@ -174,8 +174,8 @@ mod tests {
             (2, [2, 1]),
         ] {
             let passed = |convolve: &dyn Fn(Tensor<4>, Tensor<4>) -> Tensor<4>| {
-                let x = numbers([3, 5, height, width], &device);
-                let weight = numbers([5, 1, 3, 3], &device);
+                let x = input([3, 5, height, width], &device);
+                let weight = input([5, 1, 3, 3], &device);
                 let y = convolve(x.clone(), weight.clone());
                 let gradients = (y.clone() * y.clone()).sum().backward();
                 let [dx, dw] = [x, weight].map(|tensor| tensor.grad(&gradients).unwrap());

@@ -159,12 +159,13 @@ mod tests {
 
     use super::*;
     use crate::kernels::rows::Rows;
+    use crate::testing::numbers;
     use crate::training::moments::GradientMoments;
 
-    /// Three columns of numbers that repeat only after many rows.
-    fn rows(count: usize, salt: usize) -> Vec<f32> {
-        let value = |i| (((i * 7919 + salt) % 1009) as f32 - 400.0) / 100.0;
-        (0..3 * count).map(value).collect()
+    /// Three columns of numbers from -4 to 6.
+    fn rows(count: usize, seed: usize) -> Vec<f32> {
+        let numbers = numbers(3 * count, seed).into_iter();
+        numbers.map(|x| 5.0 * x + 1.0).collect()
     }
 
     /// The norm of the rows `y`, and its backward for the gradients `g`.

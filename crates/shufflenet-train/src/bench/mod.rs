@@ -191,24 +191,8 @@ fn noise(workload: &Workload) -> Batch {
         height,
         width,
     };
-    let mut state = 1u32;
-    let mut next = || {
-        // A linear congruential generator (Numerical Recipes): any noise will do.
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 8
-    };
-    let pixels = workload.batch * shape.values();
-    Batch {
-        pixels: (0..pixels)
-            .map(|_| next() as f32 / 8_388_608.0 - 1.0)
-            .collect(),
-        labels: (0..workload.batch)
-            .map(|_| (next() as usize % workload.model.classes()) as u16)
-            .collect(),
-        shape,
-        mix: None,
-        share: None,
-    }
+    let classes = workload.model.classes();
+    Batch::noise(0, workload.batch, shape, classes)
 }
 
 /// Milliseconds of each of `count` timed steps after `warm_up` others. A call of `steps` takes so many `together`.
@@ -246,13 +230,7 @@ fn report(
     } = workload;
     Timing {
         work,
-        subject: format!(
-            "{}, {}, {} stem, {} classes",
-            model.layout,
-            model.size(),
-            model.stem(),
-            model.classes()
-        ),
+        subject: model.in_words(None),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],

@@ -88,18 +88,15 @@ pub fn open(
     }
     let identity = sha256([Some(&set)]);
     let mut left_out = Vec::new();
-    match description.unnamed {
-        true => {
-            check_count(&description.class_names, &set)?;
-            notes.push(assume_order(&mut set, request.order)?);
+    if description.unnamed {
+        check_count(&description.class_names, &set)?;
+        notes.push(assume_order(&mut set, request.order)?);
+    } else {
+        if request.order.is_some() {
+            notes.push("--class-order is not used: the network has class names".into());
         }
-        false => {
-            if request.order.is_some() {
-                notes.push("--class-order is not used: the network has class names".into());
-            }
-            let names = &description.class_names;
-            (set, left_out) = set.with_classes(names, "the network", request.unknown)?;
-        }
+        let names = &description.class_names;
+        (set, left_out) = set.with_classes(names, "the network", request.unknown)?;
     }
     for (class, count) in &left_out {
         notes.push(format!(

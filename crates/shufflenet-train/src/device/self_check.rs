@@ -125,19 +125,7 @@ fn images(step: usize, classes: usize) -> Batch {
         height: SIZE,
         width: SIZE,
     };
-    // Knuth's multiplicative hash: any noise will do that is the same everywhere.
-    let hash = |i: usize| ((step << 20) + i) as u32;
-    let hash = |i: usize| hash(i).wrapping_mul(2_654_435_761) >> 8;
-    let pixel = |i| hash(i) as f32 / 8_388_608.0 - 1.0;
-    Batch {
-        pixels: (0..IMAGES * shape.values()).map(pixel).collect(),
-        labels: (0..IMAGES)
-            .map(|i| (hash(i) as usize % classes) as u16)
-            .collect(),
-        shape,
-        mix: None,
-        share: None,
-    }
+    Batch::noise((step << 20) as u32, IMAGES, shape, classes)
 }
 
 /// `|a - b| / |b|`

@@ -59,10 +59,9 @@ pub fn export(
     };
     write_new(out, &bytes)?;
     Ok(format!(
-        "{}: {}, {} stem, {} bytes",
+        "{}: {}, {} bytes",
         out.display(),
-        network.config(),
-        network.config().stem(),
+        network.config().with_stem(),
         bytes.len()
     ))
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::{DataError, Normalization, Options, text};
 use shufflenet_model::{
-    ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer, num_parameters,
-    to_safetensors,
+    ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer_config,
+    num_parameters, to_safetensors,
 };
 
 use crate::checkpoint::description::Description;
@@ -144,7 +144,8 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     write(out, &checkpoint)?;
     let mut lines = notes;
     lines.push(format!(
-        "network    {model}, {stem} stem, {channels} channels in, images of {size}x{size}: {} parameters",
+        "network    {}, {channels} channels in, images of {size}x{size}: {} parameters",
+        model.with_stem(),
         thousands(parameters)
     ));
     lines.extend(note);
@@ -196,7 +197,7 @@ fn known(
     if request.config.is_some() {
         return Ok((request.overrides.clone(), notes));
     }
-    let model = infer(weights).map_err(Box::new)?;
+    let model = infer_config(weights).map_err(Box::new)?;
     let mut overrides = vec![
         "name=imported".to_string(),
         "data.format=folder".to_string(),
@@ -207,7 +208,7 @@ fn known(
     Ok((overrides, notes))
 }
 
-/// The network that [`infer`] found, as keys of an experiment.
+/// The network that [`infer_config`] found, as keys of an experiment.
 fn keys(model: &ModelConfig) -> Vec<String> {
     let width = match &model.widths {
         None => format!("model.scale={}", model.scale),
@@ -235,12 +236,11 @@ fn normalization(
     channels: usize,
     weights: &StateDict,
 ) -> (Normalization, Option<String>) {
-    let note = match weights.megvii {
-        true => {
-            "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
-             blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
-        }
-        false => "note       no --mean and --std: pixels are scaled to 0..1 and no further",
+    let note = if weights.megvii {
+        "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
+         blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
+    } else {
+        "note       no --mean and --std: pixels are scaled to 0..1 and no further"
     };
     match configured {
         Some(configured) => (configured, None),

@@ -71,11 +71,10 @@ fn headline(evaluated: &Evaluated) -> String {
             escape(name)
         )
     };
-    let caveat = match report.chosen_by_this_split {
-        true => {
-            "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
-        }
-        false => "",
+    let caveat = if report.chosen_by_this_split {
+        "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
+    } else {
+        ""
     };
     let note = |note: &String| format!("<p class=\"note\">{}</p>\n", escape(note));
     let notes: String = report.notes.iter().map(note).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use shufflenet_data::{Batch, Batches, random};
+use shufflenet_data::{Batch, Batches};
 
 use crate::checkpoint::description::{ChosenOn, Description};
 use crate::checkpoint::{Best, Progress};
@@ -22,6 +22,7 @@ use crate::evaluation::score;
 use crate::evaluation::tally::{Evaluation, Tally};
 use crate::experiment::Experiment;
 use crate::recipe::average::LABEL;
+use crate::recipe::dropout;
 use crate::recipe::optimizer::Rates;
 use crate::recipe::progressive;
 use crate::recipe::schedule::Schedule;
@@ -263,7 +264,7 @@ impl Run {
         let (first, count) = (batch.share.as_ref().map_or(0, |s| s.first), batch.len());
         let draw = || {
             let whole = batch.whole() * features;
-            let mask = random::dropout(seed, step as u64, part as u64, rate, whole);
+            let mask = dropout::mask(seed, step as u64, part as u64, rate, whole);
             let own = mask.into_iter().skip(first * features);
             own.take(count * features).collect()
         };

@@ -125,7 +125,7 @@ pub fn introduce(
     total_steps: usize,
     network: &ShuffleNetV2,
 ) -> Vec<String> {
-    let (model, train) = (&experiment.model, &experiment.train);
+    let (model, train, shape) = (&experiment.model, &experiment.train, sources.shape);
     let optimizer = &experiment.optimizer;
     let schedule = experiment.schedule.kind;
     let together = match train.accumulate {
@@ -142,12 +142,8 @@ pub fn introduce(
     };
     vec![
         format!(
-            "network    {}, {}, {} stem, {} in, {} classes: {} parameters",
-            model.layout,
-            model.size(),
-            model.stem(),
-            sources.shape,
-            model.classes(),
+            "network    {}: {} parameters",
+            model.in_words(Some([shape.channels, shape.height, shape.width])),
             thousands(num_parameters(network))
         ),
         format!(

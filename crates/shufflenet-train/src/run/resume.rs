@@ -52,10 +52,11 @@ pub(crate) fn start(
     };
     let saved = &found.checkpoint.description;
     let was = &found.checkpoint.progress;
-    let changes = match was.finished && run.is_done(was) {
+    let changes = if was.finished && run.is_done(was) {
         // Nothing is read any more.
-        true => None,
-        false => check(folder.path(), saved, run, options.accept_changed_data)?,
+        None
+    } else {
+        check(folder.path(), saved, run, options.accept_changed_data)?
     };
     let environment = folder.last_environment();
     check_ranks(folder.path(), run, &environment)?;
@@ -129,12 +130,13 @@ fn check(
             now.data_sha256, saved.data_sha256
         )
     });
-    match accept {
-        true => Ok(Some(changes)),
-        false => Err(TrainError::DataChanged {
+    if accept {
+        Ok(Some(changes))
+    } else {
+        Err(TrainError::DataChanged {
             run: path.into(),
             changes,
-        }),
+        })
     }
 }
 

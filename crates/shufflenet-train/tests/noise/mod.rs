@@ -9,14 +9,5 @@ pub fn batch(salt: u32, images: usize, size: usize) -> Batch {
         height: size,
         width: size,
     };
-    // Knuth's multiplicative hash: noise that is the same everywhere.
-    let hash = |i: usize| (i as u32 + (salt << 24)).wrapping_mul(2_654_435_761) >> 8;
-    let pixel = |i| hash(i) as f32 / 8_388_608.0 - 1.0;
-    Batch {
-        pixels: (0..images * shape.values()).map(pixel).collect(),
-        labels: (0..images).map(|i| (hash(i) % 10) as u16).collect(),
-        shape,
-        mix: None,
-        share: None,
-    }
+    Batch::noise(salt << 24, images, shape, 10)
 }

@@ -23,12 +23,13 @@ use crate::error::TrainError;
 /// # Errors
 /// [`TrainError::Config`].
 pub fn check() -> Result<(), TrainError> {
-    match stdin().is_terminal() && stdout().is_terminal() {
-        true => Ok(()),
-        false => Err(TrainError::Config {
+    if stdin().is_terminal() && stdout().is_terminal() {
+        Ok(())
+    } else {
+        Err(TrainError::Config {
             origin: "--tui".into(),
             message: "standard input and output must be a terminal".into(),
-        }),
+        })
     }
 }
 

@@ -89,10 +89,11 @@ impl OneCycle {
     fn phase(&self, at: Position) -> Phase {
         let (step, last) = (at.step as f64, at.steps as f64 - 1.0);
         let peak = (self.rise * at.steps as f64 - 1.0).max(0.0);
-        match step < peak {
-            true => Phase::Up(step / peak),
+        if step < peak {
+            Phase::Up(step / peak)
+        } else {
             // A run of one step is over before it falls.
-            false => Phase::Down(((step - peak) / (last - peak).max(1.0)).min(1.0)),
+            Phase::Down(((step - peak) / (last - peak).max(1.0)).min(1.0))
         }
     }
 }

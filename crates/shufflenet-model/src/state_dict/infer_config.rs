@@ -1,4 +1,4 @@
-//! Finds out which network a file's tensors belong to, from their names and shapes.
+//! Infers the configuration of the network that a file's tensors belong to, from their names and shapes.
 //!
 //! The names show the layout and the number of units; the shapes of a few convolutions show the widths, the
 //! split, the input channels and the classes. Neither shows the stem (its stride and pooling have no
@@ -9,10 +9,10 @@
 
 use std::collections::HashMap;
 
+use super::{StateDict, StateDictError};
 use crate::config::{Layout, ModelConfig, Scale, Widths};
 use crate::names::names;
 use crate::plan::{MOST_REPEATS, MOST_STAGES};
-use crate::state_dict::{StateDict, StateDictError};
 
 /// The configuration of the network that `weights` belongs to, with the stem unset. The classes are unset if
 /// the file has no classifier.
@@ -20,7 +20,7 @@ use crate::state_dict::{StateDict, StateDictError};
 /// # Errors
 /// [`StateDictError::Network`]: names of neither layout, a convolution that is missing or has an unexpected
 /// shape, a network that cannot be built, or a network that is much larger than the file.
-pub fn infer(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
+pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
     let refuse = |message: String| Err(StateDictError::Network(message));
     let has = |name: &str| weights.shape(name).is_some();
     let layout = match (has("conv1.0.weight"), has("conv1.weight")) {
