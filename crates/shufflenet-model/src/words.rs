@@ -25,7 +25,7 @@ impl ModelConfig {
     }
 
     /// The width: `scale 0.5`, or `widths [24, 48, 96, 192, 1024]` for custom widths.
-    fn size(&self) -> String {
+    pub fn size(&self) -> String {
         match &self.widths {
             None => format!("scale {}", self.scale),
             Some(widths) => format!("widths {widths:?}"),
