@@ -33,12 +33,15 @@ pub struct Fetch {
     pub from: Option<PathBuf>,
 }
 
-/// Which data: an experiment's, or that of `--set data.format=... --set data.root=...`.
+/// Which data: an experiment's, what lies at a path, or that of `--set data.format=... --set data.root=...`.
 #[derive(Args)]
 pub struct Set {
     /// The experiment whose data it is
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub config: Option<PathBuf>,
+    /// The data: a folder with a folder for each class, a list, a known set
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
     /// A key, as in --set data.root=photos; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,

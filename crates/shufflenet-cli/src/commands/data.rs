@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use shufflenet_train::data::proposal::{self, propose};
 use shufflenet_train::data::tools::{self, Verified};
 use shufflenet_train::experiment::settings;
 use shufflenet_train::files::write_new;
@@ -23,7 +24,10 @@ pub fn run(arguments: &Data) -> anyhow::Result<ExitCode> {
 }
 
 fn experiment(set: &Set) -> Result<Experiment, TrainError> {
-    settings::load_or_assemble(set.config.as_deref(), &set.overrides)
+    match &set.data {
+        Some(data) => proposal::plain(data, &set.overrides),
+        None => settings::load_or_assemble(set.config.as_deref(), &set.overrides),
+    }
 }
 
 #[cfg(feature = "fetch")]
@@ -62,8 +66,13 @@ fn stats(arguments: &Stats) -> anyhow::Result<ExitCode> {
 }
 
 fn preview(arguments: &Preview) -> anyhow::Result<ExitCode> {
-    let out = &arguments.out;
-    let (png, count) = tools::preview(&experiment(&arguments.set)?, arguments.count.into())?;
+    let Preview { set, out, count } = arguments;
+    let experiment = match &set.data {
+        // As `train --data` would augment them.
+        Some(data) => propose(data, None, &set.overrides)?.experiment,
+        None => experiment(set)?,
+    };
+    let (png, count) = tools::preview(&experiment, (*count).into())?;
     write_new(out, &png)?;
     print(&format!("{}: {count} training images\n", out.display()))
 }

@@ -27,6 +27,12 @@ fn a_folder_is_trained_on_and_its_configuration_repeats_the_run() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+    assert_eq!(
+        printed(at, "data verify --data photos"),
+        "all: 40 images, 0 bad\n"
+    );
+    assert!(printed(at, "data stats --data photos").contains("red"));
+    printed(at, "data preview --data photos --out preview.png");
     let config = printed(at, &format!("train --data photos {TINY} --print-config"));
     assert!(config.starts_with("# chosen     format folder"), "{config}");
     fs::write(at.join("photos.toml"), &config).unwrap();

@@ -54,11 +54,7 @@ pub fn propose(
 ) -> Result<Proposal, TrainError> {
     let root = expand_home(data);
     let start = from.map(Start::of).transpose()?;
-    let given = settings::value_of(overrides, "data.format");
-    let format = match given {
-        Some(name) => Format::named(name)?,
-        None => recognise(&root)?,
-    };
+    let format = format(&root, overrides)?;
     let parts = parts(format, &root)?;
     let split = match parts.is_empty() {
         true => Split::Whole,
@@ -69,7 +65,8 @@ pub fn propose(
         ..Options::default()
     };
     let set = shufflenet_data::open(format, &root, split, &options)?;
-    if given.is_none() && format.name() == "folder" {
+    let is_given = settings::value_of(overrides, FORMAT).is_some();
+    if !is_given && format.name() == "folder" {
         check_depth(&root, &set, split)?;
     }
     let mut counts = vec![0; set.classes()];
@@ -89,6 +86,31 @@ pub fn propose(
     let experiment = settings::overridden(&chosen, overrides)?;
     let lines = describe::describe(&facts, &experiment);
     Ok(Proposal { experiment, lines })
+}
+
+/// An experiment that says only where the data at `data` is, for a look at the data.
+///
+/// # Errors
+/// Those of [`propose`] that the format has.
+pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
+    let root = expand_home(data);
+    let format = format(&root, overrides)?;
+    let mut all = vec![format!("{FORMAT}={}", format.name()), "data.root=.".into()];
+    all.extend_from_slice(overrides);
+    let mut experiment = settings::load_or_assemble(None, &all)?;
+    experiment.data.root = root;
+    Ok(experiment)
+}
+
+/// The key of the format.
+const FORMAT: &str = "data.format";
+
+/// The format that `overrides` give, or that of what lies at `root`.
+fn format(root: &Path, overrides: &[String]) -> Result<Format, TrainError> {
+    match settings::value_of(overrides, FORMAT) {
+        Some(name) => Ok(Format::named(name)?),
+        None => recognise(root),
+    }
 }
 
 /// Name of the run that [`propose`] leads to.

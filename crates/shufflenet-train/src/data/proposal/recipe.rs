@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use shufflenet_data::{Augmentation, OnBadImage, Options, Split};
-use shufflenet_model::{ModelConfig, Stem};
+use shufflenet_model::{ModelConfig, Scale, Stem};
 
 use super::Facts;
 use crate::checkpoint::description::Description;
@@ -20,6 +20,8 @@ use crate::recipe::schedule::ScheduleConfig;
 
 /// The largest images that keep their size: a stem that reduces them by four would leave nothing to see.
 const SMALL: usize = 64;
+/// Fewer images than that are few.
+const FEW: usize = 10_000;
 /// Side of the square that photographs are brought to, as on ImageNet.
 const PHOTOGRAPH: usize = 224;
 /// Smallest side, and its step, for the stem that reduces by four.
@@ -45,6 +47,7 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
             ..description.experiment.model.clone()
         },
         None => ModelConfig {
+            scale: scale(images),
             stem: Some(stem(facts)),
             input_channels: channels(facts),
             ..ModelConfig::default()
@@ -56,7 +59,10 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
     };
     let epochs = asked("train.epochs").unwrap_or_else(|| length.epochs(images));
     let options = options(facts, start, asked("data.options.size"));
-    let progressive = progressive(size(facts, &options), epochs);
+    let progressive = match start {
+        Some(_) => Vec::new(),
+        None => progressive(size(facts, &options), epochs),
+    };
     let fitting = start.filter(|_| facts.format.is_encoded());
     Ok(Experiment {
         name: name(facts.root),
@@ -171,6 +177,14 @@ const FINE_TUNING: Length = Length {
 impl Length {
     fn epochs(&self, images: usize) -> usize {
         (self.images / images).clamp(self.fewest, self.most)
+    }
+}
+
+/// The smallest width for few images: a wider network learns no more from them.
+fn scale(images: usize) -> Scale {
+    match images < FEW {
+        true => Scale::Half,
+        false => Scale::One,
     }
 }
 
