@@ -96,6 +96,7 @@ pub use infer::infer;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
+pub use shufflenet_ops::fused::Precision;
 pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};
 pub use state_dict::{Fit, StateDict, StateDictError, groups};
 pub use summary::Summary;

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 mod differences;
 
@@ -54,6 +54,7 @@ fn compare<M: Module + Clone>(
     fused: fn(&M, Tensor<4>) -> Tensor<4>,
     convolutions: fn(&M) -> Vec<&ConvNorm>,
     x: &Tensor<4>,
+    tolerance: f32,
     what: &str,
 ) {
     let statistics = |unit: &M| -> Vec<Tensor<1>> {
@@ -73,7 +74,6 @@ fn compare<M: Module + Clone>(
         conv.norm.running_var.update(values[1].clone());
     }
     let (actual, actual_dx, actual_gradients) = gradients(unit, fused, x);
-    let tolerance = tolerance(x);
     let close = |error: f32, name: &str| assert!(error < tolerance, "{what}, {name}: {error:e}");
     close(distance(&actual, &expected), "output");
     close(distance(&actual_dx, &expected_dx), "input gradient");
@@ -178,6 +178,7 @@ fn the_stride_1_kernel_is_the_plain_unit() {
             BasicUnit::forward,
             basic_convolutions,
             &x,
+            tolerance(&x),
             &what,
         );
     }
@@ -214,6 +215,7 @@ fn the_stride_2_kernel_is_the_plain_unit() {
             DownsampleUnit::forward,
             downsample_convolutions,
             &x,
+            tolerance(&x),
             &what,
         );
     }
@@ -246,7 +248,74 @@ fn views_are_read_as_what_they_mean() {
             BasicUnit::forward,
             basic_convolutions,
             x,
+            tolerance(x),
             &format!("view {i}"),
+        );
+    }
+}
+
+/// A bfloat16 has eight bits: a value is off by at most 1/512 of itself, and by a third of that on the average. The
+/// kernels round three or four times on the way to an output, and as often on the way back.
+const ROUNDED: f32 = 0.015;
+
+/// `forward` between bfloat16 activations.
+fn in_bf16(x: Tensor<4>, forward: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    let out = forward(x.cast(DType::BF16));
+    assert_eq!(out.dtype(), DType::BF16);
+    out.cast(DType::F32)
+}
+
+/// Noise that bfloat16 holds exactly.
+fn rounded_noise(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let noise = noise(7, shape, device);
+    noise.cast(DType::BF16).cast(DType::F32)
+}
+
+#[test]
+fn the_kernels_in_bfloat16_are_the_plain_units_up_to_rounding() {
+    let device = Device::flex().autodiff();
+    // Inputs, outputs, left, residual, batch, height, width.
+    let cases = [
+        (48, 48, 24, false, 8, 6, 6),
+        (116, 116, 58, true, 4, 4, 4),
+        (34, 34, 31, false, 70, 2, 2),
+    ];
+    for (inputs, outputs, left, residual, batch, height, width) in cases {
+        let plan = UnitPlan {
+            inputs,
+            outputs,
+            left,
+            residual,
+        };
+        let mut unit = BasicUnit::new(&plan, false, &mut Initialiser::new(5, &device));
+        perturbed(basic_mut(&mut unit));
+        compare(
+            &unit,
+            BasicUnit::plain,
+            |unit, x| in_bf16(x, |x| unit.forward(x)),
+            basic_convolutions,
+            &rounded_noise([batch, inputs, height, width], &device),
+            ROUNDED,
+            &format!("{inputs}->{outputs}, left {left}, residual {residual}"),
+        );
+    }
+    for (inputs, branch, right_first) in [(24, 58, false), (17, 33, true)] {
+        let plan = StagePlan {
+            inputs,
+            branch,
+            units: Vec::new(),
+        };
+        let init = &mut Initialiser::new(5, &device);
+        let mut unit = DownsampleUnit::new(&plan, right_first, false, init);
+        perturbed(downsample_mut(&mut unit));
+        compare(
+            &unit,
+            DownsampleUnit::plain,
+            |unit, x| in_bf16(x, |x| unit.forward(x)),
+            downsample_convolutions,
+            &rounded_noise([6, inputs, 7, 6], &device),
+            ROUNDED,
+            &format!("{inputs}->2x{branch}"),
         );
     }
 }
