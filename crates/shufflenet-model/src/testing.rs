@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use shufflenet_ops::Isa;
@@ -21,6 +21,24 @@ pub fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> T
 
 fn uniform(generator: &mut ChaCha8Rng) -> f32 {
     (generator.next_u32() >> 8) as f32 / 16_777_216.0
+}
+
+/// `x` through bfloat16: it is rounded on its way forward, and its gradient on the way back.
+pub fn through_bf16(x: Tensor<4>) -> Tensor<4> {
+    x.cast(DType::BF16).cast(DType::F32)
+}
+
+/// `x` rounded to bfloat16 on its way forward; its gradient is not.
+pub fn stored(x: Tensor<4>) -> Tensor<4> {
+    let change = through_bf16(x.clone()) - x.clone();
+    x + change.detach()
+}
+
+/// `x` whose gradient is rounded to bfloat16 on its way back; `x` is not.
+pub fn gradient_stored(x: Tensor<4>) -> Tensor<4> {
+    let rounded = through_bf16(x.clone());
+    let change = x - rounded.clone();
+    rounded + change.detach()
 }
 
 /// Relative distance: the norm of the difference over the norm of `b`.

@@ -3,12 +3,12 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, activation};
 
 use super::*;
 use crate::config::{Layout, Scale, Stem};
 use crate::inference::Inference;
-use crate::testing::{distance, noise};
+use crate::testing::{distance, gradient_stored, noise, stored, through_bf16};
 
 fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
@@ -62,9 +62,27 @@ fn assert_same<const D: usize>(
     }
 }
 
-/// Largest distance between a part in bfloat16 and the same part in float32. A value in bfloat16 is off by at most 1/512
-/// of itself.
-const ROUNDED: f32 = 0.015;
+/// Greatest distance of a part in bfloat16 from the plain part that rounds where the kernel stores: the convolution's
+/// output, the part's output, and their gradients. Sums in another order round a few values to the neighbour.
+const ROUNDED: f32 = 5e-4;
+
+/// Batch norm and ReLU of the convolution's stored output.
+fn rounded(conv: &ConvNorm, x: Tensor<4>) -> Tensor<4> {
+    let y = stored(conv.conv.forward(x));
+    activation::relu(gradient_stored(conv.norm.forward(y)))
+}
+
+fn rounded_stem(network: &ShuffleNetV2, images: Tensor<4>) -> Tensor<4> {
+    let x = rounded(&network.stem, images);
+    through_bf16(match &network.pool {
+        Some(pool) => pool.forward(x),
+        None => x,
+    })
+}
+
+fn rounded_head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<2> {
+    global_average(rounded(&network.last, gradient_stored(x)))
+}
 
 #[test]
 fn the_stem_kernel_is_the_plain_stem() {
@@ -90,7 +108,7 @@ fn the_stem_kernel_is_the_plain_stem() {
             };
             assert_same(
                 part(&rounded, in_bf16, |network| &network.stem, &images),
-                run(ShuffleNetV2::plain_stem),
+                run(rounded_stem),
                 ROUNDED,
                 &format!("{what} in bf16"),
             );
@@ -112,11 +130,11 @@ fn the_head_kernel_is_the_plain_head() {
             2e-5,
             &what,
         );
-        let x = x.cast(DType::BF16).cast(DType::F32);
+        let x = through_bf16(x);
         let run = |forward| part(&network, forward, |network| &network.last, &x);
         assert_same(
             run(|network, x| network.forward_head(x.cast(DType::BF16))),
-            run(ShuffleNetV2::plain_head),
+            run(rounded_head),
             ROUNDED,
             &format!("{what} in bf16"),
         );
@@ -217,7 +235,8 @@ fn in_bfloat16_weights_features_and_gradients_are_float32() {
         let (features, count_rounded) = loss(&rounded);
         assert_eq!(count, count_rounded, "{what}");
         let error = distance(&features, &expected);
-        assert!(0.0 < error && error < 0.1, "{what}: {error}");
+        // A network with initial weights amplifies what rounding changes.
+        assert!(0.0 < error && error < 0.5, "{what}: {error}");
         // Inference is float32, and in the bits of a network that never heard of bfloat16.
         let images = images.clone().inner();
         let [a, b] = [&network, &rounded].map(|network| network.valid().forward(images.clone()));
