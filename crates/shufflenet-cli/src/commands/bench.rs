@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use shufflenet_train::Precision;
 use shufflenet_train::bench::resumed::{self, Resumed};
 use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
@@ -36,6 +37,11 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
     );
     let mut workload = Workload::new(settings::load_model(config, &overrides)?, &arguments.device);
     workload.steps = usize::from(arguments.steps);
+    workload.precision = match (arguments.precision, config) {
+        (Some(precision), _) => precision,
+        (None, Some(config)) => settings::load(config, &overrides)?.train.precision,
+        (None, None) => Precision::F32,
+    };
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];
     }

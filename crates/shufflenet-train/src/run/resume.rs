@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use shufflenet_model::Precision;
+
 use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store;
@@ -55,7 +57,7 @@ pub(crate) fn start(
     let changes = match was.finished && run.is_done(was) {
         // Nothing is read any more.
         true => None,
-        false => check(folder.path(), saved, run, options.accept_changed_data)?,
+        false => check(folder.path(), saved, run, options)?,
     };
     let environment = folder.last_environment();
     check_ranks(folder.path(), run, &environment)?;
@@ -95,12 +97,13 @@ pub(crate) fn start(
     });
     notes.extend(changed_notes);
     notes.extend(schedule_note(run, &saved.experiment));
+    notes.extend(precision_note(run, &saved.experiment));
     notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
 }
 
 /// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,
-/// where `accept` accepts it.
+/// where the user accepts it.
 ///
 /// # Errors
 /// [`TrainError::Changed`] with the first key that differs; [`TrainError::DataChanged`].
@@ -108,10 +111,10 @@ fn check(
     path: &Path,
     saved: &Description,
     run: &Run,
-    accept: bool,
+    options: &RunOptions,
 ) -> Result<Option<String>, TrainError> {
     let now = &run.description;
-    check_same(path, &saved.experiment, &now.experiment)?;
+    check_same(path, &saved.experiment, &now.experiment, options.accepted())?;
     if saved.class_names != now.class_names {
         return Err(TrainError::Changed {
             run: path.into(),
@@ -129,7 +132,7 @@ fn check(
             now.data_sha256, saved.data_sha256
         )
     });
-    match accept {
+    match options.accept_changed_data {
         true => Ok(Some(changes)),
         false => Err(TrainError::DataChanged {
             run: path.into(),
@@ -211,6 +214,15 @@ fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
     let kind = run.experiment.schedule.kind;
     (kind.follows_length() && before != now).then(|| {
         format!("resume     the {kind} schedule now ends at step {now}, it was {before}: rates change from here on")
+    })
+}
+
+/// A note on another precision than the run's so far.
+fn precision_note(run: &Run, saved: &Experiment) -> Option<String> {
+    let [before, now] = [saved, &run.experiment].map(|experiment| experiment.train.precision);
+    (before != now).then(|| {
+        let [before, now] = [before, now].map(Precision::name);
+        format!("resume     activations are {now} from here on, they were {before}: the bits differ from an uninterrupted run's")
     })
 }
 
