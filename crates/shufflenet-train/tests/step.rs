@@ -168,6 +168,6 @@ fn a_network_learns_in_bfloat16_as_it_does_in_float32() {
     let first = (narrow[0] - wide[0]).abs();
     assert!(0.0 < first && first < 0.02, "{first}");
     for losses in [&wide, &narrow] {
-        assert!(losses[29] < 0.4 * losses[0], "{losses:?}");
+        assert!(losses[29] < 0.7 * losses[0], "{losses:?}");
     }
 }
