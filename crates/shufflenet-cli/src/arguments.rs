@@ -7,6 +7,7 @@ mod trained;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use shufflenet_train::Precision;
 
 pub use compute::Compute;
 #[cfg(feature = "fetch")]
@@ -85,6 +86,9 @@ pub struct Train {
     /// With --resume, go on although the data has changed since the run began
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
+    /// With --resume, go on although train.precision is another than the run began with
+    #[arg(long, requires = "resume")]
+    pub accept_changed_precision: bool,
     /// Delete the run in the run folder and start anew
     #[arg(long)]
     pub force: bool,
@@ -179,6 +183,9 @@ pub struct Bench {
     /// Height and width of the images [default: 32 for the cifar stem, else 224]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
     pub size: Option<u16>,
+    /// What activations are stored as while the network learns: f32 or bf16 [default: the experiment's, else f32]
+    #[arg(long, value_name = "NAME", value_parser = precision, conflicts_with = "checkpoint")]
+    pub precision: Option<Precision>,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
@@ -187,6 +194,13 @@ pub struct Bench {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+/// The precision of this name.
+fn precision(name: &str) -> Result<Precision, String> {
+    let known = [Precision::F32, Precision::Bf16];
+    let found = known.into_iter().find(|known| known.name() == name);
+    found.ok_or("accepted: f32, bf16".into())
 }
 
 /// What `shufflenet bench` times.

@@ -8,7 +8,7 @@
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 use shufflenet_ops::depthwise;
 use shufflenet_ops::fused::{self, ConvNormWeights, Output};
 
@@ -82,13 +82,15 @@ impl ConvNorm {
     }
 }
 
-/// Whether the fused kernels can run all of these convolutions: the device has kernels, and every batch
-/// norm is in training mode.
+/// Whether the fused kernels can run all of these convolutions: the device has kernels, every batch norm is
+/// in training mode, and the weights are float32.
 pub(crate) fn kernels_serve<'a>(
     mut convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,
 ) -> bool {
-    fused::serves(x) && convolutions.all(|conv| conv.norm.is_training(x))
+    let serves =
+        |conv: &ConvNorm| conv.norm.is_training(x) && conv.norm.gamma.val().dtype() == DType::F32;
+    fused::serves(x) && convolutions.all(serves)
 }
 
 /// Updates the running statistics from the batch's statistics and returns the kernel's output.
@@ -100,6 +102,15 @@ pub(crate) fn settle<'a, const D: usize>(
         conv.norm.follow(statistics);
     }
     kernel.output
+}
+
+/// `plain`, a part of the network in plain Burn operations, computed in float32 whatever `x` is stored as. The output is
+/// stored as `x` is.
+pub(crate) fn in_float32(x: Tensor<4>, plain: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
+    match x.dtype() {
+        DType::BF16 => plain(x.cast(DType::F32)).cast(DType::BF16),
+        _ => plain(x),
+    }
 }
 
 /// A convolution without bias whose padding keeps the map's size at stride 1.

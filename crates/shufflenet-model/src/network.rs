@@ -9,8 +9,8 @@
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
-use shufflenet_ops::fused;
+use burn::tensor::{DType, Device, Tensor};
+use shufflenet_ops::fused::{self, Precision};
 
 use crate::batch_norm::{BatchNorm, EPSILON};
 use crate::config::{Layout, ModelConfig, Widths};
@@ -37,6 +37,8 @@ pub struct ShuffleNetV2 {
     pub classifier: Linear,
     #[module(skip)]
     config: ModelConfig,
+    #[module(skip)]
+    precision: Precision,
 }
 
 /// Units that share a map size and, except for the first one, a width.
@@ -74,7 +76,16 @@ impl ShuffleNetV2 {
                 bias: Some(init.uniform([config.classes()], last)),
             },
             config: config.clone(),
+            precision: Precision::F32,
         })
+    }
+
+    /// The network with activations, and their gradients, stored as `precision` in training, where the device has
+    /// kernels for it (the CPU, Burn's Flex). What kernels do not serve (squeeze-and-excitation, frozen batch norms)
+    /// computes in float32 between such activations. Weights, features, logits and inference are float32.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// The configuration that the network was built from.
@@ -120,10 +131,15 @@ impl ShuffleNetV2 {
         if kernels_serve(convolution(), &images) {
             let (weights, kind) = (self.stem.weights(), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
-            let stem = fused::stem(images, weights, stride, pool, EPSILON);
+            let stem = fused::stem(images, weights, stride, pool, self.precision, EPSILON);
             return settle(stem, convolution());
         }
-        self.plain_stem(images)
+        let training_by_kernels = images.device().is_autodiff() && fused::serves(&images);
+        let x = self.plain_stem(images);
+        match self.precision {
+            Precision::Bf16 if training_by_kernels => x.cast(DType::BF16),
+            _ => x,
+        }
     }
 
     /// The stem in plain Burn operations.
@@ -142,7 +158,10 @@ impl ShuffleNetV2 {
             let head = fused::head(x, self.last.weights(), EPSILON);
             return settle(head, convolution());
         }
-        self.plain_head(x)
+        self.plain_head(match x.dtype() {
+            DType::BF16 => x.cast(DType::F32),
+            _ => x,
+        })
     }
 
     /// The head in plain Burn operations.

@@ -5,10 +5,28 @@ mod noise;
 
 use std::process::Command;
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use shufflenet_ops::Isa;
 
 pub use noise::noise;
+
+/// `x` through bfloat16: it is rounded on its way forward, and its gradient on the way back.
+pub fn through_bf16(x: Tensor<4>) -> Tensor<4> {
+    x.cast(DType::BF16).cast(DType::F32)
+}
+
+/// `x` rounded to bfloat16 on its way forward; its gradient is not.
+pub fn stored(x: Tensor<4>) -> Tensor<4> {
+    let change = through_bf16(x.clone()) - x.clone();
+    x + change.detach()
+}
+
+/// `x` whose gradient is rounded to bfloat16 on its way back; `x` is not.
+pub fn gradient_stored(x: Tensor<4>) -> Tensor<4> {
+    let rounded = through_bf16(x.clone());
+    let change = x - rounded.clone();
+    rounded + change.detach()
+}
 
 /// Relative distance: the norm of the difference over the norm of `b`.
 pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {

@@ -4,11 +4,47 @@
 //! normalise by the batch's statistics, and each operation is one node of the autodiff graph. [`serves`]
 //! returns whether a tensor's device has the kernels; elsewhere the caller computes the same part from plain
 //! Burn operations. Inference has its own implementation, [`crate::inference`].
+//!
+//! Activations and their gradients are float32 or bfloat16 ([`Precision`]) between the operations and in what they
+//! keep for the backward. The stem takes float32 images and begins in the precision that it is told; a unit's output
+//! is stored as its input is; the head's output is float32. Weights, their gradients and statistics are float32, and so
+//! is all computation: a value is rounded once, when it is stored, to the nearest bfloat16 (ties to even). (Where two
+//! branches add to one gradient, it is stored by each.)
 
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
+
+/// What activations and their gradients are stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32.
+    #[default]
+    F32,
+    /// bfloat16: half of float32's bytes.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The type of a tensor of this precision.
+    pub const fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -51,10 +87,10 @@ pub struct Output<const D: usize> {
     pub statistics: Vec<BatchStatistics>,
 }
 
-/// Whether the operations of this module have kernels for this tensor: they do for float32 on Flex.
+/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex.
 /// Cube (wgpu, CUDA, ROCm), NdArray, LibTorch and remote devices have none.
 pub fn serves(x: &Tensor<4>) -> bool {
-    x.dtype() == DType::F32 && x.device() == Device::flex()
+    matches!(x.dtype(), DType::F32 | DType::BF16) && x.device() == Device::flex()
 }
 
 /// Dense 3x3 convolution padded by 1, batch norm and ReLU. If `pool` is `Some(padding)`, 3x3 max pooling
@@ -65,7 +101,7 @@ pub fn serves(x: &Tensor<4>) -> bool {
 /// ```
 ///
 /// The operation is one node of the autodiff graph. The node keeps the images, the convolution's output
-/// and the position of each maximum.
+/// and the position of each maximum. Images are float32, and `precision` is that of the output.
 ///
 /// # Shapes
 /// - `images`: `[batch, channels, height, width]`
@@ -73,19 +109,20 @@ pub fn serves(x: &Tensor<4>) -> bool {
 ///   3) / 2 + 1` after the pooling
 ///
 /// # Panics
-/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn stem(
     images: Tensor<4>,
     conv: ConvNormWeights,
     stride: usize,
     pool: Option<usize>,
+    precision: Precision,
     epsilon: f64,
 ) -> Output<4> {
     let [batch, _, height, width] = images.dims();
     check_values(batch * height.div_ceil(stride) * width.div_ceil(stride));
     let widths = [outputs(&conv)];
     let (images, conv) = (images.into_dispatch(), conv_norm(conv));
-    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, epsilon);
+    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, precision, epsilon);
     output(stem, &widths)
 }
 
@@ -102,7 +139,7 @@ pub fn stem(
 /// - output: `[batch, outputs]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
@@ -128,7 +165,7 @@ pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
 /// - output: `[batch, left_channels + branch width, height, width]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn basic_unit(
     x: Tensor<4>,
     right: BranchWeights,
@@ -156,7 +193,7 @@ pub fn basic_unit(
 /// - output: `[batch, both branches' width, ceil(height / 2), ceil(width / 2)]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights' shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn downsample_unit(
     x: Tensor<4>,
     right: BranchWeights,

@@ -81,6 +81,7 @@ pub use run::start::{RunOptions, train};
 #[doc(hidden)]
 pub use shufflenet_data::fetch::names as fetch_names;
 pub use shufflenet_data::{ClassOrder, Normalization, UnknownClasses};
+pub use shufflenet_model::Precision;
 
 /// The programs in the README.
 #[cfg(doctest)]

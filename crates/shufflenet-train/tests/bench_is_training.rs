@@ -37,6 +37,7 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
         out: folder.path().join("run"),
         existing: Existing::Refuse,
         accept_changed_data: false,
+        accept_changed_precision: false,
     };
     train(
         &experiment,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use safetensors::SafeTensors;
-use shufflenet_model::{ModelConfig, ShuffleNetV2, Stem, to_safetensors};
+use shufflenet_model::{ModelConfig, Precision, ShuffleNetV2, Stem, to_safetensors};
 use shufflenet_train::TrainError;
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::step::classifier::MicroBatch;
@@ -144,4 +144,30 @@ fn an_infinite_gradient_moves_nothing_and_is_told() {
         assert!(!is_weight || values == after[&name], "{name} has moved");
     }
     assert!(learner.average.is_none());
+}
+
+/// The loss of each of 30 steps on the same images.
+fn losses(precision: Precision) -> Vec<f64> {
+    let model = learner(None).classifier.network.config().clone();
+    let config = LearnerConfig {
+        precision,
+        ..OptimizerConfig::default().into()
+    };
+    let mut learner = Learner::fresh(&model, config, 1, &Device::flex()).unwrap();
+    let loss = |_| {
+        let tally = learner.step([Ok(batch(1, 64, 16).into())], 0.05).unwrap();
+        tally.loss / tally.count as f64
+    };
+    (0..30).map(loss).collect()
+}
+
+#[test]
+fn a_network_learns_in_bfloat16_as_it_does_in_float32() {
+    let [wide, narrow] = [Precision::F32, Precision::Bf16].map(losses);
+    // The first loss is of the same weights, and differs by rounding alone.
+    let first = (narrow[0] - wide[0]).abs();
+    assert!(0.0 < first && first < 0.02, "{first}");
+    for losses in [&wide, &narrow] {
+        assert!(losses[29] < 0.7 * losses[0], "{losses:?}");
+    }
 }

@@ -7,14 +7,14 @@
 mod noise;
 
 use burn::tensor::Device;
-use shufflenet_model::{ModelConfig, Scale, Stem, to_safetensors};
+use shufflenet_model::{ModelConfig, Precision, Scale, Stem, to_safetensors};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
-use shufflenet_train::step::learner::Learner;
+use shufflenet_train::step::learner::{Learner, LearnerConfig};
 
 use noise::batch;
 
 /// The weights after some steps of so many images in a pool of that many threads.
-fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
+fn trained(precision: Precision, threads: usize, images: usize, steps: u32) -> Vec<u8> {
     let model = ModelConfig {
         scale: Scale::One,
         stem: Some(Stem::Cifar),
@@ -22,8 +22,11 @@ fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
     pool.build().unwrap().install(|| {
-        let optimizer = OptimizerConfig::default();
-        let mut learner = Learner::fresh(&model, optimizer, 1, &Device::flex()).unwrap();
+        let config = LearnerConfig {
+            precision,
+            ..OptimizerConfig::default().into()
+        };
+        let mut learner = Learner::fresh(&model, config, 1, &Device::flex()).unwrap();
         for step in 0..steps {
             learner
                 .step([Ok(batch(step, images, 32).into())], 0.05)
@@ -37,13 +40,15 @@ fn trained(threads: usize, images: usize, steps: u32) -> Vec<u8> {
 fn one_two_and_three_threads_give_the_same_bits() {
     // 37 images do not divide into parts of one size. The second run of two threads is to be like
     // the first.
-    for (images, steps, others) in [(128, 20, [2, 2]), (37, 4, [2, 3])] {
-        let one = trained(1, images, steps);
-        for threads in others {
-            assert!(
-                one == trained(threads, images, steps),
-                "{images} images, {threads} threads"
-            );
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (images, steps, others) in [(128, 20, [2, 2]), (37, 4, [2, 3])] {
+            let one = trained(precision, 1, images, steps);
+            for threads in others {
+                assert!(
+                    one == trained(precision, threads, images, steps),
+                    "{precision:?}, {images} images, {threads} threads"
+                );
+            }
         }
     }
 }

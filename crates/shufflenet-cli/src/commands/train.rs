@@ -101,6 +101,7 @@ fn open_and_train(
             (false, false) => Existing::Refuse,
         },
         accept_changed_data: arguments.accept_changed_data,
+        accept_changed_precision: arguments.accept_changed_precision,
     };
     let mut console = match (cluster.is_first(), arguments.tui) {
         (false, _) => Console::silent(),

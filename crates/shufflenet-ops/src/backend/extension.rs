@@ -15,6 +15,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, ExtensionType, Flex, bac
 use burn_flex::FlexTensor;
 
 use crate::backend::operation::{Kind, Operation, Saved};
+use crate::fused::Precision;
 
 /// Weights of a convolution and its batch norm.
 #[derive(ExtensionType)]
@@ -51,6 +52,7 @@ pub trait Kernels: Backend {
         #[extension_type] conv: ConvNormTensors<Self>,
         stride: usize,
         pool: Option<usize>,
+        precision: Precision,
         epsilon: f64,
     ) -> OutputTensors<Self>;
 
@@ -84,9 +86,15 @@ impl Kernels for Flex {
         conv: ConvNormTensors<Self>,
         stride: usize,
         pool: Option<usize>,
+        precision: Precision,
         epsilon: f64,
     ) -> OutputTensors<Self> {
-        compute(Kind::Stem { stride, pool }, images, [conv], epsilon)
+        let kind = Kind::Stem {
+            stride,
+            pool,
+            precision,
+        };
+        compute(kind, images, [conv], epsilon)
     }
 
     fn basic_unit(
@@ -128,9 +136,15 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         conv: ConvNormTensors<Self>,
         stride: usize,
         pool: Option<usize>,
+        precision: Precision,
         epsilon: f64,
     ) -> OutputTensors<Self> {
-        record::<C, 4>(Kind::Stem { stride, pool }, images, [conv], epsilon)
+        let kind = Kind::Stem {
+            stride,
+            pool,
+            precision,
+        };
+        record::<C, 4>(kind, images, [conv], epsilon)
     }
 
     fn basic_unit(

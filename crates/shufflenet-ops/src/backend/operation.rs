@@ -2,17 +2,22 @@
 //!
 //! Inputs and outputs are tensors of shape `[batch, channels, height, width]`. Between operations they
 //! are stored pixel by pixel. The tensor's strides express that order, so it takes no copy and other
-//! code needs no change.
+//! code needs no change. They are float32 or bfloat16: a stem's output as its kind says, a unit's output as its
+//! input, and each gradient as what it is the gradient of. Images, weights, the head's output and statistics are
+//! float32.
 
 use burn::backend::Flex;
 use burn::backend::ops::{ConvOptions, ModuleOps};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
+use burn_std::bf16;
 
+use crate::fused::Precision;
 use crate::kernels::packing::ConvNorm;
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::simd::Isa;
+use crate::simd::stored::Stored;
 use crate::training::branch::Branch;
 use crate::training::geometry::Geometry;
 use crate::training::head;
@@ -26,6 +31,8 @@ pub(crate) enum Kind {
     Stem {
         stride: usize,
         pool: Option<usize>,
+        /// What the output is stored as.
+        precision: Precision,
     },
     Basic {
         left_channels: usize,
@@ -46,11 +53,40 @@ pub(crate) struct Operation {
     tensors: Vec<FlexTensor>,
 }
 
-/// What the backward needs besides the tensors.
+/// What the backward needs besides the tensors, as it is stored.
 pub(crate) enum Saved {
-    Stem(stem::Saved),
-    Unit(Box<UnitSaved>),
-    Head(Normed),
+    F32(Kept<f32>),
+    Bf16(Kept<bf16>),
+}
+
+/// What an operation keeps.
+pub(crate) enum Kept<T: Stored> {
+    Stem(stem::Saved<T>),
+    Unit(Box<UnitSaved<T>>),
+    Head(Normed<T>),
+}
+
+/// A stored type as the element of a tensor.
+trait Carried: Stored {
+    const DTYPE: DType;
+
+    fn values(tensor: &FlexTensor) -> &[Self];
+}
+
+impl Carried for f32 {
+    const DTYPE: DType = DType::F32;
+
+    fn values(tensor: &FlexTensor) -> &[f32] {
+        tensor.storage()
+    }
+}
+
+impl Carried for bf16 {
+    const DTYPE: DType = DType::BF16;
+
+    fn values(tensor: &FlexTensor) -> &[bf16] {
+        tensor.storage()
+    }
 }
 
 /// Result of the forward.
@@ -67,20 +103,26 @@ impl Operation {
         for (i, tensor) in tensors.iter_mut().enumerate() {
             *tensor = match (i, kind) {
                 // The stem's images stay as decoded, channel by channel.
-                (0, Kind::Basic { .. } | Kind::Downsample { .. } | Kind::Head) => {
-                    channels_last(tensor.clone())
-                }
-                _ => whole(tensor),
+                (1.., _) | (0, Kind::Stem { .. }) => whole::<f32>(tensor),
+                (0, _) if tensor.dtype() == DType::BF16 => channels_last::<bf16>(tensor.clone()),
+                (0, _) => channels_last::<f32>(tensor.clone()),
             };
         }
         Self { kind, tensors }
     }
 
-    fn input(&self) -> (&[f32], [usize; 4]) {
-        (
-            self.tensors[0].storage(),
-            self.tensors[0].layout().shape().dims(),
-        )
+    fn input(&self) -> (&FlexTensor, [usize; 4]) {
+        let input = &self.tensors[0];
+        (input, input.layout().shape().dims())
+    }
+
+    /// What the activations are stored as.
+    fn precision(&self) -> Precision {
+        match self.kind {
+            Kind::Stem { precision, .. } => precision,
+            _ if self.tensors[0].dtype() == DType::BF16 => Precision::Bf16,
+            _ => Precision::F32,
+        }
     }
 
     fn conv(&self, number: usize) -> ConvNorm<'_> {
@@ -144,45 +186,47 @@ impl Operation {
 
     /// Computes the output, the statistics and what the backward needs.
     pub fn forward(&self, epsilon: f64) -> Forward {
+        match self.precision() {
+            Precision::F32 => self.forward_in(epsilon, Saved::F32),
+            Precision::Bf16 => self.forward_in(epsilon, Saved::Bf16),
+        }
+    }
+
+    fn forward_in<T: Carried>(&self, epsilon: f64, saved: fn(Kept<T>) -> Saved) -> Forward {
         let (x, [images, channels, ..]) = self.input();
         let at = self.geometry();
-        let (output, size, saved) = match self.kind {
+        let (output, kept) = match self.kind {
             Kind::Stem { pool, .. } => {
                 let stem = self.stem(pool);
-                let (out, saved) = stem.forward(x, epsilon);
-                (out, stem.output(), Saved::Stem(saved))
+                let (out, kept) = stem.forward::<T>(x.storage(), epsilon);
+                (maps(out, images, stem.output()), Kept::Stem(kept))
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let (out, saved) = self.unit().forward(at, x, channels, epsilon);
-                (out, at.output(), Saved::Unit(Box::new(saved)))
+                let (out, kept) = self.unit().forward(at, T::values(x), channels, epsilon);
+                (maps(out, images, at.output()), Kept::Unit(Box::new(kept)))
             }
             Kind::Head => {
-                let rows = Rows::new(x, channels);
-                let (out, saved) = head::forward(at, rows, self.conv(0), epsilon);
-                (out, [1, 1], Saved::Head(saved))
+                let rows = Rows::new(T::values(x), channels);
+                let (out, kept) = head::forward(at, rows, self.conv(0), epsilon);
+                let size = [images, self.conv(0).outputs()];
+                (tensor(out.into_bytes(), &size), Kept::Head(kept))
             }
         };
-        let [height, width] = size;
-        let channels = output.len() / (images * height * width).max(1);
-        let output = match self.kind {
-            Kind::Head => tensor(output.into_bytes(), &[images, channels]),
-            _ => from_rows(output, [images, channels, height, width]),
-        };
-        let statistics = self.statistics(&saved);
+        let statistics = self.statistics(&kept);
         let count = statistics.len();
         let statistics = tensor(Bytes::from_elems(statistics), &[count]);
         Forward {
             output,
             statistics,
-            saved,
+            saved: saved(kept),
         }
     }
 
-    fn statistics(&self, saved: &Saved) -> Vec<f32> {
-        match saved {
-            Saved::Stem(saved) => saved.normed.norm.statistics(),
-            Saved::Unit(saved) => self.unit().statistics(saved),
-            Saved::Head(saved) => saved.norm.statistics(),
+    fn statistics<T: Stored>(&self, kept: &Kept<T>) -> Vec<f32> {
+        match kept {
+            Kept::Stem(kept) => kept.normed.norm.statistics(),
+            Kept::Unit(kept) => self.unit().statistics(kept),
+            Kept::Head(kept) => kept.norm.statistics(),
         }
     }
 
@@ -194,36 +238,48 @@ impl Operation {
         output: FlexTensor,
         for_input: bool,
     ) -> Vec<Option<FlexTensor>> {
+        match saved {
+            Saved::F32(kept) => self.backward_in(kept, output, for_input),
+            Saved::Bf16(kept) => self.backward_in(kept, output, for_input),
+        }
+    }
+
+    fn backward_in<T: Carried>(
+        &self,
+        kept: &Kept<T>,
+        output: FlexTensor,
+        for_input: bool,
+    ) -> Vec<Option<FlexTensor>> {
         let (x, shape @ [_, channels, ..]) = self.input();
         let at = self.geometry();
-        let (dx, convolutions) = match (saved, self.kind) {
-            (Saved::Stem(saved), Kind::Stem { pool, stride }) => {
-                let output = channels_last(output);
+        let (dx, convolutions) = match (kept, self.kind) {
+            (Kept::Stem(kept), Kind::Stem { pool, stride, .. }) => {
+                let output = channels_last::<T>(output);
+                let dout = T::values(&output);
                 let stem = self.stem(pool);
                 let images = for_input.then(|| {
-                    let dy = stem.convolution_gradient(saved, output.storage());
+                    let dy = stem.convolution_gradient(kept, dout);
                     let [height, width] = at.output();
                     let dy = from_rows(dy, [shape[0], self.conv(0).outputs(), height, width]);
                     let options = ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
                     let [x, weight] = [0, 1].map(|i| self.tensors[i].clone());
-                    Flex::conv2d_x_backward(x, weight, whole(&dy), options)
+                    Flex::conv2d_x_backward(x, weight, whole::<f32>(&dy), options)
                 });
-                (images, vec![stem.backward(x, saved, output.storage())])
+                (images, vec![stem.backward(x.storage(), kept, dout)])
             }
-            (Saved::Unit(saved), _) => {
-                let output = channels_last(output);
-                let (dx, weights) = self
-                    .unit()
-                    .backward(at, x, channels, saved, output.storage());
+            (Kept::Unit(kept), _) => {
+                let output = channels_last::<T>(output);
+                let dout = T::values(&output);
+                let (dx, weights) = self.unit().backward(at, T::values(x), channels, kept, dout);
                 (Some(from_rows(dx, shape)), weights)
             }
-            (Saved::Head(saved), _) => {
-                let rows = Rows::new(x, channels);
-                let output = whole(&output);
-                let (dx, conv) = head::backward(at, rows, self.conv(0), saved, output.storage());
+            (Kept::Head(kept), _) => {
+                let rows = Rows::new(T::values(x), channels);
+                let output = whole::<f32>(&output);
+                let (dx, conv) = head::backward(at, rows, self.conv(0), kept, output.storage());
                 (Some(from_rows(dx, shape)), vec![conv])
             }
-            (Saved::Stem(_), _) => unreachable!("only a stem keeps a stem's"),
+            (Kept::Stem(_), _) => unreachable!("only a stem keeps a stem's"),
         };
         let mut gradients = vec![dx];
         for (
@@ -245,15 +301,22 @@ impl Operation {
     }
 }
 
+/// A float32 tensor.
 fn tensor(values: Bytes, shape: &[usize]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
     FlexTensor::new(values, layout, DType::F32)
 }
 
+/// The output of an operation on `images` images as a tensor, its maps of this height and width.
+fn maps<T: Carried>(rows: Buffer<T>, images: usize, [height, width]: [usize; 2]) -> FlexTensor {
+    let channels = rows.len() / (images * height * width).max(1);
+    from_rows(rows, [images, channels, height, width])
+}
+
 /// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.
-fn from_rows(rows: Buffer, shape: [usize; 4]) -> FlexTensor {
+fn from_rows<T: Carried>(rows: Buffer<T>, shape: [usize; 4]) -> FlexTensor {
     let layout = Layout::new(Shape::from(shape.to_vec()), pixel_strides(shape), 0);
-    FlexTensor::new(rows.into_bytes(), layout, DType::F32)
+    FlexTensor::new(rows.into_bytes(), layout, T::DTYPE)
 }
 
 /// Strides of a `[batch, channels, height, width]` tensor that is stored pixel by pixel.
@@ -265,32 +328,32 @@ fn pixel_strides([_, channels, height, width]: [usize; 4]) -> Vec<isize> {
 
 /// The tensor stored in the order of its dimensions, with nothing else in its storage. It is copied only
 /// if it is not stored so already.
-fn whole(x: &FlexTensor) -> FlexTensor {
+fn whole<T: Carried>(x: &FlexTensor) -> FlexTensor {
     let x = x.to_contiguous();
     let values = x.layout().num_elements();
-    if x.layout().start_offset() == 0 && x.storage::<f32>().len() == values {
+    let start = x.layout().start_offset();
+    let storage = T::values(&x);
+    if start == 0 && storage.len() == values {
         return x;
     }
-    let shape = x.layout().shape().to_vec();
-    let start = x.layout().start_offset();
-    tensor(
-        Bytes::from_elems(x.storage::<f32>()[start..start + values].to_vec()),
-        &shape,
-    )
+    let mut copy = Buffer::any(values);
+    copy.copy_from_slice(&storage[start..start + values]);
+    let layout = Layout::contiguous(x.layout().shape().clone());
+    FlexTensor::new(copy.into_bytes(), layout, T::DTYPE)
 }
 
 /// The tensor stored pixel by pixel, with nothing else in its storage. It is copied only if it is not
 /// stored so already.
-fn channels_last(x: FlexTensor) -> FlexTensor {
+fn channels_last<T: Carried>(x: FlexTensor) -> FlexTensor {
     let shape: [usize; 4] = x.layout().shape().dims();
     let strides = pixel_strides(shape);
     let mut dimensions = x.layout().strides().iter().zip(&strides).zip(&shape);
     let as_wanted = dimensions.all(|((found, wanted), size)| found == wanted || *size == 1);
     let values: usize = shape.iter().product();
-    if as_wanted && x.layout().start_offset() == 0 && x.storage::<f32>().len() == values {
+    if as_wanted && x.layout().start_offset() == 0 && T::values(&x).len() == values {
         return x;
     }
     let layout = x.layout().permute(&[0, 2, 3, 1]);
-    let rows = whole(&x.with_layout(layout));
+    let rows = whole::<T>(&x.with_layout(layout));
     rows.with_layout(Layout::new(Shape::from(shape.to_vec()), strides, 0))
 }

@@ -1,6 +1,7 @@
 //! Sums by column over rows of pixels, which batch norm needs of a batch.
 
 use crate::kernels::rows::Rows;
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Independent sums for each column, which hide the latency of an addition.
@@ -10,15 +11,15 @@ const CHAINS: usize = 4;
 ///
 /// `center` is any value near the mean, so that squares do not cancel. `center` and each half of
 /// `sums` are whole vectors.
-pub(crate) struct CenteredSums<'a> {
+pub(crate) struct CenteredSums<'a, T> {
     pub rows: usize,
     pub columns: usize,
-    pub x: Rows<'a>,
+    pub x: Rows<'a, T>,
     pub center: &'a [f32],
     pub sums: [&'a mut [f32]; 2],
 }
 
-impl Kernel for CenteredSums<'_> {
+impl<T: Stored> Kernel for CenteredSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         self.x.check(self.rows, self.columns);
@@ -38,7 +39,7 @@ impl Kernel for CenteredSums<'_> {
                     // The number of chains is constant except at the end, so they stay in registers.
                     for chain in 0..CHAINS {
                         if row + chain < self.rows {
-                            let x = s.sub(s.load_first(at, n), center);
+                            let x = s.sub(T::load_first(s, at, n), center);
                             sum[chain] = s.add(sum[chain], x);
                             square[chain] = s.mul_add(x, x, square[chain]);
                             at = at.wrapping_add(self.x.stride);
@@ -68,16 +69,16 @@ unsafe fn add_to<S: Simd>(s: S, sums: &mut [f32], column: usize, chains: [S::Vec
 
 /// Adds `sum over rows of g` and `sum of g * (y - mean)` to `sums`, per column. Batch norm's backward
 /// needs both over the whole batch. `mean` and each half of `sums` are whole vectors.
-pub(crate) struct GradientSums<'a> {
+pub(crate) struct GradientSums<'a, T> {
     pub rows: usize,
     pub columns: usize,
-    pub g: Rows<'a>,
-    pub y: Rows<'a>,
+    pub g: Rows<'a, T>,
+    pub y: Rows<'a, T>,
     pub mean: &'a [f32],
     pub sums: [&'a mut [f32]; 2],
 }
 
-impl Kernel for GradientSums<'_> {
+impl<T: Stored> Kernel for GradientSums<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         self.g.check(self.rows, self.columns);
@@ -98,8 +99,8 @@ impl Kernel for GradientSums<'_> {
                 while row < self.rows {
                     for chain in 0..CHAINS {
                         if row + chain < self.rows {
-                            let g = s.load_first(g_at, n);
-                            let y = s.sub(s.load_first(y_at, n), mean);
+                            let g = T::load_first(s, g_at, n);
+                            let y = s.sub(T::load_first(s, y_at, n), mean);
                             sum[chain] = s.add(sum[chain], g);
                             product[chain] = s.mul_add(g, y, product[chain]);
                             g_at = g_at.wrapping_add(self.g.stride);

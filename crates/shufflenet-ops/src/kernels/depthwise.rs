@@ -8,6 +8,7 @@
 //! so no kernel has to check for the image's edges.
 
 use crate::kernels::map::MapShape;
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Pixels computed together. Their inputs overlap, and their sums hide each other's latency.
@@ -15,16 +16,16 @@ pub(crate) const STRIP: usize = 4;
 
 /// The convolution of a map with a border of 1. It writes the pixels to `out`, `columns` values each.
 /// `weight` is `[9][channels]`.
-pub(crate) struct Forward<'a> {
+pub(crate) struct Forward<'a, T> {
     pub shape: MapShape,
     pub columns: usize,
     pub stride: usize,
     pub map: &'a [f32],
     pub weight: &'a [f32],
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
 }
 
-impl Kernel for Forward<'_> {
+impl<T: Stored> Kernel for Forward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.stride {
@@ -34,7 +35,7 @@ impl Kernel for Forward<'_> {
     }
 }
 
-impl Forward<'_> {
+impl<T: Stored> Forward<'_, T> {
     #[inline(always)]
     fn strided<S: Simd, const STRIDE: usize>(self, s: S) {
         let Self { shape, columns, .. } = self;
@@ -54,14 +55,14 @@ impl Forward<'_> {
                         let from = line.add(STRIDE * x * shape.channels);
                         let sums = window::<S, STRIDE, STRIP>(s, from, &shape, &weight);
                         for (o, sum) in sums.into_iter().enumerate() {
-                            s.store_first(out.add((x + o) * columns), n, sum);
+                            T::store_first(s, out.add((x + o) * columns), n, sum);
                         }
                         x += STRIP;
                     }
                     while x < width {
                         let from = line.add(STRIDE * x * shape.channels);
                         let [sum] = window::<S, STRIDE, 1>(s, from, &shape, &weight);
-                        s.store_first(out.add(x * columns), n, sum);
+                        T::store_first(s, out.add(x * columns), n, sum);
                         x += 1;
                     }
                 }
@@ -223,7 +224,7 @@ unsafe fn correlate<S: Simd, const STRIDE: usize, const N: usize>(
 /// The input gradient. For stride 1 it is the convolution of `dy`, padded by 1, with the weights rotated
 /// by 180 degrees. For stride 2 an input pixel meets one, two or four weights, depending on whether its
 /// row and column are even; `dy` is then padded by 1 at its end only.
-pub(crate) struct InputGradient<'a> {
+pub(crate) struct InputGradient<'a, T> {
     /// The input's height and width.
     pub size: [usize; 2],
     pub columns: usize,
@@ -234,11 +235,11 @@ pub(crate) struct InputGradient<'a> {
     /// The convolution's input as [`FillMap`](crate::kernels::map::FillMap) wrote it. If given, the
     /// gradient of the ReLU before the convolution is applied: it is zero where the input is.
     pub relu: Option<(&'a [f32], MapShape)>,
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
     pub out_stride: usize,
 }
 
-impl Kernel for InputGradient<'_> {
+impl<T: Stored> Kernel for InputGradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let [height, width] = self.size;
@@ -265,7 +266,7 @@ impl Kernel for InputGradient<'_> {
     }
 }
 
-impl InputGradient<'_> {
+impl<T: Stored> InputGradient<'_, T> {
     /// Stores one pixel's gradient.
     ///
     /// # Safety
@@ -280,7 +281,7 @@ impl InputGradient<'_> {
                 g = s.where_positive(z, g);
             }
             let at = (y * self.size[1] + x) * self.out_stride + column;
-            s.store_first(self.out.as_mut_ptr().add(at), self.columns - column, g);
+            T::store_first(s, self.out.as_mut_ptr().add(at), self.columns - column, g);
         }
     }
 

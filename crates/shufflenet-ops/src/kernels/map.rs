@@ -5,6 +5,7 @@
 //! vectors.
 
 use crate::kernels::rows::Rows;
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Shape of one image's map of pixels with a border. `channels` is padded to whole vectors.
@@ -57,7 +58,7 @@ impl MapShape {
 
 /// What is applied to a pixel on the way into the map.
 #[derive(Clone, Copy)]
-pub(crate) enum Fill<'a> {
+pub(crate) enum Fill<'a, T> {
     /// Nothing: the pixel is copied.
     Plain,
     /// `relu(scale * y + shift)`; `scale` and `shift` are whole vectors.
@@ -65,29 +66,29 @@ pub(crate) enum Fill<'a> {
     /// Batch norm's backward, `a * g + b * (y - mean) + c`, where `y` are the pixels and `factors` are `a`,
     /// `b` and `c`; all vectors are whole.
     NormGradient {
-        g: Rows<'a>,
+        g: Rows<'a, T>,
         mean: &'a [f32],
         factors: [&'a [f32]; 3],
     },
 }
 
 /// Copies an image of `columns` channels into a map inside its border, with zeros in the padded channels.
-pub(crate) struct FillMap<'a> {
+pub(crate) struct FillMap<'a, T> {
     pub shape: MapShape,
     pub columns: usize,
-    pub y: Rows<'a>,
-    pub fill: Fill<'a>,
+    pub y: Rows<'a, T>,
+    pub fill: Fill<'a, T>,
     pub map: &'a mut [f32],
 }
 
-impl Kernel for FillMap<'_> {
+impl<T: Stored> Kernel for FillMap<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
             shape, columns, y, ..
         } = self;
         let pixels = shape.height * shape.width;
-        let holds = |rows: Rows| rows.data.len() >= (pixels - 1) * rows.stride + columns;
+        let holds = |rows: Rows<T>| rows.data.len() >= (pixels - 1) * rows.stride + columns;
         assert!(pixels > 0 && columns > 0 && holds(y));
         assert!(shape.channels.is_multiple_of(S::LANES) && shape.channels >= columns);
         assert!(shape.channels < columns + S::LANES && self.map.len() >= shape.len());
@@ -134,13 +135,13 @@ impl Line {
     /// The line's pixels, from its column on, are readable in `y` and writable at `to`, and the vectors
     /// of `fill` are whole there.
     #[inline(always)]
-    unsafe fn fill<S: Simd>(&self, s: S, y: Rows, fill: Fill) {
+    unsafe fn fill<S: Simd, T: Stored>(&self, s: S, y: Rows<T>, fill: Fill<T>) {
         let n = self.n;
         let pixels = 0..self.pixels;
         // SAFETY of all accesses: the caller's promise.
         unsafe {
             let vector = |values: &[f32]| s.load(values.as_ptr().add(self.column));
-            let from = |rows: Rows, pixel: usize| {
+            let from = |rows: Rows<T>, pixel: usize| {
                 rows.data
                     .as_ptr()
                     .add((self.first + pixel) * rows.stride + self.column)
@@ -148,13 +149,13 @@ impl Line {
             match fill {
                 Fill::Plain => {
                     for x in pixels {
-                        s.store(self.to.add(x * self.step), s.load_first(from(y, x), n));
+                        s.store(self.to.add(x * self.step), T::load_first(s, from(y, x), n));
                     }
                 }
                 Fill::NormRelu { scale, shift } => {
                     let (scale, shift, zero) = (vector(scale), vector(shift), s.splat(0.0));
                     for x in pixels {
-                        let z = s.mul_add(s.load_first(from(y, x), n), scale, shift);
+                        let z = s.mul_add(T::load_first(s, from(y, x), n), scale, shift);
                         s.store(self.to.add(x * self.step), s.max(z, zero));
                     }
                 }
@@ -166,8 +167,8 @@ impl Line {
                     let mean = vector(mean);
                     let [a, b, c] = [vector(a), vector(b), vector(c)];
                     for x in pixels {
-                        let dy = s.mul_add(s.sub(s.load_first(from(y, x), n), mean), b, c);
-                        let dy = s.mul_add(s.load_first(from(g, x), n), a, dy);
+                        let dy = s.mul_add(s.sub(T::load_first(s, from(y, x), n), mean), b, c);
+                        let dy = s.mul_add(T::load_first(s, from(g, x), n), a, dy);
                         s.store(self.to.add(x * self.step), dy);
                     }
                 }

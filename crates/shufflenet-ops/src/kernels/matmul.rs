@@ -8,10 +8,11 @@
 //! gradient (`dy W`) and its weight gradient (`x' dy`). A tile of the result stays in registers
 //! while `k` runs. The right side is padded to whole vectors, the result is not.
 
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// One matrix product.
-pub(crate) struct Matmul<'a> {
+pub(crate) struct Matmul<'a, T = f32> {
     /// Rows of the result.
     pub rows: usize,
     /// Terms of each sum.
@@ -27,13 +28,13 @@ pub(crate) struct Matmul<'a> {
     /// Values from one row of the right side to the next.
     pub right_row: usize,
     /// The result.
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
     /// Values from one row of the result to the next.
     pub out_row: usize,
     /// Whether to add to `out` instead of overwriting it.
     pub accumulate: bool,
-    /// Values that the next product reads. They are prefetched to the second-level cache meanwhile.
-    pub ahead: [&'a [f32]; 2],
+    /// What the next product reads. It is prefetched to the second-level cache meanwhile.
+    pub ahead: [Ahead<'a>; 2],
 }
 
 /// Rows of a block for `inner` by `columns` weights. If the weights are narrow, the block's two sides fit
@@ -44,20 +45,20 @@ pub(crate) fn block_rows(inner: usize, columns: usize) -> usize {
 }
 
 /// Position of a tile, and the length of its sums.
-struct Tile {
+struct Tile<T> {
     inner: usize,
     left: *const f32,
     left_strides: [usize; 2],
     right: *const f32,
     right_row: usize,
-    out: *mut f32,
+    out: *mut T,
     out_row: usize,
     /// Columns from the tile's first to the end of the result.
     columns: usize,
     accumulate: bool,
 }
 
-impl Kernel for Matmul<'_> {
+impl<T: Stored> Kernel for Matmul<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if self.rows == 0 || self.columns == 0 {
@@ -71,7 +72,7 @@ impl Kernel for Matmul<'_> {
         assert!(self.out.len() >= (self.rows - 1) * self.out_row + self.columns);
         let mut ahead = self
             .ahead
-            .map(|values| Ahead::new(values, self.tiles::<S>(vectors)));
+            .map(|ahead| Fetch::new(ahead, self.tiles::<S>(vectors)));
         let mut first = 0;
         while first < vectors {
             let width = panel(S::TILE_ROWS, vectors - first);
@@ -105,7 +106,7 @@ impl Kernel for Matmul<'_> {
     }
 }
 
-impl Matmul<'_> {
+impl<T: Stored> Matmul<'_, T> {
     /// Number of tiles of the result.
     #[inline(always)]
     fn tiles<S: Simd>(&self, vectors: usize) -> usize {
@@ -119,22 +120,36 @@ impl Matmul<'_> {
     }
 }
 
-/// Values to prefetch a few at a time, because memory serves only a few requests at once.
-struct Ahead<'a> {
-    rest: &'a [f32],
-    /// Values per call of [`Self::fetch`].
+/// Bytes to prefetch.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ahead<'a>(&'a [u8]);
+
+impl<'a> Ahead<'a> {
+    pub const NONE: [Ahead<'static>; 2] = [Ahead(&[]); 2];
+
+    /// The storage of `values`.
+    pub fn of<T: Stored>(values: &'a [T]) -> Self {
+        // SAFETY: exactly the storage; a stored type is a number without padding.
+        Self(unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) })
+    }
+}
+
+/// Bytes that are prefetched a few at a time, because memory serves only a few requests at once.
+struct Fetch<'a> {
+    rest: &'a [u8],
+    /// Bytes per call of [`Self::fetch`].
     share: usize,
 }
 
-/// Floats in a cache line.
-const LINE: usize = 16;
+/// Bytes in a cache line.
+const LINE: usize = 64;
 
-impl<'a> Ahead<'a> {
+impl<'a> Fetch<'a> {
     #[inline(always)]
-    fn new(values: &'a [f32], times: usize) -> Self {
+    fn new(Ahead(bytes): Ahead<'a>, times: usize) -> Self {
         Self {
-            rest: values,
-            share: values.len().div_ceil(times * LINE) * LINE,
+            rest: bytes,
+            share: bytes.len().div_ceil(times * LINE) * LINE,
         }
     }
 
@@ -195,14 +210,14 @@ pub(crate) use sized_tile;
     reason = "constant bounds, unrolled over registers"
 )]
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) {
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<impl Stored>) {
     let [row, term] = at.left_strides;
     // SAFETY of all accesses: the caller's promise, see above.
     unsafe {
         let mut sums = [[s.splat(0.0); WIDTH]; ROWS];
         for i in 0..ROWS {
             for j in 0..WIDTH {
-                s.prefetch(at.out.wrapping_add(i * at.out_row + j * S::LANES));
+                s.prefetch(at.out.wrapping_add(i * at.out_row + j * S::LANES).cast());
             }
         }
         let (mut left, mut right) = (at.left, at.right);
@@ -226,9 +241,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) 
                 let out = at.out.add(i * at.out_row + j * S::LANES);
                 let mut sum = sums[i][j];
                 if at.accumulate {
-                    sum = s.add(sum, s.load_first(out, n));
+                    sum = s.add(sum, Stored::load_first(s, out.cast_const(), n));
                 }
-                s.store_first(out, n, sum);
+                Stored::store_first(s, out, n, sum);
             }
         }
     }
@@ -284,7 +299,7 @@ mod tests {
             out: &mut out,
             out_row,
             accumulate,
-            ahead: [left, &[]],
+            ahead: [Ahead::of(left), Ahead::default()],
         });
         for i in 0..rows {
             for j in 0..out_row {

@@ -5,6 +5,7 @@
 //! PyTorch). The backward adds the gradient to that value.
 
 use crate::kernels::map::MapShape;
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Height or width after pooling, for a map padded by `padding` zeros on each side.
@@ -13,21 +14,21 @@ pub(crate) const fn pooled(size: usize, padding: usize) -> usize {
 }
 
 /// Writes the maxima and their positions, `columns` per pixel.
-pub(crate) struct MaxPool<'a> {
+pub(crate) struct MaxPool<'a, T> {
     pub shape: MapShape,
     pub columns: usize,
     pub map: &'a [f32],
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
     /// Position of each maximum in its window: 0 to 8, row by row.
-    pub places: &'a mut [f32],
+    pub places: &'a mut [T],
 }
 
 /// Adds each maximum's gradient to its position in `map`, which has the shape of the forward's map.
-pub(crate) struct MaxPoolGradient<'a> {
+pub(crate) struct MaxPoolGradient<'a, T> {
     pub shape: MapShape,
     pub columns: usize,
-    pub dout: &'a [f32],
-    pub places: &'a [f32],
+    pub dout: &'a [T],
+    pub places: &'a [T],
     pub map: &'a mut [f32],
 }
 
@@ -36,7 +37,7 @@ fn size(shape: &MapShape) -> [usize; 2] {
     [shape.height, shape.width].map(|size| (size + shape.before + shape.after - 3) / 2 + 1)
 }
 
-impl Kernel for MaxPool<'_> {
+impl<T: Stored> Kernel for MaxPool<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { shape, columns, .. } = self;
@@ -60,8 +61,9 @@ impl Kernel for MaxPool<'_> {
                             most = s.max(z, most);
                         }
                         let to = (y * width + x) * columns + column;
-                        s.store_first(self.out.as_mut_ptr().add(to), columns - column, most);
-                        s.store_first(self.places.as_mut_ptr().add(to), columns - column, place);
+                        let (n, out) = (columns - column, self.out.as_mut_ptr());
+                        T::store_first(s, out.add(to), n, most);
+                        T::store_first(s, self.places.as_mut_ptr().add(to), n, place);
                     }
                 }
             }
@@ -69,7 +71,7 @@ impl Kernel for MaxPool<'_> {
     }
 }
 
-impl Kernel for MaxPoolGradient<'_> {
+impl<T: Stored> Kernel for MaxPoolGradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { shape, columns, .. } = self;
@@ -83,8 +85,9 @@ impl Kernel for MaxPoolGradient<'_> {
                     // SAFETY: as in `MaxPool`.
                     unsafe {
                         let from = (y * width + x) * columns + column;
-                        let g = s.load_first(self.dout.as_ptr().add(from), columns - column);
-                        let place = s.load_first(self.places.as_ptr().add(from), columns - column);
+                        let n = columns - column;
+                        let g = T::load_first(s, self.dout.as_ptr().add(from), n);
+                        let place = T::load_first(s, self.places.as_ptr().add(from), n);
                         let corner = 2 * y * shape.row() + 2 * x * shape.channels + column;
                         let to = self.map.as_mut_ptr().add(corner);
                         for t in 0..9 {

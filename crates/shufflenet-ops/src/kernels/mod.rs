@@ -14,3 +14,6 @@ pub(crate) mod packing;
 pub(crate) mod rows;
 pub(crate) mod shuffle;
 pub(crate) mod windows;
+
+#[cfg(test)]
+mod tests;

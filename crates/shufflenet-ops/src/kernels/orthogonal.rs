@@ -9,7 +9,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::kernels::matmul::Matmul;
+use crate::kernels::matmul::{Ahead, Matmul};
 use crate::plain::orthogonal::{EPSILON, ITERATIONS, QUINTIC, is_long};
 use crate::runtime::team;
 use crate::simd::Isa;
@@ -172,7 +172,7 @@ impl Matrix {
                 out: &mut values[from(first)..],
                 out_row: row,
                 accumulate: false,
-                ahead: [&[], &[]],
+                ahead: Ahead::NONE,
             });
         });
         for i in BLOCK..n {
@@ -201,7 +201,7 @@ impl Matrix {
                 out: values,
                 out_row: row,
                 accumulate: false,
-                ahead: [&[], &[]],
+                ahead: Ahead::NONE,
             });
         });
         out

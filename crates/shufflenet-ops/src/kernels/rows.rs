@@ -5,29 +5,32 @@
 
 use std::ops::Range;
 
-use crate::simd::{Kernel, Simd};
+use crate::kernels::matmul::Ahead;
+use crate::runtime::buffer::Buffer;
+use crate::simd::stored::Stored;
+use crate::simd::{Isa, Kernel, Simd};
 
 /// A block of rows to read, with `stride` values from one row to the next.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub data: &'a [f32],
+pub(crate) struct Rows<'a, T = f32> {
+    pub data: &'a [T],
     pub stride: usize,
 }
 
-impl<'a> Rows<'a> {
-    pub fn new(data: &'a [f32], stride: usize) -> Self {
+impl<'a, T: Stored> Rows<'a, T> {
+    pub fn new(data: &'a [T], stride: usize) -> Self {
         Self { data, stride }
     }
 
     /// The rows from `first` on.
-    pub fn behind(self, first: usize) -> Rows<'a> {
+    pub fn behind(self, first: usize) -> Self {
         Rows::new(&self.data[first * self.stride..], self.stride)
     }
 
-    /// The storage of the rows `rows`, cut to the end of the block.
-    pub fn storage(self, rows: Range<usize>) -> &'a [f32] {
+    /// The storage of the rows `rows`, cut to the end of the block, to prefetch.
+    pub fn storage(self, rows: Range<usize>) -> Ahead<'a> {
         let at = |row: usize| (row * self.stride).min(self.data.len());
-        &self.data[at(rows.start)..at(rows.end)]
+        Ahead::of(&self.data[at(rows.start)..at(rows.end)])
     }
 
     /// Panics unless `rows` rows of `columns` values are within the block.
@@ -37,16 +40,56 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Copies rows.
-pub(crate) struct Copy<'a> {
+/// Scratch for rows in float32, in which a product reads its left side: to widen a value for each of its products
+/// would take longer than the products.
+pub(crate) struct Widened {
+    isa: Isa,
+    columns: usize,
+    scratch: Buffer,
+}
+
+impl Widened {
+    /// Scratch for at most `rows` rows of `columns` values, none if `T` is float32.
+    pub fn new<T: Stored>(isa: Isa, rows: usize, columns: usize) -> Self {
+        let values = match T::as_float32(&[]) {
+            Some(_) => 0,
+            None => rows * isa.padded(columns),
+        };
+        let scratch = Buffer::any(values);
+        Self {
+            isa,
+            columns,
+            scratch,
+        }
+    }
+
+    /// The first `rows` rows of `x` in float32.
+    pub fn rows<'a, T: Stored>(&'a mut self, x: Rows<'a, T>, rows: usize) -> Rows<'a> {
+        if let Some(data) = T::as_float32(x.data) {
+            return Rows::new(data, x.stride);
+        }
+        let stride = self.isa.padded(self.columns);
+        self.isa.run(Copy {
+            rows,
+            columns: self.columns,
+            x,
+            out: &mut self.scratch,
+            out_stride: stride,
+        });
+        Rows::new(&self.scratch, stride)
+    }
+}
+
+/// Copies rows, and widens or rounds if they are stored as another type.
+pub(crate) struct Copy<'a, T, U> {
     pub rows: usize,
     pub columns: usize,
-    pub x: Rows<'a>,
-    pub out: &'a mut [f32],
+    pub x: Rows<'a, T>,
+    pub out: &'a mut [U],
     pub out_stride: usize,
 }
 
-impl Kernel for Copy<'_> {
+impl<T: Stored, U: Stored> Kernel for Copy<'_, T, U> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -62,8 +105,9 @@ impl Kernel for Copy<'_> {
                 let n = columns - column;
                 // SAFETY: rows and columns within what was asserted; the last vector is cut to `n`.
                 unsafe {
-                    let x = s.load_first(self.x.data.as_ptr().add(row * self.x.stride + column), n);
-                    s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, x);
+                    let from = self.x.data.as_ptr().add(row * self.x.stride + column);
+                    let to = self.out.as_mut_ptr().add(row * out_stride + column);
+                    U::store_first(s, to, n, T::load_first(s, from, n));
                 }
             }
         }
@@ -74,18 +118,18 @@ impl Kernel for Copy<'_> {
 const GROUP: usize = 16;
 
 /// `out = relu(scale * y + shift)`, plus `residual` if given. `scale` and `shift` are whole vectors.
-pub(crate) struct NormRelu<'a> {
+pub(crate) struct NormRelu<'a, T> {
     pub rows: usize,
     pub columns: usize,
-    pub y: Rows<'a>,
+    pub y: Rows<'a, T>,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
-    pub residual: Option<Rows<'a>>,
-    pub out: &'a mut [f32],
+    pub residual: Option<Rows<'a, T>>,
+    pub out: &'a mut [T],
     pub out_stride: usize,
 }
 
-impl Kernel for NormRelu<'_> {
+impl<T: Stored> Kernel for NormRelu<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -111,12 +155,14 @@ impl Kernel for NormRelu<'_> {
                     let shift = s.load(self.shift.as_ptr().add(column));
                     for row in first..rows.min(first + GROUP) {
                         let y = self.y.data.as_ptr().add(row * self.y.stride + column);
-                        let mut z = s.max(s.mul_add(s.load_first(y, n), scale, shift), zero);
+                        let y = T::load_first(s, y, n);
+                        let mut z = s.max(s.mul_add(y, scale, shift), zero);
                         if let Some(residual) = self.residual {
                             let at = residual.data.as_ptr().add(row * residual.stride + column);
-                            z = s.add(z, s.load_first(at, n));
+                            z = s.add(z, T::load_first(s, at, n));
                         }
-                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, z);
+                        let to = self.out.as_mut_ptr().add(row * out_stride + column);
+                        T::store_first(s, to, n, z);
                     }
                 }
             }
@@ -125,16 +171,16 @@ impl Kernel for NormRelu<'_> {
 }
 
 /// `out = mean over rows of relu(scale * y + shift)`. `scale` and `shift` are whole vectors.
-pub(crate) struct NormReluMean<'a> {
+pub(crate) struct NormReluMean<'a, T> {
     pub rows: usize,
     pub columns: usize,
-    pub y: Rows<'a>,
+    pub y: Rows<'a, T>,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
     pub out: &'a mut [f32],
 }
 
-impl Kernel for NormReluMean<'_> {
+impl<T: Stored> Kernel for NormReluMean<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { rows, columns, .. } = self;
@@ -151,7 +197,8 @@ impl Kernel for NormReluMean<'_> {
                 let shift = s.load(self.shift.as_ptr().add(column));
                 let mut sum = zero;
                 for row in 0..rows {
-                    let y = s.load_first(self.y.data.as_ptr().add(row * self.y.stride + column), n);
+                    let y = self.y.data.as_ptr().add(row * self.y.stride + column);
+                    let y = T::load_first(s, y, n);
                     sum = s.add(sum, s.max(s.mul_add(y, scale, shift), zero));
                 }
                 let mean = s.mul_add(sum, share, zero);
@@ -162,18 +209,18 @@ impl Kernel for NormReluMean<'_> {
 }
 
 /// The gradient of a ReLU after batch norm: `out = g` where `scale * y + shift > 0`, else 0.
-pub(crate) struct ReluGradient<'a> {
+pub(crate) struct ReluGradient<'a, G, T> {
     pub rows: usize,
     pub columns: usize,
-    pub g: Rows<'a>,
-    pub y: Rows<'a>,
+    pub g: Rows<'a, G>,
+    pub y: Rows<'a, T>,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
     pub out_stride: usize,
 }
 
-impl Kernel for ReluGradient<'_> {
+impl<G: Stored, T: Stored> Kernel for ReluGradient<'_, G, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -197,9 +244,10 @@ impl Kernel for ReluGradient<'_> {
                     for row in first..rows.min(first + GROUP) {
                         let y = self.y.data.as_ptr().add(row * self.y.stride + column);
                         let g = self.g.data.as_ptr().add(row * self.g.stride + column);
-                        let z = s.mul_add(s.load_first(y, n), scale, shift);
-                        let g = s.where_positive(z, s.load_first(g, n));
-                        s.store_first(self.out.as_mut_ptr().add(row * out_stride + column), n, g);
+                        let z = s.mul_add(T::load_first(s, y, n), scale, shift);
+                        let g = s.where_positive(z, G::load_first(s, g, n));
+                        let to = self.out.as_mut_ptr().add(row * out_stride + column);
+                        T::store_first(s, to, n, g);
                     }
                 }
             }
@@ -209,18 +257,18 @@ impl Kernel for ReluGradient<'_> {
 
 /// Batch norm's backward, row by row: `out = a * g + b * (y - mean) + c`. The four vectors are whole,
 /// and so are the rows of `out`. The padding of `out` has unspecified values.
-pub(crate) struct NormGradient<'a> {
+pub(crate) struct NormGradient<'a, T> {
     pub rows: usize,
     pub columns: usize,
-    pub g: Rows<'a>,
-    pub y: Rows<'a>,
+    pub g: Rows<'a, T>,
+    pub y: Rows<'a, T>,
     pub mean: &'a [f32],
     pub factors: [&'a [f32]; 3],
     pub out: &'a mut [f32],
     pub out_stride: usize,
 }
 
-impl Kernel for NormGradient<'_> {
+impl<T: Stored> Kernel for NormGradient<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -251,8 +299,8 @@ impl Kernel for NormGradient<'_> {
                     for row in first..rows.min(first + GROUP) {
                         let y = self.y.data.as_ptr().add(row * self.y.stride + column);
                         let g = self.g.data.as_ptr().add(row * self.g.stride + column);
-                        let dy = s.mul_add(s.sub(s.load_first(y, n), mean), b, c);
-                        let dy = s.mul_add(s.load_first(g, n), a, dy);
+                        let dy = s.mul_add(s.sub(T::load_first(s, y, n), mean), b, c);
+                        let dy = s.mul_add(T::load_first(s, g, n), a, dy);
                         s.store(self.out.as_mut_ptr().add(row * out_stride + column), dy);
                     }
                 }

@@ -12,6 +12,7 @@
 //! pass.
 
 use crate::kernels::rows::Rows;
+use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Rows taken together, so that a column's vectors are loaded once for all of them.
@@ -19,23 +20,23 @@ const GROUP: usize = 16;
 
 /// Source of one side's values.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
-    pub x: Rows<'a>,
+pub(crate) struct Source<'a, T> {
+    pub x: Rows<'a, T>,
     /// Scale and shift, whole vectors, if the side ends in batch norm and ReLU.
     pub norm: Option<[&'a [f32]; 2]>,
     /// Rows that are added after the ReLU.
-    pub residual: Option<Rows<'a>>,
+    pub residual: Option<Rows<'a, T>>,
 }
 
 /// `out = shuffle(first ++ second)`, rows of `2 half` values.
-pub(crate) struct Shuffle<'a> {
+pub(crate) struct Shuffle<'a, T> {
     pub rows: usize,
     pub half: usize,
-    pub sides: [Source<'a>; 2],
-    pub out: &'a mut [f32],
+    pub sides: [Source<'a, T>; 2],
+    pub out: &'a mut [T],
 }
 
-impl Kernel for Shuffle<'_> {
+impl<T: Stored> Kernel for Shuffle<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -59,12 +60,8 @@ impl Kernel for Shuffle<'_> {
                     for row in first..rows.min(first + GROUP) {
                         let a = sides[0].value(s, [row, column], n, norms[0]);
                         let b = sides[1].value(s, [row, column], n, norms[1]);
-                        let (low, high) = s.interleave(a, b);
                         let out = self.out.as_mut_ptr().add(2 * (row * half + column));
-                        s.store_first(out, 2 * n, low);
-                        if 2 * n > S::LANES {
-                            s.store_first(out.add(S::LANES), 2 * n - S::LANES, high);
-                        }
+                        T::store_pairs(s, out, n, a, b);
                     }
                 }
             }
@@ -72,9 +69,9 @@ impl Kernel for Shuffle<'_> {
     }
 }
 
-impl<'a> Source<'a> {
+impl<'a, T: Stored> Source<'a, T> {
     /// A source of rows that are copied unchanged.
-    pub fn plain(x: Rows<'a>) -> Self {
+    pub fn plain(x: Rows<'a, T>) -> Self {
         Self {
             x,
             norm: None,
@@ -125,7 +122,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl Rows<'_> {
+impl<T: Stored> Rows<'_, T> {
     /// The first `n` values of a row from a column on.
     ///
     /// # Safety
@@ -133,41 +130,41 @@ impl Rows<'_> {
     #[inline(always)]
     unsafe fn vector<S: Simd>(&self, s: S, [row, column]: [usize; 2], n: usize) -> S::Vector {
         // SAFETY: the caller's promise.
-        unsafe { s.load_first(self.data.as_ptr().add(row * self.stride + column), n) }
+        unsafe { T::load_first(s, self.data.as_ptr().add(row * self.stride + column), n) }
     }
 }
 
 /// Destination of one side's gradient.
-pub(crate) struct Sink<'a> {
+pub(crate) struct Sink<'a, T> {
     /// The column of `dx` from which on the gradient is copied unchanged.
     pub passed: Option<usize>,
     /// The branch whose last ReLU and batch norm the gradient goes through.
-    pub branch: Option<BranchSink<'a>>,
+    pub branch: Option<BranchSink<'a, T>>,
 }
 
 /// A branch's last batch norm. The gradient of its output is written to the rows of `g`, `half` values each.
 ///
 /// `sum g` and `sum g (y - mean)` over the rows are added to `sums`. All vectors are whole.
-pub(crate) struct BranchSink<'a> {
-    pub y: Rows<'a>,
+pub(crate) struct BranchSink<'a, T> {
+    pub y: Rows<'a, T>,
     pub scale: &'a [f32],
     pub shift: &'a [f32],
     pub mean: &'a [f32],
-    pub g: &'a mut [f32],
+    pub g: &'a mut [T],
     pub sums: [&'a mut [f32]; 2],
 }
 
 /// Computes the sides' gradients from `dout`, the gradient of [`Shuffle`]'s output.
-pub(crate) struct Unshuffle<'a> {
+pub(crate) struct Unshuffle<'a, T> {
     pub rows: usize,
     pub half: usize,
-    pub dout: Rows<'a>,
-    pub sides: [Sink<'a>; 2],
-    pub dx: &'a mut [f32],
+    pub dout: Rows<'a, T>,
+    pub sides: [Sink<'a, T>; 2],
+    pub dx: &'a mut [T],
     pub dx_stride: usize,
 }
 
-impl Kernel for Unshuffle<'_> {
+impl<T: Stored> Kernel for Unshuffle<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -194,15 +191,8 @@ impl Kernel for Unshuffle<'_> {
                         Lanes::load(s, &sides[1], column),
                     ];
                     for row in first..rows.min(first + GROUP) {
-                        let low = self.dout.vector(s, [row, 2 * column], 2 * n);
-                        let high = match 2 * n > S::LANES {
-                            true => {
-                                let at = [row, 2 * column + S::LANES];
-                                self.dout.vector(s, at, 2 * n - S::LANES)
-                            }
-                            false => s.splat(0.0),
-                        };
-                        let (a, b) = s.deinterleave(low, high);
+                        let from = row * self.dout.stride + 2 * column;
+                        let (a, b) = T::load_pairs(s, self.dout.data.as_ptr().add(from), n);
                         let dx = self.dx.as_mut_ptr().wrapping_add(row * dx_stride + column);
                         sides[0].take(s, [row, column, half], n, a, dx, &mut lanes[0]);
                         sides[1].take(s, [row, column, half], n, b, dx, &mut lanes[1]);
@@ -227,7 +217,10 @@ impl<V: Copy> Lanes<V> {
     /// # Safety
     /// The side has a whole vector at `column`.
     #[inline(always)]
-    unsafe fn load<S: Simd<Vector = V>>(s: S, side: &Sink, column: usize) -> Self {
+    unsafe fn load<S, T>(s: S, side: &Sink<T>, column: usize) -> Self
+    where
+        S: Simd<Vector = V>,
+    {
         let Some(branch) = &side.branch else {
             let zero = s.splat(0.0);
             return Self {
@@ -250,7 +243,10 @@ impl<V: Copy> Lanes<V> {
     /// # Safety
     /// The side has a whole vector at `column`.
     #[inline(always)]
-    unsafe fn store<S: Simd<Vector = V>>(&self, s: S, side: &mut Sink, column: usize) {
+    unsafe fn store<S, T>(&self, s: S, side: &mut Sink<T>, column: usize)
+    where
+        S: Simd<Vector = V>,
+    {
         let Some(branch) = &mut side.branch else {
             return;
         };
@@ -261,7 +257,7 @@ impl<V: Copy> Lanes<V> {
     }
 }
 
-impl Sink<'_> {
+impl<T: Stored> Sink<'_, T> {
     #[inline(always)]
     fn check<S: Simd>(&self, rows: usize, half: usize) {
         let Some(branch) = &self.branch else {
@@ -287,18 +283,19 @@ impl Sink<'_> {
         [row, column, half]: [usize; 3],
         n: usize,
         g: S::Vector,
-        dx: *mut f32,
+        dx: *mut T,
         lanes: &mut Lanes<S::Vector>,
     ) {
         // SAFETY: the caller's promise.
         unsafe {
             if let Some(to) = self.passed {
-                s.store_first(dx.add(to), n, g);
+                T::store_first(s, dx.add(to), n, g);
             }
             if let Some(branch) = &mut self.branch {
                 let y = branch.y.vector(s, [row, column], n);
                 let g = s.where_positive(s.mul_add(y, lanes.scale, lanes.shift), g);
-                s.store_first(branch.g.as_mut_ptr().add(row * half + column), n, g);
+                let to = branch.g.as_mut_ptr().add(row * half + column);
+                T::store_first(s, to, n, g);
                 let [plain, weighted] = lanes.sums;
                 let weighted = s.mul_add(g, s.sub(y, lanes.mean), weighted);
                 lanes.sums = [s.add(plain, g), weighted];

@@ -8,12 +8,15 @@
 //! The pool keeps, of each size, at most as many buffers as were in use at once.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 use burn::tensor::Bytes;
 use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty};
+
+use crate::simd::stored::Stored;
 
 /// A cache line, which is also an AVX-512 vector. Rows are aligned to it.
 #[derive(Clone, Copy)]
@@ -27,16 +30,17 @@ type Storage = Vec<Line>;
 /// Free buffers, by their number of lines.
 static POOL: Mutex<Option<HashMap<usize, Vec<Storage>>>> = Mutex::new(None);
 
-/// Float32 values, aligned to a cache line. The buffer returns to the pool when dropped.
-pub(crate) struct Buffer {
+/// Values, aligned to a cache line. The buffer returns to the pool when dropped.
+pub(crate) struct Buffer<T: Stored = f32> {
     storage: Storage,
     len: usize,
+    values: PhantomData<T>,
 }
 
-impl Buffer {
+impl<T: Stored> Buffer<T> {
     /// `len` unspecified values: what an earlier user left, or zeros.
     pub fn any(len: usize) -> Self {
-        let lines = len.div_ceil(FLOATS);
+        let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
         let mut pool = POOL.lock().unwrap_or_else(|broken| broken.into_inner());
         let reused = pool
             .get_or_insert_default()
@@ -46,20 +50,21 @@ impl Buffer {
         Self {
             storage: reused.unwrap_or_else(|| vec![Line([0.0; FLOATS]); lines]),
             len,
+            values: PhantomData,
         }
     }
 
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         let mut buffer = Self::any(len);
-        buffer.fill(0.0);
+        buffer.fill(T::ZERO);
         buffer
     }
 
     /// The buffer as the storage of a tensor of `len` values.
     pub fn into_bytes(self) -> Bytes {
-        let bytes = self.len * size_of::<f32>();
-        // SAFETY: all of the storage is initialised floats, so its first `bytes` bytes are initialised too.
+        let bytes = self.len * size_of::<T>();
+        // SAFETY: all of the storage is initialised numbers, so its first `bytes` bytes are initialised too.
         unsafe { Bytes::from_controller(Box::new(self), bytes) }
     }
 
@@ -68,7 +73,7 @@ impl Buffer {
     }
 }
 
-impl Drop for Buffer {
+impl<T: Stored> Drop for Buffer<T> {
     fn drop(&mut self) {
         let storage = std::mem::take(&mut self.storage);
         let mut pool = POOL.lock().unwrap_or_else(|broken| broken.into_inner());
@@ -77,24 +82,24 @@ impl Drop for Buffer {
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<T: Stored> Deref for Buffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: a `Line` is sixteen floats without padding, and `len` was rounded up to lines.
+    fn deref(&self) -> &[T] {
+        // SAFETY: a `Line` is sixteen floats without padding, any bits are a `T`, and `len` was rounded up to lines.
         unsafe { std::slice::from_raw_parts(self.storage.as_ptr().cast(), self.len) }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Stored> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`; `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.storage.as_mut_ptr().cast(), self.len) }
     }
 }
 
 /// Lets a tensor hold a buffer and return it to the pool. Burn copies a buffer that it must grow or detach.
-impl AllocationController for Buffer {
+impl<T: Stored> AllocationController for Buffer<T> {
     fn alloc_align(&self) -> usize {
         align_of::<Line>()
     }
@@ -128,13 +133,13 @@ mod tests {
 
     #[test]
     fn a_dropped_buffer_serves_again() {
-        let mut buffer = Buffer::any(ODD);
+        let mut buffer = Buffer::<f32>::any(ODD);
         buffer[ODD - 1] = 5.0;
         let place = buffer.as_ptr();
         assert!(place.addr().is_multiple_of(64));
         drop(buffer.into_bytes());
-        let again = Buffer::any(ODD);
+        let again = Buffer::<f32>::any(ODD);
         assert_eq!((again.as_ptr(), again[ODD - 1]), (place, 5.0));
-        assert!(Buffer::zeros(ODD).iter().all(|x| *x == 0.0));
+        assert!(Buffer::<f32>::zeros(ODD).iter().all(|x| *x == 0.0));
     }
 }

@@ -7,9 +7,12 @@
 //! has, for tests and comparisons. Different sets add in different orders, so their results may
 //! differ in the last bits. One set always gives the same bits.
 
-mod portable;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+pub(crate) mod stored;
 
 use std::sync::OnceLock;
 
@@ -64,10 +67,24 @@ pub(crate) trait Simd: Copy {
     fn interleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
     /// The inverse of [`Self::interleave`].
     fn deinterleave(self, a: Self::Vector, b: Self::Vector) -> (Self::Vector, Self::Vector);
+    /// Widens the first `n` bfloat16 values and fills the other lanes with zeros; loads all lanes for `n >= LANES`.
+    ///
+    /// # Safety
+    /// `p` points at `min(n, LANES)` readable values.
+    unsafe fn load_bf16_first(self, p: *const u16, n: usize) -> Self::Vector;
+    /// Rounds as [`stored`] says and stores the first `n` lanes; stores all lanes for `n >= LANES`.
+    ///
+    /// # Safety
+    /// `p` points at `min(n, LANES)` writable values.
+    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: Self::Vector);
+    /// Each lane's bits as two bfloat16 values, the lower and the upper half, widened.
+    fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector);
+    /// The inverse of [`Self::unpair_bf16`]; rounds as [`stored`] says.
+    fn pair_bf16(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Prefetches the cache line at `p`. Any address is allowed.
-    fn prefetch(self, p: *const f32);
+    fn prefetch(self, p: *const u8);
     /// Prefetches the cache line at `p` to the second-level cache. Any address is allowed.
-    fn prefetch_far(self, p: *const f32);
+    fn prefetch_far(self, p: *const u8);
 }
 
 /// A computation written over [`Simd`]. `run` and every function that it calls per vector must be
@@ -82,7 +99,7 @@ const VARIABLE: &str = "SHUFFLENET_ISA";
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Sixteen lanes: AVX-512F.
+    /// Sixteen lanes: AVX-512F with BW and VL, which every processor with AVX-512 has but Xeon Phi.
     Avx512,
     /// Eight lanes: AVX2 and FMA.
     Avx2,
@@ -126,7 +143,10 @@ impl Isa {
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 sets.insert(0, Self::Avx2);
-                if is_x86_feature_detected!("avx512f") {
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                {
                     sets.insert(0, Self::Avx512);
                 }
             }
@@ -155,9 +175,9 @@ impl Isa {
     pub(crate) const fn tile_rows(self) -> [usize; 4] {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => x86::Avx512::TILE_ROWS,
+            Self::Avx512 => avx512::Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86::Avx2::TILE_ROWS,
+            Self::Avx2 => avx2::Avx2::TILE_ROWS,
             _ => Portable::TILE_ROWS,
         }
     }
@@ -171,7 +191,8 @@ impl Isa {
     pub(crate) fn run(self, kernel: impl Kernel) {
         #[cfg(target_arch = "x86_64")]
         {
-            use x86::{Avx2, Avx512, run_avx2, run_avx512};
+            use avx2::{Avx2, run_avx2};
+            use avx512::{Avx512, run_avx512};
             match self {
                 // SAFETY: only `available` makes either set, and only if the processor has it.
                 Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },

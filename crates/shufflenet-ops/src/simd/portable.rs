@@ -17,6 +17,20 @@ fn lanewise(f: impl Fn(usize) -> f32) -> [f32; LANES] {
     v
 }
 
+/// The half of a float32's bits that is its bfloat16.
+const UPPER: u32 = 0xffff_0000;
+
+/// The bits of `x` with the bfloat16 nearest to it in the upper half; the lower half is unspecified.
+#[inline(always)]
+fn rounded(x: f32) -> u32 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return bits | 0x0040_0000;
+    }
+    // Half a step less one, and one more where the upper half is odd, so that a tie goes to the even value.
+    bits + 0x7fff + (bits >> 16 & 1)
+}
+
 impl Simd for Portable {
     const LANES: usize = LANES;
     const TILE_ROWS: [usize; 4] = [0, 0, 0, 4];
@@ -120,8 +134,41 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _p: *const f32) {}
+    unsafe fn load_bf16_first(self, p: *const u16, n: usize) -> Self::Vector {
+        // SAFETY: only the first `n` are read, as the caller promises.
+        lanewise(|lane| {
+            if lane < n {
+                f32::from_bits(u32::from(unsafe { *p.add(lane) }) << 16)
+            } else {
+                0.0
+            }
+        })
+    }
 
     #[inline(always)]
-    fn prefetch_far(self, _p: *const f32) {}
+    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: Self::Vector) {
+        for (lane, x) in v.into_iter().enumerate().take(n) {
+            // SAFETY: only the first `n` are written, as the caller promises.
+            unsafe { *p.add(lane) = (rounded(x) >> 16) as u16 };
+        }
+    }
+
+    #[inline(always)]
+    fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector) {
+        (
+            lanewise(|i| f32::from_bits(v[i].to_bits() << 16)),
+            lanewise(|i| f32::from_bits(v[i].to_bits() & UPPER)),
+        )
+    }
+
+    #[inline(always)]
+    fn pair_bf16(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        lanewise(|i| f32::from_bits(rounded(a[i]) >> 16 | rounded(b[i]) & UPPER))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _p: *const u8) {}
+
+    #[inline(always)]
+    fn prefetch_far(self, _p: *const u8) {}
 }

@@ -29,6 +29,7 @@
 use crate::kernels::packing::{self, ConvNorm};
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
+use crate::simd::stored::Stored;
 use crate::training::depthwise;
 use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
@@ -45,10 +46,10 @@ pub(crate) struct Branch<'a> {
 }
 
 /// What the forward keeps for the backward.
-pub(crate) struct Saved {
-    pub pointwise1: Option<Normed>,
-    pub depthwise: Normed,
-    pub pointwise2: Normed,
+pub(crate) struct Saved<T: Stored> {
+    pub pointwise1: Option<Normed<T>>,
+    pub depthwise: Normed<T>,
+    pub pointwise2: Normed<T>,
 }
 
 /// Gradients of a branch's weights, in the order of the convolutions.
@@ -56,7 +57,7 @@ pub(crate) type Gradients = Vec<ConvNormGradient>;
 
 impl<'a> Branch<'a> {
     /// Computes the forward, see the [module](self). `x` starts at the branch's first input channel.
-    pub fn forward(&self, at: Geometry, x: Rows, epsilon: f64) -> Saved {
+    pub fn forward<T: Stored>(&self, at: Geometry, x: Rows<T>, epsilon: f64) -> Saved<T> {
         let isa = at.isa;
         let pointwise1 = self.pointwise1.map(|conv| {
             let weight = packing::transposed(isa, conv.weight, conv.inputs(), None);
@@ -93,7 +94,7 @@ impl<'a> Branch<'a> {
     }
 
     /// Mean and unbiased variance of each batch norm, one after the other.
-    pub fn statistics(&self, saved: &Saved) -> Vec<f32> {
+    pub fn statistics<T: Stored>(&self, saved: &Saved<T>) -> Vec<f32> {
         let first = saved
             .pointwise1
             .as_ref()
@@ -116,13 +117,13 @@ impl<'a> Branch<'a> {
     /// with its sums. `dx` starts at the branch's first input channel, with `dx.stride` values from row to
     /// row. If `dx.accumulate` is set, the gradient is added to `dx`; a branch without `W1` does not support
     /// that.
-    pub fn backward(
+    pub fn backward<T: Stored>(
         &self,
         at: Geometry,
-        x: Rows,
-        saved: &Saved,
-        g3: BranchGradient,
-        dx: &mut InputGradientOf,
+        x: Rows<T>,
+        saved: &Saved<T>,
+        g3: BranchGradient<T>,
+        dx: &mut InputGradientOf<T>,
     ) -> Gradients {
         let isa = at.isa;
         let norm3 = saved.pointwise2.norm.backward(&g3.1);
@@ -202,7 +203,10 @@ impl<'a> Branch<'a> {
 }
 
 /// Input of the depthwise convolution: the output of the `first` convolution, or the branch's input.
-fn depthwise_input<'a>(x: Rows<'a>, first: Option<&'a Normed>) -> depthwise::Input<'a> {
+fn depthwise_input<'a, T: Stored>(
+    x: Rows<'a, T>,
+    first: Option<&'a Normed<T>>,
+) -> depthwise::Input<'a, T> {
     match first {
         None => depthwise::Input {
             rows: x,

@@ -10,6 +10,7 @@ use crate::kernels::packing::{self, ConvNorm};
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
 use crate::training::moments::{GradientMoments, Moments};
@@ -18,13 +19,13 @@ use crate::training::pointwise::Normed;
 
 /// Input of the convolution.
 #[derive(Clone, Copy)]
-pub(crate) struct Input<'a> {
-    pub rows: Rows<'a>,
+pub(crate) struct Input<'a, T> {
+    pub rows: Rows<'a, T>,
     /// The batch norm, followed by a ReLU, that is still to be applied.
     pub norm: Option<&'a Norm>,
 }
 
-impl Input<'_> {
+impl<T: Stored> Input<'_, T> {
     /// Copies image `image` into `map`, which has this shape.
     fn lay_out(
         &self,
@@ -59,7 +60,12 @@ fn bordered(shape: MapShape) -> Buffer {
 }
 
 /// Computes the convolution and the statistics of its output.
-pub(crate) fn forward(at: Geometry, x: Input, conv: ConvNorm, epsilon: f64) -> Normed {
+pub(crate) fn forward<T: Stored>(
+    at: Geometry,
+    x: Input<T>,
+    conv: ConvNorm,
+    epsilon: f64,
+) -> Normed<T> {
     let (isa, columns) = (at.isa, conv.outputs());
     let weight = packing::taps(isa, conv.weight);
     let shape = at.map(columns);
@@ -89,23 +95,23 @@ pub(crate) fn forward(at: Geometry, x: Input, conv: ConvNorm, epsilon: f64) -> N
 
 /// Arguments of the backward of [`forward`].
 #[derive(Clone, Copy)]
-pub(crate) struct Backward<'a> {
+pub(crate) struct Backward<'a, T: Stored> {
     pub at: Geometry,
     pub conv: ConvNorm<'a>,
-    pub x: Input<'a>,
+    pub x: Input<'a, T>,
     /// Result of the forward.
-    pub saved: &'a Normed,
+    pub saved: &'a Normed<T>,
     /// Backward of the convolution's batch norm.
     pub norm: &'a NormBackward,
     /// Gradient of the batch norm's output.
-    pub g: Rows<'a>,
+    pub g: Rows<'a, T>,
 }
 
-impl Backward<'_> {
+impl<T: Stored> Backward<'_, T> {
     /// Computes the weights' gradient, and the gradient of the output of the batch norm before the convolution,
     /// with that norm's sums. If there is no such norm, the input's gradient is written to `dx` instead,
     /// `dx_stride` values per row.
-    pub fn run(&self, dx: &mut [f32], dx_stride: usize) -> (Option<BranchGradient>, Buffer) {
+    pub fn run(&self, dx: &mut [T], dx_stride: usize) -> (Option<BranchGradient<T>>, Buffer) {
         let (at, columns) = (self.at, self.conv.outputs());
         let values = at.images * at.pixels_in() * columns;
         let mut g1 = self.x.norm.map(|_| Buffer::any(values));
@@ -126,7 +132,7 @@ impl Backward<'_> {
         &self,
         part: usize,
         weight: &[f32],
-        out: &mut [f32],
+        out: &mut [T],
         out_stride: usize,
     ) -> (Buffer, GradientMoments) {
         let (at, isa, columns) = (self.at, self.at.isa, self.conv.outputs());

@@ -4,18 +4,25 @@
 //! y = x W',    out[image] = mean over its pixels of relu(norm(y))
 //! ```
 //!
-//! The forward keeps `y` for the backward. The outputs of batch norm and ReLU are never stored.
+//! `x` and `y` are stored as the network's activations are; the output and its gradient are float32. The forward
+//! keeps `y` for the backward. The outputs of batch norm and ReLU are never stored.
 
 use crate::kernels::packing::{self, ConvNorm};
 use crate::kernels::rows::{NormReluMean, ReluGradient, Rows};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::GradientMoments;
 use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
-pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (Buffer, Normed) {
+pub(crate) fn forward<T: Stored>(
+    at: Geometry,
+    x: Rows<T>,
+    conv: ConvNorm,
+    epsilon: f64,
+) -> (Buffer, Normed<T>) {
     let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
     let weight = packing::transposed(isa, conv.weight, conv.inputs(), None);
     let normed = pointwise::forward(at, pixels, x, conv, &weight, epsilon);
@@ -37,17 +44,17 @@ pub(crate) fn forward(at: Geometry, x: Rows, conv: ConvNorm, epsilon: f64) -> (B
 }
 
 /// Computes the gradients of the input and of the weights from the gradient of the output.
-pub(crate) fn backward(
+pub(crate) fn backward<T: Stored>(
     at: Geometry,
-    x: Rows,
+    x: Rows<T>,
     conv: ConvNorm,
-    saved: &Normed,
+    saved: &Normed<T>,
     dout: &[f32],
-) -> (Buffer, ConvNormGradient) {
+) -> (Buffer<T>, ConvNormGradient) {
     let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
     let Normed { y, norm } = saved;
     let image = pixels * columns;
-    let mut g = Buffer::any(y.len());
+    let mut g = Buffer::<T>::any(y.len());
     let moments: Vec<GradientMoments> = team::map(g.chunks_mut(at.part * image), |part, g| {
         let mut moments = GradientMoments::new(isa, columns);
         let mut share = Buffer::any(columns);

@@ -10,21 +10,22 @@ use crate::kernels::rows::{Copy, NormRelu, Rows};
 use crate::kernels::shuffle::{Shuffle, Source};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::pointwise::Normed;
 
 /// One side of the concatenation.
-pub(crate) enum Side<'a> {
+pub(crate) enum Side<'a, T: Stored> {
     /// The first `channels` of `x`.
-    Passed { x: Rows<'a>, channels: usize },
+    Passed { x: Rows<'a, T>, channels: usize },
     /// The last batch norm and ReLU of a branch.
     Transformed {
-        last: &'a Normed,
-        residual: Option<Rows<'a>>,
+        last: &'a Normed<T>,
+        residual: Option<Rows<'a, T>>,
     },
 }
 
-impl<'a> Side<'a> {
+impl<'a, T: Stored> Side<'a, T> {
     pub fn channels(&self) -> usize {
         match self {
             Self::Passed { channels, .. } => *channels,
@@ -33,7 +34,7 @@ impl<'a> Side<'a> {
     }
 
     /// The side's rows from `first` on, for the kernel.
-    fn source(&self, first: usize) -> Source<'a> {
+    fn source(&self, first: usize) -> Source<'a, T> {
         match *self {
             Self::Passed { x, .. } => Source::plain(x.behind(first)),
             Self::Transformed { last, residual } => Source {
@@ -49,7 +50,7 @@ impl<'a> Side<'a> {
 const BLOCK: usize = 32;
 
 /// Computes the unit's output: rows of both sides' channels, shuffled.
-pub(crate) fn forward(at: Geometry, sides: &[Side; 2]) -> Buffer {
+pub(crate) fn forward<T: Stored>(at: Geometry, sides: &[Side<T>; 2]) -> Buffer<T> {
     let [half, other] = [0, 1].map(|i| sides[i].channels());
     let columns = half + other;
     let part = at.part * at.pixels_out();
@@ -71,8 +72,14 @@ pub(crate) fn forward(at: Geometry, sides: &[Side; 2]) -> Buffer {
 }
 
 /// Computes the output's rows from `first` on for sides of different widths.
-fn shuffle_unequal(at: Geometry, sides: &[Side; 2], columns: usize, first: usize, out: &mut [f32]) {
-    let mut scratch = Buffer::any(BLOCK * columns);
+fn shuffle_unequal<T: Stored>(
+    at: Geometry,
+    sides: &[Side<T>; 2],
+    columns: usize,
+    first: usize,
+    out: &mut [T],
+) {
+    let mut scratch = Buffer::<T>::any(BLOCK * columns);
     let half = columns / 2;
     for (i, out) in out.chunks_mut(BLOCK * columns).enumerate() {
         let rows = out.len() / columns;
@@ -100,11 +107,11 @@ fn shuffle_unequal(at: Geometry, sides: &[Side; 2], columns: usize, first: usize
 }
 
 /// Writes rows of one side.
-fn write(
+fn write<T: Stored>(
     at: Geometry,
-    side: Source,
+    side: Source<T>,
     [rows, columns]: [usize; 2],
-    out: &mut [f32],
+    out: &mut [T],
     out_stride: usize,
 ) {
     match side.norm {

@@ -8,25 +8,26 @@ use crate::kernels::rows::{Copy, ReluGradient, Rows};
 use crate::kernels::shuffle::{BranchSink, Sink, Unshuffle};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::join::Side;
 use crate::training::moments::{GradientMoments, SUMMED};
 use crate::training::norm::Norm;
 
 /// Gradient of a batch norm's output, with the two sums that the norm's backward needs.
-pub(crate) type BranchGradient = (Buffer, [Vec<f64>; 2]);
+pub(crate) type BranchGradient<T> = (Buffer<T>, [Vec<f64>; 2]);
 
 /// Computes the sides' gradients from the output's gradient, `dout`. The gradients of a passed side and of a
 /// residual are written to the rows of `dx` from the given column on. The gradient of a branch is returned.
 ///
 /// `dx` has `dx_stride` values per row. If it is empty, no side may be passed on.
-pub(crate) fn backward(
+pub(crate) fn backward<T: Stored>(
     at: Geometry,
-    sides: [(&Side, usize); 2],
-    dout: &[f32],
-    dx: &mut [f32],
+    sides: [(&Side<T>, usize); 2],
+    dout: &[T],
+    dx: &mut [T],
     dx_stride: usize,
-) -> [Option<BranchGradient>; 2] {
+) -> [Option<BranchGradient<T>>; 2] {
     let widths = sides.map(|(side, _)| side.channels());
     let dout = Rows::new(dout, widths[0] + widths[1]);
     let pixels = at.images * at.pixels_out();
@@ -71,42 +72,42 @@ pub(crate) fn backward(
 }
 
 /// Cuts `values` into `parts` pieces of `part` values; pieces after the end are empty.
-fn in_parts(values: &mut [f32], part: usize, parts: usize) -> Vec<&mut [f32]> {
-    let mut pieces: Vec<&mut [f32]> = values.chunks_mut(part).collect();
+fn in_parts<T: Stored>(values: &mut [T], part: usize, parts: usize) -> Vec<&mut [T]> {
+    let mut pieces: Vec<&mut [T]> = values.chunks_mut(part).collect();
     pieces.resize_with(parts, Default::default);
     pieces
 }
 
 /// One part of the batch.
-struct Part<'a> {
+struct Part<'a, T: Stored> {
     at: Geometry,
     rows: usize,
-    dout: Rows<'a>,
-    sides: [Share<'a>; 2],
-    dx: &'a mut [f32],
+    dout: Rows<'a, T>,
+    sides: [Share<'a, T>; 2],
+    dx: &'a mut [T],
     dx_stride: usize,
 }
 
 /// One side's share of a part.
-struct Share<'a> {
+struct Share<'a, T: Stored> {
     /// The column of `dx` from which on the gradient is copied unchanged.
     passed: Option<usize>,
-    branch: Option<BranchShare<'a>>,
+    branch: Option<BranchShare<'a, T>>,
 }
 
-struct BranchShare<'a> {
-    y: Rows<'a>,
+struct BranchShare<'a, T: Stored> {
+    y: Rows<'a, T>,
     norm: &'a Norm,
-    g: &'a mut [f32],
+    g: &'a mut [T],
     moments: GradientMoments,
 }
 
-impl<'a> Share<'a> {
+impl<'a, T: Stored> Share<'a, T> {
     /// The share of the rows from `first` on; `g` starts at row `first`.
     fn new(
         at: Geometry,
-        (side, dx_column): (&Side<'a>, usize),
-        g: &'a mut [f32],
+        (side, dx_column): (&Side<'a, T>, usize),
+        g: &'a mut [T],
         first: usize,
     ) -> Self {
         match *side {
@@ -127,7 +128,7 @@ impl<'a> Share<'a> {
     }
 
     /// The rows from `start` on, for the kernel.
-    fn sink(&mut self, start: usize) -> Sink<'_> {
+    fn sink(&mut self, start: usize) -> Sink<'_, T> {
         let branch = self.branch.as_mut().map(|branch| BranchSink {
             y: branch.y.behind(start),
             scale: &branch.norm.scale,
@@ -146,7 +147,7 @@ impl<'a> Share<'a> {
 /// Rows of a scratch block.
 const BLOCK: usize = 32;
 
-impl Part<'_> {
+impl<T: Stored> Part<'_, T> {
     fn separate(mut self, [half, other]: [usize; 2]) -> [Option<GradientMoments>; 2] {
         if half == other {
             self.equal(half);
@@ -176,7 +177,7 @@ impl Part<'_> {
     fn unequal(&mut self, widths: [usize; 2]) {
         let (isa, columns) = (self.at.isa, widths[0] + widths[1]);
         let half = columns / 2;
-        let mut scratch = Buffer::any(BLOCK * columns);
+        let mut scratch = Buffer::<T>::any(BLOCK * columns);
         for start in (0..self.rows).step_by(BLOCK) {
             let rows = BLOCK.min(self.rows - start);
             let to = |column| Sink {
@@ -212,9 +213,9 @@ impl Part<'_> {
     }
 }
 
-impl BranchShare<'_> {
+impl<T: Stored> BranchShare<'_, T> {
     /// Applies the ReLU's gradient to `x`, the gradients of `rows` rows from `start` on, and adds to the sums.
-    fn take(&mut self, at: Geometry, [start, rows]: [usize; 2], x: Rows) {
+    fn take(&mut self, at: Geometry, [start, rows]: [usize; 2], x: Rows<T>) {
         let columns = self.norm.columns();
         let (y, out) = (self.y.behind(start), &mut self.g[start * columns..]);
         at.isa.run(ReluGradient {
@@ -233,6 +234,6 @@ impl BranchShare<'_> {
 }
 
 /// The values from `start` on; an empty slice if `start` is past the end.
-fn from(values: &mut [f32], start: usize) -> &mut [f32] {
+fn from<T>(values: &mut [T], start: usize) -> &mut [T] {
     values.get_mut(start..).unwrap_or_default()
 }

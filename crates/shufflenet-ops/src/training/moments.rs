@@ -1,12 +1,13 @@
 //! The sums over a batch that batch norm needs, forward and backward.
 //!
 //! A sum is kept in float32 for a few hundred rows at a time and in float64 beyond. Values are taken relative to
-//! one near the mean, so that squares do not cancel. Parts of the batch are merged in order, whichever thread
+//! one near the mean, so that squares do not cancel. Sums are of the values as stored: these are what is normalised. Parts of the batch are merged in order, whichever thread
 //! computed them.
 
 use crate::kernels::column_sums::{CenteredSums, GradientSums};
 use crate::kernels::rows::Rows;
 use crate::simd::Isa;
+use crate::simd::stored::Stored;
 use crate::training::norm::Norm;
 
 /// Rows summed in float32 before the sum goes into float64.
@@ -58,10 +59,11 @@ impl Moments {
     }
 
     /// Adds `rows` rows.
-    pub fn add(&mut self, isa: Isa, rows: usize, x: Rows) {
+    pub fn add<T: Stored>(&mut self, isa: Isa, rows: usize, x: Rows<T>) {
         let columns = self.sums.columns;
         if self.rows == 0 {
-            self.center[..columns].copy_from_slice(&x.data[..columns]);
+            let first = self.center.iter_mut().zip(&x.data[..columns]);
+            first.for_each(|(center, x)| *center = x.widened());
         }
         self.rows += rows;
         for first in (0..rows).step_by(SUMMED) {
@@ -108,7 +110,7 @@ impl GradientMoments {
     }
 
     /// Adds `rows` rows of the output's gradient `g` and the input `y`.
-    pub fn add(&mut self, isa: Isa, rows: usize, g: Rows, y: Rows, norm: &Norm) {
+    pub fn add<T: Stored>(&mut self, isa: Isa, rows: usize, g: Rows<T>, y: Rows<T>, norm: &Norm) {
         for first in (0..rows).step_by(SUMMED) {
             let [plain, weighted] = &mut self.0.block;
             isa.run(GradientSums {

@@ -6,10 +6,10 @@
 //!
 //! A row of `windows` is the 3x3 neighbourhood of a pixel, `[9][channels]` values. With three colours,
 //! writing the windows costs less than computing the convolution without them. The forward keeps `y` and
-//! the position of each maximum for the backward ([`crate::training::stem_backward`]).
+//! the position of each maximum (a number below 9, which every stored type holds) for the backward ([`crate::training::stem_backward`]).
 
 use crate::kernels::map::{Fill, FillMap, MapShape};
-use crate::kernels::matmul::Matmul;
+use crate::kernels::matmul::{Ahead, Matmul};
 use crate::kernels::max_pool::{MaxPool, pooled};
 use crate::kernels::packing::{self, ConvNorm};
 use crate::kernels::rows::{NormRelu, Rows};
@@ -17,6 +17,7 @@ use crate::kernels::windows::Windows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::Isa;
+use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::Moments;
 use crate::training::norm::Norm;
@@ -36,10 +37,10 @@ pub(crate) struct Stem<'a> {
 }
 
 /// What the backward needs.
-pub(crate) struct Saved {
-    pub normed: Normed,
+pub(crate) struct Saved<T: Stored> {
+    pub normed: Normed<T>,
     /// Position of each maximum, if the stem has pooling.
-    pub places: Option<Buffer>,
+    pub places: Option<Buffer<T>>,
 }
 
 impl Stem<'_> {
@@ -51,7 +52,7 @@ impl Stem<'_> {
     }
 
     /// Computes the output's rows from images, `[batch][channels][height][width]`.
-    pub fn forward(&self, images: &[f32], epsilon: f64) -> (Buffer, Saved) {
+    pub fn forward<T: Stored>(&self, images: &[f32], epsilon: f64) -> (Buffer<T>, Saved<T>) {
         let normed = self.convolve(images, epsilon);
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
@@ -126,7 +127,7 @@ impl Stem<'_> {
         )
     }
 
-    fn convolve(&self, images: &[f32], epsilon: f64) -> Normed {
+    fn convolve<T: Stored>(&self, images: &[f32], epsilon: f64) -> Normed<T> {
         let (at, columns, inner) = (self.at, self.conv.outputs(), 9 * self.channels);
         let isa = at.isa;
         let weight = packing::transposed(isa, &self.weight_by_window(), inner, None);
@@ -148,7 +149,7 @@ impl Stem<'_> {
                     out,
                     out_row: columns,
                     accumulate: false,
-                    ahead: [&[]; 2],
+                    ahead: Ahead::NONE,
                 });
                 moments.add(isa, rows, Rows::new(out, columns));
             });

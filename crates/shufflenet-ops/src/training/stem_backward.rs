@@ -7,12 +7,14 @@
 //! Training needs no gradient of the images, so [`Stem::backward`] does not compute it. A caller that needs it
 //! starts from [`Stem::convolution_gradient`].
 
-use crate::kernels::matmul::Matmul;
+use crate::kernels::matmul::{Ahead, Matmul};
 use crate::kernels::max_pool::MaxPoolGradient;
 use crate::kernels::packing;
 use crate::kernels::rows::{NormGradient, ReluGradient, Rows};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
+use crate::training::join_backward::BranchGradient;
 use crate::training::moments::GradientMoments;
 use crate::training::pointwise::{ConvNormGradient, Normed};
 use crate::training::stem::{Saved, Stem};
@@ -20,7 +22,7 @@ use crate::training::stem::{Saved, Stem};
 impl Stem<'_> {
     /// The gradient of the convolution's output from that of the stem's output. Only the gradient of the
     /// images needs it as a whole.
-    pub fn convolution_gradient(&self, saved: &Saved, dout: &[f32]) -> Buffer {
+    pub fn convolution_gradient<T: Stored>(&self, saved: &Saved<T>, dout: &[T]) -> Buffer {
         let (g, sums) = self.unpool(saved, dout);
         let columns = self.conv.outputs();
         let Normed { y, norm } = &saved.normed;
@@ -47,7 +49,12 @@ impl Stem<'_> {
     }
 
     /// The gradients of the convolution and its batch norm from the gradient of the stem's output.
-    pub fn backward(&self, images: &[f32], saved: &Saved, dout: &[f32]) -> ConvNormGradient {
+    pub fn backward<T: Stored>(
+        &self,
+        images: &[f32],
+        saved: &Saved<T>,
+        dout: &[T],
+    ) -> ConvNormGradient {
         let (g, sums) = self.unpool(saved, dout);
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
@@ -82,7 +89,7 @@ impl Stem<'_> {
                     out: &mut product,
                     out_row: padded,
                     accumulate: true,
-                    ahead: [&[]; 2],
+                    ahead: Ahead::NONE,
                 });
             });
             product
@@ -96,14 +103,14 @@ impl Stem<'_> {
     }
 
     /// The gradient of the batch norm's output, and the two sums of the norm's backward.
-    fn unpool(&self, saved: &Saved, dout: &[f32]) -> (Buffer, [Vec<f64>; 2]) {
+    fn unpool<T: Stored>(&self, saved: &Saved<T>, dout: &[T]) -> BranchGradient<T> {
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
         let Normed { y, norm } = &saved.normed;
         let image = at.pixels_out() * columns;
         let [height, width] = self.output();
         let image_out = height * width * columns;
-        let mut g = Buffer::any(y.len());
+        let mut g = Buffer::<T>::any(y.len());
         let moments: Vec<GradientMoments> = team::map(g.chunks_mut(at.part * image), |part, g| {
             let mut moments = GradientMoments::new(isa, columns);
             let pooling = self
@@ -116,20 +123,17 @@ impl Stem<'_> {
                 let y = Rows::new(&y[number * image..], columns);
                 let dout = &dout[number * image_out..][..image_out];
                 let (scale, shift, out_stride) = (&norm.scale, &norm.shift, columns);
-                let relu = |rows, g, y, out| {
-                    isa.run(ReluGradient {
-                        rows,
+                match pooling {
+                    None => isa.run(ReluGradient {
+                        rows: at.pixels_out(),
                         columns,
-                        g,
+                        g: Rows::new(dout, columns),
                         y,
                         scale,
                         shift,
-                        out,
+                        out: g,
                         out_stride,
-                    });
-                };
-                match pooling {
-                    None => relu(at.pixels_out(), Rows::new(dout, columns), y, &mut *g),
+                    }),
                     Some((shape, places)) => {
                         let places = &places[number * image_out..][..image_out];
                         map.fill(0.0);
@@ -143,7 +147,16 @@ impl Stem<'_> {
                         for (line, g) in g.chunks_exact_mut(shape.width * columns).enumerate() {
                             let from = Rows::new(&map[shape.at(line, 0)..], shape.channels);
                             let y = Rows::new(&y.data[line * shape.width * columns..], columns);
-                            relu(shape.width, from, y, g);
+                            isa.run(ReluGradient {
+                                rows: shape.width,
+                                columns,
+                                g: from,
+                                y,
+                                scale,
+                                shift,
+                                out: g,
+                                out_stride,
+                            });
                         }
                     }
                 }

@@ -7,6 +7,7 @@
 
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
+use crate::simd::stored::Stored;
 use crate::training::branch::{Branch, Gradients, Saved};
 use crate::training::geometry::Geometry;
 use crate::training::join::{self, Side};
@@ -33,20 +34,20 @@ pub(crate) enum Unit<'a> {
 }
 
 /// What the backward needs of the right branch, and of the left branch if there is one.
-pub(crate) struct UnitSaved {
-    right: Saved,
-    left: Option<Saved>,
+pub(crate) struct UnitSaved<T: Stored> {
+    right: Saved<T>,
+    left: Option<Saved<T>>,
 }
 
 impl Unit<'_> {
     /// Computes the output's rows and what the backward needs. `x` has `channels` values per row.
-    pub fn forward(
+    pub fn forward<T: Stored>(
         &self,
         at: Geometry,
-        x: &[f32],
+        x: &[T],
         channels: usize,
         epsilon: f64,
-    ) -> (Buffer, UnitSaved) {
+    ) -> (Buffer<T>, UnitSaved<T>) {
         let x = Rows::new(x, channels);
         let saved = match self {
             Self::Basic { left, right, .. } => UnitSaved {
@@ -65,7 +66,7 @@ impl Unit<'_> {
 
     /// Mean and unbiased variance of each batch norm, one after the other: the right branch's three norms,
     /// then the left branch's two, if there is one.
-    pub fn statistics(&self, saved: &UnitSaved) -> Vec<f32> {
+    pub fn statistics<T: Stored>(&self, saved: &UnitSaved<T>) -> Vec<f32> {
         let branches = match self {
             Self::Basic { right, .. } => [Some((right, &saved.right)), None],
             Self::Downsample { left, right, .. } => {
@@ -73,14 +74,18 @@ impl Unit<'_> {
                 [Some((right, &saved.right)), left]
             }
         };
-        let of_branch = |(branch, saved): (&Branch, &Saved)| branch.statistics(saved);
+        let of_branch = |(branch, saved): (&Branch, &Saved<T>)| branch.statistics(saved);
         branches.into_iter().flatten().flat_map(of_branch).collect()
     }
 
     /// The two sides in the order of their concatenation, and for each the column of the input's gradient
     /// that a gradient passed on is written to.
-    fn sides<'a>(&self, x: Rows<'a>, saved: &'a UnitSaved) -> ([Side<'a>; 2], [usize; 2]) {
-        let transformed = |saved: &'a Saved, residual| Side::Transformed {
+    fn sides<'a, T: Stored>(
+        &self,
+        x: Rows<'a, T>,
+        saved: &'a UnitSaved<T>,
+    ) -> ([Side<'a, T>; 2], [usize; 2]) {
+        let transformed = |saved: &'a Saved<T>, residual| Side::Transformed {
             last: &saved.pointwise2,
             residual,
         };
@@ -105,14 +110,14 @@ impl Unit<'_> {
 
     /// Computes the gradients of the input and of the weights from the output's gradient. The right branch's
     /// weights come first, then the left branch's.
-    pub fn backward(
+    pub fn backward<T: Stored>(
         &self,
         at: Geometry,
-        x: &[f32],
+        x: &[T],
         channels: usize,
-        saved: &UnitSaved,
-        dout: &[f32],
-    ) -> (Buffer, Gradients) {
+        saved: &UnitSaved<T>,
+        dout: &[T],
+    ) -> (Buffer<T>, Gradients) {
         let x = Rows::new(x, channels);
         let mut dx = Buffer::any(x.data.len());
         let (sides, columns) = self.sides(x, saved);
@@ -169,6 +174,6 @@ impl Unit<'_> {
 }
 
 /// The rows from channel `column` on.
-fn behind(x: Rows, column: usize) -> Rows {
+fn behind<T: Stored>(x: Rows<T>, column: usize) -> Rows<T> {
     Rows::new(&x.data[column..], x.stride)
 }

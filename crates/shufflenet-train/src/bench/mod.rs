@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shufflenet_data::{Batch, Check, ImageShape};
-use shufflenet_model::{Inference, ModelConfig, num_parameters};
+use shufflenet_model::{Inference, ModelConfig, Precision, num_parameters};
 
 use crate::data::sources;
 use crate::device;
@@ -20,7 +20,7 @@ use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::recipe::optimizer::OptimizerConfig;
 use crate::step::classifier::{Scores, pixels};
-use crate::step::learner::Learner;
+use crate::step::learner::{Learner, LearnerConfig};
 
 /// Steps that a benchmark takes before the clock runs, unless told otherwise.
 pub const WARM_UP: usize = 3;
@@ -36,6 +36,8 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
+    /// What activations are stored as in training.
+    pub precision: Precision,
     /// Steps that are timed.
     pub steps: usize,
     /// Steps before these that are not timed.
@@ -51,6 +53,7 @@ impl Workload {
             batch: 128,
             size: [size; 2],
             device: device.into(),
+            precision: Precision::F32,
             steps: 20,
             warm_up: WARM_UP,
         }
@@ -64,6 +67,9 @@ pub struct Timing {
     pub work: &'static str,
     /// The network, in words; the set, where data is loaded.
     pub subject: String,
+    /// What activations are stored as, where training is timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Trainable parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<usize>,
@@ -97,7 +103,11 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let model = &workload.model;
     model.validate(height, width)?;
     model.check_training_batch(workload.batch, height, width)?;
-    let mut learner = Learner::fresh(model, OptimizerConfig::default(), 0, &device)?;
+    let config = LearnerConfig {
+        precision: workload.precision,
+        ..OptimizerConfig::default().into()
+    };
+    let mut learner = Learner::fresh(model, config, 0, &device)?;
     let batch = noise(workload);
     let parameters = num_parameters(&learner.classifier.network);
     let steps = match learner.may_wait() {
@@ -231,6 +241,7 @@ fn report(
     Timing {
         work,
         subject: model.in_words(None),
+        precision: (work == "train").then_some(workload.precision),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],
@@ -254,8 +265,14 @@ impl std::fmt::Display for Timing {
         let [channels, height, width] = self.input;
         writeln!(
             f,
-            "{:<8} {}, batch {} of {channels}x{height}x{width}",
-            self.work, self.subject, self.batch
+            "{:<8} {}, batch {} of {channels}x{height}x{width}{}",
+            self.work,
+            self.subject,
+            self.batch,
+            match self.precision {
+                Some(Precision::Bf16) => ", activations in bf16",
+                Some(Precision::F32) | None => "",
+            }
         )?;
         writeln!(
             f,

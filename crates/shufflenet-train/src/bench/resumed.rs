@@ -82,6 +82,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let workload = Workload {
         batch: experiment.train.batch_size * experiment.train.accumulate,
         size: [shape.height, shape.width].map(|side| side * size / short),
+        precision: experiment.train.precision,
         ..Workload::new(experiment.model.clone(), &resumed.device)
     };
     let report = report("train", &workload, parameters, times);

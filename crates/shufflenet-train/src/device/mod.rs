@@ -15,8 +15,9 @@ pub mod self_check;
 mod tuning;
 
 use burn::tensor::Device;
+use shufflenet_model::Precision;
 
-use crate::error::TrainError;
+use crate::error::{TrainError, require};
 pub(crate) use gpu::{Adapter, adapters, missing};
 
 /// The name that selects the CPU.
@@ -47,6 +48,20 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
         }
         _ => Err(refused(name, names())),
     }
+}
+
+/// Refuses a precision that only the CPU has, on another device.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub fn require_precision(precision: Precision, device: &Device) -> Result<(), TrainError> {
+    let cpu = device.clone().inner() == Device::flex();
+    require(
+        cpu || precision == Precision::F32,
+        "train.precision",
+        format!("\"{}\" on another device than flex", precision.name()),
+        "\"f32\", or --device flex",
+    )
 }
 
 /// Whether tensors of `device` are computed elsewhere than by the calling thread: what is asked of it is
@@ -161,6 +176,22 @@ mod tests {
                 let line = open("ndarray").unwrap_err().to_string();
                 assert!(line.contains("--features ndarray"), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn bfloat16_is_refused_on_another_device_than_the_cpu() {
+        for device in [Device::flex(), Device::flex().autodiff()] {
+            assert!(require_precision(Precision::Bf16, &device).is_ok());
+        }
+        if let Some(device) = ndarray() {
+            assert!(require_precision(Precision::F32, &device).is_ok());
+            let line = require_precision(Precision::Bf16, &device.autodiff()).unwrap_err();
+            let line = line.to_string();
+            assert!(
+                line.contains("train.precision") && line.contains("flex"),
+                "{line}"
+            );
         }
     }
 

@@ -29,11 +29,20 @@ const MAY_CHANGE: [&str; 14] = [
     "cluster.timeout_seconds",
 ];
 
-/// Refuses to continue the run in the folder `run`, started with `old`, as `new`.
+/// The key that may differ where the user accepts it.
+pub(crate) const PRECISION: &str = "train.precision";
+
+/// Refuses to continue the run in the folder `run`, started with `old`, as `new`. `accepted` are keys that may differ
+/// besides those that always may.
 ///
 /// # Errors
 /// [`TrainError::Changed`] with the first key that differs and may not.
-pub(crate) fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Result<(), TrainError> {
+pub(crate) fn check_same(
+    run: &Path,
+    old: &Experiment,
+    new: &Experiment,
+    accepted: &[&str],
+) -> Result<(), TrainError> {
     let (old, new) = (flatten(old)?, flatten(new)?);
     let keys = old.iter().chain(&new).map(|(key, _)| key);
     let value = |pairs: &[(String, String)], key: &str| {
@@ -41,7 +50,7 @@ pub(crate) fn check_same(run: &Path, old: &Experiment, new: &Experiment) -> Resu
         found.map_or("unset".to_string(), |(_, value)| value.clone())
     };
     for key in keys {
-        if MAY_CHANGE.contains(&key.as_str()) {
+        if MAY_CHANGE.contains(&key.as_str()) || accepted.contains(&key.as_str()) {
             continue;
         }
         let (before, now) = (value(&old, key), value(&new, key));

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use shufflenet_data::{Augmentation, Check, Format, Normalization, Options};
-use shufflenet_model::ModelConfig;
+use shufflenet_model::{ModelConfig, Precision};
 
 use crate::cluster::config::ClusterConfig;
 use crate::error::{TrainError, require};
@@ -131,6 +131,11 @@ pub struct TrainConfig {
     /// ([`crate::recipe::progressive`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progressive: Vec<Stage>,
+    /// `f32`, or `bf16` (bfloat16): what activations and their gradients are stored as while the network learns.
+    /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums and products are float32
+    /// either way, and so are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints.
+    /// Squeeze-and-excitation and frozen batch norms compute in float32. `bf16` needs `--device flex`.
+    pub precision: Precision,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
     /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
@@ -150,6 +155,7 @@ impl Default for TrainConfig {
             patience: None,
             evaluate_every: 1,
             progressive: Vec::new(),
+            precision: Precision::F32,
             drop_last: false,
             seed: 0,
             log_every: 50,

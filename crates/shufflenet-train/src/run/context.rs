@@ -68,6 +68,7 @@ impl Run {
     ) -> Result<Self, TrainError> {
         let device_name = &cluster.device(device_name);
         let device = device::open(device_name)?;
+        device::require_precision(experiment.train.precision, &device)?;
         let sources = sources::open(experiment)?.shared(cluster.rank(), cluster.ranks());
         let written = Experiment {
             model: sources.model.clone(),

@@ -53,7 +53,8 @@ pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
 }
 
 impl RunFolder {
-    /// Makes or takes over the folder `path` for `experiment`, and locks it.
+    /// Makes or takes over the folder `path` for `experiment`, and locks it. A resume may change the keys `accepted`
+    /// ([`check_same`]).
     ///
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
@@ -62,6 +63,7 @@ impl RunFolder {
         path: &Path,
         experiment: &Experiment,
         existing: Existing,
+        accepted: &[&str],
     ) -> Result<Self, TrainError> {
         let config = path.join(CONFIG);
         let is_run = config.is_file();
@@ -72,7 +74,7 @@ impl RunFolder {
             return Err(TrainError::RunExists(path.into()));
         }
         if is_run && existing == Existing::Resume {
-            check_same(path, &settings::load(&config, &[])?, experiment)?;
+            check_same(path, &settings::load(&config, &[])?, experiment, accepted)?;
         }
         fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
         let lock = lock(path)?;

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use shufflenet_model::Precision;
+
 use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store;
@@ -56,7 +58,7 @@ pub(crate) fn start(
         // Nothing is read any more.
         None
     } else {
-        check(folder.path(), saved, run, options.accept_changed_data)?
+        check(folder.path(), saved, run, options)?
     };
     let environment = folder.last_environment();
     check_ranks(folder.path(), run, &environment)?;
@@ -96,12 +98,13 @@ pub(crate) fn start(
     });
     notes.extend(changed_notes);
     notes.extend(schedule_note(run, &saved.experiment));
+    notes.extend(precision_note(run, &saved.experiment));
     notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
 }
 
 /// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,
-/// where `accept` accepts it.
+/// where the user accepts it.
 ///
 /// # Errors
 /// [`TrainError::Changed`] with the first key that differs; [`TrainError::DataChanged`].
@@ -109,10 +112,10 @@ fn check(
     path: &Path,
     saved: &Description,
     run: &Run,
-    accept: bool,
+    options: &RunOptions,
 ) -> Result<Option<String>, TrainError> {
     let now = &run.description;
-    check_same(path, &saved.experiment, &now.experiment)?;
+    check_same(path, &saved.experiment, &now.experiment, options.accepted())?;
     if saved.class_names != now.class_names {
         return Err(TrainError::Changed {
             run: path.into(),
@@ -130,7 +133,7 @@ fn check(
             now.data_sha256, saved.data_sha256
         )
     });
-    if accept {
+    if options.accept_changed_data {
         Ok(Some(changes))
     } else {
         Err(TrainError::DataChanged {
@@ -213,6 +216,15 @@ fn schedule_note(run: &Run, saved: &Experiment) -> Option<String> {
     let kind = run.experiment.schedule.kind;
     (kind.follows_length() && before != now).then(|| {
         format!("resume     the {kind} schedule now ends at step {now}, it was {before}: rates change from here on")
+    })
+}
+
+/// A note on another precision than the run's so far.
+fn precision_note(run: &Run, saved: &Experiment) -> Option<String> {
+    let [before, now] = [saved, &run.experiment].map(|experiment| experiment.train.precision);
+    (before != now).then(|| {
+        let [before, now] = [before, now].map(Precision::name);
+        format!("resume     activations are {now} from here on, they were {before}: the bits differ from an uninterrupted run's")
     })
 }
 

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::display::console::Console;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::experiment::compare::PRECISION;
 use crate::run::context::Run;
 use crate::run::folder::{Existing, RunFolder};
 use crate::run::image_list;
@@ -28,6 +29,8 @@ pub struct RunOptions {
     pub existing: Existing,
     /// Whether to resume on data that has changed since the run began.
     pub accept_changed_data: bool,
+    /// Whether to resume in another `train.precision` than the run began in.
+    pub accept_changed_precision: bool,
 }
 
 impl RunOptions {
@@ -39,6 +42,15 @@ impl RunOptions {
             out: out.into(),
             existing: Existing::Refuse,
             accept_changed_data: false,
+            accept_changed_precision: false,
+        }
+    }
+
+    /// Keys that a resume may change because the user accepts it.
+    pub(crate) fn accepted(&self) -> &'static [&'static str] {
+        match self.accept_changed_precision {
+            true => &[PRECISION],
+            false => &[],
         }
     }
 }
@@ -84,8 +96,8 @@ pub fn train_together(
     run.compare_ranks()?;
     let mut begin = || match cluster.is_first() {
         true => {
-            let folder =
-                RunFolder::open(&options.out, &run.description.experiment, options.existing)?;
+            let (experiment, accepted) = (&run.description.experiment, options.accepted());
+            let folder = RunFolder::open(&options.out, experiment, options.existing, accepted)?;
             let (state, notes) = resume::start(&run, &folder, options)?;
             notes.iter().for_each(|note| console.line(note));
             Ok(Some((folder, state)))

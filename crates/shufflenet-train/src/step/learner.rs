@@ -13,9 +13,10 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_model::subnormals::flushed;
-use shufflenet_model::{ModelConfig, ShuffleNetV2, ranks};
+use shufflenet_model::{ModelConfig, Precision, ShuffleNetV2, ranks};
 
 use crate::cluster::Cluster;
+use crate::device;
 use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
 use crate::experiment::Experiment;
@@ -34,6 +35,8 @@ pub struct LearnerConfig {
     pub loss: LossConfig,
     /// Decay of the moving average of the weights ([`crate::recipe::average`]). `None`: no average is kept.
     pub average_decay: Option<f64>,
+    /// What activations and their gradients are stored as.
+    pub precision: Precision,
 }
 
 impl LearnerConfig {
@@ -43,6 +46,7 @@ impl LearnerConfig {
             optimizer: experiment.optimizer.clone(),
             loss: experiment.loss.clone(),
             average_decay: experiment.train.ema_decay,
+            precision: experiment.train.precision,
         }
     }
 }
@@ -110,13 +114,16 @@ impl Learner {
     /// The given network, which is on the autodiff device `device`, before its first step.
     ///
     /// # Errors
-    /// [`TrainError::Value`]: a pattern in `optimizer.parts` that no parameter has.
+    /// [`TrainError::Value`]: a pattern in `optimizer.parts` that no parameter has, or a precision that the device
+    /// does not have.
     pub fn new(
         network: ShuffleNetV2,
         config: LearnerConfig,
         device: &Device,
         peers: Option<Peers>,
     ) -> Result<Self, TrainError> {
+        device::require_precision(config.precision, device)?;
+        let network = network.with_precision(config.precision);
         let mut pending = PendingLogits::on(device);
         if peers.is_some() {
             pending.read_at_once();

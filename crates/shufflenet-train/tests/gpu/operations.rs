@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use shufflenet_model::batch_norm::EPSILON;
 use shufflenet_model::conv_norm::ConvNorm;
 use shufflenet_model::{ShuffleNetV2, Stem};
-use shufflenet_ops::fused::{self, ConvNormWeights};
+use shufflenet_ops::fused::{self, ConvNormWeights, Precision};
 
 use crate::fixture::{Fixture, signed};
 use crate::{TOLERANCE, distance, gpu};
@@ -62,7 +62,8 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
             Stem::Listing => Some(0),
             Stem::Cifar => None,
         };
-        return fused::stem(x, weights(&network.stem), stride, pool, EPSILON).output;
+        let stem = weights(&network.stem);
+        return fused::stem(x, stem, stride, pool, Precision::F32, EPSILON).output;
     }
     let x = network.stem.forward(x);
     match &network.pool {

@@ -36,6 +36,7 @@ fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
         out: out.into(),
         existing,
         accept_changed_data: false,
+        accept_changed_precision: false,
     };
     let experiment = experiment(steps);
     start(

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use crate::{experiment, metrics, narrow, refusal, train};
+use crate::{experiment, metrics, narrow, options, refusal, start, train};
+use shufflenet_train::Interrupter;
+use shufflenet_train::display::console::Console;
 use shufflenet_train::experiment::settings;
+use shufflenet_train::run::Outcome;
 use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::start::RunOptions;
 
 #[test]
 fn what_changes_the_experiment_is_refused_with_both_values() {
@@ -23,6 +27,10 @@ fn what_changes_the_experiment_is_refused_with_both_values() {
             "train.ema_decay = unset, now it is 0.9",
         ),
         ("train.seed=1", "train.seed = 0, now it is 1"),
+        (
+            "train.precision=bf16",
+            "train.precision = \"f32\", now it is \"bf16\"",
+        ),
         ("schedule.kind=constant", "now it is \"constant\""),
         ("data.limit=200", "data.limit = 250, now it is 200"),
         (
@@ -48,6 +56,25 @@ fn a_run_folders_own_configuration_is_not_trusted_after_it_was_edited() {
     let edited = settings::load(&file, &[]).unwrap();
     let line = refusal(&edited, &run);
     assert!(line.contains("momentum = 0.9, now it is 0.8"), "{line}");
+}
+
+#[test]
+fn another_precision_is_taken_where_it_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
+    let changed = narrow(folder.path(), &["train.precision=bf16"]);
+    let accepting = RunOptions {
+        accept_changed_precision: true,
+        ..options(&run, Existing::Resume)
+    };
+    let (interrupter, console) = (Interrupter::new(), &mut Console::new());
+    let outcome = start(&changed, &accepting, &interrupter, console).unwrap();
+    assert!(matches!(outcome, Outcome::Finished));
+    // From here on the run is one in bfloat16.
+    let refused = refusal(&narrow(folder.path(), &["train.epochs=3"]), &run);
+    let line = "train.precision = \"bf16\", now it is \"f32\"";
+    assert!(refused.contains(line), "{refused}");
 }
 
 #[test]

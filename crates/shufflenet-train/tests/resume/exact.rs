@@ -43,6 +43,17 @@ fn so_it_does_with_every_optimizer_and_what_recipes_are_made_of() {
     ]);
 }
 
+#[test]
+fn so_it_does_in_bfloat16() {
+    check_interruption(&["train.precision=bf16"]);
+    check_interruption(&[
+        "train.precision=bf16",
+        "model.squeeze_excitation=true",
+        "train.accumulate=2",
+        "fine_tune.freeze=[\"conv1.*\"]",
+    ]);
+}
+
 /// Eight steps an epoch of 250 records, of 32 or of 36, and epochs enough that a stop which comes late on
 /// a busy machine still comes before the end.
 fn check_interruption(overrides: &[&str]) {

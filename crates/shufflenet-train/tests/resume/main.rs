@@ -58,6 +58,7 @@ fn options(out: &Path, existing: Existing) -> RunOptions {
         out: out.into(),
         existing,
         accept_changed_data: false,
+        accept_changed_precision: false,
     }
 }
 
