@@ -70,7 +70,12 @@ pub struct Train {
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// With --data, weights to start from: x0.5, x1.0, x1.5 or x2.0 (after `weights fetch`), a run, a checkpoint
-    #[arg(long, value_name = "NETWORK", requires = "data")]
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        requires = "data",
+        conflicts_with = "config"
+    )]
     pub from: Option<String>,
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]

@@ -14,6 +14,11 @@ pub struct Holdout {
     pub validation: Vec<u32>,
 }
 
+/// How many of `count` records are held out at `fraction`: the nearest whole number.
+pub fn held_out(fraction: f64, count: usize) -> usize {
+    (fraction * count as f64).round() as usize
+}
+
 /// Holds out `fraction` of each class: `round(fraction * count)` of its records, drawn from `seed`.
 ///
 /// `labels` are the labels of a [`crate::Dataset`] with the classes `names`; errors use `key` as the name of
@@ -52,7 +57,11 @@ pub fn holdout(
     };
     for ((class, name), records) in (0u64..).zip(names).zip(&mut records_of) {
         let count = records.len();
-        let held_out = (fraction * count as f64).round() as usize;
+        let held_out = held_out(fraction, count);
+        if count == 0 {
+            let what = format!("the number of readable images of class {name}");
+            return Err(DataError::value(what, "0", "2 or more"));
+        }
         if held_out == 0 || held_out == count {
             return Err(refuse(format!(
                 "one that leaves class {name} a record in each part ({held_out} of {count} would be \
@@ -96,7 +105,7 @@ pub(crate) fn division(
             TEST_FRACTION,
             "0",
             format!(
-                "a fraction: {} has no training and test part",
+                "a fraction (or data.validation, which holds out images to choose by): {} has no training and test part",
                 root.display()
             ),
         ));

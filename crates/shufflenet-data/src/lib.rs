@@ -75,7 +75,7 @@ pub use dataset::{Dataset, ImageShape};
 pub use decode::is_image_name;
 pub use error::DataError;
 pub use format::{Format, Split, open, parts};
-pub use holdout::{Holdout, holdout};
+pub use holdout::{Holdout, held_out, holdout};
 pub use listing::{Listing, PassedOver, images_below};
 pub use loader::Loader;
 pub use normalization::{MOST_DECODED, Normalization};

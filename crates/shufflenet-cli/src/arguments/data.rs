@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 /// `shufflenet data`
 #[derive(Subcommand)]
@@ -35,6 +35,7 @@ pub struct Fetch {
 
 /// Which data: an experiment's, what lies at a path, or that of `--set data.format=... --set data.root=...`.
 #[derive(Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["config", "data", "overrides"]))]
 pub struct Set {
     /// The experiment whose data it is
     #[arg(long, value_name = "FILE", conflicts_with = "data")]

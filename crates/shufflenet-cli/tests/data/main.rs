@@ -6,6 +6,7 @@
 
 mod classes;
 mod images;
+mod kept;
 mod parts;
 mod unconfigured;
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::{paint, printed, refusal, run};
 
 /// A network that trains in a second.
-const TINY: &str =
+pub const TINY: &str =
     "--set model.widths=[8,16,24,32,48] --set model.repeats=[1,1,1] --set train.epochs=2";
 
-fn weights(run: &Path) -> Vec<u8> {
+pub fn weights(run: &Path) -> Vec<u8> {
     fs::read(run.join("checkpoints/last/model.safetensors")).unwrap()
 }
 
@@ -20,8 +20,8 @@ fn a_folder_is_trained_on_and_its_configuration_repeats_the_run() {
     paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 20);
     let text = printed(at, &format!("train --data photos {TINY}"));
     for line in [
-        "chosen     format folder: 40 images of 2 classes; 20 % of each class, held out, choose the best epoch",
-        "chosen     network widths [8, 16, 24, 32, 48], cifar stem, 16x16 pixels: for colour images with shorter sides of 16",
+        "chosen     format folder: 40 images of 2 classes; 8 of them, of every class, held out to choose the best epoch",
+        "chosen     network widths [8, 16, 24, 32, 48], cifar stem, 3x16x16 in: as --set has it",
         "chosen     2 epochs in batches of 8, random shifts, mirror images",
         "data       photos: 32 training records, 8 validation records",
     ] {
@@ -67,7 +67,7 @@ fn a_run_without_a_configuration_is_resumed_from_its_own() {
 }
 
 #[test]
-fn weights_bring_their_network_size_and_normalisation() {
+pub fn weights_bring_their_network_size_and_normalisation() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("first"), &[("blue", 2), ("red", 0)], 20);
@@ -82,7 +82,7 @@ fn weights_bring_their_network_size_and_normalisation() {
         "train --data second --from runs/first --set train.epochs=1",
     );
     for line in [
-        "16x16 pixels: as runs/first has them",
+        "3x16x16 in: as runs/first has them",
         "start      the classifier starts afresh: its classes were blue, red, now they are blue, green, red",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
@@ -167,7 +167,7 @@ fn what_is_no_data_is_named() {
         ),
         (
             "sets",
-            "accepted: did you mean --data sets/mine? CLASS/IMAGE, or --set data.format=folder",
+            "accepted: --data sets/mine, or CLASS/IMAGE, or --set data.format=folder",
         ),
         (
             "one",

@@ -58,13 +58,19 @@ pub fn open(
         experiment.data.format = Format::of(root).unwrap_or(experiment.data.format);
         experiment.data.root = root.into();
     }
-    if request.root.is_none()
-        && description.data_sha256.is_empty()
-        && !experiment.data.root.exists()
-    {
+    let own = &description.experiment.data.root;
+    let is_made = experiment.data.format.name() == "synthetic";
+    if request.root.is_none() && !is_made && !own.exists() {
+        let found = match description.data_sha256.is_empty() {
+            true => "not given, and an import has no data of its own".into(),
+            false => format!(
+                "not given, and {}, where the run had its data, is not there",
+                own.display()
+            ),
+        };
         return Err(TrainError::Value {
             key: "--data".into(),
-            found: "not given, and an import has no data of its own".into(),
+            found,
             accepted: "a folder of classes, a list of images, an archive".into(),
         });
     }
@@ -73,7 +79,8 @@ pub fn open(
     if parts.contains(&Split::Validation) {
         experiment.data.validation = 0.0;
     }
-    let is_own = experiment.data.root == description.experiment.data.root;
+    let is_own = is_same_place(&experiment.data.root, own)
+        || (parts.is_empty() && is_same_data(&experiment, description));
     if !is_own && request.split.is_none() {
         // The run's own held-out part and its limit say nothing about other data.
         experiment.data.validation = 0.0;
@@ -140,6 +147,28 @@ pub fn open(
         left_out: left_out.iter().map(|(_, count)| count).sum(),
         notes,
     })
+}
+
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let resolved = [one, other].map(Path::canonicalize);
+    one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
+}
+
+/// Whether undivided data is what the run was trained on, wherever it is: the run's own parts can be drawn from it again.
+fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
+    let splits: &[Split] = match experiment.data.options.test_fraction {
+        0.0 => &[Split::Whole],
+        _ => &[Split::Train, Split::Test],
+    };
+    let open = |&split: &Split| {
+        let mut set = part(experiment, &experiment.data.root, split)?;
+        if experiment.data.options.on_bad_image == OnBadImage::Skip {
+            check(experiment, &mut set)?;
+        }
+        Ok::<_, TrainError>(set)
+    };
+    let sets: Result<Vec<Dataset>, TrainError> = splits.iter().map(open).collect();
+    sets.is_ok_and(|sets| sha256(sets.iter().map(Some)) == description.data_sha256)
 }
 
 /// Whether the configuration has `split` choose the best epoch. A validation part of the data's own stands in for the

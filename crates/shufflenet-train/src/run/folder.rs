@@ -53,12 +53,13 @@ pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
 }
 
 impl RunFolder {
-    /// Makes or takes over the folder `path` for `experiment`, and locks it. A resume may change the keys `accepted`
+    /// Makes or takes over the folder `path` for `experiment`, and locks it. Nothing is deleted yet ([`Self::clear`]). A resume may change the keys `accepted`
     /// ([`check_same`]).
     ///
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
-    /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`].
+    /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`];
+    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from lie in the folder.
     pub fn open(
         path: &Path,
         experiment: &Experiment,
@@ -76,15 +77,23 @@ impl RunFolder {
         if is_run && existing == Existing::Resume {
             check_same(path, &settings::load(&config, &[])?, experiment, accepted)?;
         }
+        if existing != Existing::Resume {
+            check_apart(path, experiment)?;
+        }
         fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
         let lock = lock(path)?;
-        if is_run && existing == Existing::Replace {
-            clear(path)?;
-        }
         Ok(Self {
             path: path.into(),
             _lock: lock,
         })
+    }
+
+    /// Deletes what an earlier run wrote, and nothing else.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn clear(&self) -> Result<(), TrainError> {
+        clear(&self.path)
     }
 
     /// Writes the experiment and the environment into the folder.
@@ -144,6 +153,49 @@ fn lock(path: &Path) -> Result<File, TrainError> {
         Err(TryLockError::WouldBlock) => Err(TrainError::RunLocked(path.into())),
         Err(TryLockError::Error(e)) => Err(TrainError::io("lock", &file, e)),
     }
+}
+
+/// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start would be deleted
+/// with the run that was there.
+fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
+    let place = resolved(path);
+    let refuse = |key: &str, found: String| {
+        Err(TrainError::Value {
+            key: key.into(),
+            found,
+            accepted: "a place outside of it; --out DIR puts the run elsewhere".into(),
+        })
+    };
+    let data = &experiment.data;
+    if data.format.name() == "folder" && place.starts_with(resolved(&data.root)) {
+        let found = format!(
+            "{}, inside the data {}",
+            path.display(),
+            data.root.display()
+        );
+        return refuse("the run folder", found);
+    }
+    match &experiment.fine_tune.from {
+        Some(from) if resolved(from).starts_with(&place) => {
+            let found = format!(
+                "{}, inside the run folder {}",
+                from.display(),
+                path.display()
+            );
+            refuse("fine_tune.from", found)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `path` without links and dots, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let existing = absolute.ancestors().find_map(|above| {
+        let rest = absolute.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    existing.unwrap_or(absolute)
 }
 
 /// Deletes what a run wrote, and nothing else.

@@ -1,6 +1,6 @@
 //! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
 
-use shufflenet_model::{ShuffleNetV2, num_parameters};
+use shufflenet_model::{ShuffleNetV2, Stem, num_parameters};
 
 use crate::cluster::Cluster;
 use crate::data::sources::Sources;
@@ -44,7 +44,7 @@ pub fn check(
     let mut notes = Vec::new();
     notes.extend(sources.notes.iter().cloned());
     notes.extend(unequal_classes(experiment, sources));
-    if map == [1, 1] {
+    if map == [1, 1] && model.stem() != Stem::Cifar {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
              model.stem = \"cifar\" is the one that published CIFAR figures use",

@@ -84,6 +84,9 @@ pub(crate) fn start(
         .map(|error| format!("resume     passing over {error}"))
         .collect();
     let total = run.total_steps();
+    if progress.step > total && !progress.finished {
+        return Err(too_short(folder.path(), run, progress));
+    }
     notes.push(match progress.finished && run.is_done(progress) {
         true => format!(
             "finished   at step {} of {total} already: a larger train.epochs or train.max_steps goes on",
@@ -101,6 +104,25 @@ pub(crate) fn start(
     notes.extend(precision_note(run, &saved.experiment));
     notes.extend(machine_note(&environment, &run.environment));
     Ok((state, notes))
+}
+
+/// The refusal of a length that the run is beyond: its schedule has no rate for what follows.
+fn too_short(path: &Path, run: &Run, progress: &Progress) -> TrainError {
+    let train = &run.experiment.train;
+    let (key, found) = match train.max_steps {
+        Some(steps) if steps < progress.step => ("train.max_steps", steps),
+        _ => ("train.epochs", train.epochs),
+    };
+    TrainError::Value {
+        key: key.into(),
+        found: found.to_string(),
+        accepted: format!(
+            "more: {} is at step {}, in epoch {}",
+            path.display(),
+            progress.step,
+            progress.epochs + 1
+        ),
+    }
 }
 
 /// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,

@@ -99,6 +99,10 @@ pub fn train_together(
             let (experiment, accepted) = (&run.description.experiment, options.accepted());
             let folder = RunFolder::open(&options.out, experiment, options.existing, accepted)?;
             let (state, notes) = resume::start(&run, &folder, options)?;
+            if options.existing == Existing::Replace {
+                // Everything that can be refused is by now.
+                folder.clear()?;
+            }
             notes.iter().for_each(|note| console.line(note));
             Ok(Some((folder, state)))
         }

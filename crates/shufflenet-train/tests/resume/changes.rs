@@ -46,6 +46,19 @@ fn what_changes_the_experiment_is_refused_with_both_values() {
 }
 
 #[test]
+fn a_length_that_the_run_is_beyond_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 3);
+    let line = refusal(&narrow(folder.path(), &["train.max_steps=2"]), &run);
+    let expected = format!(
+        "train.max_steps is 2; accepted: more: {} is at step 3, in epoch 1",
+        run.display()
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
 fn a_run_folders_own_configuration_is_not_trusted_after_it_was_edited() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -5,12 +5,20 @@ use shufflenet_data::Split;
 use super::{Facts, recipe};
 use crate::display::words::{counted, thousands};
 use crate::experiment::Experiment;
+use crate::recipe::progressive::Stage;
 
-/// Lines on what `experiment`, chosen by `facts` and overridden by the user, came to.
-pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
+/// Lines on what `chosen`, for `facts`, came to in `experiment`, with the user's overrides.
+pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experiment) -> Vec<String> {
     let side = facts.appearance.shorter_side;
     let size = recipe::size(facts, &experiment.data.options);
+    let channels = experiment
+        .model
+        .input_channels
+        .unwrap_or(facts.set.shape.channels);
+    let is_asked =
+        chosen.model != experiment.model || chosen.data.options != experiment.data.options;
     let why = match &facts.start {
+        _ if is_asked => "as --set has it".into(),
         Some(start) => format!("as {} has them", start.path.display()),
         None => {
             let colour = if facts.appearance.is_grey {
@@ -39,17 +47,27 @@ pub(super) fn describe(facts: &Facts, experiment: &Experiment) -> Vec<String> {
             division(facts, experiment)
         ),
         format!(
-            "chosen     network {}, {} stem, {size}x{size} pixels: {why}",
+            "chosen     network {}, {} stem, {channels}x{size}x{size} in: {why}",
             experiment.model.size(),
             experiment.model.stem(),
         ),
         format!(
-            "chosen     {} in batches of {}{changed}",
+            "chosen     {} in batches of {}{}{changed}",
             counted(experiment.train.epochs, "epoch"),
             thousands(experiment.train.batch_size),
+            sizes(&experiment.train.progressive, size),
         ),
         "chosen     --set KEY=VALUE changes a choice, --print-config shows all of them".into(),
     ]
+}
+
+/// The sizes of images over the epochs, where they change.
+fn sizes(stages: &[Stage], last: usize) -> String {
+    if stages.is_empty() {
+        return String::new();
+    }
+    let sizes: Vec<String> = stages.iter().map(|stage| stage.size.to_string()).collect();
+    format!(", at {} and then {last} pixels", sizes.join(", "))
 }
 
 /// How many images there are, and what chooses the best epoch.
@@ -68,10 +86,11 @@ fn division(facts: &Facts, experiment: &Experiment) -> String {
         0.0 if facts.parts.contains(&Split::Validation) => {
             "the validation part chooses the best epoch".into()
         }
-        0.0 => "the test part chooses the best epoch".into(),
+        0.0 if facts.parts.contains(&Split::Test) => "the test part chooses the best epoch".into(),
+        0.0 => "nothing is held out to choose the best epoch by".into(),
         fraction => format!(
-            "{:.0} % of each class, held out, choose the best epoch",
-            fraction * 100.0
+            "{} of them, of every class, held out to choose the best epoch",
+            thousands(recipe::held_out_of(facts, fraction))
         ),
     };
     format!(

@@ -52,6 +52,13 @@ pub fn propose(
     from: Option<&str>,
     overrides: &[String],
 ) -> Result<Proposal, TrainError> {
+    if let Some(other) = settings::value_of(overrides, "data.root") {
+        return Err(TrainError::Value {
+            key: "data.root".into(),
+            found: other.into(),
+            accepted: "unset, because --data says where the data is".into(),
+        });
+    }
     let root = expand_home(data);
     let start = from.map(Start::of).transpose()?;
     let format = format(&root, overrides)?;
@@ -84,7 +91,7 @@ pub fn propose(
     };
     let chosen = recipe::experiment(&facts, overrides)?;
     let experiment = settings::overridden(&chosen, overrides)?;
-    let lines = describe::describe(&facts, &experiment);
+    let lines = describe::describe(&facts, &chosen, &experiment);
     Ok(Proposal { experiment, lines })
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use shufflenet_data::{Augmentation, OnBadImage, Options, Split};
+use shufflenet_data::{Augmentation, OnBadImage, Options, Split, held_out};
 use shufflenet_model::{ModelConfig, Scale, Stem};
 
 use super::Facts;
@@ -35,9 +35,11 @@ const STEP: usize = 32;
 /// [`TrainError::Value`]: a class whose only image cannot be trained on and held out.
 pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experiment, TrainError> {
     let asked = |key: &str| settings::value_of(overrides, key)?.parse::<usize>().ok();
-    let validation = held_out(facts)?;
-    let share = 1.0 - validation;
-    let images = (facts.set.len() as f64 * share).round().max(1.0) as usize;
+    let validation = match settings::value_of(overrides, "data.validation") {
+        Some(fraction) => fraction.parse().unwrap_or_default(),
+        None => validation(facts)?,
+    };
+    let images = (facts.set.len() - held_out_of(facts, validation)).max(1);
     let batch = asked("train.batch_size").unwrap_or_else(|| batch_size(images));
     let start = facts.start.as_ref().map(|start| &start.description);
     let model = match start {
@@ -55,7 +57,10 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
     };
     let (optimizer, length) = match start {
         Some(_) => (fine_tuning(batch), FINE_TUNING),
-        None => (from_scratch(), FROM_SCRATCH),
+        None => (
+            from_scratch(settings::value_of(overrides, "optimizer.kind")),
+            FROM_SCRATCH,
+        ),
     };
     let epochs = asked("train.epochs").unwrap_or_else(|| length.epochs(images));
     let options = options(facts, start, asked("data.options.size"));
@@ -123,9 +128,15 @@ pub(super) fn name(root: &Path) -> String {
     }
 }
 
+/// How many images are held out at `fraction`.
+pub(super) fn held_out_of(facts: &Facts, fraction: f64) -> usize {
+    let of_class = |&count: &usize| held_out(fraction, count);
+    facts.counts.iter().map(of_class).sum()
+}
+
 /// The fraction of each class that is held out: a tenth, or a fifth of fewer than a thousand images, and enough for one
 /// image of the smallest class. 0 where the data has a validation part, or a test part and a class of one image.
-fn held_out(facts: &Facts) -> Result<f64, TrainError> {
+fn validation(facts: &Facts) -> Result<f64, TrainError> {
     if facts.parts.contains(&Split::Validation) {
         return Ok(0.0);
     }
@@ -136,18 +147,27 @@ fn held_out(facts: &Facts) -> Result<f64, TrainError> {
     if fewest < 2 {
         return match facts.parts.contains(&Split::Test) {
             true => Ok(0.0),
-            false => Err(TrainError::Value {
-                key: format!("the number of images of class {class}"),
-                found: fewest.to_string(),
-                accepted: "2 or more, one to train on and one held out to choose the best epoch by"
-                    .into(),
-            }),
+            false => Err(too_few(facts, class, fewest)),
         };
     }
     let usual: f64 = if facts.set.len() < 1000 { 0.2 } else { 0.1 };
     // Half an image rounds to one.
     let of_the_smallest = (50.0 / fewest as f64).ceil() / 100.0;
     Ok(usual.max(of_the_smallest).min(0.5))
+}
+
+/// The refusal of a class with too few images, with what lies in its place.
+fn too_few(facts: &Facts, class: &str, count: usize) -> TrainError {
+    let passed_over = &facts.set.passed_over;
+    let found = match passed_over.is_empty() {
+        true => count.to_string(),
+        false => format!("{count} ({passed_over})"),
+    };
+    TrainError::Value {
+        key: format!("the number of images of class {class}"),
+        found,
+        accepted: "2 or more, one to train on and one held out to choose the best epoch by".into(),
+    }
 }
 
 /// A twentieth of the images as a power of two, 8 to 64.
@@ -274,9 +294,18 @@ fn augmentation(facts: &Facts) -> Augmentation {
     }
 }
 
-fn from_scratch() -> OptimizerConfig {
+/// Muon, or what the user asked for at a rate that suits it.
+fn from_scratch(kind: Option<&str>) -> OptimizerConfig {
+    let (learning_rate, weight_decay) = match kind {
+        Some("adamw") => (0.002, 0.05),
+        Some("lion") => (0.0002, 0.5),
+        Some("sgd") => (0.05, 5e-4),
+        _ => (0.1, 5e-4),
+    };
     OptimizerConfig {
         kind: OptimizerKind::Muon,
+        learning_rate,
+        weight_decay,
         ..OptimizerConfig::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::display::words::counted;
 use crate::error::TrainError;
 
 const ACCEPTED: &str = "a folder of images with a folder for each class, a .csv or .jsonl list of images, or a set in the \
-    files of CIFAR, MNIST or Hugging Face's parquet";
+    files of CIFAR, MNIST or (with --features parquet) Hugging Face's parquet";
 
 /// The format of what lies at `root`.
 ///
@@ -48,7 +48,7 @@ pub(super) fn check_depth(root: &Path, set: &Dataset, split: Split) -> Result<()
     let deeper = example.components().next().map(|first| root.join(first));
     let deeper = deeper.unwrap_or_default();
     let hint = match set.classes() == 1 || holds_parts(&deeper) {
-        true => format!("did you mean --data {}? ", deeper.display()),
+        true => format!("--data {}, or ", deeper.display()),
         false => String::new(),
     };
     Err(TrainError::Value {

@@ -1,0 +1,138 @@
+//! What a person has stays as it is: a run that `--force` would replace, a folder of images; and the held-out images stay held out wherever the folder is.
+
+use std::fs;
+use std::path::Path;
+
+use crate::unconfigured::{TINY, weights};
+use crate::{json, paint, printed, refusal};
+
+fn photographs(at: &Path) {
+    paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 20);
+}
+
+#[test]
+fn force_deletes_nothing_before_the_new_run_can_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    printed(at, &format!("train --data photos {TINY}"));
+    let before = weights(&at.join("runs/photos"));
+    let train = format!("train --data photos {TINY} --force");
+    for (more, answer) in [
+        (
+            "--from runs/photos",
+            "fine_tune.from is runs/photos, inside the run folder runs/photos; accepted: a place outside",
+        ),
+        ("--set fine_tune.freeze=[\"nope\"]", "nope"),
+        (
+            "--set fine_tune.from=photos",
+            "is neither a checkpoint nor a run folder",
+        ),
+    ] {
+        let line = refusal(at, &format!("{train} {more}"));
+        assert!(line.contains(answer), "{line}");
+        assert_eq!(weights(&at.join("runs/photos")), before, "{more}");
+    }
+    printed(at, &format!("{train} --set train.seed=1"));
+    assert_ne!(weights(&at.join("runs/photos")), before);
+}
+
+#[test]
+fn a_run_does_not_become_a_class_of_its_own_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    let photos = at.join("photos");
+    let line = refusal(&photos, &format!("train --data . {TINY}"));
+    let answer = "the run folder is runs/photos, inside the data .; accepted: a place outside of it; --out DIR";
+    assert!(line.contains(answer), "{line}");
+    assert!(!photos.join("runs").exists());
+    printed(&photos, &format!("train --data . {TINY} --out ../run"));
+}
+
+#[test]
+fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    printed(at, &format!("train --data photos {TINY}"));
+    let own = json(at, "eval --checkpoint runs/photos --json");
+    assert_eq!(
+        (&own["split"], &own["count"]),
+        (&"validation".into(), &8.into())
+    );
+    let absolute = at.join("photos").display().to_string();
+    for data in ["photos/", "./photos", &absolute] {
+        let met = json(
+            at,
+            &format!("eval --checkpoint runs/photos --data {data} --json"),
+        );
+        assert_eq!(
+            (&met["top1"], &met["count"]),
+            (&own["top1"], &8.into()),
+            "{data}"
+        );
+    }
+    fs::rename(at.join("photos"), at.join("moved")).unwrap();
+    let met = json(at, "eval --checkpoint runs/photos --data moved --json");
+    assert_eq!((&met["top1"], &met["count"]), (&own["top1"], &8.into()));
+    let line = refusal(at, "eval --checkpoint runs/photos");
+    assert!(
+        line.contains("--data is not given, and photos, where the run had its data, is not there"),
+        "{line}"
+    );
+    paint(&at.join("moved"), &[("blue", 2)], 21);
+    let met = json(at, "eval --checkpoint runs/photos --data moved --json");
+    assert_eq!((&met["split"], &met["count"]), (&"all".into(), &41.into()));
+}
+
+#[test]
+fn few_images_and_odd_classes_are_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("few"), &[("a", 0), ("b", 1), ("c", 2)], 2);
+    let text = printed(at, &format!("train --data few {TINY}"));
+    assert!(
+        text.contains("3 of them, of every class, held out"),
+        "{text}"
+    );
+    assert!(text.contains("in batches of 3"), "{text}");
+    let text = printed(
+        at,
+        "train --data few --print-config --set optimizer.kind=adamw",
+    );
+    assert!(text.contains("learning_rate = 0.002"), "{text}");
+
+    paint(&at.join("phone"), &[("a", 0)], 4);
+    fs::create_dir_all(at.join("phone/b")).unwrap();
+    fs::write(at.join("phone/b/1.heic"), "").unwrap();
+    paint(&at.join("damaged"), &[("a", 0)], 4);
+    fs::create_dir_all(at.join("damaged/b")).unwrap();
+    for name in ["1.jpg", "2.jpg", "3.jpg"] {
+        fs::write(at.join("damaged/b").join(name), "text").unwrap();
+    }
+    photographs(at);
+    for (line, answer) in [
+        (
+            "train --data phone",
+            "the number of images of class b is 0 (passed over: 1 .heic",
+        ),
+        (
+            "train --data damaged",
+            "the number of readable images of class b is 0, expected 2 or more",
+        ),
+        (
+            "train --data photos --set data.root=few",
+            "data.root is few; accepted: unset, because --data says where",
+        ),
+    ] {
+        let said = refusal(at, line);
+        assert!(said.contains(answer), "{line}: {said}");
+    }
+    let (code, _, errors) = crate::run(at, "train --config a.toml --from runs/few");
+    assert_eq!(code, 2);
+    assert!(errors.contains("cannot be used with"), "{errors}");
+    let (code, _, errors) = crate::run(at, "data verify");
+    assert_eq!(code, 2);
+    assert!(errors.contains("--config <FILE>|--data <PATH>"), "{errors}");
+}
