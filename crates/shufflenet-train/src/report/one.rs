@@ -78,13 +78,16 @@ fn headline(evaluated: &Evaluated) -> String {
     };
     let note = |note: &String| format!("<p class=\"note\">{}</p>\n", escape(note));
     let notes: String = report.notes.iter().map(note).collect();
+    let part = match report.split.as_str() {
+        "all" => String::new(),
+        split => format!("{} ", escape(split)),
+    };
     format!(
-        "<p>{} of {} after {} steps, on {} {} records.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
+        "<p>{} of {} after {} steps, on {} {part}records.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
         escape(report.weights),
         escape(&report.checkpoint.display().to_string()),
         thousands(report.step),
         thousands(metrics.count as usize),
-        escape(&report.split),
         tiles.iter().map(tile).collect::<String>()
     )
 }

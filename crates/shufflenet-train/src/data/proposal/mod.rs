@@ -102,7 +102,11 @@ pub fn propose(
 pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
     let root = expand_home(data);
     let format = format(&root, overrides)?;
-    let mut all = vec![format!("{FORMAT}={}", format.name()), "data.root=.".into()];
+    let mut all = vec![
+        format!("{FORMAT}={}", format.name()),
+        "data.root=.".into(),
+        "data.options.on_bad_image=skip".into(),
+    ];
     all.extend_from_slice(overrides);
     let mut experiment = settings::load_or_assemble(None, &all)?;
     experiment.data.root = root;
