@@ -59,7 +59,10 @@ pub(crate) fn check_same(
                 run: run.into(),
                 key: key.clone(),
                 old: before,
-                new: now,
+                new: match key == PRECISION {
+                    true => format!("{now} (--accept-changed-precision accepts it)"),
+                    false => now,
+                },
             });
         }
     }
