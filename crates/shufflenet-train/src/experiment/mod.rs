@@ -174,7 +174,7 @@ pub struct CheckpointConfig {
     /// How many of the newest to keep, at least 1: one behind the newest is there should that be damaged.
     /// The best is kept besides.
     pub keep: usize,
-    /// What makes an epoch the best, measured on the held-out part.
+    /// What makes an epoch the best, measured on the held-out part. Of equal ones the lower loss counts.
     pub best_by: Criterion,
 }
 

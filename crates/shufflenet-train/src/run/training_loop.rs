@@ -219,11 +219,16 @@ impl Training<'_> {
         };
         progress.evaluated = progress.step;
         let criterion = self.run.experiment.checkpoint.best_by;
-        let value = criterion.of(&last.metrics);
-        let best = progress.best.as_ref();
-        if best.is_none_or(|best| criterion.prefers(value, best.value)) {
+        let (value, loss) = (criterion.of(&last.metrics), last.metrics.loss);
+        // A small part is soon classified without a mistake: its loss still tells epochs apart.
+        let is_better = |best: &Best| {
+            let is_equal = value == best.value && best.loss.is_some_and(|old| loss < old);
+            criterion.prefers(value, best.value) || is_equal
+        };
+        if progress.best.as_ref().is_none_or(is_better) {
             progress.best = Some(Best {
                 value,
+                loss: Some(loss),
                 epoch: progress.epochs + 1,
                 step: progress.step,
             });

@@ -10,8 +10,7 @@ use shufflenet_model::{ModelConfig, Scale, Stem};
 use super::Facts;
 use crate::checkpoint::description::Description;
 use crate::error::TrainError;
-use crate::evaluation::tally::Criterion;
-use crate::experiment::{CheckpointConfig, DataConfig, Experiment, TrainConfig, settings};
+use crate::experiment::{DataConfig, Experiment, TrainConfig, settings};
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::{OptimizerConfig, OptimizerKind, Part};
@@ -104,11 +103,7 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
             ..FineTune::default()
         },
         model,
-        // A small part is soon classified without a mistake, and its loss still tells epochs apart.
-        checkpoint: CheckpointConfig {
-            best_by: Criterion::Loss,
-            ..CheckpointConfig::default()
-        },
+        checkpoint: Default::default(),
         cluster: Default::default(),
     })
 }
