@@ -24,11 +24,9 @@ const UPPER: u32 = 0xffff_0000;
 #[inline(always)]
 fn rounded(x: f32) -> u32 {
     let bits = x.to_bits();
-    if x.is_nan() {
-        return bits | 0x0040_0000;
-    }
     // Half a step less one, and one more where the upper half is odd, so that a tie goes to the even value.
-    bits + 0x7fff + (bits >> 16 & 1)
+    let near = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    if x.is_nan() { bits | 0x0040_0000 } else { near }
 }
 
 impl Simd for Portable {
@@ -135,21 +133,28 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load_bf16_first(self, p: *const u16, n: usize) -> Self::Vector {
-        // SAFETY: only the first `n` are read, as the caller promises.
-        lanewise(|lane| {
-            if lane < n {
-                f32::from_bits(u32::from(unsafe { *p.add(lane) }) << 16)
-            } else {
-                0.0
+        let mut halves = [0; LANES];
+        // SAFETY: only the first `n` are read, as the caller promises; an array of `u16` needs no more alignment
+        // than a `u16`.
+        unsafe {
+            match n >= LANES {
+                // One load, which the compiler sees as a vector.
+                true => halves = *p.cast::<[u16; LANES]>(),
+                false => p.copy_to_nonoverlapping(halves.as_mut_ptr(), n),
             }
-        })
+        }
+        lanewise(|lane| f32::from_bits(u32::from(halves[lane]) << 16))
     }
 
     #[inline(always)]
     unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: Self::Vector) {
-        for (lane, x) in v.into_iter().enumerate().take(n) {
-            // SAFETY: only the first `n` are written, as the caller promises.
-            unsafe { *p.add(lane) = (rounded(x) >> 16) as u16 };
+        let halves = v.map(|x| (rounded(x) >> 16) as u16);
+        // SAFETY: only the first `n` are written, as the caller promises; alignment as above.
+        unsafe {
+            match n >= LANES {
+                true => *p.cast::<[u16; LANES]>() = halves,
+                false => halves.as_ptr().copy_to_nonoverlapping(p, n),
+            }
         }
     }
 
