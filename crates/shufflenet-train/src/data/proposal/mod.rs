@@ -1,8 +1,8 @@
 //! `train --data FOLDER`: an experiment for data that has no configuration.
 //!
-//! The format, the parts, the classes and the size of the images are read from the data ([`recognise`]). The rest follows
-//! from those by the rules of [`recipe`]. Weights to start from bring their network, image size and normalisation
-//! ([`weights`]). Every choice is a key of the experiment, so that `--set` overrides it and `config.toml` repeats it.
+//! The format, the parts, the classes and the size of the images are read from the data (`recognise.rs`). The rest follows
+//! from those by the rules of `recipe.rs`. Weights to start from bring their network, image size and normalisation
+//! (`weights.rs`). Every choice is a key of the experiment, so that `--set` overrides it and `config.toml` repeats it.
 
 mod describe;
 mod recipe;
