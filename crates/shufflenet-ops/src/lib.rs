@@ -22,6 +22,7 @@ pub mod orthogonal;
     )
 )]
 pub mod plain;
+mod precision;
 #[cfg_attr(feature = "ndarray", expect(deprecated, reason = "as above"))]
 pub mod ranks;
 #[expect(

@@ -15,7 +15,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, ExtensionType, Flex, bac
 use burn_flex::FlexTensor;
 
 use crate::backend::operation::{Kind, Operation, Saved};
-use crate::fused::Precision;
+use crate::precision::Precision;
 
 /// Weights of a convolution and its batch norm.
 #[derive(ExtensionType)]

@@ -12,9 +12,9 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::bf16;
 
-use crate::fused::Precision;
 use crate::kernels::packing::ConvNorm;
 use crate::kernels::rows::Rows;
+use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
 use crate::simd::Isa;
 use crate::simd::stored::Stored;
