@@ -13,6 +13,7 @@ pub(crate) mod orthogonal;
 pub(crate) mod packing;
 pub(crate) mod rows;
 pub(crate) mod shuffle;
+pub(crate) mod tiles;
 pub(crate) mod windows;
 
 #[cfg(test)]

@@ -72,9 +72,16 @@ pub(crate) fn taps(isa: Isa, weight: &[f32]) -> Buffer {
     transposed(isa, weight, 9, None)
 }
 
+/// Multiplies column `k` of `[n][k]` by `scale[k]`.
+pub(crate) fn scale_columns(weight: &mut [f32], scale: &[f32], k: usize) {
+    for row in weight.chunks_exact_mut(k) {
+        row.iter_mut().zip(scale).for_each(|(w, scale)| *w *= scale);
+    }
+}
+
 /// Adds up the parts, each `[k][n]` with padded rows, in their order, and returns the sum in Burn's layout,
-/// `[n][k]`. Column `k` is multiplied by `scale[k]` if `scale` is given.
-pub(crate) fn summed(parts: &[Buffer], k: usize, n: usize, scale: Option<&[f32]>) -> Buffer {
+/// `[n][k]`.
+pub(crate) fn summed(parts: &[Buffer], k: usize, n: usize) -> Buffer {
     let Some((first, rest)) = parts.split_first() else {
         return Buffer::zeros(n * k);
     };
@@ -94,11 +101,6 @@ pub(crate) fn summed(parts: &[Buffer], k: usize, n: usize, scale: Option<&[f32]>
         for (j, sum) in sum.chunks_exact_mut(k).enumerate() {
             let column = total[block * rows + j..].iter().step_by(row);
             sum.iter_mut().zip(column).for_each(|(sum, x)| *sum = *x);
-            if let Some(scale) = scale {
-                sum.iter_mut()
-                    .zip(scale)
-                    .for_each(|(sum, scale)| *sum *= scale);
-            }
         }
     });
     sum

@@ -250,6 +250,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn pair_upper(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see above. Every second 16-bit lane is an upper half.
+        unsafe {
+            let lower = _mm256_srli_epi32::<16>(_mm256_castps_si256(a));
+            let upper = _mm256_castps_si256(b);
+            _mm256_castsi256_ps(_mm256_blend_epi16::<0b1010_1010>(lower, upper))
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: see above; a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

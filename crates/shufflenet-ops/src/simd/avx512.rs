@@ -209,6 +209,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn pair_upper(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let lower = _mm512_srli_epi32::<16>(_mm512_castps_si512(a));
+            let upper = _mm512_and_si512(_mm512_castps_si512(b), _mm512_set1_epi32(!0xffff));
+            _mm512_castsi512_ps(_mm512_or_si512(lower, upper))
+        }
+    }
+
+    #[inline(always)]
     fn prefetch(self, p: *const u8) {
         // SAFETY: see above; a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }

@@ -3,10 +3,18 @@
 //! A kernel is a struct of its arguments that implements [`Kernel`]. Its body is written once, over
 //! the operations of [`Simd`], and [`Isa::run`] compiles it three times: for AVX-512, for AVX2 with
 //! FMA, and portably for every other processor. Users need no compiler flags. The environment
-//! variable `SHUFFLENET_ISA` (`avx512`, `avx2`, `portable`) forces a narrower set than the processor
+//! variable `SHUFFLENET_ISA` (`amx`, `avx512`, `avx2`, `portable`) forces a narrower set than the processor
 //! has, for tests and comparisons. Different sets add in different orders, so their results may
 //! differ in the last bits. One set always gives the same bits.
+//!
+//! AMX is AVX-512 and, for matrix products of bfloat16, tile registers ([`amx`]). Such a product rounds both operands to
+//! bfloat16, while the other sets widen them to float32.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod amx;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[path = "no_amx.rs"]
+pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -81,6 +89,8 @@ pub(crate) trait Simd: Copy {
     fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector);
     /// The inverse of [`Self::unpair_bf16`]; rounds as [`stored`] says.
     fn pair_bf16(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The inverse of [`Self::unpair_bf16`] for lanes that are bfloat16 already: takes their upper halves.
+    fn pair_upper(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Prefetches the cache line at `p`. Any address is allowed.
     fn prefetch(self, p: *const u8);
     /// Prefetches the cache line at `p` to the second-level cache. Any address is allowed.
@@ -99,6 +109,8 @@ const VARIABLE: &str = "SHUFFLENET_ISA";
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// AVX-512, with products of bfloat16 in the tile registers of AMX.
+    Amx,
     /// Sixteen lanes: AVX-512F with BW and VL, which every processor with AVX-512 has but Xeon Phi.
     Avx512,
     /// Eight lanes: AVX2 and FMA.
@@ -148,6 +160,9 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                 {
                     sets.insert(0, Self::Avx512);
+                    if amx::available() {
+                        sets.insert(0, Self::Amx);
+                    }
                 }
             }
         }
@@ -157,6 +172,7 @@ impl Isa {
     /// Name of the set in `SHUFFLENET_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Amx => "amx",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",
@@ -166,7 +182,7 @@ impl Isa {
     /// Floats in a vector of this set. Scratch rows are padded to a multiple of it.
     pub(crate) const fn lanes(self) -> usize {
         match self {
-            Self::Avx512 => 16,
+            Self::Amx | Self::Avx512 => 16,
             Self::Avx2 | Self::Portable => 8,
         }
     }
@@ -175,7 +191,7 @@ impl Isa {
     pub(crate) const fn tile_rows(self) -> [usize; 4] {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::TILE_ROWS,
+            Self::Amx | Self::Avx512 => avx512::Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::TILE_ROWS,
             _ => Portable::TILE_ROWS,
@@ -194,8 +210,8 @@ impl Isa {
             use avx2::{Avx2, run_avx2};
             use avx512::{Avx512, run_avx512};
             match self {
-                // SAFETY: only `available` makes either set, and only if the processor has it.
-                Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },
+                // SAFETY: only `available` makes these sets, and only if the processor has them.
+                Self::Amx | Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },
                 // SAFETY: as above.
                 Self::Avx2 => return unsafe { run_avx2(kernel, Avx2(())) },
                 Self::Portable => {}

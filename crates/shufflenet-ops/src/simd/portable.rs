@@ -172,6 +172,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn pair_upper(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        lanewise(|i| f32::from_bits(a[i].to_bits() >> 16 | b[i].to_bits() & UPPER))
+    }
+
+    #[inline(always)]
     fn prefetch(self, _p: *const u8) {}
 
     #[inline(always)]

@@ -48,6 +48,9 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` points at `min(n, LANES)` writable pairs.
     unsafe fn store_pairs<S: Simd>(s: S, p: *mut Self, n: usize, a: S::Vector, b: S::Vector);
+
+    /// Pairs of bfloat16 from values of this type: rounded, unless they are bfloat16 already.
+    fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector;
 }
 
 // SAFETY of every block below: each method passes its caller's promise on.
@@ -100,6 +103,11 @@ impl Stored for f32 {
             }
         }
     }
+
+    #[inline(always)]
+    fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector {
+        s.pair_bf16(a, b)
+    }
 }
 
 // SAFETY of every block below: each method passes its caller's promise on. A `bf16` is a `u16`, and a pair of them
@@ -138,6 +146,11 @@ impl Stored for bf16 {
     unsafe fn store_pairs<S: Simd>(s: S, p: *mut Self, n: usize, a: S::Vector, b: S::Vector) {
         // SAFETY: see above.
         unsafe { s.store_first(p.cast(), n, s.pair_bf16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector {
+        s.pair_upper(a, b)
     }
 }
 

@@ -35,6 +35,7 @@ use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
 use crate::training::norm::{Norm, NormBackward};
 use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::product::Weights;
 
 /// A branch's weights.
 #[derive(Clone, Copy)]
@@ -60,16 +61,16 @@ impl<'a> Branch<'a> {
     pub fn forward<T: Stored>(&self, at: Geometry, x: Rows<T>, epsilon: f64) -> Saved<T> {
         let isa = at.isa;
         let pointwise1 = self.pointwise1.map(|conv| {
-            let weight = packing::transposed(isa, conv.weight, conv.inputs(), None);
-            pointwise::forward(at, at.pixels_in(), x, conv, &weight, epsilon)
+            let weights = Weights::forward::<T>(isa, conv, None);
+            pointwise::forward(at, at.pixels_in(), x, conv, &weights, epsilon)
         });
         let input = depthwise_input(x, pointwise1.as_ref());
         let depthwise = depthwise::forward(at, input, self.depthwise, epsilon);
         let conv = self.pointwise2;
         let input = Rows::new(&depthwise.y, conv.inputs());
         let scale = &depthwise.norm.scale;
-        let weight = packing::transposed(isa, conv.weight, conv.inputs(), Some(scale));
-        let pointwise2 = pointwise::forward(at, at.pixels_out(), input, conv, &weight, epsilon);
+        let weights = Weights::forward::<T>(isa, conv, Some(scale));
+        let pointwise2 = pointwise::forward(at, at.pixels_out(), input, conv, &weights, epsilon);
         Saved {
             pointwise1,
             depthwise,
@@ -129,7 +130,7 @@ impl<'a> Branch<'a> {
         let norm3 = saved.pointwise2.norm.backward(&g3.1);
         let (last, second) = (self.pointwise2, &saved.depthwise);
         let inputs = Rows::new(&second.y, last.inputs());
-        let weight = packing::padded(isa, last.weight, last.inputs());
+        let weights = Weights::input_gradient::<T>(isa, last);
         let mut dh = Buffer::any(second.y.len());
         let products = {
             let mut into = InputGradientOf {
@@ -142,7 +143,7 @@ impl<'a> Branch<'a> {
                 let saved = &saved.pointwise2;
                 let from = Backward {
                     conv: last,
-                    weight: &weight,
+                    weights: &weights,
                     saved,
                     norm: &norm3,
                     g: g3,
@@ -151,11 +152,11 @@ impl<'a> Branch<'a> {
             }
         };
         drop(g3.0);
-        let product = packing::summed(&products, last.inputs(), last.outputs(), None);
-        let norm2 = folded_norm_backward(&second.norm, &product, last);
-        let scaled = scaled_columns(product, &second.norm.scale, last.inputs());
+        let mut product = packing::summed(&products, last.inputs(), last.outputs());
+        let norm2 = folded_norm_backward(&second.norm, &product, last, &weights);
+        packing::scale_columns(&mut product, &second.norm.scale, last.inputs());
         let gradient3 = ConvNormGradient {
-            weight: scaled,
+            weight: product,
             gamma: norm3.gamma,
             beta: norm3.beta,
         };
@@ -180,19 +181,19 @@ impl<'a> Branch<'a> {
             return vec![gradient2, gradient3];
         };
         let norm1 = first.norm.backward(&sums);
-        let weight = packing::padded(isa, conv.weight, conv.inputs());
+        let weights = Weights::input_gradient::<T>(isa, conv);
         let g1 = Rows::new(&g1, conv.outputs());
         let products = {
             let from = Backward {
                 conv,
-                weight: &weight,
+                weights: &weights,
                 saved: first,
                 norm: &norm1,
                 g: g1,
             };
             pointwise::backward(at, at.pixels_in(), x, from, dx)
         };
-        let weight = packing::summed(&products, conv.inputs(), conv.outputs(), None);
+        let weight = packing::summed(&products, conv.inputs(), conv.outputs());
         let gradient1 = ConvNormGradient {
             weight,
             gamma: norm1.gamma,
@@ -220,8 +221,13 @@ fn depthwise_input<'a, T: Stored>(
 }
 
 /// The backward of `norm2`, whose scale is in the weights after it. The sums come from `product`, which is
-/// `P'` as `[outputs][inputs]`.
-fn folded_norm_backward(norm: &Norm, product: &[f32], conv: ConvNorm) -> NormBackward {
+/// `P'` as `[outputs][inputs]`, with the weights that the input gradient's product has read.
+fn folded_norm_backward(
+    norm: &Norm,
+    product: &[f32],
+    conv: ConvNorm,
+    weights: &Weights,
+) -> NormBackward {
     let inputs = conv.inputs();
     let mut weighted = vec![0.0; inputs];
     for (p, w) in product
@@ -229,16 +235,8 @@ fn folded_norm_backward(norm: &Norm, product: &[f32], conv: ConvNorm) -> NormBac
         .zip(conv.weight.chunks_exact(inputs))
     {
         for ((sum, p), w) in weighted.iter_mut().zip(p).zip(w) {
-            *sum += f64::from(*p) * f64::from(*w);
+            *sum += f64::from(*p) * f64::from(weights.as_read(*w));
         }
     }
     norm.backward(&[vec![0.0; inputs], weighted])
-}
-
-/// Multiplies column `k` of `[n][k]` by `scale[k]`.
-fn scaled_columns(mut weight: Buffer, scale: &[f32], k: usize) -> Buffer {
-    for row in weight.chunks_exact_mut(k) {
-        row.iter_mut().zip(scale).for_each(|(w, scale)| *w *= scale);
-    }
-    weight
 }

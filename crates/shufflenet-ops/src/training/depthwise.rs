@@ -123,7 +123,7 @@ impl<T: Stored> Backward<'_, T> {
         let parts = out.chunks_mut(at.part * at.pixels_in() * stride);
         let parts = team::map(parts, |part, out| self.part(part, &weight, out, stride));
         let (products, moments): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let weight = packing::summed(&products, 9, columns, None);
+        let weight = packing::summed(&products, 9, columns);
         (g1.map(|g1| (g1, GradientMoments::merge(&moments))), weight)
     }
 

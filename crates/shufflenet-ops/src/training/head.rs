@@ -15,6 +15,7 @@ use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::GradientMoments;
 use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::product::Weights;
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
 pub(crate) fn forward<T: Stored>(
@@ -24,8 +25,8 @@ pub(crate) fn forward<T: Stored>(
     epsilon: f64,
 ) -> (Buffer, Normed<T>) {
     let (isa, columns, pixels) = (at.isa, conv.outputs(), at.pixels_out());
-    let weight = packing::transposed(isa, conv.weight, conv.inputs(), None);
-    let normed = pointwise::forward(at, pixels, x, conv, &weight, epsilon);
+    let weights = Weights::forward::<T>(isa, conv, None);
+    let normed = pointwise::forward(at, pixels, x, conv, &weights, epsilon);
     let mut out = Buffer::any(at.images * columns);
     team::map(out.chunks_mut(at.part * columns), |part, out| {
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
@@ -84,7 +85,7 @@ pub(crate) fn backward<T: Stored>(
         moments
     });
     let norm = norm.backward(&GradientMoments::merge(&moments));
-    let weight = packing::padded(isa, conv.weight, conv.inputs());
+    let weights = Weights::input_gradient::<T>(isa, conv);
     let mut dx = Buffer::any(at.images * pixels * conv.inputs());
     let mut into = InputGradientOf {
         data: &mut dx,
@@ -95,14 +96,14 @@ pub(crate) fn backward<T: Stored>(
     let products = {
         let from = Backward {
             conv,
-            weight: &weight,
+            weights: &weights,
             saved,
             norm: &norm,
             g,
         };
         pointwise::backward(at, pixels, x, from, &mut into)
     };
-    let weight = packing::summed(&products, conv.inputs(), columns, None);
+    let weight = packing::summed(&products, conv.inputs(), columns);
     (
         dx,
         ConvNormGradient {

@@ -12,6 +12,7 @@ pub(crate) mod join_backward;
 pub(crate) mod moments;
 pub(crate) mod norm;
 pub(crate) mod pointwise;
+pub(crate) mod product;
 pub(crate) mod stem;
 pub(crate) mod stem_backward;
 pub(crate) mod unit;

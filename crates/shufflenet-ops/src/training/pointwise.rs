@@ -2,17 +2,17 @@
 //!
 //! Both work on blocks of rows that stay in the cache. The forward adds a product's output to the
 //! statistics as soon as it is written. The backward computes a block of `dy` by batch norm's backward
-//! and uses it in both products, `dx = dy W` and `dW' += x' dy`.
+//! and uses it in both products, `dx = dy W` and `dW' += x' dy`. [`crate::training::product`] computes the products.
 
-use crate::kernels::matmul::{Ahead, Matmul, block_rows};
 use crate::kernels::packing::ConvNorm;
-use crate::kernels::rows::{NormGradient, Rows, Widened};
+use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::Moments;
 use crate::training::norm::{Norm, NormBackward};
+use crate::training::product::{self, BackwardBlock, Forward, Weights};
 
 /// Output of a convolution, and the batch norm after it.
 pub(crate) struct Normed<T: Stored> {
@@ -42,44 +42,27 @@ pub(crate) struct InputGradientOf<'a, T> {
     pub accumulate: bool,
 }
 
-/// Computes a 1x1 convolution and the statistics of its output. `weight` is packed by
-/// [`transposed`](crate::kernels::packing::transposed).
+/// Computes a 1x1 convolution and the statistics of its output. `weights` are packed by [`Weights::forward`].
 pub(crate) fn forward<T: Stored>(
     at: Geometry,
     pixels: usize,
     x: Rows<T>,
     conv: ConvNorm,
-    weight: &[f32],
+    weights: &Weights,
     epsilon: f64,
 ) -> Normed<T> {
     let (isa, inner, columns) = (at.isa, conv.inputs(), conv.outputs());
-    let block = block_rows(inner, columns);
+    let block = weights.block_rows(inner, columns);
     let all = at.images * pixels;
     let part = at.part * pixels;
     let mut y = Buffer::any(all * columns);
     let moments: Vec<Moments> = team::map(y.chunks_mut(part * columns), |number, y| {
         let mut moments = Moments::new(isa, columns);
-        let mut widened = Widened::new::<T>(isa, block, inner);
+        let mut products = Forward::new::<T>(isa, weights, block, inner);
         for (i, out) in y.chunks_mut(block * columns).enumerate() {
-            let first = number * part + i * block;
             let rows = out.len() / columns;
-            let left = widened.rows(x.behind(first), rows);
-            isa.run(Matmul {
-                rows,
-                inner,
-                columns,
-                left: left.data,
-                left_strides: [left.stride, 1],
-                right: weight,
-                right_row: isa.padded(columns),
-                out,
-                out_row: columns,
-                accumulate: false,
-                ahead: [
-                    x.storage(first + rows..first + rows + block),
-                    Ahead::default(),
-                ],
-            });
+            let x = x.behind(number * part + i * block);
+            products.block(isa, [rows, inner, columns], x, out);
             moments.add(isa, rows, Rows::new(out, columns));
         }
         moments
@@ -92,8 +75,8 @@ pub(crate) fn forward<T: Stored>(
 #[derive(Clone, Copy)]
 pub(crate) struct Backward<'a, T: Stored> {
     pub conv: ConvNorm<'a>,
-    /// Weight of the convolution, packed by [`padded`](crate::kernels::packing::padded).
-    pub weight: &'a [f32],
+    /// Weights of the convolution, packed by [`Weights::input_gradient`].
+    pub weights: &'a Weights,
     /// Result of the forward.
     pub saved: &'a Normed<T>,
     /// Backward of the convolution's batch norm.
@@ -113,62 +96,30 @@ pub(crate) fn backward<T: Stored>(
 ) -> Vec<Buffer> {
     let Backward {
         conv,
-        weight,
+        weights,
         saved,
         norm,
         g,
     } = from;
-    let (isa, inputs, outputs) = (at.isa, conv.inputs(), conv.outputs());
-    let block = block_rows(inputs, outputs);
-    let (padded, stride, accumulate) = (isa.padded(outputs), dx.stride, dx.accumulate);
+    let (isa, sizes) = (at.isa, [conv.inputs(), conv.outputs()]);
+    let block = weights.block_rows(sizes[0], sizes[1]);
+    let (stride, accumulate) = (dx.stride, dx.accumulate);
     let (y, [a, b, c]) = (saved.rows(), &norm.factors);
     team::map(dx.data.chunks_mut(at.part * pixels * stride), |part, dx| {
-        let mut dy = Buffer::any(block * padded);
-        let mut product = Buffer::zeros(inputs * padded);
-        let mut widened = Widened::new::<T>(isa, block, inputs);
+        let mut products = product::Backward::new::<T>(isa, weights, block, sizes);
         let count = (at.images - part * at.part).min(at.part) * pixels;
         for start in (0..count).step_by(block) {
-            let rows = block.min(count - start);
             let first = part * at.part * pixels + start;
-            let next = first + rows..first + rows + block;
-            isa.run(NormGradient {
-                rows,
-                columns: outputs,
-                g: g.behind(first),
+            let from = BackwardBlock {
+                rows: block.min(count - start),
+                x: x.behind(first),
                 y: y.behind(first),
+                g: g.behind(first),
                 mean: &saved.norm.mean,
                 factors: [a, b, c],
-                out: &mut dy,
-                out_stride: padded,
-            });
-            isa.run(Matmul {
-                rows,
-                inner: outputs,
-                columns: inputs,
-                left: &dy,
-                left_strides: [padded, 1],
-                right: weight,
-                right_row: isa.padded(inputs),
-                out: &mut dx[start * stride..],
-                out_row: stride,
-                accumulate,
-                ahead: [g.storage(next.clone()), y.storage(next.clone())],
-            });
-            let left = widened.rows(x.behind(first), rows);
-            isa.run(Matmul {
-                rows: inputs,
-                inner: rows,
-                columns: outputs,
-                left: left.data,
-                left_strides: [1, left.stride],
-                right: &dy,
-                right_row: padded,
-                out: &mut product,
-                out_row: padded,
-                accumulate: true,
-                ahead: [x.storage(next), Ahead::default()],
-            });
+            };
+            products.block(from, &mut dx[start * stride..], stride, accumulate);
         }
-        product
+        products.into_weight_gradient()
     })
 }

@@ -94,7 +94,7 @@ impl Stem<'_> {
             });
             product
         });
-        let weight = self.weight_by_channel(&packing::summed(&products, inner, columns, None));
+        let weight = self.weight_by_channel(&packing::summed(&products, inner, columns));
         ConvNormGradient {
             weight,
             gamma: norm.gamma,
