@@ -56,49 +56,39 @@ pub(crate) fn blocks_len(rows: usize, columns: usize) -> usize {
     rows.next_multiple_of(BLOCK) * columns.next_multiple_of(BLOCK)
 }
 
-/// Writes a tile whose row `r` is `row(r, 0)`, and `row(r, 1)` if a vector is half a row. Each lane is a pair.
+/// Writes the part of a tile that starts at row `at[0]` and pair `at[1]`: as many vectors as a vector has lanes, each lane
+/// a pair, or, `transposed`, the part of the transposed tile that they are.
 ///
 /// # Safety
-/// `out` points at a writable tile.
+/// `tile` points at a writable tile, and the part is within it.
 #[inline(always)]
-unsafe fn write_tile<S: Simd>(
+unsafe fn write_part<S: Simd>(
     s: S,
-    row: impl Fn(usize, usize) -> S::Vector,
+    mut part: [S::Vector; SIDE],
+    [row, pair]: [usize; 2],
     transposed: bool,
-    out: *mut f32,
+    tile: *mut f32,
 ) {
-    let parts = SIDE / S::LANES;
-    for a in 0..parts {
-        for b in 0..parts {
-            let mut square = [s.splat(0.0); SIDE];
-            let lines = &mut square[..S::LANES];
-            for (i, line) in lines.iter_mut().enumerate() {
-                *line = row(a * S::LANES + i, b);
-            }
-            let (mut at, mut behind) = (a, b);
-            if transposed {
-                transpose(s, lines);
-                (at, behind) = (b, a);
-            }
-            for (i, line) in lines.iter().enumerate() {
-                let at = (at * S::LANES + i) * SIDE + behind * S::LANES;
-                // SAFETY: within the tile, the caller's promise.
-                unsafe { s.store(out.add(at), *line) };
-            }
-        }
+    let mut start = row * SIDE + pair;
+    if transposed {
+        transpose(s, &mut part);
+        start = pair * SIDE + row;
+    }
+    for (i, vector) in part.into_iter().take(S::LANES).enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { s.store(tile.add(start + i * SIDE), vector) };
     }
 }
 
-/// Transposes as many vectors as a vector has lanes, in perfect shuffles: each halves the distance of lanes that belong
-/// together.
+/// Transposes the first vectors, as many as a vector has lanes, in perfect shuffles: each halves the distance of lanes
+/// that belong together.
 #[inline(always)]
-fn transpose<S: Simd>(s: S, lines: &mut [S::Vector]) {
+fn transpose<S: Simd>(s: S, part: &mut [S::Vector; SIDE]) {
     let half = S::LANES / 2;
     for _ in 0..S::LANES.ilog2() {
-        let mut old = [s.splat(0.0); SIDE];
-        old[..S::LANES].copy_from_slice(lines);
+        let old = *part;
         for i in 0..half {
-            (lines[2 * i], lines[2 * i + 1]) = s.interleave(old[i], old[i + half]);
+            (part[2 * i], part[2 * i + 1]) = s.interleave(old[i], old[i + half]);
         }
     }
 }
@@ -122,31 +112,43 @@ impl<T: Stored> Kernel for ByRows<'_, T> {
         let steps = columns.div_ceil(TERMS);
         for (number, tile) in self.out.chunks_exact_mut(TILE_VALUES).enumerate() {
             let (line, step) = (number / steps, number % steps);
-            let row = |row: usize, part: usize| {
-                let (row, column) = (line * SIDE + row, step * TERMS + 2 * part * S::LANES);
-                if row >= rows || column >= columns {
-                    return s.splat(0.0);
-                }
-                // SAFETY: the row and the column are in the matrix, which was checked.
-                let x = unsafe { self.x.data.as_ptr().add(row * self.x.stride + column) };
-                let count = (columns - column).min(2 * S::LANES);
-                let (a, b) = if count.is_multiple_of(2) {
-                    // SAFETY: so many values follow in the row.
-                    unsafe { T::load_pairs(s, x, count / 2) }
-                } else {
-                    let mut padded = [T::ZERO; TERMS];
-                    // SAFETY: as above.
+            for part in 0..(SIDE / S::LANES).pow(2) {
+                let at = [part % 2 * S::LANES, part / 2 * S::LANES];
+                let (row, column) = (line * SIDE + at[0], step * TERMS + 2 * at[1]);
+                let count = columns.saturating_sub(column).min(2 * S::LANES);
+                let mut vectors = [s.splat(0.0); SIDE];
+                for i in 0..S::LANES.min(rows.saturating_sub(row)) {
+                    // SAFETY: the row is in the matrix, which was checked, and has `count` values from the column on.
                     unsafe {
-                        padded.as_mut_ptr().copy_from_nonoverlapping(x, count);
-                        T::load_pairs(s, padded.as_ptr(), count.div_ceil(2))
+                        let start = (row + i) * self.x.stride + column;
+                        let x = self.x.data.as_ptr().wrapping_add(start);
+                        vectors[i] = pairs_of_row(s, x, count);
                     }
-                };
-                T::bf16_pairs(s, a, b)
-            };
-            // SAFETY: exactly a tile.
-            unsafe { write_tile(s, row, self.transposed, tile.as_mut_ptr().cast()) };
+                }
+                // SAFETY: exactly a tile.
+                unsafe { write_part(s, vectors, at, self.transposed, tile.as_mut_ptr().cast()) };
+            }
         }
     }
+}
+
+/// A row's first `count` values as pairs of bfloat16, at most a vector of pairs. What is missing is zero.
+///
+/// # Safety
+/// `x` points at `count` values.
+#[inline(always)]
+unsafe fn pairs_of_row<S: Simd, T: Stored>(s: S, x: *const T, count: usize) -> S::Vector {
+    // SAFETY: the caller's promise; a value without a neighbour is copied beside a zero.
+    let (a, b) = unsafe {
+        if count.is_multiple_of(2) {
+            T::load_pairs(s, x, count / 2)
+        } else {
+            let mut padded = [T::ZERO; TERMS];
+            padded.as_mut_ptr().copy_from_nonoverlapping(x, count);
+            T::load_pairs(s, padded.as_ptr(), count.div_ceil(2))
+        }
+    };
+    T::bf16_pairs(s, a, b)
 }
 
 /// Puts a matrix into tile order, its columns as lines and its rows as terms: the right side of a product, or, with
@@ -168,22 +170,30 @@ impl<T: Stored> Kernel for ByColumns<'_, T> {
         let steps = rows.div_ceil(TERMS);
         for (number, tile) in self.out.chunks_exact_mut(TILE_VALUES).enumerate() {
             let (line, step) = (number / steps, number % steps);
-            let value = |row: usize, column: usize| {
-                if row >= rows || column >= columns {
-                    return s.splat(0.0);
-                }
-                // SAFETY: the row and the column are in the matrix, which was checked; the vector is cut to its end.
+            for part in 0..(SIDE / S::LANES).pow(2) {
+                let at = [part % 2 * S::LANES, part / 2 * S::LANES];
+                let (row, column) = (step * TERMS + 2 * at[0], line * SIDE + at[1]);
+                let count = columns.saturating_sub(column).min(S::LANES);
+                let rows = rows.saturating_sub(row).min(2 * S::LANES);
+                let start = row * self.x.stride + column;
+                let x = self.x.data.as_ptr().wrapping_add(start);
+                let mut vectors = [s.splat(0.0); SIDE];
+                // SAFETY: so many rows are in the matrix, which was checked, and have `count` values from the column on.
                 unsafe {
-                    let x = self.x.data.as_ptr().add(row * self.x.stride + column);
-                    T::load_first(s, x, columns - column)
+                    for i in 0..rows / 2 {
+                        let upper = x.wrapping_add(2 * i * self.x.stride);
+                        let lower = T::load_first(s, upper.wrapping_add(self.x.stride), count);
+                        vectors[i] = T::bf16_pairs(s, T::load_first(s, upper, count), lower);
+                    }
+                    if rows % 2 == 1 {
+                        let last = x.wrapping_add((rows - 1) * self.x.stride);
+                        let last = T::load_first(s, last, count);
+                        vectors[rows / 2] = T::bf16_pairs(s, last, s.splat(0.0));
+                    }
                 }
-            };
-            let pair = |pair: usize, part: usize| {
-                let (row, column) = (step * TERMS + 2 * pair, line * SIDE + part * S::LANES);
-                T::bf16_pairs(s, value(row, column), value(row + 1, column))
-            };
-            // SAFETY: exactly a tile.
-            unsafe { write_tile(s, pair, self.transposed, tile.as_mut_ptr().cast()) };
+                // SAFETY: exactly a tile.
+                unsafe { write_part(s, vectors, at, self.transposed, tile.as_mut_ptr().cast()) };
+            }
         }
     }
 }
@@ -213,51 +223,74 @@ impl<T: Stored> Kernel for NormGradientTiles<'_, T> {
         self.g.check(rows, columns);
         self.y.check(rows, columns);
         let padded = columns.next_multiple_of(S::LANES);
-        let whole = |vector: &[f32]| vector.len() >= padded;
-        assert!(whole(self.mean) && factors.iter().all(|factor| whole(factor)));
+        assert!(self.mean.len() >= padded);
+        assert!(factors.iter().all(|factor| factor.len() >= padded));
         assert_eq!(self.by_rows.len(), packed_len(rows, columns));
         assert_eq!(self.by_columns.len(), packed_len(columns, rows));
         let (row_steps, column_steps) = (rows.div_ceil(TERMS), columns.div_ceil(TERMS));
+        let zero = s.splat(0.0);
         for column in (0..column_steps * TERMS).step_by(S::LANES) {
-            let zero = s.splat(0.0);
-            let of = |vector: &[f32]| match column < columns {
-                // SAFETY: the vectors are whole, see above.
-                true => unsafe { s.load(vector.as_ptr().add(column)) },
-                false => zero,
-            };
-            let (mean, [a, b, c]) = (of(self.mean), factors.map(of));
-            let gradient = |row: usize| {
-                if row >= rows || column >= columns {
-                    return zero;
+            let columns = columns.saturating_sub(column);
+            let mut vectors = [zero; 4];
+            if columns > 0 {
+                for (vector, of) in vectors
+                    .iter_mut()
+                    .zip([self.mean, factors[0], factors[1], factors[2]])
+                {
+                    // SAFETY: the vectors are whole, see above.
+                    *vector = unsafe { s.load(of.as_ptr().add(column)) };
                 }
-                // SAFETY: the row and the column are in the matrices, which were checked; the vectors are cut to their end.
-                unsafe {
-                    let n = columns - column;
-                    let y = self.y.data.as_ptr().add(row * self.y.stride + column);
-                    let g = self.g.data.as_ptr().add(row * self.g.stride + column);
-                    let dy = s.mul_add(s.sub(T::load_first(s, y, n), mean), b, c);
-                    s.mul_add(T::load_first(s, g, n), a, dy)
-                }
-            };
+            }
             // Where the columns start in a line of each operand.
             let by_rows = column / TERMS * TILE_VALUES + column % TERMS;
             let by_columns = column / SIDE * row_steps * TILE_VALUES + 2 * (column % SIDE);
             for row in (0..row_steps * TERMS).step_by(2) {
-                let dy = [gradient(row), gradient(row + 1)];
-                let at = by_columns + row / 2 * TERMS;
+                let mut dy = [zero; 2];
+                for (i, dy) in dy.iter_mut().enumerate() {
+                    if row + i < rows && columns > 0 {
+                        // SAFETY: the row and the column are in the matrices, which were checked.
+                        unsafe {
+                            let y = self.y.data.as_ptr().add((row + i) * self.y.stride + column);
+                            let g = self.g.data.as_ptr().add((row + i) * self.g.stride + column);
+                            *dy = norm_gradient(s, [g, y], columns, vectors);
+                        }
+                    }
+                }
+                let line = row / SIDE * column_steps * TILE_VALUES;
                 // SAFETY: rows and columns, rounded up to whole tiles, are within both operands, whose lengths were checked.
                 unsafe {
-                    for (row, dy) in (row..).zip(dy) {
-                        let line = row / SIDE * column_steps * TILE_VALUES;
-                        let at = line + by_rows + row % SIDE * TERMS;
-                        let to = self.by_rows.as_mut_ptr().add(at).cast();
-                        s.store_bf16_first(to, S::LANES, dy);
-                    }
-                    let to = self.by_columns.as_mut_ptr().add(at).cast();
-                    s.store(to, s.pair_bf16(dy[0], dy[1]));
+                    let to = self
+                        .by_rows
+                        .as_mut_ptr()
+                        .add(line + by_rows + row % SIDE * TERMS);
+                    s.store_bf16_first(to.cast(), S::LANES, dy[0]);
+                    s.store_bf16_first(to.add(TERMS).cast(), S::LANES, dy[1]);
+                    let to = self
+                        .by_columns
+                        .as_mut_ptr()
+                        .add(by_columns + row / 2 * TERMS);
+                    s.store(to.cast(), s.pair_bf16(dy[0], dy[1]));
                 }
             }
         }
+    }
+}
+
+/// `a g + b (y - mean) + c` of the first `n` columns.
+///
+/// # Safety
+/// `g` and `y` point at `min(n, LANES)` values.
+#[inline(always)]
+unsafe fn norm_gradient<S: Simd, T: Stored>(
+    s: S,
+    [g, y]: [*const T; 2],
+    n: usize,
+    [mean, a, b, c]: [S::Vector; 4],
+) -> S::Vector {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let dy = s.mul_add(s.sub(T::load_first(s, y, n), mean), b, c);
+        s.mul_add(T::load_first(s, g, n), a, dy)
     }
 }
 
