@@ -148,6 +148,7 @@ pub fn available_threads() -> usize {
 /// Vector instructions of the kernels. `SHUFFLENET_ISA` may narrow the choice.
 fn dispatch() -> &'static str {
     match Isa::detected() {
+        Isa::Amx => "AMX",
         Isa::Avx512 => "AVX-512",
         Isa::Avx2 => "AVX2",
         Isa::Portable => "portable",
