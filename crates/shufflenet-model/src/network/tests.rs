@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, activation};
 use super::*;
 use crate::config::{Layout, Scale, Stem};
 use crate::inference::Inference;
-use crate::testing::{distance, gradient_stored, noise, stored, through_bf16};
+use crate::testing::{distance, gradient_stored, noise, stored, through_bf16, with_rounding};
 
 fn network(stem: Stem, channels: usize, device: &Device) -> ShuffleNetV2 {
     let config = ModelConfig {
@@ -135,7 +135,7 @@ fn the_head_kernel_is_the_plain_head() {
         assert_same(
             run(|network, x| network.forward_head(x.cast(DType::BF16))),
             run(rounded_head),
-            ROUNDED,
+            with_rounding(ROUNDED),
             &format!("{what} in bf16"),
         );
     }

@@ -7,7 +7,7 @@
 use burn::tensor::{DType, Device, Tensor, activation};
 
 use super::*;
-use crate::testing::{gradient_stored, stored, through_bf16};
+use crate::testing::{gradient_stored, stored, through_bf16, with_rounding};
 
 /// Greatest distance. A difference `d` in the last bits of a sum makes one value in `1 / (256 d)` round to its
 /// neighbour, a distance of about `sqrt(d / 256)`. The three roundings in a row of a gradient make `1e-3` of `1e-6`.
@@ -111,7 +111,7 @@ fn the_stride_1_kernel_in_bfloat16_rounds_what_it_stores() {
             |unit, x| in_bf16(x, |x| unit.forward(x)),
             basic_convolutions,
             &x,
-            TOLERANCE,
+            TOLERANCE.map(with_rounding),
             &format!("{inputs}->{outputs}, left {left}, residual {residual}"),
         );
     }
@@ -142,7 +142,7 @@ fn the_stride_2_kernel_in_bfloat16_rounds_what_it_stores() {
             |unit, x| in_bf16(x, |x| unit.forward(x)),
             downsample_convolutions,
             &x,
-            TOLERANCE,
+            TOLERANCE.map(with_rounding),
             &format!("{inputs}->2x{branch}, right first {right_first}"),
         );
     }
