@@ -220,3 +220,28 @@ impl Isa {
         kernel.run(Portable);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CI prints what this test prints.
+    #[test]
+    fn each_instruction_set_is_tested_or_named() {
+        let available = Isa::available();
+        for isa in [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Portable] {
+            let how = match available.contains(&isa) {
+                false => "not tested: this processor lacks it",
+                true if isa == Isa::Amx && amx::emulated() => "tested, its tiles emulated",
+                true => "tested",
+            };
+            println!("kernels on {}: {how}", isa.name());
+        }
+        assert!(available.contains(&Isa::Portable));
+        // Where tiles are tested with vectors of AVX-512, each test of products in tiles multiplies with them.
+        assert_eq!(
+            available.contains(&Isa::Amx),
+            available.contains(&Isa::Avx512) && amx::available()
+        );
+    }
+}

@@ -8,6 +8,12 @@ pub(crate) const fn available() -> bool {
     false
 }
 
+/// Whether the tests emulate tiles: not here.
+#[cfg(test)]
+pub(crate) const fn emulated() -> bool {
+    false
+}
+
 /// Tile registers, of which there are none.
 pub(crate) enum Tiles {}
 

@@ -132,9 +132,10 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progressive: Vec<Stage>,
     /// `f32`, or `bf16` (bfloat16): what activations and their gradients are stored as while the network learns.
-    /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums and products are float32
-    /// either way, and so are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints.
-    /// Squeeze-and-excitation and frozen batch norms compute in float32. `bf16` needs `--device flex`.
+    /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so
+    /// are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except
+    /// in the tile registers of AMX, on processors that have them. Squeeze-and-excitation and frozen batch norms compute in
+    /// float32. `bf16` needs `--device flex`.
     pub precision: Precision,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,

@@ -201,23 +201,6 @@ impl Drop for Tiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::Isa;
-
-    /// Without this test, the others would pass where no tile is ever multiplied.
-    #[test]
-    fn tests_multiply_with_tiles_on_every_processor_with_avx512() {
-        assert!(available());
-        let vectors = Isa::available().contains(&Isa::Avx512);
-        assert_eq!(Isa::available().contains(&Isa::Amx), vectors);
-        println!(
-            "tiles: {}",
-            if emulated() {
-                "emulated"
-            } else {
-                "the processor's"
-            }
-        );
-    }
 
     #[test]
     fn operands_that_end_at_the_end_of_memory_are_not_read_beyond() {
