@@ -7,7 +7,9 @@
 A block marked ```sh runs; one marked ```sh no-ci is for a person alone (it takes hours, or needs a
 download or a GPU), and of its `train` commands the configuration is resolved all the same, so that no
 flag, file or key in it can rot. The clone builds into this checkout's target folder, where the
-dependencies are built already. The reader's own photographs are drawn: photos/CLASS/IMAGE and new/IMAGE.
+dependencies are built already. A checkout with nothing but its commit and that folder is a fresh clone
+itself: it runs the commands, whose outputs are removed afterwards. The reader's own photographs are
+drawn: photos/CLASS/IMAGE and new/IMAGE.
 """
 import json
 import os
@@ -15,9 +17,11 @@ import pathlib
 import random
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```sh( no-ci)?\n(.*?)^```", re.S | re.M)
@@ -70,30 +74,55 @@ def main():
         return
     if sys.argv[1:] != ["--run"]:
         sys.exit(__doc__)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        clone = pathlib.Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        draw_photographs(clone)
-        for runs, command in commands():
-            if command.startswith(TEST) or command.startswith("git clone"):
-                continue
-            if runs:
-                output = run(command, clone, target)
-                if "--json" in command:
-                    top1 = json.loads(output)["top1"]
-                    if top1 < LEAST_TOP1:
-                        sys.exit(f"README.md promises top-1 of {LEAST_TOP1}, found {top1}: {command}")
-            elif " train " in f" {command} " and "--config" in command:
-                words = [word for word in shlex.split(command) if word != "--resume"]
-                if BINARY in words:
-                    # Whatever launches it, the file is read by the binary.
-                    words = ["cargo", "run", "--release", "--", *words[words.index(BINARY) + 1 :]]
-                if "--features" in words:
-                    # Building a GPU backend only to read a file takes minutes; CI type-checks it.
-                    at = words.index("--features")
-                    del words[at : at + 2]
-                run(shlex.join([*words, "--print-config"]), clone, target)
+    with fresh_clone() as clone:
+        check(clone, pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve())
+
+
+def beside_the_commit():
+    """What this checkout has beside its commit, apart from what is built."""
+    command = ["git", "status", "--porcelain", "--ignored", "-z"]
+    status = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    paths = [line[3:] for line in status.split("\0") if line]
+    return [path for path in paths if path != "target/" and not path.endswith("__pycache__/")]
+
+
+@contextmanager
+def fresh_clone():
+    if beside_the_commit():
+        with tempfile.TemporaryDirectory() as folder:
+            clone = pathlib.Path(folder) / "clone"
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+            yield clone
+        return
+    try:
+        yield ROOT
+    finally:
+        for path in beside_the_commit():
+            here = ROOT / path
+            shutil.rmtree(here) if here.is_dir() else here.unlink()
+
+
+def check(clone, target):
+    draw_photographs(clone)
+    for runs, command in commands():
+        if command.startswith(TEST) or command.startswith("git clone"):
+            continue
+        if runs:
+            output = run(command, clone, target)
+            if "--json" in command:
+                top1 = json.loads(output)["top1"]
+                if top1 < LEAST_TOP1:
+                    sys.exit(f"README.md promises top-1 of {LEAST_TOP1}, found {top1}: {command}")
+        elif " train " in f" {command} " and "--config" in command:
+            words = [word for word in shlex.split(command) if word != "--resume"]
+            if BINARY in words:
+                # Whatever launches it, the file is read by the binary.
+                words = ["cargo", "run", "--release", "--", *words[words.index(BINARY) + 1 :]]
+            if "--features" in words:
+                # Building a GPU backend only to read a file takes minutes; CI type-checks it.
+                at = words.index("--features")
+                del words[at : at + 2]
+            run(shlex.join([*words, "--print-config"]), clone, target)
 
 
 if __name__ == "__main__":
