@@ -79,11 +79,12 @@ def main():
 
 
 def beside_the_commit():
-    """What this checkout has beside its commit, apart from what is built."""
+    """(state, path) of what differs in this checkout from its commit, apart from what is built."""
     command = ["git", "status", "--porcelain", "--ignored", "-z"]
     status = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    paths = [line[3:] for line in status.split("\0") if line]
-    return [path for path in paths if path != "target/" and not path.endswith("__pycache__/")]
+    lines = [(line[:2], line[3:]) for line in status.split("\0") if line]
+    built = lambda path: path == "target/" or path.endswith("__pycache__/")
+    return [(state, path) for state, path in lines if not built(path)]
 
 
 @contextmanager
@@ -97,9 +98,10 @@ def fresh_clone():
     try:
         yield ROOT
     finally:
-        for path in beside_the_commit():
-            here = ROOT / path
-            shutil.rmtree(here) if here.is_dir() else here.unlink()
+        for state, path in beside_the_commit():
+            if state in ("??", "!!"):
+                here = ROOT / path
+                shutil.rmtree(here) if here.is_dir() else here.unlink()
 
 
 def check(clone, target):
