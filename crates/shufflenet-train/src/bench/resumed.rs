@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::error::TrainError;
 use crate::recipe::progressive;
 use crate::run::context::Run;
+use crate::step::learner::LearnerConfig;
 use crate::step::state::State;
 
 /// Which run, and for how long.
@@ -82,14 +83,14 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let workload = Workload {
         batch: experiment.train.batch_size * experiment.train.accumulate,
         size: [shape.height, shape.width].map(|side| side * size / short),
-        precision: experiment.train.precision,
+        learner: LearnerConfig::of(&experiment),
         ..Workload::new(experiment.model.clone(), &resumed.device)
     };
     let report = report("train", &workload, parameters, times);
     Ok(Timing {
         subject: format!(
             "{}, {} after step {} of {}",
-            report.subject,
+            experiment.model.in_words(None),
             run.sources.name,
             start.step,
             run.total_steps()
