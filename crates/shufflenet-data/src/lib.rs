@@ -89,7 +89,7 @@ pub use png::png;
 pub use prefetch::Batches;
 pub use prepare::Preparation;
 pub use random::epoch_order;
-pub use shared::{Part, Shared, shared};
+pub use shared::{Shared, shared};
 
 #[cfg(test)]
 mod testing;

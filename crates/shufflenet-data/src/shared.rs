@@ -24,12 +24,12 @@ pub struct Shared {
     pub example: (String, String),
 }
 
-/// The records of a set that are a part of it.
-pub type Part<'a> = (&'a Dataset, &'a [u32]);
+/// A set, and the records of it that are a part.
+type Part<'a> = (&'a Dataset, &'a [u32]);
 
-/// The images of `second` that `first` has, too. `None`: there are none, the images are no files, or so many files have
+/// The images of `second` that `first` has, too. A part is a set with the numbers of records in it. `None`: there are none, the images are no files, or so many files have
 /// sizes of the other part that they are not read. An image that cannot be read equals no other.
-pub fn shared(first: Part, second: Part) -> Option<Shared> {
+pub fn shared(first: (&Dataset, &[u32]), second: (&Dataset, &[u32])) -> Option<Shared> {
     let (known, asked) = (Sized::of(first)?, Sized::of(second)?);
     let (known, asked) = (
         known.of_sizes(&asked.sizes()),

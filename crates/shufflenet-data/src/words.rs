@@ -7,7 +7,7 @@ pub fn counted(number: usize, thing: &str) -> String {
 
 /// `thing` as its `number` has it: `image` of one, `images` of others.
 pub fn plural(number: usize, thing: &str) -> String {
-    let ending = match thing.ends_with(['s', 'x']) || thing.ends_with("ch") {
+    let ending = match thing.ends_with(['s', 'x']) || thing.ends_with("tch") {
         _ if number == 1 => "",
         true => "es",
         false => "s",
@@ -43,6 +43,7 @@ mod tests {
     #[test]
     fn one_is_not_plural() {
         assert_eq!(counted(1, "epoch"), "1 epoch");
+        assert_eq!(counted(5, "epoch"), "5 epochs");
         assert_eq!(counted(2_000, "step"), "2,000 steps");
         assert_eq!(counted(0, "class"), "0 classes");
         assert_eq!(counted(1, "class"), "1 class");

@@ -41,7 +41,7 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
     };
     workload.steps = usize::from(arguments.steps);
     if let Some(precision) = arguments.precision {
-        workload.learner.precision = precision;
+        workload.precision = precision;
     }
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];

@@ -38,7 +38,9 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
-    /// How the network learns.
+    /// What activations are stored as in training.
+    pub precision: Precision,
+    /// How the network learns, but for the precision.
     pub learner: LearnerConfig,
     /// Name of the experiment that the network is of, if any.
     pub experiment: Option<String>,
@@ -57,6 +59,7 @@ impl Workload {
             batch: 128,
             size: [size; 2],
             device: device.into(),
+            precision: Precision::F32,
             learner: LearnerConfig::default(),
             experiment: None,
             steps: 20,
@@ -87,6 +90,7 @@ impl Workload {
         Self {
             batch: experiment.train.batch_size,
             size: size.unwrap_or(plain.size),
+            precision: experiment.train.precision,
             learner: LearnerConfig {
                 loss,
                 ..LearnerConfig::of(experiment)
@@ -151,7 +155,10 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let model = &workload.model;
     model.validate(height, width)?;
     model.check_training_batch(workload.batch, height, width)?;
-    let config = workload.learner.clone();
+    let config = LearnerConfig {
+        precision: workload.precision,
+        ..workload.learner.clone()
+    };
     let rate = config.optimizer.learning_rate.min(0.01);
     let mut learner = Learner::fresh(model, config, 0, &device)?;
     let batch = noise(workload);
@@ -215,23 +222,16 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, Trai
     let sources = sources::open(&experiment)?;
     let mut batches = (0..).flat_map(|epoch| sources.train.epoch(epoch, 0));
     if sources.train.batches() == 0 {
-        let is_own = workload.batch == own_batch;
+        let (key, remedy) = match workload.batch == own_batch {
+            true => ("train.batch_size", "; --batch N times others"),
+            false => ("--batch", ""),
+        };
         return Err(TrainError::Value {
-            key: if is_own {
-                "train.batch_size"
-            } else {
-                "--batch"
-            }
-            .into(),
+            key: key.into(),
             found: workload.batch.to_string(),
             accepted: format!(
-                "at most {}, the training records{}",
-                sources.train.records(),
-                if is_own {
-                    "; --batch N times others"
-                } else {
-                    ""
-                }
+                "at most {}, the training records{remedy}",
+                sources.train.records()
             ),
         });
     }
@@ -305,7 +305,7 @@ fn report(
             Some(name) => format!("{name}: {}, noise", model.in_words(None)),
             None => format!("{}, noise", model.in_words(None)),
         },
-        precision: (work == "train").then_some(workload.learner.precision),
+        precision: (work == "train").then_some(workload.precision),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],

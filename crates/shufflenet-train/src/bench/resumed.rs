@@ -18,7 +18,6 @@ use crate::cluster::Cluster;
 use crate::error::TrainError;
 use crate::recipe::progressive;
 use crate::run::context::Run;
-use crate::step::learner::LearnerConfig;
 use crate::step::state::State;
 
 /// Which run, and for how long.
@@ -83,7 +82,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let workload = Workload {
         batch: experiment.train.batch_size * experiment.train.accumulate,
         size: [shape.height, shape.width].map(|side| side * size / short),
-        learner: LearnerConfig::of(&experiment),
+        precision: experiment.train.precision,
         ..Workload::new(experiment.model.clone(), &resumed.device)
     };
     let report = report("train", &workload, parameters, times);

@@ -1,6 +1,6 @@
 //! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
 
-use shufflenet_data::{Loader, Part, Shared, lookalikes, shared};
+use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
 use shufflenet_model::{ShuffleNetV2, Stem, num_parameters};
 
 use crate::cluster::Cluster;
@@ -116,7 +116,7 @@ fn shared_images(sources: &Sources) -> Vec<String> {
 }
 
 /// The records of `loader`.
-fn part(loader: &Loader) -> Part<'_> {
+fn part(loader: &Loader) -> (&Dataset, &[u32]) {
     (loader.dataset(), loader.indices())
 }
 

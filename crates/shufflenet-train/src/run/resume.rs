@@ -230,14 +230,13 @@ fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String>
 
 /// A hint at a run beside `path` on the data of `run`, for a folder of images that was renamed: the run is named after it.
 fn run_on_same_data(path: &Path, run: &Run) -> Option<String> {
-    let mut others: Vec<PathBuf> = runs_beside(path)?.collect();
-    others.sort();
-    let of_same_data = others.into_iter().find_map(|other| {
-        let saved = checkpoint::description(&store::last(&other))?;
-        let is_same = saved.data_sha256 == run.description.data_sha256;
-        is_same.then_some((path.with_file_name(other.file_name()?), saved))
-    });
-    let (other, saved) = of_same_data?;
+    let (_, other, saved) = runs_beside(path)?
+        .filter_map(|(score, other)| {
+            let saved = checkpoint::description(&store::last(&other))?;
+            let is_same = saved.data_sha256 == run.description.data_sha256;
+            is_same.then_some((score, other, saved))
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
     let (now, root) = (&run.experiment.data.root, &saved.experiment.data.root);
     let called = match is_same_place(root, now) {
         true => String::new(),
@@ -253,23 +252,26 @@ fn run_on_same_data(path: &Path, run: &Run) -> Option<String> {
 /// A run beside `path` whose name is similar, for a misspelt `--out`.
 fn similar_run(path: &Path) -> Option<PathBuf> {
     const SIMILAR: f64 = 0.85;
-    let name = path.file_name()?.to_str()?;
-    let scored = runs_beside(path)?.filter_map(|run| {
-        let score = strsim::jaro_winkler(name, run.file_name()?.to_str()?);
-        (score >= SIMILAR).then_some((score, run))
-    });
+    let scored = runs_beside(path)?.filter(|&(score, _)| score >= SIMILAR);
     let (_, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    Some(path.with_file_name(best.file_name()?))
+    Some(best)
 }
 
-/// The folders of runs beside `path`.
-fn runs_beside(path: &Path) -> Option<impl Iterator<Item = PathBuf>> {
+/// The folders of runs beside `path`, each with the similarity of its name.
+fn runs_beside(path: &Path) -> Option<impl Iterator<Item = (f64, PathBuf)>> {
+    let name = path.file_name()?.to_str()?;
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let entries = std::fs::read_dir(parent.unwrap_or(Path::new("."))).ok()?;
-    let runs = entries.flatten().map(|entry| entry.path());
-    Some(runs.filter(|run| run.file_name() != path.file_name() && run.join("checkpoints").is_dir()))
+    Some(entries.flatten().filter_map(move |entry| {
+        let other = entry.file_name();
+        if other == path.file_name()? || !entry.path().join("checkpoints").is_dir() {
+            return None;
+        }
+        let score = strsim::jaro_winkler(name, other.to_str()?);
+        Some((score, path.with_file_name(other)))
+    }))
 }
 
 /// Refuses another number of ranks, where each rank normalises its own share of a batch.
