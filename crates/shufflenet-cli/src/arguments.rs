@@ -182,10 +182,10 @@ pub struct Bench {
     /// Where that run's data is [default: where the run had it]
     #[arg(long, value_name = "DIR", requires = "checkpoint")]
     pub data: Option<PathBuf>,
-    /// Images in a batch [default: 128]
+    /// Images in a batch [default: the experiment's, else 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
-    /// Height and width of the images [default: 32 for the cifar stem, else 224]
+    /// Height and width of the images [default: the experiment's, else 32 for the cifar stem and 224 for others]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
     pub size: Option<u16>,
     /// What activations are stored as while the network learns: f32 or bf16 [default: the experiment's, else f32]
@@ -211,7 +211,7 @@ fn precision(name: &str) -> Result<Precision, String> {
 /// What `shufflenet bench` times.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Work {
-    /// Training steps on noise, or the next ones of a run (--checkpoint)
+    /// Training steps on noise, as an experiment has them (--config), or the next ones of a run (--checkpoint)
     Train,
     /// Inference on noise
     Infer,

@@ -22,6 +22,7 @@ use layout::{HUNDRED_COARSE, HUNDRED_FINE, Layout, TEN, Version};
 
 use crate::dataset::{class_names, first_foreign_label, name_of};
 use crate::format::Reader;
+use crate::words::{counted, counted_bytes, plural};
 use crate::{DataError, Dataset, ImageShape, Labels, Options, Split, text};
 
 const SHAPE: ImageShape = ImageShape {
@@ -287,7 +288,7 @@ impl Layout {
         };
         match fits {
             true => Ok(()),
-            false => Err(DataError::content(path, format!("{size} bytes"), expected)),
+            false => Err(DataError::content(path, counted_bytes(size), expected)),
         }
     }
 
@@ -301,7 +302,7 @@ impl Layout {
         } else {
             Err(DataError::content(
                 &file.path,
-                format!("{} class names", names.len()),
+                format!("{} {}", names.len(), plural(names.len(), "class name")),
                 format!("{}, one a line", self.classes),
             ))
         }
@@ -324,7 +325,7 @@ fn check_equal_lengths(files: &[Loaded], record: usize) -> Result<(), DataError>
     match (shortest, longest) {
         (Some(short), Some(long)) if records(short) != records(long) => Err(DataError::content(
             &short.path,
-            format!("{} records", records(short)),
+            counted(records(short), "record"),
             format!("{}, as many as in {}", records(long), long.path.display()),
         )),
         _ => Ok(()),

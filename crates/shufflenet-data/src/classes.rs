@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::likeness::likeness;
+use crate::words::plural;
 use crate::{DataError, Dataset};
 
 /// What to do about images of classes that a network does not know.
@@ -93,10 +95,20 @@ impl Dataset {
                 let counted = foreign
                     .iter()
                     .map(|(name, count)| format!("{name} ({count})"));
+                let those = list(names.iter().cloned());
+                let mut expected = format!("those of {whose}: {those}");
+                let alike = foreign.iter().find_map(|(name, _)| {
+                    let how = |known: &String| Some((name, known.clone(), likeness(name, known)?));
+                    names.iter().find_map(how)
+                });
+                if let Some((name, known, how)) = alike {
+                    expected += &format!(" ({name:?} and {known:?} {how})");
+                }
+                let many = plural(foreign.len(), "class");
                 return Err(DataError::content(
                     Path::new(&self.name),
-                    format!("the classes {}", list(counted)),
-                    format!("those of {whose}: {}", list(names.iter().cloned())),
+                    format!("the {many} {}", list(counted)),
+                    expected,
                 ));
             }
             if foreign.iter().map(|(_, count)| count).sum::<usize>() == self.len() {
@@ -199,7 +211,7 @@ mod tests {
             .with_classes(&names, "the network", UnknownClasses::Refuse);
         assert_eq!(
             refused.unwrap_err().to_string(),
-            "set: found the classes zebra (2), expected those of the network: cat, dog"
+            "set: found the class zebra (2), expected those of the network: cat, dog"
         );
         let (set, left_out) = matched(&own, &["cat", "dog"], UnknownClasses::LeaveOut);
         assert_eq!((set.labels(), set.len()), (&[0, 1][..], 2));
@@ -210,6 +222,21 @@ mod tests {
             none.unwrap_err()
                 .to_string()
                 .contains("found none of the classes of the network")
+        );
+    }
+
+    #[test]
+    fn a_class_that_differs_in_capitals_from_a_known_one_is_refused_with_it() {
+        let own = set(&["cat", "dog"], &[0, 1]);
+        let refused = own.with_classes(
+            &strings(&["Cat", "dog"]),
+            "the network",
+            UnknownClasses::Refuse,
+        );
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "set: found the class cat (1), expected those of the network: Cat, dog \
+             (\"cat\" and \"Cat\" differ in capitals alone)"
         );
     }
 

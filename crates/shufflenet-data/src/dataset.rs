@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::encoded::{Encoded, EncodedImages};
 use crate::listing::PassedOver;
+use crate::words::counted;
 use crate::{DataError, Options};
 
 /// Size of an image.
@@ -87,7 +88,7 @@ impl Dataset {
             return Err(DataError::value(
                 format!("{name}: pixel count"),
                 pixels.len().to_string(),
-                format!("{values}, {} records of {shape}", labels.len()),
+                format!("{values}, {} of {shape}", counted(labels.len(), "record")),
             ));
         }
         check_labels(&name, &labels, class_names.len())?;

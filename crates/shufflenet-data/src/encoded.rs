@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::decode::{READABLE, decode};
 use crate::view::{Window, cut};
+use crate::words::counted_bytes;
 use crate::{DataError, OnBadImage, Options};
 
 /// The largest size of an image file, in bytes.
@@ -85,8 +86,8 @@ impl EncodedImages {
             Err(DataError::content(
                 &path,
                 match read.len() as u64 > *size {
-                    true => format!("more than {size} bytes"),
-                    false => format!("{} bytes", read.len()),
+                    true => format!("more than {}", counted_bytes(*size)),
+                    false => counted_bytes(read.len() as u64),
                 },
                 format!("{size}, as when the set was opened"),
             ))
@@ -150,6 +151,6 @@ pub(crate) fn file(root: &Path, name: PathBuf, options: &Options) -> Result<Enco
 fn check_size(path: &Path, size: u64) -> Result<(), DataError> {
     match (1..=MOST_BYTES).contains(&size) {
         true => Ok(()),
-        false => Err(DataError::content(path, format!("{size} bytes"), READABLE)),
+        false => Err(DataError::content(path, counted_bytes(size), READABLE)),
     }
 }

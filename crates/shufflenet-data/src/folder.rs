@@ -13,6 +13,7 @@ use crate::encoded::{Encoded, file};
 use crate::format::Reader;
 use crate::holdout::division;
 use crate::listing::{PassedOver, images_below};
+use crate::words::counted;
 use crate::{DataError, Dataset, Options, Split, paths};
 
 const ADVICE: &str = "a set is train/CLASS/IMAGE, val/CLASS/IMAGE and test/CLASS/IMAGE, or CLASS/IMAGE with \
@@ -50,6 +51,12 @@ impl Reader for Folder {
             let problem = format!("has {}, but no {split} part", parts.join(" and "));
             return Err(DataError::missing(root, problem, ADVICE));
         };
+        if split == Split::Train {
+            // Before an image is decoded: training reads the other parts, too.
+            for (part, name) in &folders {
+                require_classes(root, *part, name, &folders)?;
+            }
+        }
         let mut images = Images::below(root, part, options)?;
         if split == Split::Train {
             images.every_class_has_one(&root.join(part))?;
@@ -87,6 +94,56 @@ fn part_folders(root: &Path) -> Result<Vec<(Split, String)>, DataError> {
     match is_divided || parts.len() == names.len() {
         true => Ok(parts),
         false => Ok(Vec::new()),
+    }
+}
+
+/// Refuses a part with images and no folders for classes.
+fn require_classes(
+    root: &Path,
+    split: Split,
+    name: &str,
+    parts: &[(Split, String)],
+) -> Result<(), DataError> {
+    let folder = root.join(name);
+    if visible(&folder)?.iter().any(|path| path.is_dir()) {
+        return Ok(());
+    }
+    let others = class_folders(root)?;
+    let is_class = |other: &&String| parts.iter().all(|(_, part)| part != *other);
+    let remedy = match others.iter().find(is_class) {
+        Some(other) if split == Split::Train => format!(
+            ": it is taken as the {split} part; if {name} is a class, as {other} may be, give it another name"
+        ),
+        _ if split == Split::Train => {
+            format!(": it is the {split} part, and needs one for each class")
+        }
+        _ => format!(
+            ": it is the {split} part, and needs the class folders of the training part; images without classes are for \
+             `shufflenet predict`, and lie outside of {}",
+            root.display()
+        ),
+    };
+    let problem = format!("{}{remedy}", without_folders(&folder));
+    Err(DataError::missing(&folder, problem, ADVICE))
+}
+
+/// What is in a folder without folders.
+fn without_folders(folder: &Path) -> String {
+    let listing = images_below(folder);
+    let example = listing.images.first();
+    match (example, listing.passed_over.is_empty()) {
+        (Some(example), _) => format!(
+            "has {} directly in it ({}{}) and no folders",
+            counted(listing.images.len(), "image"),
+            example.display(),
+            if listing.images.len() > 1 {
+                ", ..."
+            } else {
+                ""
+            }
+        ),
+        (None, true) => "is an empty folder".into(),
+        (None, false) => format!("has neither folders nor images ({})", listing.passed_over),
     }
 }
 
@@ -206,7 +263,7 @@ fn class_folders(folder: &Path) -> Result<Vec<String>, DataError> {
         names.push(name.to_string());
     }
     match names.len() {
-        0 => Err(DataError::missing(folder, "has no subfolders", ADVICE)),
+        0 => Err(DataError::missing(folder, without_folders(folder), ADVICE)),
         1..=65_536 => Ok(names),
         more => {
             let found = format!("{more} subfolders");
@@ -424,7 +481,7 @@ mod tests {
             "{line}"
         );
         let line = refusal(root, Split::Train, &options());
-        assert!(line.contains("has no subfolders"), "{line}");
+        assert!(line.contains("is an empty folder"), "{line}");
         write(root, &[("train/a/1.png", 1)]);
         let line = refusal(root, Split::Test, &options());
         assert!(line.contains("has train, but no test part"), "{line}");

@@ -16,6 +16,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::dataset::name_of;
 use crate::format::Reader;
+use crate::words::counted_bytes;
 use crate::{DataError, Dataset, ImageShape, Options, Split};
 use classes::Classes;
 use files::Files;
@@ -131,7 +132,7 @@ pub(crate) fn parse<const N: usize>(
         let found = match found {
             Some(word) => format!("magic number {word}"),
             None if header.is_empty() => "an empty file (0 bytes)".into(),
-            None => format!("{} bytes", header.len()),
+            None => counted_bytes(header.len() as u64),
         };
         let what = if N == 1 { "labels" } else { "images" };
         return Err(DataError::content(
@@ -143,7 +144,7 @@ pub(crate) fn parse<const N: usize>(
     let mut sizes = [0; N];
     for size in &mut sizes {
         let Some(word) = words.next() else {
-            let found = format!("{} bytes", header.len());
+            let found = counted_bytes(header.len() as u64);
             let expected = format!("a header of {}", 4 * (1 + N));
             return Err(DataError::content(path, found, expected));
         };
@@ -164,8 +165,8 @@ pub(crate) fn parse<const N: usize>(
     let values = take(announced + 1)?;
     if values.len() as u64 != announced {
         let found = match values.len() as u64 > announced {
-            true => format!("more than {announced} bytes after the header"),
-            false => format!("{} bytes after the header", values.len()),
+            true => format!("more than {} after the header", counted_bytes(announced)),
+            false => format!("{} after the header", counted_bytes(values.len() as u64)),
         };
         return Err(DataError::content(
             path,

@@ -48,6 +48,7 @@ mod format;
 pub mod fuzzing;
 mod holdout;
 mod idx;
+mod likeness;
 mod listing;
 mod loader;
 mod manifest;
@@ -61,10 +62,12 @@ mod png;
 mod prefetch;
 mod prepare;
 pub mod random;
+mod shared;
 pub mod survey;
 mod synthetic;
 pub mod text;
 mod view;
+pub mod words;
 
 pub use appearance::Appearance;
 pub use augmentation::Augmentation;
@@ -76,6 +79,7 @@ pub use decode::is_image_name;
 pub use error::DataError;
 pub use format::{Format, Split, open, parts};
 pub use holdout::{Holdout, held_out, holdout};
+pub use likeness::lookalikes;
 pub use listing::{Listing, PassedOver, images_below};
 pub use loader::Loader;
 pub use normalization::{MOST_DECODED, Normalization};
@@ -85,6 +89,7 @@ pub use png::png;
 pub use prefetch::Batches;
 pub use prepare::Preparation;
 pub use random::epoch_order;
+pub use shared::{Shared, shared};
 
 #[cfg(test)]
 mod testing;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 use crate::decode::{foreign_ending, is_image_name, is_passed_over};
+use crate::words::plural;
 
 /// The images below a folder.
 #[derive(Debug, Default)]
@@ -70,7 +71,7 @@ impl fmt::Display for PassedOver {
         write!(f, "passed over: {}", named.join(", "))?;
         match reasons.len().saturating_sub(MOST_REASONS) {
             0 => Ok(()),
-            more => write!(f, " and {more} more kinds"),
+            more => write!(f, " and {more} more {}", plural(more, "kind")),
         }
     }
 }

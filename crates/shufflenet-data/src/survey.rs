@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::decode::dimensions;
+use crate::words::plural;
 use crate::{DataError, Dataset, Normalization};
 
 /// The content of one part of a set.
@@ -107,16 +108,21 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (records, classes) = (self.records, self.classes.len());
-        let images = if records == 1 { "image" } else { "images" };
-        let many = if classes == 1 { "class" } else { "classes" };
-        writeln!(f, "{}: {records} {images} in {classes} {many}", self.split)?;
+        writeln!(
+            f,
+            "{}: {records} {} in {classes} {}",
+            self.split,
+            plural(records, "image"),
+            plural(classes, "class")
+        )?;
         let counts = self.classes.iter().map(|(_, count)| *count);
         let (least, most) = (counts.clone().min(), counts.max());
         match (least, most) {
             (Some(least), Some(most)) if least == most => {
                 writeln!(
                     f,
-                    "  classes      {least} images each: {}",
+                    "  classes      {least} {} each: {}",
+                    plural(least, "image"),
                     self.class_names()
                 )?;
             }

@@ -16,6 +16,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
 use crate::entries::{Entry, entries, put};
 use crate::network::ShuffleNetV2;
+use crate::words::counted;
 
 /// Weights that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,8 @@ pub enum WeightsError {
     Format(#[from] SafeTensorError),
     /// A tensor of the network that the file lacks.
     #[error(
-        "tensor `{name}` of this {network} is missing from the file, which has {found} tensors"
+        "tensor `{name}` of this {network} is missing from the file, which has {}",
+        counted(*.found, "tensor", "tensors")
     )]
     Missing {
         /// The tensor's name in files.

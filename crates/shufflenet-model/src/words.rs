@@ -16,7 +16,8 @@ impl ModelConfig {
             None => String::new(),
         };
         let (layout, size, stem, classes) = (self.layout, self.size(), self.stem(), self.classes());
-        format!("{layout}, {size}, {stem} stem{input}, {classes} classes")
+        let classes = counted(classes, "class", "classes");
+        format!("{layout}, {size}, {stem} stem{input}, {classes}")
     }
 
     /// For example "standard network of scale 0.5 with 10 classes, cifar stem".
@@ -33,11 +34,24 @@ impl ModelConfig {
     }
 }
 
+/// `number` of things: `one` of them, or `many`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    }
+}
+
 /// For example "standard network of scale 0.5 with 10 classes".
 impl fmt::Display for ModelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (layout, size, classes) = (self.layout, self.size(), self.classes());
-        write!(f, "{layout} network of {size} with {classes} classes")
+        let classes = counted(self.classes(), "class", "classes");
+        write!(
+            f,
+            "{} network of {} with {classes}",
+            self.layout,
+            self.size()
+        )
     }
 }
 
@@ -85,6 +99,12 @@ mod tests {
             config.with_stem(),
             "standard network of scale 0.5 with 10 classes, cifar stem"
         );
+        config.classes = Some(1);
+        assert_eq!(
+            config.to_string(),
+            "standard network of scale 0.5 with 1 class"
+        );
+        config.classes = None;
         config.layout = Layout::Listing;
         config.stem = None;
         config.widths = Some([24, 48, 96, 192, 1024].into());

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use shufflenet_train::Precision;
 use shufflenet_train::bench::resumed::{self, Resumed};
 use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
@@ -35,14 +34,15 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
         arguments.network.config.as_deref(),
         arguments.network.overrides(),
     );
-    let model = settings::load_model(config, &overrides)?;
-    let mut workload = Workload::new(model, &arguments.compute.device);
-    workload.steps = usize::from(arguments.steps);
-    workload.precision = match (arguments.precision, config) {
-        (Some(precision), _) => precision,
-        (None, Some(config)) => settings::load(config, &overrides)?.train.precision,
-        (None, None) => Precision::F32,
+    let device = &arguments.compute.device;
+    let mut workload = match config {
+        Some(config) => Workload::of(&settings::load(config, &overrides)?, device),
+        None => Workload::new(settings::load_model(None, &overrides)?, device),
     };
+    workload.steps = usize::from(arguments.steps);
+    if let Some(precision) = arguments.precision {
+        workload.precision = precision;
+    }
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];
     }

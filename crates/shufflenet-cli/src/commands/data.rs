@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use shufflenet_train::data::proposal::{self, propose};
 use shufflenet_train::data::tools::{self, Verified};
+use shufflenet_train::display::words::{counted, plural};
 use shufflenet_train::experiment::settings;
 use shufflenet_train::files::write_new;
 use shufflenet_train::{TrainError, experiment::Experiment};
@@ -45,7 +46,11 @@ fn verify(set: &Set) -> anyhow::Result<ExitCode> {
     let (parts, notes) = tools::verify(&experiment(set)?)?;
     let mut bad_images = 0;
     for Verified { split, count, bad } in parts {
-        print(&format!("{split}: {count} images, {} bad\n", bad.len()))?;
+        print(&format!(
+            "{split}: {count} {}, {} bad\n",
+            plural(count, "image"),
+            bad.len()
+        ))?;
         bad_images += bad.len();
         for line in bad {
             print(&format!("{line}\n"))?;
@@ -74,5 +79,9 @@ fn preview(arguments: &Preview) -> anyhow::Result<ExitCode> {
     };
     let (png, count) = tools::preview(&experiment, (*count).into())?;
     write_new(out, &png)?;
-    print(&format!("{}: {count} training images\n", out.display()))
+    print(&format!(
+        "{}: {}\n",
+        out.display(),
+        counted(count, "training image")
+    ))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use shufflenet_train::TrainError;
-use shufflenet_train::display::words::{describe, thousands};
+use shufflenet_train::display::words::{counted, describe};
 use shufflenet_train::evaluation::measures::Class;
 use shufflenet_train::evaluation::outcomes;
 use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
@@ -64,13 +64,13 @@ fn in_words(report: &EvaluationReport) -> String {
         .map(|note| format!("note: {note}\n"))
         .collect();
     let mut text = format!(
-        "{}, step {}\n{notes}{}: {} on {} records{mirrored}, {:.0} images/s on {}{caveat}\n\
+        "{}, step {}\n{notes}{}: {} on {}{mirrored}, {:.0} images/s on {}{caveat}\n\
          top-1 between {low:.2} and {high:.2} % (95 %, Wilson), macro F1 {:.2} %, calibration error {:.2} %\n",
         report.checkpoint.join(report.weights).display(),
         report.step,
         report.split,
         describe(&report.metrics),
-        thousands(report.metrics.count as usize),
+        counted(report.metrics.count as usize, "record"),
         report.img_per_s,
         report.device,
         measures.macro_f1 * 100.0,

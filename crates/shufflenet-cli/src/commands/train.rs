@@ -62,19 +62,38 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
     match (&arguments.config, &arguments.data) {
         (Some(config), _) => settings::load(config, overrides).map(written),
         (None, Some(data)) => {
+            let run = out(arguments, &proposal::name(data, overrides));
             let begun = match arguments.resume {
-                true => experiment_in(&out(arguments, &proposal::name(data, overrides)))?,
+                true => experiment_in(&run)?,
                 false => None,
             };
             let Some(mut experiment) = begun else {
                 return propose(data, arguments.from.as_deref(), overrides);
             };
             experiment.data.root.clone_from(data);
-            settings::overridden(&experiment, overrides).map(written)
+            let experiment = settings::overridden(&experiment, overrides)?;
+            require_there(&experiment.data.root, &run)?;
+            Ok(written(experiment))
         }
         // Not reachable: one of them is required.
         (None, None) => settings::load_or_assemble(None, overrides).map(written),
     }
+}
+
+/// Refuses data that is not there for the run in the folder `out`, which was begun on it.
+fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
+    if data.exists() {
+        return Ok(());
+    }
+    Err(TrainError::Value {
+        key: "--data".into(),
+        found: format!("{}, which is not there", data.display()),
+        accepted: format!(
+            "the data that the run in {} was begun on; where it has another place now, --data PLACE --resume --out {}",
+            out.display(),
+            out.display()
+        ),
+    })
 }
 
 /// The folder of the run called `name`.

@@ -86,7 +86,7 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
     let text = printed(at, &resume.replace("--out run", "--out runn"));
     let first = text.lines().next().unwrap();
     assert!(
-        first.contains("nothing is saved in runn: starting afresh (run is a run"),
+        first.contains("nothing is saved in runn: starting afresh; run was trained on this data: --resume --out run"),
         "{first}"
     );
     // The run has the new list now.

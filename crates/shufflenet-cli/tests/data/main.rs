@@ -8,6 +8,7 @@ mod classes;
 mod images;
 mod kept;
 mod parts;
+mod told;
 mod unconfigured;
 
 use std::fs;

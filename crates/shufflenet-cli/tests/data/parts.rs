@@ -128,7 +128,7 @@ fn classes_of_a_part_that_training_does_not_have_are_refused() {
     paint(&at.join("set/test"), &[("a", 0), ("z", 2)], 2);
     let line = refusal(at, "train --config small.toml --out run");
     assert!(
-        line.contains("set: found the classes z (2), expected those of the training part: a, b"),
+        line.contains("set: found the class z (2), expected those of the training part: a, b"),
         "{line}"
     );
 }

@@ -64,6 +64,18 @@ fn a_run_without_a_configuration_is_resumed_from_its_own() {
     let again = "train --data moved --resume --out runs/photos --set train.epochs=3";
     let text = printed(at, again);
     assert!(text.contains("resume     at step 8 of 12"), "{text}");
+    let line = "resume     the data was photos, now it is moved: its images have the names and sizes of those";
+    assert!(text.contains(line), "{text}");
+    let line = refusal(at, "train --data photos --resume");
+    let answer = "--data is photos, which is not there; accepted: the data that the run in runs/photos was begun on; \
+                  where it has another place now, --data PLACE --resume --out runs/photos";
+    assert!(line.contains(answer), "{line}");
+    // A run is named after its folder.
+    fs::rename(at.join("moved"), at.join("again")).unwrap();
+    let text = printed(at, &format!("train --data again --resume {TINY}"));
+    let line = "resume     nothing is saved in runs/again: starting afresh; runs/photos was trained on this data, then \
+                called moved: --resume --out runs/photos continues that run";
+    assert!(text.contains(line), "{text}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use flate2::bufread::MultiGzDecoder;
 use md5::{Digest, Md5};
 
 use crate::DataError;
+use crate::words::counted_bytes;
 use catalogue::{SETS, Set, Source};
 use download::{PATIENCE, download};
 pub use one::fetch_file;
@@ -108,11 +109,7 @@ fn check_folder(set: &Set, folder: &Path) -> Result<(), DataError> {
             .len();
         if let Some(size) = file.size.filter(|&size| size != found) {
             let expected = format!("{size}; move the folder away, then fetch again");
-            return Err(DataError::content(
-                &path,
-                format!("{found} bytes"),
-                expected,
-            ));
+            return Err(DataError::content(&path, counted_bytes(found), expected));
         }
         if let Some(md5) = file.md5 {
             check(&path, md5, digest(&path, false)?)?;

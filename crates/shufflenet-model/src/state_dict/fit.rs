@@ -1,5 +1,6 @@
 //! The differences between a file's tensors and a network's.
 
+use crate::words::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -34,8 +35,8 @@ impl fmt::Display for Fit {
         let misshapen = self.misshapen.len();
         write!(
             f,
-            "{} tensors fit, {missing} missing, {unused} unused, {misshapen} misshapen",
-            self.loaded
+            "{} fit, {missing} missing, {unused} unused, {misshapen} misshapen",
+            counted(self.loaded, "tensor", "tensors")
         )?;
         let lists = [
             ("missing", &self.missing),

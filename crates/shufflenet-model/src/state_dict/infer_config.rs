@@ -13,6 +13,7 @@ use super::{StateDict, StateDictError};
 use crate::config::{Layout, ModelConfig, Scale, Widths};
 use crate::names::names;
 use crate::plan::{MOST_REPEATS, MOST_STAGES};
+use crate::words::counted;
 
 /// The configuration of the network that `weights` belongs to, with the stem unset. The classes are unset if
 /// the file has no classifier.
@@ -29,10 +30,10 @@ pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> 
         _ => {
             let first: Vec<&str> = weights.names().take(3).collect();
             return refuse(format!(
-                "found {} tensors ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
+                "found {} ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
                  the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
                  features..., conv_last)",
-                weights.len(),
+                counted(weights.len(), "tensor", "tensors"),
                 first.join(", ")
             ));
         }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::error::StateDictError;
+use crate::words::counted;
 
 /// What the file is, if it is known and holds no weights that are read here.
 pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<(), StateDictError> {
@@ -142,8 +143,8 @@ pub(super) fn archive(path: &Path, names: &[String]) -> StateDictError {
         first.push("...");
     }
     let what = format!(
-        "a zip archive of {} files ({})",
-        names.len(),
+        "a zip archive of {} ({})",
+        counted(names.len(), "file", "files"),
         first.join(", ")
     );
     foreign(path, &what, "unpack it and give the file of weights in it")

@@ -10,14 +10,16 @@ pub mod resumed;
 use std::time::Instant;
 
 use serde::Serialize;
-use shufflenet_data::{Batch, Check, ImageShape};
+use shufflenet_data::{Batch, Check, Dataset, ImageShape, Split};
 use shufflenet_model::{Inference, ModelConfig, Precision, num_parameters};
 
 use crate::data::sources;
 use crate::device;
 use crate::device::machine;
+use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
 use crate::step::classifier::{Scores, pixels};
 use crate::step::learner::{Learner, LearnerConfig};
@@ -38,6 +40,10 @@ pub struct Workload {
     pub device: String,
     /// What activations are stored as in training.
     pub precision: Precision,
+    /// How the network learns, but for the precision.
+    pub learner: LearnerConfig,
+    /// Name of the experiment that the network is of, if any.
+    pub experiment: Option<String>,
     /// Steps that are timed.
     pub steps: usize,
     /// Steps before these that are not timed.
@@ -54,10 +60,56 @@ impl Workload {
             size: [size; 2],
             device: device.into(),
             precision: Precision::F32,
+            learner: LearnerConfig::default(),
+            experiment: None,
             steps: 20,
             warm_up: WARM_UP,
         }
     }
+
+    /// The network, the batch and the optimizer of `experiment`. Classes, channels and image size that it leaves to its
+    /// data are the data's, where that can be opened.
+    pub fn of(experiment: &Experiment, device: &str) -> Self {
+        let mut model = experiment.model.clone();
+        let mut size = None;
+        if let Some(set) = training_part(experiment) {
+            model.classes.get_or_insert(set.classes());
+            model.input_channels.get_or_insert(set.shape.channels);
+            size = Some([set.shape.height, set.shape.width]);
+        } else if experiment.data.format.is_encoded() {
+            let options = &experiment.data.options;
+            model.input_channels.get_or_insert(options.channels);
+            size = Some([options.size as usize; 2]);
+        }
+        // Weights of classes change no time, and their number may be another than the classes that were asked for.
+        let loss = LossConfig {
+            class_weights: None,
+            ..experiment.loss.clone()
+        };
+        let plain = Self::new(model, device);
+        Self {
+            batch: experiment.train.batch_size,
+            size: size.unwrap_or(plain.size),
+            precision: experiment.train.precision,
+            learner: LearnerConfig {
+                loss,
+                ..LearnerConfig::of(experiment)
+            },
+            experiment: Some(experiment.name.clone()),
+            ..plain
+        }
+    }
+}
+
+/// The training images of `experiment`, undecoded. `None`: its data cannot be opened, which matters to no time.
+fn training_part(experiment: &Experiment) -> Option<Dataset> {
+    let data = &experiment.data;
+    let parts = shufflenet_data::parts(data.format, &data.root).ok()?;
+    let split = match parts.is_empty() && data.options.test_fraction == 0.0 {
+        true => Split::Whole,
+        false => Split::Train,
+    };
+    sources::part(experiment, &data.root, split).ok()
 }
 
 /// Result of a benchmark. Times are of one step (of one batch, where data is loaded).
@@ -105,8 +157,9 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     model.check_training_batch(workload.batch, height, width)?;
     let config = LearnerConfig {
         precision: workload.precision,
-        ..OptimizerConfig::default().into()
+        ..workload.learner.clone()
     };
+    let rate = config.optimizer.learning_rate.min(0.01);
     let mut learner = Learner::fresh(model, config, 0, &device)?;
     let batch = noise(workload);
     let parameters = num_parameters(&learner.classifier.network);
@@ -116,7 +169,7 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     };
     let times = time(workload.warm_up, workload.steps, steps, || {
         for _ in 0..steps {
-            step(&mut learner, &batch, 0.01)?;
+            step(&mut learner, &batch, rate)?;
         }
         learner.settle().map(drop)
     })?;
@@ -161,6 +214,7 @@ pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
 /// What the data refuses.
 pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, TrainError> {
     let mut experiment = experiment.clone();
+    let own_batch = experiment.train.batch_size;
     experiment.train.batch_size = workload.batch;
     experiment.train.drop_last = true;
     // Decoding every image beforehand would take longer than the benchmark.
@@ -168,10 +222,17 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, Trai
     let sources = sources::open(&experiment)?;
     let mut batches = (0..).flat_map(|epoch| sources.train.epoch(epoch, 0));
     if sources.train.batches() == 0 {
+        let (key, remedy) = match workload.batch == own_batch {
+            true => ("train.batch_size", "; --batch N times others"),
+            false => ("--batch", ""),
+        };
         return Err(TrainError::Value {
-            key: "--batch".into(),
+            key: key.into(),
             found: workload.batch.to_string(),
-            accepted: format!("at most {}, the training records", sources.train.records()),
+            accepted: format!(
+                "at most {}, the training records{remedy}",
+                sources.train.records()
+            ),
         });
     }
     let times = time(workload.warm_up, workload.steps, 1, || {
@@ -240,7 +301,10 @@ fn report(
     } = workload;
     Timing {
         work,
-        subject: model.in_words(None),
+        subject: match &workload.experiment {
+            Some(name) => format!("{name}: {}, noise", model.in_words(None)),
+            None => format!("{}, noise", model.in_words(None)),
+        },
         precision: (work == "train").then_some(workload.precision),
         parameters: Some(parameters),
         batch: *batch,
@@ -252,9 +316,9 @@ fn report(
         img_per_s: *batch as f64 * 1e3 / median,
         peak_memory_mb: machine::peak_memory_mb(),
         machine: format!(
-            "{}, {} threads, {}",
+            "{}, {}, {}",
             workload.device,
-            rayon::current_num_threads(),
+            counted(rayon::current_num_threads(), "thread"),
             machine::cpu()
         ),
     }
@@ -276,8 +340,12 @@ impl std::fmt::Display for Timing {
         )?;
         writeln!(
             f,
-            "median   {:.2} ms, {:.0} images/s ({:.2} to {:.2} ms in {} steps)",
-            self.median_ms, self.img_per_s, self.min_ms, self.max_ms, self.steps
+            "median   {:.2} ms, {:.0} images/s ({:.2} to {:.2} ms in {})",
+            self.median_ms,
+            self.img_per_s,
+            self.min_ms,
+            self.max_ms,
+            counted(self.steps, "step")
         )?;
         if let Some(peak) = self.peak_memory_mb {
             writeln!(f, "memory   {peak:.0} MB at most")?;

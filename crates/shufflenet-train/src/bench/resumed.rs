@@ -89,7 +89,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     Ok(Timing {
         subject: format!(
             "{}, {} after step {} of {}",
-            report.subject,
+            experiment.model.in_words(None),
             run.sources.name,
             start.step,
             run.total_steps()

@@ -193,6 +193,12 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
     })
 }
 
+/// The description in the checkpoint `folder` alone, unchecked. `None`: there is none that can be read.
+pub fn description(folder: &Path) -> Option<Description> {
+    let bytes = fs::read(folder.join(DESCRIPTION)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 fn entry(bytes: &[u8]) -> Entry {
     Entry {
         bytes: bytes.len() as u64,

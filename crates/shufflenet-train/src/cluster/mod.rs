@@ -28,6 +28,7 @@ mod reduce;
 use std::time::Duration;
 
 use crate::Interrupter;
+use crate::display::words::counted;
 use crate::error::TrainError;
 use config::ClusterConfig;
 use link::Link;
@@ -130,8 +131,9 @@ impl Cluster {
             false => "batch norm over each rank's share",
         };
         Some(format!(
-            "cluster    {ranks} ranks on {machines} machine{}, {norms}",
-            if machines == 1 { "" } else { "s" }
+            "cluster    {} on {}, {norms}",
+            counted(ranks, "rank"),
+            counted(machines, "machine")
         ))
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use shufflenet_data::Dataset;
 
+use crate::display::words::counted;
 use crate::error::{TrainError, require};
 
 /// How many of `records`, those trained on, are of each class. Refuses classes that cannot be learnt: a single one, or
@@ -45,9 +46,9 @@ pub(super) fn class_images(train: &Dataset, records: &[u32]) -> Result<Vec<usize
     Err(TrainError::Value {
         key: "the number of training images".into(),
         found: format!(
-            "0 for {} of {} classes: {}",
+            "0 for {} of {}: {}",
             empty.len(),
-            names.len(),
+            counted(names.len(), "class"),
             first_of(&empty)
         ),
         accepted: "at least one image of every class, after data.limit and data.validation".into(),

@@ -13,6 +13,7 @@ use shufflenet_data::{
 use crate::checkpoint::description::Description;
 use crate::data::check::check;
 use crate::data::sources::{all, check_fit, division, part, sha256};
+use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
@@ -107,7 +108,8 @@ pub fn open(
     }
     for (class, count) in &left_out {
         notes.push(format!(
-            "{count} images of class {class} left out: the network does not know it"
+            "{} of class {class} left out: the network does not know it",
+            counted(*count, "image")
         ));
     }
     check_fit(&experiment.model, &set)?;
@@ -149,7 +151,8 @@ pub fn open(
     })
 }
 
-fn is_same_place(one: &Path, other: &Path) -> bool {
+/// Whether two paths lead to the same place.
+pub(crate) fn is_same_place(one: &Path, other: &Path) -> bool {
     let resolved = [one, other].map(Path::canonicalize);
     one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
 }

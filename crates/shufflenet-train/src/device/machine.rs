@@ -7,6 +7,7 @@ use serde::Serialize;
 use shufflenet_model::{Isa, subnormals};
 
 use crate::device;
+use crate::display::words::counted;
 use crate::error::TrainError;
 
 /// Where and how a run was started.
@@ -84,7 +85,8 @@ impl Environment {
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = self.device_in_words();
-        write!(f, "{device}, {} threads, {}", self.threads, self.cpu)
+        let threads = counted(self.threads, "thread");
+        write!(f, "{device}, {threads}, {}", self.cpu)
     }
 }
 

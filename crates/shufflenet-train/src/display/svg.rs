@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use crate::display::words::counted;
 use crate::evaluation::measures::Bin;
 
 const WIDTH: f64 = 420.0;
@@ -271,11 +272,11 @@ pub(crate) fn calibration(bins: &[Bin]) -> String {
         let radius = 2.0 + 14.0 * (bin.count as f64 / all.max(1) as f64).sqrt();
         let _ = write!(
             svg,
-            "<circle class=\"dot c0\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius:.1}\"><title>{} records, probability \
+            "<circle class=\"dot c0\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius:.1}\"><title>{}, probability \
              {:.1} %, right {:.1} %</title></circle>",
             x.place(bin.confidence),
             y.place(bin.accuracy),
-            bin.count,
+            counted(bin.count as usize, "record"),
             bin.confidence * 100.0,
             bin.accuracy * 100.0
         );

@@ -18,7 +18,7 @@ use shufflenet_model::{
 use crate::checkpoint::description::Description;
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
-use crate::display::words::thousands;
+use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::experiment::settings;
 use crate::files::write_folder;
@@ -144,9 +144,9 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     write(out, &checkpoint)?;
     let mut lines = notes;
     lines.push(format!(
-        "network    {}, {channels} channels in, images of {size}x{size}: {} parameters",
+        "network    {}, {channels} channels in, images of {size}x{size}: {}",
         model.with_stem(),
-        thousands(parameters)
+        counted(parameters, "parameter")
     ));
     lines.extend(note);
     if request.bgr {
@@ -155,8 +155,8 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     }
     if request.partial && fit.missing.iter().any(|name| name == "fc.weight") {
         lines.push(format!(
-            "note       the file has no classifier: one of {} classes was made (--classes), untrained",
-            model.classes()
+            "note       the file has no classifier: one of {} was made (--classes), untrained",
+            counted(model.classes(), "class")
         ));
     }
     lines.push(format!("tensors    {fit}"));
@@ -170,14 +170,15 @@ fn known(
     weights: &StateDict,
 ) -> Result<(Vec<String>, Vec<String>), TrainError> {
     let mut notes = vec![format!(
-        "file       {}: {}, {} tensors",
+        "file       {}: {}, {}",
         request.weights.display(),
         weights.kind,
-        weights.len()
+        counted(weights.len(), "tensor")
     )];
     if !weights.prefix.is_empty() {
         let outside = match &weights.outside[..] {
             [] => "no tensor lies outside".into(),
+            [name] => format!("one tensor lies outside: {name}"),
             names => format!("{} tensors lie outside: {}", names.len(), groups(names)),
         };
         notes.push(format!(
@@ -269,7 +270,10 @@ fn class_names(names: Option<&[String]>, classes: usize) -> Result<Vec<String>, 
         accepted: format!("{classes} different names, one a line, in the order of the logits"),
     };
     if names.len() != classes {
-        return Err(refuse(format!("a list of {} lines", names.len())));
+        return Err(refuse(format!(
+            "a list of {}",
+            counted(names.len(), "line")
+        )));
     }
     if let Some(line) = names.iter().position(String::is_empty) {
         return Err(refuse(format!("a list with nothing in line {}", line + 1)));

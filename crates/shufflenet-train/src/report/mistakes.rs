@@ -6,6 +6,7 @@ use shufflenet_data::{DataError, png};
 
 use super::percent;
 use crate::display::svg::escape;
+use crate::display::words::counted;
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Outcome;
 
@@ -23,9 +24,9 @@ pub(super) fn section(evaluated: &Evaluated) -> String {
         .collect();
     let count = wrong.len();
     let mut text = format!(
-        "<h2>Mistakes</h2>\n<p>{count} of {} records. What it is, what it was taken for, and the probability of \
+        "<h2>Mistakes</h2>\n<p>{count} of {}. What it is, what it was taken for, and the probability of \
          either.</p>\n",
-        evaluated.outcomes.len()
+        counted(evaluated.outcomes.len(), "record")
     );
     wrong.sort_by(|(_, a), (_, b)| b.probability.total_cmp(&a.probability));
     text += &row(evaluated, "The most confident", &wrong);

@@ -4,7 +4,7 @@ use super::history::{History, HistoryLine};
 use super::{Part, mistakes, page as whole, percent, table};
 use crate::display::svg::escape;
 use crate::display::svg::{self, Chart, Series};
-use crate::display::words::thousands;
+use crate::display::words::{counted, thousands};
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Class;
 
@@ -83,11 +83,11 @@ fn headline(evaluated: &Evaluated) -> String {
         split => format!("{} ", escape(split)),
     };
     format!(
-        "<p>{} of {} after {} steps, on {} {part}records.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
+        "<p>{} of {} after {}, on {}.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
         escape(report.weights),
         escape(&report.checkpoint.display().to_string()),
-        thousands(report.step),
-        thousands(metrics.count as usize),
+        counted(report.step, "step"),
+        counted(metrics.count as usize, &format!("{part}record")),
         tiles.iter().map(tile).collect::<String>()
     )
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::checkpoint;
 use crate::checkpoint::store;
 use crate::display::console::Console;
-use crate::display::words::{counted, describe, duration, thousands};
+use crate::display::words::{counted, describe, duration};
 use crate::error::TrainError;
 use crate::evaluation::score;
 use crate::evaluation::trained::{chosen, restore};
@@ -111,9 +111,9 @@ impl Training<'_> {
         };
         self.journal.append(&line)?;
         console.line(&format!(
-            "test       {} on {} records, by the best epoch",
+            "test       {} on {}, by the best epoch",
             describe(&line.metrics),
-            thousands(line.metrics.count as usize)
+            counted(line.metrics.count as usize, "record")
         ));
         Ok(true)
     }

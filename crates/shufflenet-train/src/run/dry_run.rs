@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::checkpoint::store;
 use crate::cluster::Cluster;
 use crate::display::console::Console;
-use crate::display::words::{describe, duration};
+use crate::display::words::{counted, describe, duration};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
@@ -48,7 +48,8 @@ pub fn dry_run(
     let time = start.elapsed();
     let steps = run.total_steps();
     console.line(&format!(
-        "step       {images} images in {:.0} ms, the first and slowest: {steps} of them would take {}; {}",
+        "step       {} in {:.0} ms, the first and slowest: {steps} of them would take {}; {}",
+        counted(images, "image"),
         time.as_secs_f64() * 1e3,
         duration(time.saturating_mul(steps.try_into().unwrap_or(u32::MAX))),
         describe(&state.progress.tally.metrics())
@@ -58,8 +59,8 @@ pub fn dry_run(
     let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1), console)?;
     if let Some(evaluation) = evaluated.iter().flatten().last() {
         console.line(&format!(
-            "evaluation {} images of {}: {}",
-            evaluation.metrics.count,
+            "evaluation {} of {}: {}",
+            counted(evaluation.metrics.count as usize, "image"),
             run.sources.evaluation_split,
             describe(&evaluation.metrics)
         ));

@@ -13,6 +13,7 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::data::sources::Sources;
+use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::files::replace;
 
@@ -90,9 +91,7 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
         ("changed", changed.collect()),
     ];
     let differing = kinds.iter().filter(|(_, names)| !names.is_empty());
-    let words: Vec<String> = differing
-        .map(|(kind, names)| counted(kind, names))
-        .collect();
+    let words: Vec<String> = differing.map(|(kind, names)| told(kind, names)).collect();
     Some(match words.is_empty() {
         // Images that are left out leave the others elsewhere in the order than images that are not there.
         true => "the images are the same, and their order is another".into(),
@@ -101,14 +100,15 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
 }
 
 /// `2 images are gone (train: a/1.png, train: a/2.png)`.
-fn counted(kind: &str, names: &[String]) -> String {
+fn told(kind: &str, names: &[String]) -> String {
     const MOST: usize = 5;
     let shown = names.get(..MOST).unwrap_or(names).join(", ");
     let more = if names.len() > MOST { ", ..." } else { "" };
-    match names.len() {
-        1 => format!("1 image is {kind} ({shown})"),
-        count => format!("{count} images are {kind} ({shown}{more})"),
-    }
+    let are = if names.len() == 1 { "is" } else { "are" };
+    format!(
+        "{} {are} {kind} ({shown}{more})",
+        counted(names.len(), "image")
+    )
 }
 
 fn read(path: &Path) -> Option<Images> {

@@ -1,5 +1,6 @@
 //! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
 
+use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
 use shufflenet_model::{ShuffleNetV2, Stem, num_parameters};
 
 use crate::cluster::Cluster;
@@ -43,7 +44,9 @@ pub fn check(
     }
     let mut notes = Vec::new();
     notes.extend(sources.notes.iter().cloned());
+    notes.extend(similar_classes(&sources.class_names));
     notes.extend(unequal_classes(experiment, sources));
+    notes.extend(shared_images(sources));
     if map == [1, 1] && model.stem() != Stem::Cifar {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
@@ -54,8 +57,8 @@ pub fn check(
     let (warmup, steps) = (schedule.warmup(), schedule.total());
     if warmup >= steps {
         notes.push(format!(
-            "note       the warm-up alone takes {} steps and the run {}: the rate ends at {:.0} % of its peak",
-            thousands(warmup),
+            "note       the warm-up alone takes {} and the run {}: the rate ends at {:.0} % of its peak",
+            counted(warmup, "step"),
             thousands(steps),
             steps as f64 / warmup as f64 * 100.0
         ));
@@ -67,6 +70,54 @@ pub fn check(
         );
     }
     Ok(notes)
+}
+
+/// Lines on classes whose names look alike, the first few of them.
+fn similar_classes(names: &[String]) -> impl Iterator<Item = String> {
+    const MOST: usize = 3;
+    let pairs = lookalikes(names).into_iter().take(MOST);
+    pairs.map(|(one, other, how)| {
+        format!("note       the classes {one:?} and {other:?} {how}: they are trained as two")
+    })
+}
+
+/// Lines on images that two parts have.
+fn shared_images(sources: &Sources) -> Vec<String> {
+    let evaluated = (sources.evaluation_split, &sources.evaluation);
+    let tested = sources.test.as_ref().map(|test| ("test", test));
+    let later = [Some(evaluated), tested];
+    let lines = later.into_iter().flatten().filter_map(|(name, loader)| {
+        let Shared { count, example } = shared(part(&sources.train), part(loader))?;
+        let are = match count {
+            1 => "is a training image",
+            _ => "are training images",
+        };
+        Some(format!(
+            "note       {} of the {} {are}, too ({} is {}): the network has seen what it is measured on, and the figures \
+             are too good",
+            thousands(count),
+            counted(loader.records(), &format!("{name} image")),
+            example.1,
+            example.0
+        ))
+    });
+    let between = tested.and_then(|(name, test)| {
+        let (split, evaluation) = evaluated;
+        let Shared { count, example } = shared(part(evaluation), part(test))?;
+        Some(format!(
+            "note       {} of the {} chose the best epoch, too ({} is {} of the {split} part)",
+            thousands(count),
+            counted(test.records(), &format!("{name} image")),
+            example.1,
+            example.0
+        ))
+    });
+    lines.chain(between).collect()
+}
+
+/// The records of `loader`.
+fn part(loader: &Loader) -> (&Dataset, &[u32]) {
+    (loader.dataset(), loader.indices())
 }
 
 /// Classes of which the largest has this many times the images of the smallest are unequal.
@@ -137,26 +188,28 @@ pub fn introduce(
         None => String::new(),
     };
     let tested = match &sources.test {
-        Some(test) => format!(", {} test records for the end", thousands(test.records())),
+        Some(test) => format!(", {} for the end", counted(test.records(), "test record")),
         None => String::new(),
     };
     vec![
         format!(
-            "network    {}: {} parameters",
+            "network    {}: {}",
             model.in_words(Some([shape.channels, shape.height, shape.width])),
-            thousands(num_parameters(network))
+            counted(num_parameters(network), "parameter")
         ),
         format!(
-            "data       {}: {} training records, {} {} records{tested}",
+            "data       {}: {}, {}{tested}",
             sources.name,
-            thousands(sources.train.records()),
-            thousands(sources.evaluation.records()),
-            sources.evaluation_split
+            counted(sources.train.records(), "training record"),
+            counted(
+                sources.evaluation.records(),
+                &format!("{} record", sources.evaluation_split)
+            )
         ),
         format!(
-            "training   {} of {together}{} images (at most {}), {} {schedule}, decay {}{average}",
+            "training   {} of {together}{} (at most {}), {} {schedule}, decay {}{average}",
             counted(total_steps, "step"),
-            train.batch_size,
+            counted(train.batch_size, "image"),
             counted(train.epochs, "epoch"),
             Optimizer::in_words(optimizer),
             optimizer.weight_decay

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_model::Precision;
 
-use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store;
+use crate::checkpoint::{self, Progress};
+use crate::data::trained_on::is_same_place;
 use crate::device::machine::Environment;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -38,9 +39,10 @@ pub(crate) fn start(
     let Some(found) = found else {
         let mut notes = Vec::new();
         if options.existing == Existing::Resume {
-            let similar = similar_run(folder.path());
-            let hint =
-                similar.map(|run| format!(" ({} is a run of a similar name)", run.display()));
+            let similar = || similar_run(folder.path());
+            let hint = run_on_same_data(folder.path(), run).or_else(|| {
+                similar().map(|run| format!(" ({} is a run of a similar name)", run.display()))
+            });
             notes.push(format!(
                 "resume     nothing is saved in {}: starting afresh{}",
                 folder.path().display(),
@@ -99,6 +101,9 @@ pub(crate) fn start(
             root.join(&found.name).display()
         ),
     });
+    if changed_notes.is_empty() && !(progress.finished && run.is_done(progress)) {
+        notes.extend(place_note(run, &saved.experiment));
+    }
     notes.extend(changed_notes);
     notes.extend(schedule_note(run, &saved.experiment));
     notes.extend(precision_note(run, &saved.experiment));
@@ -138,12 +143,17 @@ fn check(
 ) -> Result<Option<String>, TrainError> {
     let now = &run.description;
     check_same(path, &saved.experiment, &now.experiment, options.accepted())?;
+    let moved = moved(run, &saved.experiment);
     if saved.class_names != now.class_names {
+        let [in_old, in_new] = match moved {
+            Some([old, new]) => [old, new].map(|root| format!(" in {}", root.display())),
+            None => Default::default(),
+        };
         return Err(TrainError::Changed {
             run: path.into(),
             key: "the classes".into(),
-            old: saved.class_names.join(", "),
-            new: now.class_names.join(", "),
+            old: format!("{}{in_old}", saved.class_names.join(", ")),
+            new: format!("{}{in_new}", now.class_names.join(", ")),
         });
     }
     if saved.data_sha256 == now.data_sha256 {
@@ -155,6 +165,14 @@ fn check(
             now.data_sha256, saved.data_sha256
         )
     });
+    let changes = match moved {
+        Some([old, new]) => format!(
+            "it was {}, now it is {}; {changes}",
+            old.display(),
+            new.display()
+        ),
+        None => changes,
+    };
     if options.accept_changed_data {
         Ok(Some(changes))
     } else {
@@ -163,6 +181,26 @@ fn check(
             changes,
         })
     }
+}
+
+/// Where the data was under `saved`, and where it is now, if these are two places.
+fn moved<'a>(run: &'a Run, saved: &'a Experiment) -> Option<[&'a Path; 2]> {
+    let [old, new] = [saved, &run.experiment].map(|experiment| experiment.data.root.as_path());
+    (!is_same_place(old, new)).then_some([old, new])
+}
+
+/// A line on the same data in another place. Encoded images are the same by their names and sizes.
+fn place_note(run: &Run, saved: &Experiment) -> Option<String> {
+    let [old, new] = moved(run, saved)?;
+    let same = match run.sources.train.dataset().is_encoded() {
+        true => "its images have the names and sizes of those",
+        false => "the content is the same",
+    };
+    Some(format!(
+        "resume     the data was {}, now it is {}: {same}",
+        old.display(),
+        new.display()
+    ))
 }
 
 /// Adapts progress to changed data, and says what that means. The place within an epoch is one that data of another
@@ -190,23 +228,50 @@ fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String>
     notes
 }
 
+/// A hint at a run beside `path` on the data of `run`, for a folder of images that was renamed: the run is named after it.
+fn run_on_same_data(path: &Path, run: &Run) -> Option<String> {
+    let (_, other, saved) = runs_beside(path)?
+        .filter_map(|(score, other)| {
+            let saved = checkpoint::description(&store::last(&other))?;
+            let is_same = saved.data_sha256 == run.description.data_sha256;
+            is_same.then_some((score, other, saved))
+        })
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let (now, root) = (&run.experiment.data.root, &saved.experiment.data.root);
+    let called = match is_same_place(root, now) {
+        true => String::new(),
+        false => format!(", then called {}", root.display()),
+    };
+    Some(format!(
+        "; {} was trained on this data{called}: --resume --out {} continues that run",
+        other.display(),
+        other.display()
+    ))
+}
+
 /// A run beside `path` whose name is similar, for a misspelt `--out`.
 fn similar_run(path: &Path) -> Option<PathBuf> {
     const SIMILAR: f64 = 0.85;
+    let scored = runs_beside(path)?.filter(|&(score, _)| score >= SIMILAR);
+    let (_, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    Some(best)
+}
+
+/// The folders of runs beside `path`, each with the similarity of its name.
+fn runs_beside(path: &Path) -> Option<impl Iterator<Item = (f64, PathBuf)>> {
     let name = path.file_name()?.to_str()?;
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let entries = std::fs::read_dir(parent.unwrap_or(Path::new("."))).ok()?;
-    let runs = entries.flatten().map(|entry| entry.path());
-    let others =
-        runs.filter(|run| run.file_name() != path.file_name() && run.join("checkpoints").is_dir());
-    let scored = others.filter_map(|run| {
-        let score = strsim::jaro_winkler(name, run.file_name()?.to_str()?);
-        (score >= SIMILAR).then_some((score, run))
-    });
-    let (_, best) = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    Some(path.with_file_name(best.file_name()?))
+    Some(entries.flatten().filter_map(move |entry| {
+        let other = entry.file_name();
+        if other == path.file_name()? || !entry.path().join("checkpoints").is_dir() {
+            return None;
+        }
+        let score = strsim::jaro_winkler(name, other.to_str()?);
+        Some((score, path.with_file_name(other)))
+    }))
 }
 
 /// Refuses another number of ranks, where each rank normalises its own share of a batch.

@@ -2,6 +2,8 @@
 //!
 //! A resumed run reads its own checkpoint instead.
 
+use std::path::Path;
+
 use shufflenet_data::{Normalization, orders_differ};
 use shufflenet_model::{ClassifierStart, ShuffleNetV2, load_for_fine_tuning, parameters};
 
@@ -34,6 +36,7 @@ pub fn load(
     let before = &checkpoint.description;
     let mut notes = vec![format!("start      from {}", path.display())];
     notes.extend(stem(config, before, now)?);
+    check_channels(from, before, now)?;
     let (rows, note) = classifier(config, before, now)?;
     notes.push(format!("start      {note}"));
     let start = rows
@@ -41,11 +44,9 @@ pub fn load(
         .map_or(ClassifierStart::Fresh, ClassifierStart::Rows);
     let loaded = load_for_fine_tuning(network, bytes, start);
     let (network, adapted) = loaded.map_err(|source| TrainError::Weights { path, source })?;
-    notes.extend(
-        adapted
-            .into_iter()
-            .map(|change| format!("start      {change}")),
-    );
+    notes.extend(adapted.into_iter().map(|change| {
+        format!("start      {change}: the weights are for colour images, these are grey")
+    }));
     if before.normalization != now.normalization {
         let [
             Normalization { mean: m0, std: s0 },
@@ -57,6 +58,26 @@ pub fn load(
         ));
     }
     Ok((network, notes))
+}
+
+/// Refuses colour images for weights that take grey ones. (Those for colour images adapt to grey ones.)
+fn check_channels(from: &Path, before: &Description, now: &Description) -> Result<(), TrainError> {
+    let [[old, ..], [new, ..]] = [before.input, now.input];
+    if old == new || new == 1 {
+        return Ok(());
+    }
+    let remedy = match now.experiment.data.format.is_encoded() {
+        true => "model.input_channels = 1 takes the colour out of these images",
+        false => "start from weights for colour images",
+    };
+    Err(TrainError::Value {
+        key: "model.input_channels".into(),
+        found: new.to_string(),
+        accepted: format!(
+            "{old}, because {} was trained on grey images; {remedy}",
+            from.display()
+        ),
+    })
 }
 
 /// A line where the stems differ and that is accepted.

@@ -27,7 +27,7 @@ use crate::step::classifier::{Classifier, Images, MicroBatch};
 use crate::step::pending_logits::PendingLogits;
 
 /// How a network learns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LearnerConfig {
     /// How gradients move the weights.
     pub optimizer: OptimizerConfig,

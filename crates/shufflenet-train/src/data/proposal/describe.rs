@@ -26,7 +26,10 @@ pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experime
             } else {
                 "colour"
             };
-            format!("for {colour} images with shorter sides of {side} pixels (the median)")
+            format!(
+                "for {colour} images with shorter sides of {} (the median)",
+                counted(side, "pixel")
+            )
         }
     };
     let changes = &experiment.data.augmentation;
@@ -40,7 +43,7 @@ pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experime
         .filter(|&&(is_on, _)| is_on)
         .map(|&(_, words)| words)
         .collect();
-    vec![
+    let mut lines = vec![
         format!(
             "chosen     format {}: {}",
             experiment.data.format.name(),
@@ -57,8 +60,31 @@ pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experime
             thousands(experiment.train.batch_size),
             sizes(&experiment.train.progressive, size),
         ),
+    ];
+    lines.extend(colours(facts, channels));
+    lines.push(
         "chosen     --set KEY=VALUE changes a choice, --print-config shows all of them".into(),
-    ]
+    );
+    lines
+}
+
+/// A line on weights for colour images that grey ones are given to, and the other way round.
+fn colours(facts: &Facts, channels: usize) -> Option<String> {
+    let start = facts.start.as_ref().filter(|_| facts.format.is_encoded())?;
+    let theirs = start.description.input[0];
+    let from = start.path.display();
+    let what = match (theirs, facts.appearance.is_grey) {
+        // Anything else is refused or told later.
+        _ if channels != theirs => return None,
+        (1, false) => format!(
+            "{from} was trained on grey images: these, which have colours, are made grey; weights for colour images keep them"
+        ),
+        (3, true) => format!(
+            "{from} was trained on colour images: these, which are grey, are given to it as red = green = blue"
+        ),
+        _ => return None,
+    };
+    Some(format!("chosen     {what}"))
 }
 
 /// The sizes of images over the epochs, where they change.
@@ -94,8 +120,8 @@ fn division(facts: &Facts, experiment: &Experiment) -> String {
         ),
     };
     format!(
-        "{} of {} classes{beside}; {chooser}",
+        "{} of {}{beside}; {chooser}",
         counted(facts.set.len(), of),
-        thousands(facts.set.classes())
+        counted(facts.set.classes(), "class")
     )
 }

@@ -67,7 +67,11 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
         Some(_) => Vec::new(),
         None => progressive(size(facts, &options), epochs),
     };
-    let fitting = start.filter(|_| facts.format.is_encoded());
+    let channels = asked("model.input_channels").or(model.input_channels);
+    let fitting = start.filter(|description| {
+        facts.format.is_encoded()
+            && channels.is_none_or(|channels| channels == description.input[0])
+    });
     Ok(Experiment {
         name: name(facts.root),
         data: DataConfig {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::{Dataset, Format, Split, images_below, is_image_name};
 
-use crate::display::words::counted;
+use crate::display::words::{counted, plural};
 use crate::error::TrainError;
 
 const ACCEPTED: &str = "a folder of images with a folder for each class, a .csv or .jsonl list of images, or a set in the \
@@ -54,9 +54,10 @@ pub(super) fn check_depth(root: &Path, set: &Dataset, split: Split) -> Result<()
     Err(TrainError::Value {
         key: "--data".into(),
         found: format!(
-            "{}, whose images all lie in folders of folders, as {} does, so that the classes would be {}",
+            "{}, whose images all lie in folders of folders, as {} does, so that the {} would be {}",
             root.display(),
             example.display(),
+            plural(set.classes(), "class"),
             classes.join(", ")
         ),
         accepted: format!(

@@ -1,0 +1,249 @@
+//! What a person is told who did not mean what lies in the folder: copies across parts, parts without classes, classes that
+//! look alike, another folder than the run's, grey images for colour weights; and what a benchmark of a configuration is of.
+
+use std::fs;
+
+use crate::unconfigured::TINY;
+use crate::{paint, printed, refusal};
+
+#[test]
+fn a_run_resumed_on_another_folder_names_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 20);
+    paint(&at.join("more"), &[("blue", 2), ("red", 0)], 21);
+    paint(&at.join("others"), &[("green", 1), ("red", 0)], 20);
+    printed(at, &format!("train --data photos {TINY}"));
+    let resume =
+        |data: &str| format!("train --data {data} --resume --out runs/photos --set train.epochs=3");
+    let line = refusal(at, &resume("more"));
+    let answer = "not what this run was trained on: it was photos, now it is more; 2 images are new (train: blue/20.ppm";
+    assert!(line.contains(answer), "{line}");
+    let line = refusal(at, &resume("others"));
+    let answer = "started with the classes = blue, red in photos, now it is green, red in others;";
+    assert!(line.contains(answer), "{line}");
+}
+
+#[test]
+fn images_that_were_trained_on_and_are_measured_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 20);
+    paint(&at.join("photos/val"), &[("blue", 2)], 2);
+    let path = |name: &str| at.join("photos").join(name);
+    // Of other sizes, but for one that is equal.
+    for (name, value) in [
+        ("val/red/1.ppm", 1),
+        ("test/blue/1.ppm", 2),
+        ("test/red/1.ppm", 3),
+    ] {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        let bytes = [b"P6 15 15 255\n", [value; 15 * 15 * 3].as_slice()].concat();
+        fs::write(path(name), bytes).unwrap();
+    }
+    fs::copy(path("val/blue/0.ppm"), path("test/blue/0.ppm")).unwrap();
+    let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
+    for line in [
+        "note       2 of the 3 validation images are training images, too (photos/val/blue/0.ppm is \
+         photos/train/blue/0.ppm): the network has seen what it is measured on, and the figures are too good",
+        "note       1 of the 3 test images is a training image, too (photos/test/blue/0.ppm is photos/train/blue/0.ppm)",
+        "note       1 of the 3 test images chose the best epoch, too (photos/test/blue/0.ppm is photos/val/blue/0.ppm \
+         of the validation part)",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    paint(&at.join("own"), &[("blue", 2), ("red", 0)], 20);
+    let train = format!("train --data own {TINY} --dry-run");
+    assert!(!printed(at, &train).contains("training image"));
+    // A copy within an undivided folder, on either side of the division or on both.
+    for image in 0..20 {
+        let copy = format!("own/blue/copy-{image}.ppm");
+        fs::copy(at.join(format!("own/blue/{image}.ppm")), at.join(copy)).unwrap();
+    }
+    let text = printed(at, &train);
+    assert!(
+        text.contains("of the 12 validation images are training images, too (own/blue/"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let classes = [("blue", 2), ("red", 0)];
+    paint(&at.join("flat/train"), &[("", 1)], 3);
+    paint(&at.join("unlabelled/train"), &classes, 8);
+    paint(&at.join("unlabelled/test"), &[("", 1)], 1);
+    paint(&at.join("vehicles"), &[("bus", 2), ("train", 0)], 8);
+    fs::create_dir_all(at.join("empty/train")).unwrap();
+    for (data, answer) in [
+        (
+            "flat",
+            "flat/train: has 3 images directly in it (0.ppm, ...) and no folders: it is the train part, and needs one for \
+             each class; a set is train/CLASS/IMAGE",
+        ),
+        (
+            "unlabelled",
+            "unlabelled/test: has 1 image directly in it (0.ppm) and no folders: it is the test part, and needs the class \
+             folders of the training part; images without classes are for `shufflenet predict`, and lie outside of \
+             unlabelled;",
+        ),
+        (
+            "vehicles",
+            "vehicles/train: has 8 images directly in it (0.ppm, ...) and no folders: it is taken as the train part; if \
+             train is a class, as bus may be, give it another name;",
+        ),
+        ("empty", "empty/train: is an empty folder"),
+    ] {
+        let line = refusal(at, &format!("train --data {data}"));
+        assert!(line.contains(answer), "{data}: {line}");
+    }
+}
+
+#[test]
+fn classes_that_differ_in_capitals_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("photos"), &[("Cat", 2), ("dog", 0)], 20);
+    paint(&at.join("photos"), &[("cat", 1)], 20);
+    let two_names = fs::read_dir(at.join("photos")).unwrap().count() == 3;
+    if two_names {
+        let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
+        let line = "note       the classes \"Cat\" and \"cat\" differ in capitals alone: they are trained as two";
+        assert!(text.contains(line), "{text}");
+    }
+    paint(&at.join("parts/train"), &[("Cat", 2), ("dog", 0)], 8);
+    paint(&at.join("parts/test"), &[("cat", 2), ("dog", 0)], 4);
+    let line = refusal(at, &format!("train --data parts {TINY}"));
+    let answer = "parts: found the class cat (4), expected those of the training part: Cat, dog (\"cat\" and \"Cat\" \
+                  differ in capitals alone)";
+    assert!(line.contains(answer), "{line}");
+}
+
+#[test]
+fn grey_and_colour_meet_in_fine_tuning() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("colour"), &[("blue", 2), ("red", 0)], 20);
+    for (class, slope) in [("dark", 1), ("light", 3)] {
+        fs::create_dir_all(at.join("grey").join(class)).unwrap();
+        for image in 0..20 {
+            let pixels: Vec<u8> = (0..256)
+                .map(|i| ((i * slope + image * 5) % 251) as u8)
+                .collect();
+            let bytes = [b"P5 16 16 255\n", pixels.as_slice()].concat();
+            fs::write(
+                at.join("grey").join(class).join(format!("{image}.pgm")),
+                bytes,
+            )
+            .unwrap();
+        }
+    }
+    for data in ["colour", "grey"] {
+        printed(
+            at,
+            &format!("train --data {data} {TINY} --set train.epochs=1"),
+        );
+    }
+    let tuned = |data: &str, from: &str| {
+        format!(
+            "train --data {data} --from runs/{from} --out runs/tuned --set train.epochs=1 --dry-run"
+        )
+    };
+    let text = printed(at, &tuned("colour", "grey"));
+    let line = "chosen     runs/grey was trained on grey images: these, which have colours, are made grey; weights for \
+                colour images keep them";
+    assert!(text.contains(line), "{text}");
+    let text = printed(at, &tuned("grey", "colour"));
+    let line = "chosen     runs/colour was trained on colour images: these, which are grey, are given to it as red = green \
+                = blue";
+    assert!(text.contains(line), "{text}");
+    for (data, from) in [("colour", "colour"), ("grey", "grey")] {
+        let text = printed(at, &tuned(data, from));
+        assert!(!text.contains("was trained on"), "{text}");
+    }
+    let text = printed(
+        at,
+        &format!("{} --set model.input_channels=1", tuned("grey", "colour")),
+    );
+    assert!(
+        text.contains("the weights are for colour images, these are grey"),
+        "{text}"
+    );
+    let line = refusal(
+        at,
+        &format!("{} --set model.input_channels=3", tuned("colour", "grey")),
+    );
+    let answer = "model.input_channels is 3; accepted: 1, because runs/grey was trained on grey images; \
+                  model.input_channels = 1 takes the colour out of these images";
+    assert!(line.contains(answer), "{line}");
+}
+
+#[test]
+fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(
+        &at.join("photos"),
+        &[("blue", 2), ("green", 1), ("red", 0)],
+        8,
+    );
+    let config = printed(at, &format!("train --data photos {TINY} --print-config"));
+    fs::write(at.join("colours.toml"), config).unwrap();
+    let bench = |line: &str| {
+        let text = printed(at, &format!("bench {line} --config colours.toml --steps 1"));
+        text.lines().next().unwrap_or_default().to_string()
+    };
+    let network = "photos: standard, widths [8, 16, 24, 32, 48], cifar stem";
+    for work in ["train", "infer"] {
+        let line = bench(work);
+        let answer = format!("{network}, 3 classes, noise, batch 8 of 3x16x16");
+        assert!(line.starts_with(work) && line.contains(&answer), "{line}");
+    }
+    let line = bench("train --batch 4 --size 20 --classes 5 --precision bf16");
+    let answer = format!("{network}, 5 classes, noise, batch 4 of 3x20x20, activations in bf16");
+    assert!(line.contains(&answer), "{line}");
+    assert!(bench("data").contains("photos, batch 8 of 3x16x16"));
+    let bench = "bench data --config colours.toml --steps 1";
+    let line = refusal(at, &format!("{bench} --batch 99"));
+    assert!(
+        line.contains("--batch is 99; accepted: at most 18, the training records"),
+        "{line}"
+    );
+    let line = refusal(at, &format!("{bench} --set train.batch_size=99"));
+    assert!(
+        line.contains("train.batch_size is 99; accepted: at most 18"),
+        "{line}"
+    );
+    // Without the data the network is timed all the same.
+    fs::rename(at.join("photos"), at.join("moved")).unwrap();
+    let text = printed(at, "bench train --config colours.toml --steps 1");
+    assert!(
+        text.contains("10 classes, noise, batch 8 of 3x16x16"),
+        "{text}"
+    );
+}
+
+#[test]
+fn one_of_a_kind_is_singular() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 4);
+    paint(&at.join("photos/val"), &[("blue", 1)], 1);
+    let text = printed(
+        at,
+        &format!("train --data photos {TINY} --set train.max_steps=1 --threads 1"),
+    );
+    for line in [
+        "8 training records, 1 validation record\n",
+        "training   1 step of 8 images",
+        "flex, 1 thread, ",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let text = printed(at, "data verify --data photos");
+    assert_eq!(text, "train: 8 images, 0 bad\nvalidation: 1 image, 0 bad\n");
+    let text = printed(at, "eval --checkpoint runs/photos");
+    assert!(text.contains(" on 1 record, "), "{text}");
+}

@@ -1,0 +1,141 @@
+//! Images of one part of a set that another part has, too, byte for byte: a network that was trained on an image says
+//! little about new ones by its answer to that image.
+//!
+//! Two files are equal only where their sizes are. So no file is read whose size the other part does not have, and of
+//! photographs hardly any is. Nothing is decoded.
+
+use std::collections::{HashMap, HashSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::Dataset;
+use crate::encoded::EncodedImages;
+
+/// More files, or bytes in them, are not read: the search would hold up the first step. [`crate::survey`] reads all.
+const MOST_FILES: usize = 20_000;
+const MOST_BYTES: u64 = 256 << 20;
+
+/// What two parts have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Number of images of the second part that the first has, too.
+    pub count: usize,
+    /// The first of these images: its name in the first part and in the second.
+    pub example: (String, String),
+}
+
+/// A set, and the records of it that are a part.
+type Part<'a> = (&'a Dataset, &'a [u32]);
+
+/// The images of `second` that `first` has, too. A part is a set with the numbers of records in it. `None`: there are none, the images are no files, or so many files have
+/// sizes of the other part that they are not read. An image that cannot be read equals no other.
+pub fn shared(first: (&Dataset, &[u32]), second: (&Dataset, &[u32])) -> Option<Shared> {
+    let (known, asked) = (Sized::of(first)?, Sized::of(second)?);
+    let (known, asked) = (
+        known.of_sizes(&asked.sizes()),
+        asked.of_sizes(&known.sizes()),
+    );
+    let read = known.records.len() + asked.records.len();
+    if read > MOST_FILES || known.bytes() + asked.bytes() > MOST_BYTES {
+        return None;
+    }
+    let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
+    for (digest, record) in known.digests() {
+        seen.entry(digest).or_insert(record);
+    }
+    let found = asked
+        .digests()
+        .filter_map(|(digest, record)| Some((*seen.get(&digest)?, record)));
+    let found: Vec<(usize, usize)> = found.collect();
+    let &(one, other) = found.first()?;
+    Some(Shared {
+        count: found.len(),
+        example: (first.0.record_name(one), second.0.record_name(other)),
+    })
+}
+
+/// Records with their sizes in bytes.
+struct Sized<'a> {
+    images: &'a EncodedImages,
+    records: Vec<(usize, u64)>,
+}
+
+impl<'a> Sized<'a> {
+    fn of((set, records): Part<'a>) -> Option<Self> {
+        let images = set.encoded()?;
+        let sized = |&record: &u32| {
+            let record = record as usize;
+            Some((record, images.records.get(record)?.size))
+        };
+        Some(Self {
+            images,
+            records: records.iter().filter_map(sized).collect(),
+        })
+    }
+
+    fn sizes(&self) -> HashSet<u64> {
+        self.records.iter().map(|&(_, size)| size).collect()
+    }
+
+    fn of_sizes(&self, sizes: &HashSet<u64>) -> Self {
+        let records = self.records.iter().copied();
+        Self {
+            images: self.images,
+            records: records.filter(|(_, size)| sizes.contains(size)).collect(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.records.iter().map(|&(_, size)| size).sum()
+    }
+
+    fn digests(&self) -> impl Iterator<Item = ([u8; 32], usize)> {
+        self.records.iter().filter_map(|&(record, _)| {
+            let bytes = self.images.bytes(record).ok()?;
+            Some((Sha256::digest(&bytes).into(), record))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::testing::png;
+    use crate::{Format, Options, Split, open};
+
+    fn set(root: &Path) -> Dataset {
+        let format = Format::named("folder").unwrap();
+        open(format, root, Split::Whole, &Options::default()).unwrap()
+    }
+
+    #[test]
+    fn equal_images_of_two_parts_are_counted_with_an_example() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, value) in [
+            ("a/1", 1),
+            ("a/2", 2),
+            ("a/3", 3),
+            ("b/1", 4),
+            ("b/2", 1),
+            ("b/3", 3),
+        ] {
+            let path = folder.path().join(name).with_extension("png");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, png(8, 8, value)).unwrap();
+        }
+        // Records alternate: a/1, b/1, a/2, b/2, a/3, b/3.
+        let set = set(folder.path());
+        let of = |first: &[u32], second: &[u32]| shared((&set, first), (&set, second));
+        let found = of(&[0, 2, 4], &[1, 3, 5]).unwrap();
+        assert_eq!(found.count, 2);
+        assert!(found.example.0.ends_with("a/1.png"), "{found:?}");
+        assert!(found.example.1.ends_with("b/2.png"), "{found:?}");
+        assert_eq!(of(&[0, 2], &[1]), None);
+        // A file that is gone equals nothing.
+        fs::remove_file(folder.path().join("a/1.png")).unwrap();
+        assert_eq!(of(&[0, 2], &[3]), None);
+    }
+}
