@@ -4,6 +4,7 @@
     python scripts/compare_with_pytorch.py --listing LISTING.md --json all.json     every workload
     python scripts/compare_with_pytorch.py                                          all but the seed layout's
     python scripts/compare_with_pytorch.py --only infer-1,train-x0.5 --rounds 1     some, quickly
+    python scripts/compare_with_pytorch.py --bf16                                   in bfloat16, too
 
 A machine's speed drifts, so only figures of one run may be compared: each round measures the binary and then
 its peers, one after the other, each in a process of its own. A measurement is the median of --steps steps
@@ -13,13 +14,15 @@ rounds. Other work on the machine slows the contenders unequally, PyTorch's thre
 the most: how many cores it took is measured and printed, and a table made beside it is worth nothing.
 
 A training step is forward, cross-entropy, backward and a step of SGD (Nesterov momentum 0.9, weight decay
-5e-4); all is float32, on random data, with 10 classes. The binary's times include copying the batch in and the
+5e-4); all is float32, on random data, with 10 classes. With --bf16 the binary and the peers are measured in
+bfloat16, too, in the same rounds: the binary with --precision bf16, PyTorch by autocast and with weights and
+images in bfloat16, OpenVINO as its precision hint has it. The fastest peer is that of either precision. The binary's times include copying the batch in and the
 logits out, which the peers are spared. The standard layout's peer is torchvision's network; the seed layout's
 is the listing in the markdown file of --listing, executed from memory, its one in-place addition (which
 autograd refuses on the output of a ReLU) made out of place. A process of its own exports the ONNX models, so
 that ONNX Runtime and OpenVINO are not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a
 minute, or less where its cache on disk has the network. Every contender takes subnormal numbers for zero, as the
-binary does. OpenVINO is held to float32 (by itself it computes in bfloat16 where the processor can).
+binary does. OpenVINO is held to the precision (by itself it computes in bfloat16 where the processor can).
 
 Needs Linux, a release build, and torch, torchvision, onnx, onnxruntime and openvino in the Python that runs it. A
 contender that fails has its reason in the table, and the exit status is 1.
@@ -57,8 +60,15 @@ OPENVINO = "OpenVINO"
 EAGER, EAGER_LAST = "PyTorch eager", "PyTorch eager, channels-last"
 COMPILED, COMPILED_LAST = "torch.compile", "torch.compile, channels-last"
 
+# What a contender's name ends with in bfloat16.
+BF16, AUTOCAST, BF16_WEIGHTS = ", bf16", ", bf16 autocast", ", bf16 weights"
+
 TRAINERS = [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]
 RUNTIMES = [ORT, OPENVINO, COMPILED, EAGER, EAGER_LAST]
+IN_BF16 = {
+    "train": [COMPILED + AUTOCAST, COMPILED + BF16_WEIGHTS, COMPILED_LAST + AUTOCAST, EAGER + AUTOCAST],
+    "infer": [OPENVINO + BF16, COMPILED + AUTOCAST, COMPILED + BF16_WEIGHTS],
+}
 
 
 class Workload(NamedTuple):
@@ -78,6 +88,8 @@ WORKLOADS = [
     Workload("train-224", "train", "standard", 1.0, "imagenet", 16, 224, TRAINERS),
     Workload("train-seed-224", "train", "seed", 1.0, "seed", 16, 224, TRAINERS),
     Workload("infer-1", "infer", "standard", 1.0, "imagenet", 1, 224, RUNTIMES),
+    Workload("infer-16", "infer", "standard", 1.0, "imagenet", 16, 224, RUNTIMES),
+    Workload("infer-32-1", "infer", "standard", 1.0, "cifar", 1, 32, RUNTIMES),
     Workload("infer-256", "infer", "standard", 1.0, "cifar", 256, 32, RUNTIMES),
 ]
 
@@ -147,18 +159,24 @@ def torch_step(workload, peer, options):
     if "channels-last" in peer:
         network = network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
+    if BF16_WEIGHTS in peer:
+        network, images = network.to(torch.bfloat16), images.to(torch.bfloat16)
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=AUTOCAST in peer)
     network.train(workload.work == "train")
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
     forward = torch.compile(network) if peer.startswith("torch.compile") else network
 
     def train():
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(forward(images), labels).backward()
+        with autocast:
+            loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        loss.backward()
         optimizer.step()
 
     @torch.inference_mode()
     def infer():
-        forward(images)
+        with autocast:
+            forward(images)
 
     return train if workload.work == "train" else infer
 
@@ -178,14 +196,14 @@ def ort_step(workload, options, model):
     return lambda: session.run(None, feed)
 
 
-def openvino_step(workload, options, model):
-    """One step of OpenVINO on an exported model, in float32, as a function of nothing."""
+def openvino_step(workload, options, model, precision):
+    """One step of OpenVINO on an exported model, as a function of nothing."""
     import numpy
     import openvino
 
     settings = {
         "INFERENCE_NUM_THREADS": options.threads,
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "CPU_DENORMALS_OPTIMIZATION": True,
     }
@@ -210,8 +228,12 @@ def export(workload, model):
 
 def time_peer(workload, peer, options, model):
     warnings.simplefilter("ignore")
-    runtimes = {ORT: ort_step, OPENVINO: openvino_step}
-    step = runtimes[peer](workload, options, model) if peer in runtimes else torch_step(workload, peer, options)
+    if peer == ORT:
+        step = ort_step(workload, options, model)
+    elif peer.startswith(OPENVINO):
+        step = openvino_step(workload, options, model, "bf16" if peer.endswith(BF16) else "f32")
+    else:
+        step = torch_step(workload, peer, options)
     return {"ms": median_ms(step, options.steps), "peak_memory_mb": peak_memory_mb()}
 
 
@@ -220,8 +242,8 @@ def in_own_process(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def time_ours(workload, options):
-    command = [options.binary, "bench", workload.work, "--json"]
+def time_ours(workload, precision, options):
+    command = [options.binary, "bench", workload.work, "--json", "--precision", precision]
     for name in ("layout", "scale", "stem", "batch", "size"):
         command += [f"--{name}", str(getattr(workload, name))]
     command += ["--steps", str(options.steps), "--threads", str(options.threads)]
@@ -233,9 +255,9 @@ def time_ours(workload, options):
 
 
 def measure(workload, contender, options, model):
-    if contender == OURS:
-        return time_ours(workload, options)
-    if contender in (ORT, OPENVINO) and not model.exists():
+    if contender.startswith(OURS):
+        return time_ours(workload, "bf16" if contender.endswith(BF16) else "f32", options)
+    if contender.startswith((ORT, OPENVINO)) and not model.exists():
         in_own_process(export, workload, model)
     return in_own_process(time_peer, workload, contender, options, model)
 
@@ -257,7 +279,10 @@ def watched(function, *arguments):
 
 def compare(workload, options):
     """The rounds of one workload: {contender: {"rounds": [measurement, ...], "error": text or None}}."""
-    contenders = {name: {"rounds": [], "error": None} for name in [OURS, *workload.peers]}
+    names = [OURS, *workload.peers]
+    if options.bf16:
+        names += [OURS + BF16, *IN_BF16[workload.work]]
+    contenders = {name: {"rounds": [], "error": None} for name in names}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(1, options.rounds + 1):
             for name, result in contenders.items():
@@ -282,7 +307,8 @@ def summarise(workload, contenders):
         result.update(median_ms=statistics.median(times), min_ms=min(times), max_ms=max(times))
         result["img_per_s"] = workload.batch * 1e3 / result["median_ms"]
         result["peak_memory_mb"] = statistics.median(measured["peak_memory_mb"] for measured in result["rounds"])
-    best = min((good[peer]["median_ms"] for peer in workload.peers if peer in good), default=float("nan"))
+    peers = [result["median_ms"] for name, result in good.items() if not name.startswith(OURS)]
+    best = min(peers, default=float("nan"))
     for result in good.values():
         result["speed_to_best_peer"] = best / result["median_ms"]
 
@@ -322,7 +348,7 @@ def report(here, results):
             "{median_ms:.1f} | {min_ms:.1f} to {max_ms:.1f} | {img_per_s:.0f} | {speed_to_best_peer:.2f} "
             "| {peak_memory_mb:.0f}".format(**result)
         )
-        print(f"| {workload} | {f'**{name}**' if name == OURS else name} | {cells} |")
+        print(f"| {workload} | {f'**{name}**' if name.startswith(OURS) else name} | {cells} |")
     taken = max((each["cores_taken_by_others"] for *_, result in every for each in result["rounds"]), default=0.0)
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     print(
@@ -347,6 +373,7 @@ def parse():
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet", help="what is measured")
     parser.add_argument("--only", type=workloads, default=WORKLOADS, metavar="NAME,...", help="only these workloads")
     parser.add_argument("--listing", type=Path, metavar="FILE", help="markdown file with the seed network")
+    parser.add_argument("--bf16", action="store_true", help="measure everybody in bfloat16, too")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender is measured")
     parser.add_argument("--steps", type=int, default=10, help="steps timed of a measurement")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of each contender")
