@@ -65,7 +65,8 @@ def fail(message):
 
 def command(options, config, out, workers, threads, resume):
     command = [options.binary, "train", "--config", config, "--out", out, "--threads", threads]
-    command += ["--set", f"data.workers={workers}"] + (["--resume"] if resume else [])
+    command += ["--set", f"data.workers={workers}", "--set", f"train.precision={options.precision}"]
+    command += ["--resume"] if resume else []
     return [str(word) for word in command]
 
 
@@ -209,6 +210,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", default="0,1,4")
     parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--precision", default="f32", help="f32 or bf16")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the runs there")
     options = parser.parse_args()
     options.binary = pathlib.Path(options.binary).resolve()

@@ -178,6 +178,16 @@ fn any_number_of_ranks_is_the_run_of_one_process() {
 }
 
 #[test]
+fn ranks_that_store_bfloat16_are_the_run_of_one_process() {
+    let folder = workplace("", "precision = \"bf16\"\nema_decay = 0.9");
+    let at = |name: &str| folder.path().join(name);
+    for ranks in [1, 2] {
+        finished(train(folder.path(), ranks, &ranks.to_string(), &[]));
+    }
+    assert_same_run([&at("1"), &at("2")], "bf16, 2 ranks");
+}
+
+#[test]
 fn norms_are_over_all_ranks_without_kernels_too() {
     // Each with a seed by which no ReLU changes its mind there. (The networks on `ndarray` are tested over ranks in
     // shufflenet-model.)

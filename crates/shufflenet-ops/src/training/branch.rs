@@ -35,7 +35,7 @@ use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
 use crate::training::norm::{Norm, NormBackward};
 use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
-use crate::training::product::Weights;
+use crate::training::weights::Weights;
 
 /// A branch's weights.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::GradientMoments;
 use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
-use crate::training::product::Weights;
+use crate::training::weights::Weights;
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
 pub(crate) fn forward<T: Stored>(

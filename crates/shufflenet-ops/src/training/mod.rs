@@ -16,3 +16,4 @@ pub(crate) mod product;
 pub(crate) mod stem;
 pub(crate) mod stem_backward;
 pub(crate) mod unit;
+pub(crate) mod weights;

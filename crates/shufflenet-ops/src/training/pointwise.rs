@@ -12,7 +12,8 @@ use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::Moments;
 use crate::training::norm::{Norm, NormBackward};
-use crate::training::product::{self, BackwardBlock, Forward, Weights};
+use crate::training::product::{self, BackwardBlock, Forward};
+use crate::training::weights::Weights;
 
 /// Output of a convolution, and the batch norm after it.
 pub(crate) struct Normed<T: Stored> {

@@ -3,7 +3,10 @@
 use burn_std::bf16;
 
 use super::*;
-use crate::kernels::rows::NormGradient;
+use crate::kernels::rows::{NormGradient, Rows};
+use crate::simd::Isa;
+use crate::simd::amx::Tiles;
+use crate::simd::stored::Stored;
 use crate::testing::numbers;
 
 /// Rows and columns of matrices: whole tiles, tails of each kind, an odd number of columns, less than a tile.

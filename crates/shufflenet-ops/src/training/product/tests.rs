@@ -2,6 +2,7 @@
 //! float64 over the values that each set reads.
 
 use super::*;
+use crate::kernels::packing::ConvNorm;
 use crate::testing::numbers;
 
 /// Rows, inputs and outputs: the network's sizes with tails, and odd ones. More rows than a block of vectors has.
