@@ -150,10 +150,12 @@ fn the_data_may_move_and_not_change() {
     changed[100] ^= 1;
     std::fs::write(&test, changed).unwrap();
     let line = refusal(&at(&moved), &run);
-    assert!(
-        line.contains("the data is not what this run was trained on: its SHA-256 is "),
-        "{line}"
+    let places = format!(
+        "the data is not what this run was trained on: it was {}, now it is {}; its SHA-256 is ",
+        original.display(),
+        moved.display()
     );
+    assert!(line.contains(&places), "{line}");
     std::fs::write(&test, intact).unwrap();
     train(&at(&moved), &run, Existing::Resume, usize::MAX);
 }
