@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use shufflenet_train::Precision;
 use shufflenet_train::bench::resumed::{self, Resumed};
 use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
@@ -38,10 +37,9 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
     let model = settings::load_model(config, &overrides)?;
     let mut workload = Workload::new(model, &arguments.compute.device);
     workload.steps = usize::from(arguments.steps);
-    workload.precision = match (arguments.precision, config) {
-        (Some(precision), _) => precision,
-        (None, Some(config)) => settings::load(config, &overrides)?.train.precision,
-        (None, None) => Precision::F32,
+    workload.precision = match (arguments.stored.precision, work, config) {
+        (None, Work::Train, Some(config)) => settings::load(config, &overrides)?.train.precision,
+        (asked, ..) => asked.unwrap_or_default(),
     };
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];

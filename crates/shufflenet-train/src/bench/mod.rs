@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shufflenet_data::{Batch, Check, ImageShape};
-use shufflenet_model::{Inference, ModelConfig, Precision, num_parameters};
+use shufflenet_model::{ModelConfig, Precision, num_parameters};
 
 use crate::data::sources;
 use crate::device;
 use crate::device::machine;
 use crate::error::TrainError;
+use crate::evaluation;
 use crate::experiment::Experiment;
 use crate::recipe::optimizer::OptimizerConfig;
 use crate::step::classifier::{Scores, pixels};
@@ -36,7 +37,7 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
-    /// What activations are stored as in training.
+    /// What activations are stored as.
     pub precision: Precision,
     /// Steps that are timed.
     pub steps: usize,
@@ -67,7 +68,7 @@ pub struct Timing {
     pub work: &'static str,
     /// The network, in words; the set, where data is loaded.
     pub subject: String,
-    /// What activations are stored as, where training is timed.
+    /// What activations are stored as, where training or inference is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
     /// Trainable parameters.
@@ -144,7 +145,7 @@ pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
     workload.model.validate(height, width)?;
     let learner = Learner::fresh(&workload.model, OptimizerConfig::default(), 0, &device)?;
     let network = learner.classifier.network;
-    let inference = Inference::new(&network);
+    let inference = evaluation::inference(&network, workload.precision, &device)?;
     let batch = noise(workload);
     let times = time(workload.warm_up, workload.steps, 1, || {
         let logits = inference.forward(pixels(batch.clone(), &device));
@@ -241,7 +242,7 @@ fn report(
     Timing {
         work,
         subject: model.in_words(None),
-        precision: (work == "train").then_some(workload.precision),
+        precision: (work != "data").then_some(workload.precision),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],
