@@ -196,7 +196,7 @@ fn inference_is_the_network_folded() {
             let what = format!("{layout:?} {stem} {count}x{channels}x{height}x{width}");
             assert!(error < 1e-5, "{what}: {error:e}");
             // An image's logits are bit-identical alone and in a batch.
-            let last = Inference::new(&trained).forward(images.narrow(0, count - 1, 1));
+            let last = Inference::new(&trained).forward(images.clone().narrow(0, count - 1, 1));
             let together = logits.clone().narrow(0, count - 1, 1);
             assert_eq!(last.into_data(), together.into_data(), "{what}");
 
