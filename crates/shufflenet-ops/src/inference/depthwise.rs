@@ -54,21 +54,20 @@ pub(super) fn depthwise<T: Stored>(
     out: &mut [f32],
 ) {
     let reads = taps.reads(shape, pixels);
-    let mut scratch = Buffer::any(match T::as_float32(&[]) {
-        Some(_) => 0,
-        None => reads.len(),
-    });
-    let maps = match T::as_float32(&maps[reads.clone()]) {
+    let lines = &maps[reads.clone()];
+    let mut widened;
+    let maps = match T::as_float32(lines) {
         Some(maps) => maps,
         None => {
+            widened = Buffer::any(lines.len());
             isa.run(Copy {
                 rows: 1,
-                columns: reads.len(),
-                x: Rows::new(&maps[reads.clone()], reads.len()),
-                out: &mut scratch,
-                out_stride: reads.len(),
+                columns: lines.len(),
+                x: Rows::new(lines, lines.len()),
+                out: &mut widened,
+                out_stride: lines.len(),
             });
-            &scratch
+            &widened
         }
     };
     isa.run(Depthwise {

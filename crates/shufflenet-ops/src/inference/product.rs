@@ -87,6 +87,11 @@ impl Weights {
         self.bias.len()
     }
 
+    /// Number of values, with the padding.
+    pub fn values(&self) -> usize {
+        self.values.len()
+    }
+
     /// Range of all panels.
     pub fn all(&self) -> Range<usize> {
         0..self.panels.len()

@@ -21,8 +21,24 @@ pub(super) struct Reading {
 
 /// Rows in float32, and the positions of the columns in each.
 pub(super) struct Left<'a> {
-    pub rows: Rows<'a>,
+    values: Values<'a>,
+    /// Values from one row to the next.
+    pub row: usize,
     pub terms: &'a [u32],
+}
+
+enum Values<'a> {
+    Stored(&'a [f32]),
+    Widened(Buffer),
+}
+
+impl Left<'_> {
+    pub fn values(&self) -> &[f32] {
+        match &self.values {
+            Values::Stored(values) => values,
+            Values::Widened(values) => values,
+        }
+    }
 }
 
 impl Reading {
@@ -42,36 +58,26 @@ impl Reading {
         }
     }
 
-    /// Scratch for `rows` rows; none if `T` is float32.
-    pub fn scratch<T: Stored>(&self, isa: Isa, rows: usize) -> Buffer {
-        Buffer::any(match T::as_float32(&[]) {
-            Some(_) => 0,
-            None => rows * self.vectors.len() * isa.lanes(),
-        })
-    }
-
     /// The first `rows` rows of `x`, which are whole vectors.
-    pub fn read<'a, T: Stored>(
-        &'a self,
-        isa: Isa,
-        x: Rows<'a, T>,
-        rows: usize,
-        scratch: &'a mut [f32],
-    ) -> Left<'a> {
-        if let Some(data) = T::as_float32(x.data) {
-            let (rows, terms) = (Rows::new(data, x.stride), &self.columns[..]);
-            return Left { rows, terms };
+    pub fn read<'a, T: Stored>(&'a self, isa: Isa, x: Rows<'a, T>, rows: usize) -> Left<'a> {
+        if let Some(values) = T::as_float32(x.data) {
+            return Left {
+                values: Values::Stored(values),
+                row: x.stride,
+                terms: &self.columns,
+            };
         }
-        let out = &mut *scratch;
-        let vectors = &self.vectors;
+        let row = self.vectors.len() * isa.lanes();
+        let mut out = Buffer::any(rows * row);
         isa.run(Widen {
             rows,
             x,
-            vectors,
-            out,
+            vectors: &self.vectors,
+            out: &mut out,
         });
         Left {
-            rows: Rows::new(scratch, vectors.len() * isa.lanes()),
+            values: Values::Widened(out),
+            row,
             terms: &self.places,
         }
     }

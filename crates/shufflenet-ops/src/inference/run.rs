@@ -2,16 +2,15 @@
 
 use super::pass::{Maps, Next, Site, pass};
 use super::product::{Place, Product};
+use super::units::Basic;
 use super::{Chain, Stage};
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::stored::Stored;
 
-/// Bytes of a stage's rows that a thread takes through all layers together, of several images where they are small.
-/// Late layers have few pixels and large weights: all images of a group use the weights while they are in the cache.
-/// But the rows have to stay in the cache, too.
-const GROUP_BYTES: usize = 2 << 20;
+/// Greatest number of bytes of the images that a thread takes through all layers together.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// Pixels that a pass computes together. What stays within a pass has to fit the cache.
 const BLOCK: usize = 96;
@@ -53,15 +52,22 @@ pub(super) fn batch<T: Stored>(
     logits
 }
 
-/// Number of images whose rows, in the stage where they are largest, are [`GROUP_BYTES`] at most; one at least.
+/// Number of images that a thread takes through all layers together, stored in `stored` bytes a value. All images of a
+/// group use a layer's weights while they are in the cache, but a large group drives its own rows and maps out of it. So
+/// a group has about as many bytes as the weights: more images of few pixels, fewer of many, fewer of a narrow network.
 fn images_of_group(chain: &Chain, size: [usize; 2], stored: usize) -> usize {
-    let mut site = chain.stem.site(1, size);
-    let mut largest = site.pixels() * chain.stem.row();
+    let (mut site, mut row) = (chain.stem.site(1, size), chain.stem.row());
+    let (mut image, mut weights) = (site.pixels() * row, 0);
     for stage in &chain.stages {
-        site = site.halved();
-        largest = largest.max(site.pixels() * stage.row);
+        let maps: usize = stage.downsample.map_channels().iter().sum();
+        image = image.max(site.pixels() * (row + maps));
+        (site, row) = (site.halved(), stage.row);
+        let units: usize = stage.units.iter().map(Basic::weights).sum();
+        weights += stage.downsample.weights() + units;
     }
-    (GROUP_BYTES / (largest * stored)).max(1)
+    let bytes = (weights * size_of::<f32>()).min(GROUP_BYTES);
+    // Rounded to the nearest.
+    ((2 * bytes / (image * stored)).div_ceil(2)).max(1)
 }
 
 /// Computes the logits of some images in `bands` bands. Only a single image may have more than one band.
@@ -147,10 +153,7 @@ fn units<T: Stored>(
 fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], usize)) -> Buffer {
     let (isa, weights, all) = (chain.isa, &chain.head, site.pixels());
     let (pixels, padded) = (site.height * site.width, weights.padded());
-    let mut scratch = chain.last.scratch::<T>(isa, all);
-    let left = chain
-        .last
-        .read(isa, Rows::new(rows, row), all, &mut scratch);
+    let left = chain.last.read(isa, Rows::new(rows, row), all);
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
     weights.share_out(bands, &mut features, |panels, out| {
@@ -166,8 +169,8 @@ fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], 
                     let count = HEAD_ROWS.min(pixels - start);
                     isa.run(Product {
                         rows: count,
-                        left: &left.rows.data[(image * pixels + start) * left.rows.stride..],
-                        left_row: left.rows.stride,
+                        left: &left.values()[(image * pixels + start) * left.row..],
+                        left_row: left.row,
                         terms: left.terms,
                         weights,
                         panels: panel..panel + 1,

@@ -36,18 +36,16 @@ fn the_columns_of_stored_rows_are_read_in_both_precisions() {
         let (rows, stride) = (7, 96);
         let stored = rounded(&numbers(rows * stride, 1));
         let wide = widened(&stored);
-        let mut scratch = reading.scratch::<bf16>(isa, rows);
-        assert!(reading.scratch::<f32>(isa, rows).is_empty());
+        let narrow = reading.read(isa, Rows::new(&stored[..], stride), rows);
+        let float = reading.read(isa, Rows::new(&wide[..], stride), rows);
         // Not more than the vectors that have a column.
-        assert!(scratch.len() <= rows * columns.len() * isa.lanes());
-        let narrow = reading.read(isa, Rows::new(&stored[..], stride), rows, &mut scratch);
-        let float = reading.read(isa, Rows::new(&wide[..], stride), rows, &mut []);
+        assert!(narrow.values().len() <= rows * columns.len() * isa.lanes());
         for row in 0..rows {
             for (i, column) in columns.iter().enumerate() {
                 let expected = wide[row * stride + *column as usize];
                 for left in [&narrow, &float] {
-                    let at = row * left.rows.stride + left.terms[i] as usize;
-                    assert_eq!(left.rows.data[at], expected, "{isa:?} {row},{column}");
+                    let at = row * left.row + left.terms[i] as usize;
+                    assert_eq!(left.values()[at], expected, "{isa:?} {row},{column}");
                 }
             }
         }

@@ -127,6 +127,11 @@ impl Basic {
         Maps::new(site, [self.entrance.weights.padded(), 0])
     }
 
+    /// Number of values of the weights.
+    pub fn weights(&self) -> usize {
+        self.entrance.weights.values() + self.exit.pointwise.values()
+    }
+
     /// Computes the first 1x1 convolution into the maps.
     pub fn enter<T: Stored>(
         &self,
@@ -230,10 +235,18 @@ impl Downsample {
     }
 
     pub fn maps<T: Stored>(&self, site: Site) -> Maps<T> {
-        Maps::new(
-            site,
-            [self.entrance.weights.padded(), self.left.taps.channels()],
-        )
+        Maps::new(site, self.map_channels())
+    }
+
+    /// Channels of both maps.
+    pub fn map_channels(&self) -> [usize; 2] {
+        [self.entrance.weights.padded(), self.left.taps.channels()]
+    }
+
+    /// Number of values of the weights.
+    pub fn weights(&self) -> usize {
+        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.values());
+        self.entrance.weights.values() + exits.iter().sum::<usize>()
     }
 
     /// Computes the right branch's first 1x1 convolution into the first maps.
@@ -296,13 +309,12 @@ impl Entrance {
     /// Computes the convolution of the band's rows into the maps; `map` starts at their value `start`.
     fn run<T: Stored>(&self, isa: Isa, band: &Band<T>, place: Place, start: usize, map: &mut [T]) {
         let (weights, rows) = (&self.weights, band.pixels.len());
-        let mut scratch = self.reading.scratch::<T>(isa, rows);
         let x = Rows::new(&*band.rows, band.row);
-        let left = self.reading.read(isa, x, rows, &mut scratch);
+        let left = self.reading.read(isa, x, rows);
         isa.run(Product {
             rows,
-            left: left.rows.data,
-            left_row: left.rows.stride,
+            left: left.values(),
+            left_row: left.row,
             terms: left.terms,
             weights,
             panels: weights.all(),
