@@ -7,9 +7,8 @@ mod trained;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use shufflenet_train::Precision;
 
-pub use compute::Compute;
+pub use compute::{Compute, Stored};
 #[cfg(feature = "fetch")]
 pub use data::Fetch;
 pub use data::{Data, Preview, Set, Stats};
@@ -177,7 +176,7 @@ pub struct Bench {
     #[command(flatten)]
     pub network: Network,
     /// Time the next steps of a run, train alone: its folder (the last checkpoint in it) or a checkpoint's
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "scale", "layout", "stem", "classes", "overrides", "batch", "size"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "scale", "layout", "stem", "classes", "overrides", "batch", "size", "precision"])]
     pub checkpoint: Option<PathBuf>,
     /// Where that run's data is [default: where the run had it]
     #[arg(long, value_name = "DIR", requires = "checkpoint")]
@@ -188,9 +187,8 @@ pub struct Bench {
     /// Height and width of the images [default: the experiment's, else 32 for the cifar stem and 224 for others]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
     pub size: Option<u16>,
-    /// What activations are stored as while the network learns: f32 or bf16 [default: the experiment's, else f32]
-    #[arg(long, value_name = "NAME", value_parser = precision, conflicts_with = "checkpoint")]
-    pub precision: Option<Precision>,
+    #[command(flatten)]
+    pub stored: Stored,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     pub steps: u16,
@@ -199,13 +197,6 @@ pub struct Bench {
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
-}
-
-/// The precision of this name.
-fn precision(name: &str) -> Result<Precision, String> {
-    let known = [Precision::F32, Precision::Bf16];
-    let found = known.into_iter().find(|known| known.name() == name);
-    found.ok_or("accepted: f32, bf16".into())
 }
 
 /// What `shufflenet bench` times.

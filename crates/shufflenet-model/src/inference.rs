@@ -6,6 +6,7 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use shufflenet_ops::fused::Precision;
 use shufflenet_ops::inference::{BasicParts, Chain, Folded, FrozenNorm, Parts, StageParts};
 
 use crate::batch_norm::EPSILON;
@@ -15,7 +16,10 @@ use crate::unit::{BasicUnit, Branch};
 
 /// A network prepared for inference, see the [module](self). Later changes of the network's weights have no
 /// effect on it.
-pub struct Inference(Path);
+pub struct Inference {
+    path: Path,
+    precision: Precision,
+}
 
 enum Path {
     Chain(Box<Chain>),
@@ -23,17 +27,34 @@ enum Path {
 }
 
 impl Inference {
-    /// Prepares `network`, in training or not, for inference on its device.
+    /// Prepares `network`, in training or not, for inference on its device, in float32.
     pub fn new(network: &ShuffleNetV2) -> Self {
-        let weight = network.classifier.weight.val();
-        let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
-        Self(match on_cpu && !network.config().squeeze_excitation {
-            true => Path::Chain(Box::new(Chain::new(&parts(network)))),
-            false => Path::Network(Box::new(network.valid())),
-        })
+        Self::with_precision(network, Precision::F32)
     }
 
-    /// The logits of a batch, equal to those of [`ShuffleNetV2::forward`] in inference up to rounding.
+    /// Prepares `network` with activations stored as `precision` between the passes of the [`Chain`]. Where there is no
+    /// chain, they are float32, whatever is asked for: [`Self::precision`] tells.
+    pub fn with_precision(network: &ShuffleNetV2, precision: Precision) -> Self {
+        let weight = network.classifier.weight.val();
+        let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
+        match on_cpu && !network.config().squeeze_excitation {
+            true => Self {
+                path: Path::Chain(Box::new(Chain::new(&parts(network), precision))),
+                precision,
+            },
+            false => Self {
+                path: Path::Network(Box::new(network.valid())),
+                precision: Precision::F32,
+            },
+        }
+    }
+
+    /// What activations are stored as.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The logits of a batch, in float32, equal to those of [`ShuffleNetV2::forward`] in inference up to rounding.
     ///
     /// # Shapes
     /// - `images`: `[batch, input_channels, height, width]`
@@ -42,7 +63,7 @@ impl Inference {
     /// # Panics
     /// Under the conditions of [`ShuffleNetV2::forward`].
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let chain = match &self.0 {
+        let chain = match &self.path {
             Path::Chain(chain) => chain,
             Path::Network(network) => return network.forward(images),
         };

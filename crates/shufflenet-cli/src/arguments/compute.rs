@@ -1,6 +1,7 @@
-//! What computes: a flag for the device and one for the threads, the same in every command that has them.
+//! What computes, and in which precision: flags that are the same in every command that has them.
 
 use clap::Args;
+use shufflenet_train::Precision;
 
 use crate::process::use_share_of_threads;
 
@@ -20,4 +21,26 @@ impl Compute {
     pub fn use_threads(&self) -> usize {
         use_share_of_threads(self.threads, 1)
     }
+}
+
+/// What activations are stored as.
+#[derive(Args)]
+pub struct Stored {
+    /// What activations are stored as, on the CPU: f32 or bf16 [default: f32; bench train: the experiment's]
+    #[arg(long, value_name = "NAME", value_parser = precision)]
+    pub precision: Option<Precision>,
+}
+
+impl Stored {
+    /// The precision that was asked for, or else float32.
+    pub fn or_f32(&self) -> Precision {
+        self.precision.unwrap_or_default()
+    }
+}
+
+/// The precision of this name.
+fn precision(name: &str) -> Result<Precision, String> {
+    let known = [Precision::F32, Precision::Bf16];
+    let found = known.into_iter().find(|known| known.name() == name);
+    found.ok_or("accepted: f32, bf16".into())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Compute, Network};
+use super::{Compute, Network, Stored};
 
 /// `shufflenet eval`
 #[derive(Args)]
@@ -33,6 +33,8 @@ pub struct Eval {
     pub predictions: Option<PathBuf>,
     #[command(flatten)]
     pub compute: Compute,
+    #[command(flatten)]
+    pub stored: Stored,
     /// Print one JSON object on standard output and nothing else
     #[arg(long)]
     pub json: bool,
@@ -66,6 +68,8 @@ pub struct Predict {
     pub batch: u16,
     #[command(flatten)]
     pub compute: Compute,
+    #[command(flatten)]
+    pub stored: Stored,
 }
 
 /// `shufflenet report`

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use shufflenet_train::Precision;
 use shufflenet_train::bench::resumed::{self, Resumed};
 use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
@@ -40,9 +41,12 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
         None => Workload::new(settings::load_model(None, &overrides)?, device),
     };
     workload.steps = usize::from(arguments.steps);
-    if let Some(precision) = arguments.precision {
-        workload.precision = precision;
-    }
+    workload.precision = match (arguments.stored.precision, work) {
+        (Some(asked), _) => asked,
+        // A run is evaluated in float32, whatever it learns in.
+        (None, Work::Infer) => Precision::F32,
+        (None, _) => workload.precision,
+    };
     if let Some(size) = arguments.size {
         workload.size = [usize::from(size); 2];
     }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use shufflenet_train::TrainError;
 use shufflenet_train::display::words::{counted, describe};
 use shufflenet_train::evaluation::measures::Class;
 use shufflenet_train::evaluation::outcomes;
 use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
+use shufflenet_train::{Precision, TrainError};
 
 use crate::arguments::Eval;
 use crate::process::print;
@@ -36,6 +36,7 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         order: arguments.class_order.map(Into::into),
         flip: arguments.tta,
         device: arguments.compute.device.clone(),
+        precision: arguments.stored.or_f32(),
     })?;
     if let Some(file) = &arguments.predictions {
         outcomes::write(file, &evaluated)?;
@@ -58,13 +59,17 @@ fn in_words(report: &EvaluationReport) -> String {
         true => ", mirror images averaged",
         false => "",
     };
+    let stored = match report.precision {
+        Precision::Bf16 => ", activations in bf16",
+        Precision::F32 => "",
+    };
     let notes: String = report
         .notes
         .iter()
         .map(|note| format!("note: {note}\n"))
         .collect();
     let mut text = format!(
-        "{}, step {}\n{notes}{}: {} on {}{mirrored}, {:.0} images/s on {}{caveat}\n\
+        "{}, step {}\n{notes}{}: {} on {}{mirrored}, {:.0} images/s on {}{stored}{caveat}\n\
          top-1 between {low:.2} and {high:.2} % (95 %, Wilson), macro F1 {:.2} %, calibration error {:.2} %\n",
         report.checkpoint.join(report.weights).display(),
         report.step,

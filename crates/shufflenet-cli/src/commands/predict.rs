@@ -19,6 +19,7 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
         batch: usize::from(arguments.batch),
         logits: arguments.logits,
         device: arguments.compute.device.clone(),
+        precision: arguments.stored.or_f32(),
     };
     if arguments.csv {
         print(&csv_row(["path", "rank", "class", "name", "probability"]))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{eval, refusal, repository, run};
+use crate::{eval, json, printed, refusal, repository, run};
 
 #[test]
 fn an_evaluation_says_what_its_documentation_promises() {
@@ -50,4 +50,76 @@ fn an_evaluation_says_what_its_documentation_promises() {
         eval(folder.path(), &run(), &["--split", "train"])["count"],
         30
     );
+}
+
+/// `eval`, `predict` and `bench infer` in bfloat16: near float32, and told from it.
+#[test]
+fn activations_in_bfloat16_are_asked_for_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, wide, narrow] = [
+        &[][..],
+        &["--precision", "f32"],
+        &["--precision", "bf16", "--threads", "1"],
+    ]
+    .map(|more| eval(folder.path(), &run(), more));
+    assert!(plain["precision"] == "f32" && wide["precision"] == "f32");
+    assert_eq!(plain["loss"], wide["loss"]);
+    assert_eq!(narrow["precision"], "bf16");
+    assert_ne!(narrow["loss"], wide["loss"]);
+    let [a, b] = [&wide, &narrow].map(|report| report["loss"].as_f64().unwrap());
+    assert!((a - b).abs() < 0.05 * a, "{a} and {b}");
+    let two = eval(
+        folder.path(),
+        &run(),
+        &["--precision", "bf16", "--threads", "2"],
+    );
+    assert_eq!(two["loss"], narrow["loss"]);
+    let words = ["eval", "--checkpoint", &run(), "--precision", "bf16"];
+    assert!(printed(folder.path(), &words).contains(" on flex, activations in bf16"));
+
+    let images = repository().join("crates/shufflenet-data/tests/fixtures/images/grey.png");
+    let image = images.display().to_string();
+    let predict = |precision: &str| {
+        let run = run();
+        let arguments = ["predict", "--checkpoint", &run, "--json", "--logits"];
+        let more = ["--precision", precision, &image];
+        json(folder.path(), &[&arguments[..], &more].concat())
+    };
+    let [wide, narrow] = ["f32", "bf16"].map(predict);
+    assert_eq!(wide["path"], narrow["path"]);
+    assert_ne!(wide["logits"], narrow["logits"]);
+
+    let bench = |more: &[&str]| {
+        let arguments = ["bench", "infer", "--scale", "0.5", "--stem", "cifar"];
+        let small = ["--batch", "2", "--steps", "1", "--json"];
+        json(folder.path(), &[&arguments[..], &small, more].concat())
+    };
+    assert_eq!(bench(&[])["precision"], "f32");
+    assert_eq!(bench(&["--precision", "bf16"])["precision"], "bf16");
+}
+
+#[test]
+fn a_precision_that_is_none_or_has_no_kernels_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let infer = ["bench", "infer", "--scale", "0.5", "--stem", "cifar"];
+    let cases: [(&[&str], &str); 3] = [
+        (&["--precision", "f16"], "accepted: f32, bf16"),
+        (
+            &[
+                "--set",
+                "model.squeeze_excitation=true",
+                "--precision",
+                "bf16",
+            ],
+            "--precision is \"bf16\" with squeeze-and-excitation",
+        ),
+        (
+            &["--checkpoint", "runs/none", "--precision", "bf16"],
+            "cannot be used with",
+        ),
+    ];
+    for (more, expected) in cases {
+        let line = refusal(folder.path(), &[&infer[..], more].concat(), 2);
+        assert!(line.contains(expected), "{more:?}: {line}");
+    }
 }

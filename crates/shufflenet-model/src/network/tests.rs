@@ -196,10 +196,50 @@ fn inference_is_the_network_folded() {
             let what = format!("{layout:?} {stem} {count}x{channels}x{height}x{width}");
             assert!(error < 1e-5, "{what}: {error:e}");
             // An image's logits are bit-identical alone and in a batch.
-            let last = Inference::new(&trained).forward(images.narrow(0, count - 1, 1));
-            let together = logits.narrow(0, count - 1, 1);
+            let last = Inference::new(&trained).forward(images.clone().narrow(0, count - 1, 1));
+            let together = logits.clone().narrow(0, count - 1, 1);
             assert_eq!(last.into_data(), together.into_data(), "{what}");
+
+            let in_bf16 = Inference::with_precision(&trained, Precision::Bf16);
+            let rounded = in_bf16.forward(images.clone());
+            let error = distance(&rounded, &logits);
+            let bound = rounding(repeats.iter().sum());
+            assert!(0.0 < error && error < bound, "{what} in bf16: {error:e}");
+            let last = in_bf16.forward(images.narrow(0, count - 1, 1));
+            let together = rounded.narrow(0, count - 1, 1);
+            assert_eq!(last.into_data(), together.into_data(), "{what} in bf16");
         }
+    }
+}
+
+/// Greatest relative distance of logits in bfloat16. A path from pixel to logit goes through stored values: the stem's,
+/// and two of each unit, whose number is three more than the `repeats`. Each is rounded by at most 2^-9 of itself. Signs
+/// are random, so the errors add up like their squares; three times that sum is allowed.
+fn rounding(repeats: usize) -> f32 {
+    let values = 1 + 2 * (3 + repeats);
+    3.0 * (values as f32).sqrt() / 512.0
+}
+
+/// Squeeze-and-excitation has no chain: its inference is float32, and says so.
+#[test]
+fn inference_tells_the_precision_that_it_computes_in() {
+    let device = Device::flex();
+    for squeeze_excitation in [false, true] {
+        let config = ModelConfig {
+            scale: Scale::Half,
+            stem: Some(Stem::Cifar),
+            squeeze_excitation,
+            ..ModelConfig::default()
+        };
+        let network = ShuffleNetV2::new(&config, 3, &device).unwrap();
+        let [wide, narrow] = [Precision::F32, Precision::Bf16]
+            .map(|precision| Inference::with_precision(&network, precision));
+        assert_eq!(wide.precision(), Precision::F32);
+        let served = !squeeze_excitation;
+        assert_eq!(narrow.precision() == Precision::Bf16, served);
+        let images = noise(4, [2, 3, 32, 32], &device);
+        let [wide, narrow] = [wide, narrow].map(|inference| inference.forward(images.clone()));
+        assert_eq!(wide.into_data() != narrow.into_data(), served);
     }
 }
 

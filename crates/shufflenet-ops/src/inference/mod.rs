@@ -22,11 +22,16 @@
 //! one pass (`pass.rs`) over as many parts of the image as there are threads. With at least as many
 //! images as threads, each thread takes whole images instead. Neither choice changes a bit of the
 //! result.
+//!
+//! **Precision.** What one pass leaves for later ones, rows and maps, is stored as float32 or bfloat16. All else is
+//! float32: weights, sums, what stays within a pass, the head's averages and the logits. A value is rounded once, when it
+//! is stored.
 
 mod columns;
 mod depthwise;
 mod pass;
 mod product;
+mod reading;
 mod run;
 mod stem;
 mod units;
@@ -34,8 +39,12 @@ mod weights;
 
 pub use weights::{Folded, FrozenNorm};
 
+use burn_std::bf16;
+
+use crate::precision::Precision;
 use crate::simd::Isa;
 use product::Weights;
+use reading::Reading;
 use stem::Stem;
 use units::{Basic, Downsample};
 
@@ -82,9 +91,12 @@ pub struct Parts {
 /// A network, ready to classify.
 pub struct Chain {
     isa: Isa,
+    precision: Precision,
     stem: Stem,
     stages: Vec<Stage>,
     head: Weights,
+    /// What the head reads of the last stage's rows.
+    last: Reading,
     classifier: Weights,
 }
 
@@ -97,11 +109,11 @@ struct Stage {
 }
 
 impl Chain {
-    /// Packs the weights for this processor.
+    /// Packs the weights for this processor. Activations will be stored in `precision`.
     ///
     /// # Panics
     /// If the parts do not fit each other.
-    pub fn new(parts: &Parts) -> Self {
+    pub fn new(parts: &Parts, precision: Precision) -> Self {
         let isa = Isa::detected();
         let stem = Stem::new(isa, parts);
         let mut columns: Vec<usize> = (0..stem.outputs()).collect();
@@ -125,11 +137,14 @@ impl Chain {
             });
         }
         let pooled: Vec<usize> = (0..parts.head.outputs()).collect();
+        let head = Weights::new(isa, &parts.head, &columns);
         Self {
             isa,
+            precision,
             stem,
             stages,
-            head: Weights::new(isa, &parts.head, &columns),
+            last: Reading::new(isa, &head.terms),
+            head,
             classifier: Weights::new(isa, &parts.classifier, &pooled),
         }
     }
@@ -154,6 +169,12 @@ impl Chain {
     /// # Panics
     /// If the length of `images` differs from `size`, or the images are too small for the stem.
     pub fn run(&self, images: &[f32], size: [usize; 3]) -> Vec<f32> {
-        run::batch(self, images, size)
+        match self.precision {
+            Precision::F32 => run::batch::<f32>(self, images, size),
+            Precision::Bf16 => run::batch::<bf16>(self, images, size),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

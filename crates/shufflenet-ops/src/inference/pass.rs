@@ -1,7 +1,8 @@
 //! One pass over a map, in bands of pixels that the threads share.
 //!
 //! A pass starts at a depthwise convolution and ends before the next. It ends a unit, and begins the next
-//! unit by filling the maps that the next depthwise convolution reads.
+//! unit by filling the maps that the next depthwise convolution reads. Rows and maps, which are read in later passes, are
+//! stored in the chain's precision. What stays within a pass is float32.
 
 use std::ops::Range;
 
@@ -11,6 +12,7 @@ use crate::kernels::map::MapShape;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::Isa;
+use crate::simd::stored::Stored;
 
 /// Number and size of some images' maps.
 #[derive(Clone, Copy)]
@@ -45,12 +47,12 @@ impl Site {
 }
 
 /// Maps with a border of zeros: one for a stride-1 unit, two for a downsampling one.
-pub(super) struct Maps {
+pub(super) struct Maps<T: Stored> {
     pub shapes: [MapShape; 2],
-    pub maps: [Buffer; 2],
+    pub maps: [Buffer<T>; 2],
 }
 
-impl Maps {
+impl<T: Stored> Maps<T> {
     /// Maps of `channels` channels each, in whole vectors; 0 channels for a map that is not used.
     pub fn new(site: Site, channels: [usize; 2]) -> Self {
         let shapes = channels.map(|channels| MapShape {
@@ -94,7 +96,7 @@ pub(super) enum Next<'a> {
 }
 
 impl Next<'_> {
-    fn maps(self, site: Site) -> Maps {
+    fn maps<T: Stored>(self, site: Site) -> Maps<T> {
         match self {
             Self::Basic(unit) => unit.maps(site),
             Self::Downsample(unit) => unit.maps(site),
@@ -103,15 +105,17 @@ impl Next<'_> {
     }
 }
 
-/// Runs `work` on every band of `rows`, then the beginning of the `next` unit, and returns that unit's maps.
-pub(super) fn pass(
+/// Runs `work` on every band of `rows`, then the beginning of the `next` unit, and returns that unit's maps. A band is
+/// computed in blocks of `block` pixels: what `work` has written is in the cache when the next unit reads it.
+pub(super) fn pass<T: Stored>(
     isa: Isa,
     site: Site,
     bands: &[Range<usize>],
-    (rows, row): (&mut [f32], usize),
+    block: usize,
+    (rows, row): (&mut [T], usize),
     next: Next,
-    work: impl Fn(&mut Band) + Sync,
-) -> Maps {
+    work: impl Fn(&mut Band<T>) + Sync,
+) -> Maps<T> {
     let mut next_maps = next.maps(site);
     let places = next_maps.shapes.map(place);
     let [right, left] = &mut next_maps.maps;
@@ -122,16 +126,19 @@ pub(super) fn pass(
     let maps = right.into_iter().zip(left);
     team::map(rows.zip(maps), |_, ((pixels, (_, rows)), maps)| {
         let ((right_start, right), (left_start, left)) = maps;
-        let pixels = pixels.clone();
-        let mut band = Band { pixels, rows, row };
-        work(&mut band);
-        match next {
-            Next::Basic(unit) => unit.enter(isa, &band, places[0], right_start, right),
-            Next::Downsample(unit) => {
-                unit.enter_right(isa, &band, places[0], right_start, right);
-                unit.enter_left(&band, places[1], left_start, left);
+        let blocks = pixels.clone().step_by(block);
+        for (start, rows) in blocks.zip(rows.chunks_mut(block * row)) {
+            let pixels = start..pixels.end.min(start + block);
+            let mut band = Band { pixels, rows, row };
+            work(&mut band);
+            match next {
+                Next::Basic(unit) => unit.enter(isa, &band, places[0], right_start, right),
+                Next::Downsample(unit) => {
+                    unit.enter_right(isa, &band, places[0], right_start, right);
+                    unit.enter_left(isa, &band, places[1], left_start, left);
+                }
+                Next::End => {}
             }
-            Next::End => {}
         }
     });
     next_maps
@@ -139,11 +146,11 @@ pub(super) fn pass(
 
 /// Cuts `values` into a piece for each band, and returns each with its start. A piece reaches from the index
 /// `at` of the band's first pixel to that of the next band.
-pub(super) fn cut<'a>(
-    values: &'a mut [f32],
+pub(super) fn cut<'a, T>(
+    values: &'a mut [T],
     bands: &[Range<usize>],
     at: impl Fn(usize) -> usize,
-) -> Vec<(usize, &'a mut [f32])> {
+) -> Vec<(usize, &'a mut [T])> {
     let (mut rest, mut start) = (values, 0);
     let ends = bands.iter().skip(1).map(|band| Some(at(band.start)));
     ends.chain([None])

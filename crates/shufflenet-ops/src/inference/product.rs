@@ -15,6 +15,7 @@ use crate::kernels::matmul::{panel, sized_tile};
 use crate::kernels::packing;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};
 
 /// Packed weights with the positions of the terms that they are multiplied by.
@@ -86,9 +87,20 @@ impl Weights {
         self.bias.len()
     }
 
+    /// Number of values, with the padding.
+    pub fn values(&self) -> usize {
+        self.values.len()
+    }
+
     /// Range of all panels.
     pub fn all(&self) -> Range<usize> {
         0..self.panels.len()
+    }
+
+    /// Columns of the result that `panel` has, counted from those of the panel `first`.
+    pub fn columns(&self, first: usize, panel: usize) -> Range<usize> {
+        let start = (self.panels[panel].first - self.panels[first].first) * self.lanes;
+        start..start + self.panels[panel].width * self.lanes
     }
 
     /// Runs `work` on all panels in `shares` shares, each with its columns of `out`. `out` has rows of
@@ -143,16 +155,65 @@ impl Place {
     }
 
     /// Position of the first value of pixel `i`.
-    #[inline(always)]
     pub fn at(&self, i: usize) -> usize {
-        let (image, i) = (i / self.image_pixels, i % self.image_pixels);
+        self.from(i).at
+    }
+
+    /// The positions of pixel `first` and those after it. (A division for each pixel would take as long as the
+    /// products of narrow layers.)
+    #[inline(always)]
+    pub fn from(self, first: usize) -> Positions {
+        let (image, i) = (first / self.image_pixels, first % self.image_pixels);
         let (line, column) = (i / self.line_pixels, i % self.line_pixels);
-        self.origin + image * self.image + line * self.line + column * self.pixel
+        let image_at = self.origin + image * self.image;
+        let line_at = image_at + line * self.line;
+        Positions {
+            place: self,
+            image_at,
+            line_at,
+            at: line_at + column * self.pixel,
+            lines: self.image_pixels / self.line_pixels - line,
+            pixels: self.line_pixels - column,
+        }
+    }
+}
+
+/// Positions of pixels, one after the other.
+pub(super) struct Positions {
+    place: Place,
+    /// Positions of the pixel's image, of its line, and of the pixel.
+    image_at: usize,
+    line_at: usize,
+    at: usize,
+    /// Lines of the image from the pixel's on, and pixels of the line from the pixel on.
+    lines: usize,
+    pixels: usize,
+}
+
+impl Positions {
+    /// Position of the next pixel.
+    #[inline(always)]
+    pub fn step(&mut self) -> usize {
+        let here = self.at;
+        self.at += self.place.pixel;
+        self.pixels -= 1;
+        if self.pixels == 0 {
+            self.pixels = self.place.line_pixels;
+            self.line_at += self.place.line;
+            self.lines -= 1;
+            if self.lines == 0 {
+                self.lines = self.place.image_pixels / self.place.line_pixels;
+                self.image_at += self.place.image;
+                self.line_at = self.image_at;
+            }
+            self.at = self.line_at;
+        }
+        here
     }
 }
 
 /// One matrix product.
-pub(super) struct Product<'a> {
+pub(super) struct Product<'a, T> {
     pub rows: usize,
     pub left: &'a [f32],
     /// Values from one row of the left side to the next.
@@ -165,7 +226,7 @@ pub(super) struct Product<'a> {
     /// Whether to apply a ReLU.
     pub relu: bool,
     /// The result's storage, from position `out_start` of `place` on.
-    pub out: &'a mut [f32],
+    pub out: &'a mut [T],
     pub out_start: usize,
     /// Positions of the result's rows, from row `first` on; whole vectors are written.
     pub place: Place,
@@ -173,7 +234,7 @@ pub(super) struct Product<'a> {
 }
 
 /// Rows and vectors of a result that are computed together.
-struct Tile<'a> {
+struct Tile<'a, T> {
     left: *const f32,
     left_row: usize,
     terms: &'a [u32],
@@ -181,12 +242,12 @@ struct Tile<'a> {
     bias: *const f32,
     relu: bool,
     /// Destination of each row of the result.
-    out: [*mut f32; MOST_ROWS],
+    out: [*mut T; MOST_ROWS],
 }
 
 const MOST_ROWS: usize = 14;
 
-impl Kernel for Product<'_> {
+impl<T: Stored> Kernel for Product<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (rows, weights, lanes) = (self.rows, self.weights, S::LANES);
@@ -205,15 +266,16 @@ impl Kernel for Product<'_> {
         for panel in panels {
             let height = S::TILE_ROWS[4 - panel.width];
             let mut i = 0;
+            let mut places = self.place.from(self.first);
             while i < rows {
                 let count = height.min(rows - i);
-                let mut out = [std::ptr::null_mut(); MOST_ROWS];
+                let mut out = [std::ptr::null_mut::<T>(); MOST_ROWS];
                 // SAFETY: positions grow with the row, so all rows are before the end of the last one,
                 // which was asserted; the left side's length was asserted too; a panel has `width`
                 // vectors for each term, and the bias has whole vectors for all panels.
                 unsafe {
-                    for (r, out) in out.iter_mut().enumerate().take(count) {
-                        let at = self.place.at(self.first + i + r) - self.out_start;
+                    for out in out.iter_mut().take(count) {
+                        let at = places.step() - self.out_start;
                         *out = self.out.as_mut_ptr().add(at + column(panel));
                     }
                     let at = Tile {
@@ -241,7 +303,7 @@ impl Kernel for Product<'_> {
     reason = "constant bounds, unrolled over registers"
 )]
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) {
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<impl Stored>) {
     // SAFETY of all accesses: the caller's promise.
     unsafe {
         let mut sums = [[s.splat(0.0); WIDTH]; ROWS];
@@ -273,7 +335,7 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile) 
                     // With this order of arguments NaN stays NaN.
                     sum = s.max(s.splat(0.0), sum);
                 }
-                s.store(at.out[i].add(j * S::LANES), sum);
+                Stored::store_first(s, at.out[i].add(j * S::LANES), S::LANES, sum);
             }
         }
     }

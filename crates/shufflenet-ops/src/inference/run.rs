@@ -2,20 +2,29 @@
 
 use super::pass::{Maps, Next, Site, pass};
 use super::product::{Place, Product};
+use super::units::Basic;
 use super::{Chain, Stage};
+use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 
-/// Images that a thread takes through all layers together. Late layers have few pixels and large
-/// weights; all images of a group use the weights while they are in the cache.
-const GROUP: usize = 4;
+/// Greatest number of bytes of the images that a thread takes through all layers together.
+const GROUP_BYTES: usize = 4 << 20;
 
-/// Rows of the head's convolution that are averaged while they are in the cache.
+/// Pixels that a pass computes together. What stays within a pass has to fit the cache.
+const BLOCK: usize = 96;
+
+/// Rows of the head's convolution that are averaged, in float32, while they are in the cache.
 const HEAD_ROWS: usize = 48;
 
 /// Computes the logits of a batch. Threads take groups of images, or parts of one image if there are
 /// fewer images than threads.
-pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usize; 3]) -> Vec<f32> {
+pub(super) fn batch<T: Stored>(
+    chain: &Chain,
+    images: &[f32],
+    [count, height, width]: [usize; 3],
+) -> Vec<f32> {
     let image = chain.stem.channels() * height * width;
     let classes = chain.classifier.outputs();
     assert!(image > 0, "images have pixels");
@@ -27,22 +36,48 @@ pub(super) fn batch(chain: &Chain, images: &[f32], [count, height, width]: [usiz
             .chunks_exact(image)
             .zip(logits.chunks_exact_mut(classes))
         {
-            group(chain, images, [height, width], threads, logits);
+            group::<T>(chain, images, [height, width], threads, logits);
         }
         return logits;
     }
-    let size = count.div_ceil(threads).min(GROUP);
+    let most = images_of_group(chain, [height, width], size_of::<T>());
+    // As many groups for each thread, of equal size.
+    let size = count.div_ceil(count.div_ceil(most * threads) * threads);
     let groups = images
         .chunks(size * image)
         .zip(logits.chunks_mut(size * classes));
     team::map(groups, |_, (images, logits)| {
-        group(chain, images, [height, width], 1, logits);
+        group::<T>(chain, images, [height, width], 1, logits);
     });
     logits
 }
 
+/// Number of images that a thread takes through all layers together, stored in `stored` bytes a value. All images of a
+/// group use a layer's weights while they are in the cache, but a large group drives its own rows and maps out of it. So
+/// a group has about as many bytes as the weights: more images of few pixels, fewer of many, fewer of a narrow network.
+fn images_of_group(chain: &Chain, size: [usize; 2], stored: usize) -> usize {
+    let (mut site, mut row) = (chain.stem.site(1, size), chain.stem.row());
+    let (mut image, mut weights) = (site.pixels() * row, 0);
+    for stage in &chain.stages {
+        let maps: usize = stage.downsample.map_channels().iter().sum();
+        image = image.max(site.pixels() * (row + maps));
+        (site, row) = (site.halved(), stage.row);
+        let units: usize = stage.units.iter().map(Basic::weights).sum();
+        weights += stage.downsample.weights() + units;
+    }
+    let bytes = (weights * size_of::<f32>()).min(GROUP_BYTES);
+    // Rounded to the nearest.
+    ((2 * bytes / (image * stored)).div_ceil(2)).max(1)
+}
+
 /// Computes the logits of some images in `bands` bands. Only a single image may have more than one band.
-fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: &mut [f32]) {
+fn group<T: Stored>(
+    chain: &Chain,
+    images: &[f32],
+    size: [usize; 2],
+    bands: usize,
+    logits: &mut [f32],
+) {
     let (isa, stem) = (chain.isa, &chain.stem);
     let count = logits.len() / chain.classifier.outputs();
     let bordered = stem.bordered(images, size, bands);
@@ -52,11 +87,13 @@ fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: 
     let lines: Vec<_> = lines
         .map(|lines| lines.start * site.width..lines.end * site.width)
         .collect();
-    let mut rows = (Buffer::any(site.pixels() * stem.row()), stem.row());
+    let mut rows = (Buffer::<T>::any(site.pixels() * stem.row()), stem.row());
     let first = chain.stages.first();
     let next = first.map_or(Next::End, |stage| Next::Downsample(&stage.downsample));
     let target = (&mut rows.0[..], rows.1);
-    let mut maps = pass(isa, site, &lines, target, next, |band| {
+    // The stem's pooling keeps lines of the convolution, so it computes whole images.
+    let image = site.height * site.width;
+    let mut maps: Maps<T> = pass(isa, site, &lines, image, target, next, |band| {
         stem.run(isa, &bordered, site, band);
     });
     for (number, stage) in chain.stages.iter().enumerate() {
@@ -73,25 +110,34 @@ fn group(chain: &Chain, images: &[f32], size: [usize; 2], bands: usize, logits: 
 
 /// Runs a stage's units and returns the filled maps of the unit after the stage, `behind`. `maps` are the
 /// filled maps of the first unit.
-fn units(
+fn units<T: Stored>(
     chain: &Chain,
     stage: &Stage,
     behind: Next,
     site: Site,
     bands: usize,
-    (rows, row): (&mut [f32], usize),
-    mut maps: Maps,
-) -> Maps {
+    (rows, row): (&mut [T], usize),
+    mut maps: Maps<T>,
+) -> Maps<T> {
     let (isa, bands) = (chain.isa, site.bands(bands));
     let next = |unit: usize| stage.units.get(unit).map_or(behind, Next::Basic);
-    maps = pass(isa, site, &bands, (&mut *rows, row), next(0), |band| {
-        stage.downsample.exit(isa, &maps, band);
-    });
+    maps = pass(
+        isa,
+        site,
+        &bands,
+        BLOCK,
+        (&mut *rows, row),
+        next(0),
+        |band| {
+            stage.downsample.exit(isa, &maps, band);
+        },
+    );
     for (number, unit) in stage.units.iter().enumerate() {
         maps = pass(
             isa,
             site,
             &bands,
+            BLOCK,
             (&mut *rows, row),
             next(number + 1),
             |band| {
@@ -103,36 +149,42 @@ fn units(
 }
 
 /// Computes the last 1x1 convolution, averaged over each image's pixels. Threads take columns, because
-/// there are few pixels and the weights are large.
-fn head(chain: &Chain, site: Site, bands: usize, (rows, row): (&[f32], usize)) -> Buffer {
-    let (isa, weights) = (chain.isa, &chain.head);
+/// there are few pixels and the weights are large. All images use a panel of the weights while it is in the cache.
+fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], usize)) -> Buffer {
+    let (isa, weights, all) = (chain.isa, &chain.head, site.pixels());
     let (pixels, padded) = (site.height * site.width, weights.padded());
+    let left = chain.last.read(isa, Rows::new(rows, row), all);
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
     weights.share_out(bands, &mut features, |panels, out| {
         // Columns of this share: all of them, or a part of them for a single image.
-        let width = out.len().min(padded);
-        let mut y = Buffer::any(HEAD_ROWS * width);
-        for (image, out) in out.chunks_exact_mut(width).enumerate() {
-            for start in (0..pixels).step_by(HEAD_ROWS) {
-                let count = HEAD_ROWS.min(pixels - start);
-                isa.run(Product {
-                    rows: count,
-                    left: &rows[(image * pixels + start) * row..],
-                    left_row: row,
-                    terms: &weights.terms,
-                    weights,
-                    panels: panels.clone(),
-                    relu: true,
-                    out: &mut y,
-                    out_start: 0,
-                    place: Place::rows(width, 0),
-                    first: 0,
-                });
-                for y in y.chunks_exact(width).take(count) {
-                    out.iter_mut()
-                        .zip(y)
-                        .for_each(|(out, y)| *out += weight * y);
+        let share = out.len().min(padded);
+        let mut y = Buffer::<f32>::any(HEAD_ROWS * share);
+        for panel in panels.clone() {
+            let columns = weights.columns(panels.start, panel);
+            let width = columns.len();
+            for (image, out) in out.chunks_exact_mut(share).enumerate() {
+                let out = &mut out[columns.clone()];
+                for start in (0..pixels).step_by(HEAD_ROWS) {
+                    let count = HEAD_ROWS.min(pixels - start);
+                    isa.run(Product {
+                        rows: count,
+                        left: &left.values()[(image * pixels + start) * left.row..],
+                        left_row: left.row,
+                        terms: left.terms,
+                        weights,
+                        panels: panel..panel + 1,
+                        relu: true,
+                        out: &mut y[..],
+                        out_start: 0,
+                        place: Place::rows(width, 0),
+                        first: 0,
+                    });
+                    for y in y.chunks_exact(width).take(count) {
+                        out.iter_mut()
+                            .zip(y)
+                            .for_each(|(out, y)| *out += weight * y);
+                    }
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::units::Band;
 use crate::kernels::max_pool::pooled;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};
 
 pub(super) struct Stem {
@@ -117,7 +118,7 @@ impl Stem {
     }
 
     /// Computes the stem's output for a band of whole lines of `site` into the band's rows.
-    pub fn run(&self, isa: Isa, images: &Bordered, site: Site, band: &mut Band) {
+    pub fn run<T: Stored>(&self, isa: Isa, images: &Bordered, site: Site, band: &mut Band<T>) {
         let row = band.row;
         let Some(padding) = self.pool else {
             let lines = band.rows.chunks_exact_mut(site.width * row);
@@ -127,7 +128,8 @@ impl Stem {
             }
             return;
         };
-        // Three lines of the convolution at a time, line `y` in slot `y % 3`, with zeros around them:
+        // Three lines of the convolution at a time, in float32, because they stay in the cache: line `y` in slot
+        // `y % 3`, with zeros around them:
         // after a ReLU, zero is never the larger value. (NaN may be lost here.)
         let ring_line = (images.width + 2 * padding) * row;
         let mut ring = Buffer::zeros(3 * ring_line);
@@ -153,7 +155,14 @@ impl Stem {
     }
 
     /// Computes line `y` of the convolution.
-    fn convolve(&self, isa: Isa, images: &Bordered, image: usize, y: usize, out: &mut [f32]) {
+    fn convolve(
+        &self,
+        isa: Isa,
+        images: &Bordered,
+        image: usize,
+        y: usize,
+        out: &mut [impl Stored],
+    ) {
         let corner = image * images.image + self.stride * y * images.line;
         isa.run(Product {
             rows: images.width,
@@ -172,14 +181,14 @@ impl Stem {
 }
 
 /// Maxima over all lines and over windows of three pixels, with stride 2.
-struct Pool<'a> {
+struct Pool<'a, T> {
     lines: Vec<&'a [f32]>,
     /// Values of a pixel, whole vectors.
     row: usize,
-    out: &'a mut [f32],
+    out: &'a mut [T],
 }
 
-impl Kernel for Pool<'_> {
+impl<T: Stored> Kernel for Pool<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { lines, row, out } = self;
@@ -202,7 +211,7 @@ impl Kernel for Pool<'_> {
                             most = s.max(most, s.load(from.add(u * row)));
                         }
                     }
-                    s.store(out.as_mut_ptr().add(column), most);
+                    T::store_first(s, out.as_mut_ptr().add(column), S::LANES, most);
                 }
             }
         }

@@ -3,18 +3,21 @@
 use std::ops::Range;
 
 use super::columns::{joined, runs};
-use super::depthwise::{Depthwise, Taps};
+use super::depthwise::{Taps, depthwise};
 use super::pass::{Maps, Site};
 use super::product::{Place, Product, Weights};
+use super::reading::Reading;
 use super::weights::Folded;
 use crate::kernels::map::MapShape;
+use crate::kernels::rows::{Copy, Rows};
 use crate::runtime::buffer::Buffer;
-use crate::simd::Isa;
+use crate::simd::stored::Stored;
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Rows of some pixels; pixels are counted over all images of a site.
-pub(super) struct Band<'a> {
+pub(super) struct Band<'a, T> {
     pub pixels: Range<usize>,
-    pub rows: &'a mut [f32],
+    pub rows: &'a mut [T],
     /// Values of a row.
     pub row: usize,
 }
@@ -46,16 +49,19 @@ impl Exit {
         }
     }
 
-    fn run(&self, isa: Isa, maps: &[f32], shape: MapShape, band: &mut Band) {
-        let (taps, pixels) = (&self.taps, band.pixels.clone());
+    /// Computes the branch's outputs for some pixels into `out`, at the positions `place`.
+    fn run<T: Stored, U: Stored>(
+        &self,
+        isa: Isa,
+        (maps, shape): (&[T], MapShape),
+        pixels: &Range<usize>,
+        out: &mut [U],
+        place: Place,
+    ) {
+        let taps = &self.taps;
+        // In float32, because it stays in the cache.
         let mut y = Buffer::any(pixels.len() * taps.channels());
-        isa.run(Depthwise {
-            shape,
-            maps,
-            taps,
-            pixels: pixels.clone(),
-            out: &mut y,
-        });
+        depthwise(isa, taps, (maps, shape), pixels, &mut y);
         isa.run(Product {
             rows: pixels.len(),
             left: &y,
@@ -64,17 +70,17 @@ impl Exit {
             weights: &self.pointwise,
             panels: self.pointwise.all(),
             relu: true,
-            out: band.rows,
-            out_start: pixels.start * band.row,
-            place: Place::rows(band.row, self.column),
-            first: pixels.start,
+            out,
+            out_start: 0,
+            place,
+            first: 0,
         });
     }
 }
 
 /// The stride-1 unit.
 pub(super) struct Basic {
-    entrance: Weights,
+    entrance: Entrance,
     exit: Exit,
     /// The input columns that are added to the output columns, one by one.
     residual: Option<Vec<usize>>,
@@ -101,7 +107,7 @@ impl Basic {
             "a residual adds equal widths"
         );
         Self {
-            entrance: Weights::new(isa, pointwise1, read),
+            entrance: Entrance::new(isa, pointwise1, read),
             exit: Exit::new(isa, depthwise, last(isa, pointwise2), 1, column),
             residual: residual.then(|| read.to_vec()),
         }
@@ -117,33 +123,58 @@ impl Basic {
         self.exit.pointwise.outputs()
     }
 
-    pub fn maps(&self, site: Site) -> Maps {
-        Maps::new(site, [self.entrance.padded(), 0])
+    pub fn maps<T: Stored>(&self, site: Site) -> Maps<T> {
+        Maps::new(site, [self.entrance.weights.padded(), 0])
+    }
+
+    /// Number of values of the weights.
+    pub fn weights(&self) -> usize {
+        self.entrance.weights.values() + self.exit.pointwise.values()
     }
 
     /// Computes the first 1x1 convolution into the maps.
-    pub fn enter(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
-        enter(isa, &self.entrance, band, place, start, map);
+    pub fn enter<T: Stored>(
+        &self,
+        isa: Isa,
+        band: &Band<T>,
+        place: Place,
+        start: usize,
+        map: &mut [T],
+    ) {
+        self.entrance.run(isa, band, place, start, map);
     }
 
     /// Computes the rest of the unit into the rows.
-    pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
-        let [map, _] = &maps.maps;
-        self.exit.run(isa, map, maps.shapes[0], band);
+    pub fn exit<T: Stored>(&self, isa: Isa, maps: &Maps<T>, band: &mut Band<T>) {
+        let (map, pixels) = ((&maps.maps[0][..], maps.shapes[0]), &band.pixels);
         let Some(residual) = &self.residual else {
+            let place = Place::rows(band.row, self.exit.column);
+            self.exit.run(isa, map, pixels, band.rows, place);
             return;
         };
-        for row in band.rows.chunks_exact_mut(band.row) {
-            for (own, read) in self.exit.columns().zip(residual) {
-                row[own] += row[*read];
+        // The sum is rounded once, so the branch's output is not rounded before.
+        let width = self.exit.pointwise.padded();
+        let mut y = Buffer::<f32>::any(pixels.len() * width);
+        let place = Place::rows(width, 0);
+        self.exit.run(isa, map, pixels, &mut y, place);
+        for (y, row) in y.chunks_exact_mut(width).zip(band.rows.chunks(band.row)) {
+            for (y, read) in y.iter_mut().zip(residual) {
+                *y += row[*read].widened();
             }
         }
+        isa.run(Copy {
+            rows: pixels.len(),
+            columns: width,
+            x: Rows::new(&y, width),
+            out: &mut band.rows[self.exit.column..],
+            out_stride: band.row,
+        });
     }
 }
 
 /// The stride-2 unit. Its rows start a stage: the right branch's columns come first, then the left's.
 pub(super) struct Downsample {
-    entrance: Weights,
+    entrance: Entrance,
     right: Exit,
     left: Exit,
     /// All input channels in the order of their columns, as runs of neighbouring columns.
@@ -182,7 +213,7 @@ impl Downsample {
         let right = Exit::new(isa, depthwise, last(isa, pointwise2), 2, 0);
         let left = Weights::new(isa, left_pointwise, &places);
         Self {
-            entrance: Weights::new(isa, pointwise1, read),
+            entrance: Entrance::new(isa, pointwise1, read),
             left: Exit::new(isa, &reordered, left, 2, right.pointwise.padded()),
             right,
             runs: runs(&lying),
@@ -203,52 +234,133 @@ impl Downsample {
         self.left.column + self.left.pointwise.padded()
     }
 
-    pub fn maps(&self, site: Site) -> Maps {
-        Maps::new(site, [self.entrance.padded(), self.left.taps.channels()])
+    pub fn maps<T: Stored>(&self, site: Site) -> Maps<T> {
+        Maps::new(site, self.map_channels())
+    }
+
+    /// Channels of both maps.
+    pub fn map_channels(&self) -> [usize; 2] {
+        [self.entrance.weights.padded(), self.left.taps.channels()]
+    }
+
+    /// Number of values of the weights.
+    pub fn weights(&self) -> usize {
+        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.values());
+        self.entrance.weights.values() + exits.iter().sum::<usize>()
     }
 
     /// Computes the right branch's first 1x1 convolution into the first maps.
-    pub fn enter_right(&self, isa: Isa, band: &Band, place: Place, start: usize, map: &mut [f32]) {
-        enter(isa, &self.entrance, band, place, start, map);
+    pub fn enter_right<T: Stored>(
+        &self,
+        isa: Isa,
+        band: &Band<T>,
+        place: Place,
+        start: usize,
+        map: &mut [T],
+    ) {
+        self.entrance.run(isa, band, place, start, map);
     }
 
     /// Copies the left branch's input into the second maps.
-    pub fn enter_left(&self, band: &Band, place: Place, start: usize, map: &mut [f32]) {
-        let channels = self.left.taps.channels();
-        for (pixel, row) in band.pixels.clone().zip(band.rows.chunks_exact(band.row)) {
-            let to = &mut map[place.at(pixel) - start..][..channels];
-            let mut filled = 0;
-            for &[at, column, len] in &self.runs {
-                to[at..at + len].copy_from_slice(&row[column..column + len]);
-                filled = at + len;
-            }
-            to[filled..].fill(0.0);
-        }
+    pub fn enter_left<T: Stored>(
+        &self,
+        isa: Isa,
+        band: &Band<T>,
+        place: Place,
+        start: usize,
+        map: &mut [T],
+    ) {
+        isa.run(CopyRuns {
+            runs: &self.runs,
+            channels: self.left.taps.channels(),
+            band,
+            place,
+            start,
+            map,
+        });
     }
 
     /// Computes the rest of both branches into the rows.
-    pub fn exit(&self, isa: Isa, maps: &Maps, band: &mut Band) {
-        let ([right, left], [right_shape, left_shape]) = (&maps.maps, maps.shapes);
-        self.right.run(isa, right, right_shape, band);
-        self.left.run(isa, left, left_shape, band);
+    pub fn exit<T: Stored>(&self, isa: Isa, maps: &Maps<T>, band: &mut Band<T>) {
+        let pixels = &band.pixels;
+        for (exit, i) in [(&self.right, 0), (&self.left, 1)] {
+            let place = Place::rows(band.row, exit.column);
+            let map = (&maps.maps[i][..], maps.shapes[i]);
+            exit.run(isa, map, pixels, band.rows, place);
+        }
     }
 }
 
-/// Computes a 1x1 convolution of the band's rows into the maps; `map` starts at their value `start`.
-fn enter(isa: Isa, weights: &Weights, band: &Band, place: Place, start: usize, map: &mut [f32]) {
-    isa.run(Product {
-        rows: band.pixels.len(),
-        left: band.rows,
-        left_row: band.row,
-        terms: &weights.terms,
-        weights,
-        panels: weights.all(),
-        relu: true,
-        out: map,
-        out_start: start,
-        place,
-        first: band.pixels.start,
-    });
+/// The beginning of a branch: 1x1, ReLU.
+struct Entrance {
+    weights: Weights,
+    reading: Reading,
+}
+
+impl Entrance {
+    fn new(isa: Isa, layer: &Folded, read: &[usize]) -> Self {
+        let weights = Weights::new(isa, layer, read);
+        Self {
+            reading: Reading::new(isa, &weights.terms),
+            weights,
+        }
+    }
+
+    /// Computes the convolution of the band's rows into the maps; `map` starts at their value `start`.
+    fn run<T: Stored>(&self, isa: Isa, band: &Band<T>, place: Place, start: usize, map: &mut [T]) {
+        let (weights, rows) = (&self.weights, band.pixels.len());
+        let x = Rows::new(&*band.rows, band.row);
+        let left = self.reading.read(isa, x, rows);
+        isa.run(Product {
+            rows,
+            left: left.values(),
+            left_row: left.row,
+            terms: left.terms,
+            weights,
+            panels: weights.all(),
+            relu: true,
+            out: map,
+            out_start: start,
+            place,
+            first: band.pixels.start,
+        });
+    }
+}
+
+/// Copies runs of columns of a band's rows into maps, with zeros in the padded channels.
+struct CopyRuns<'a, T> {
+    /// Ascending, without a gap in the maps.
+    runs: &'a [[usize; 3]],
+    /// Channels of the maps.
+    channels: usize,
+    band: &'a Band<'a, T>,
+    /// Positions of the pixels; `map` starts at the maps' value `start`.
+    place: Place,
+    start: usize,
+    map: &'a mut [T],
+}
+
+impl<T: Stored> Kernel for CopyRuns<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut places = self.place.from(self.band.pixels.start);
+        for row in self.band.rows.chunks_exact(self.band.row) {
+            let to = &mut self.map[places.step() - self.start..][..self.channels];
+            let mut filled = 0;
+            for &[at, column, len] in self.runs {
+                let (from, to) = (&row[column..column + len], &mut to[at..at + len]);
+                for i in (0..len).step_by(S::LANES) {
+                    // SAFETY: both sides have `len` values; the last vector is cut.
+                    unsafe {
+                        let v = T::load_first(s, from.as_ptr().add(i), len - i);
+                        T::store_first(s, to.as_mut_ptr().add(i), len - i, v);
+                    }
+                }
+                filled = at + len;
+            }
+            to[filled..].fill(T::ZERO);
+        }
+    }
 }
 
 /// Weights of a branch's last 1x1 convolution, which reads the depthwise convolution's output in order.

@@ -40,18 +40,18 @@ impl MapShape {
     }
 
     /// Writes zeros to the border.
-    pub fn clear_border(&self, map: &mut [f32]) {
+    pub fn clear_border<T: Stored>(&self, map: &mut [T]) {
         let row = self.row();
         let (top, bottom) = (self.before * row, (self.before + self.height) * row);
-        map[..top].fill(0.0);
-        map[bottom..self.len()].fill(0.0);
+        map[..top].fill(T::ZERO);
+        map[bottom..self.len()].fill(T::ZERO);
         let (left, right) = (
             self.before * self.channels,
             (self.before + self.width) * self.channels,
         );
         for line in map[top..bottom].chunks_exact_mut(row) {
-            line[..left].fill(0.0);
-            line[right..].fill(0.0);
+            line[..left].fill(T::ZERO);
+            line[right..].fill(T::ZERO);
         }
     }
 }

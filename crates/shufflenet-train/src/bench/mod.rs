@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 use shufflenet_data::{Batch, Check, Dataset, ImageShape, Split};
-use shufflenet_model::{Inference, ModelConfig, Precision, num_parameters};
+use shufflenet_model::{ModelConfig, Precision, num_parameters};
 
 use crate::data::sources;
 use crate::device;
 use crate::device::machine;
 use crate::display::words::counted;
 use crate::error::TrainError;
+use crate::evaluation;
 use crate::experiment::Experiment;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
@@ -38,7 +39,7 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
-    /// What activations are stored as in training.
+    /// What activations are stored as.
     pub precision: Precision,
     /// How the network learns, but for the precision.
     pub learner: LearnerConfig,
@@ -119,7 +120,7 @@ pub struct Timing {
     pub work: &'static str,
     /// The network, in words; the set, where data is loaded.
     pub subject: String,
-    /// What activations are stored as, where training is timed.
+    /// What activations are stored as, where training or inference is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
     /// Trainable parameters.
@@ -197,7 +198,7 @@ pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
     workload.model.validate(height, width)?;
     let learner = Learner::fresh(&workload.model, OptimizerConfig::default(), 0, &device)?;
     let network = learner.classifier.network;
-    let inference = Inference::new(&network);
+    let inference = evaluation::inference(&network, workload.precision, &device)?;
     let batch = noise(workload);
     let times = time(workload.warm_up, workload.steps, 1, || {
         let logits = inference.forward(pixels(batch.clone(), &device));
@@ -305,7 +306,7 @@ fn report(
             Some(name) => format!("{name}: {}, noise", model.in_words(None)),
             None => format!("{}, noise", model.in_words(None)),
         },
-        precision: (work == "train").then_some(workload.precision),
+        precision: (work != "data").then_some(workload.precision),
         parameters: Some(parameters),
         batch: *batch,
         input: [model.input_channels(), *height, *width],

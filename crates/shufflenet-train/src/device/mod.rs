@@ -50,15 +50,19 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
     }
 }
 
-/// Refuses a precision that only the CPU has, on another device.
+/// Refuses a precision that only the CPU has, on another device. `key` is where it was asked for.
 ///
 /// # Errors
 /// [`TrainError::Value`].
-pub fn require_precision(precision: Precision, device: &Device) -> Result<(), TrainError> {
+pub fn require_precision(
+    key: &'static str,
+    precision: Precision,
+    device: &Device,
+) -> Result<(), TrainError> {
     let cpu = device.clone().inner() == Device::flex();
     require(
         cpu || precision == Precision::F32,
-        "train.precision",
+        key,
         format!("\"{}\" on another device than flex", precision.name()),
         "\"f32\", or --device flex",
     )
@@ -182,11 +186,12 @@ mod tests {
     #[test]
     fn bfloat16_is_refused_on_another_device_than_the_cpu() {
         for device in [Device::flex(), Device::flex().autodiff()] {
-            assert!(require_precision(Precision::Bf16, &device).is_ok());
+            assert!(require_precision("train.precision", Precision::Bf16, &device).is_ok());
         }
         if let Some(device) = ndarray() {
-            assert!(require_precision(Precision::F32, &device).is_ok());
-            let line = require_precision(Precision::Bf16, &device.autodiff()).unwrap_err();
+            assert!(require_precision("train.precision", Precision::F32, &device).is_ok());
+            let line = require_precision("train.precision", Precision::Bf16, &device.autodiff())
+                .unwrap_err();
             let line = line.to_string();
             assert!(
                 line.contains("train.precision") && line.contains("flex"),

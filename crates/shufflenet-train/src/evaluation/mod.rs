@@ -15,11 +15,11 @@ use burn::train::Interrupter;
 use serde::Serialize;
 use shufflenet_data::{Batch, Batches, ClassOrder, Loader, UnknownClasses};
 use shufflenet_model::subnormals::flushed;
-use shufflenet_model::{Inference, num_parameters};
+use shufflenet_model::{Inference, Precision, ShuffleNetV2, num_parameters};
 
 use crate::data::trained_on::{self, DataRequest, Met};
 use crate::device;
-use crate::error::TrainError;
+use crate::error::{TrainError, require};
 use crate::evaluation::measures::{Measures, Outcome};
 use crate::evaluation::tally::{Metrics, Tally};
 use crate::evaluation::trained::{Trained, Weights};
@@ -48,6 +48,8 @@ pub struct EvaluationRequest {
     pub flip: bool,
     /// Device name.
     pub device: String,
+    /// What activations are stored as.
+    pub precision: Precision,
 }
 
 impl EvaluationRequest {
@@ -62,6 +64,7 @@ impl EvaluationRequest {
             order: None,
             flip: false,
             device: device::DEFAULT.into(),
+            precision: Precision::F32,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct EvaluationReport {
     pub img_per_s: f64,
     /// Device name.
     pub device: String,
+    /// What activations are stored as.
+    pub precision: Precision,
     /// Trainable parameters.
     pub parameters: usize,
     /// Whether `best` was chosen by this very data, which makes the figures optimistic.
@@ -123,6 +128,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         checkpoint,
         classifier,
     } = trained::open(&request.checkpoint, request.weights, &device)?;
+    let inference = inference(&classifier.network, request.precision, &device)?;
     let description = &checkpoint.description;
     let experiment = &description.experiment;
     let data = DataRequest {
@@ -143,7 +149,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     let mut tally = Tally::default();
     let mut outcomes = Vec::new();
     score_each(
-        &classifier,
+        &inference,
         loader.epoch(0, 0),
         &device,
         &Interrupter::new(),
@@ -165,6 +171,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         img_per_s: metrics.count as f64 / start.elapsed().as_secs_f64(),
         metrics,
         device: request.device.clone(),
+        precision: request.precision,
         parameters: num_parameters(&classifier.network),
         // An imported network was not chosen by a split.
         chosen_by_this_split: chose && checkpoint.progress.step > 0,
@@ -180,7 +187,30 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     })
 }
 
-/// Sums loss and hits of `classifier` over the rest of `batches`. Calls `seen` with the number of images after each batch.
+/// `network` made ready to classify on `device`, with activations stored as `precision`.
+///
+/// # Errors
+/// [`TrainError::Value`]: the device or the network has no such precision.
+pub(crate) fn inference(
+    network: &ShuffleNetV2,
+    precision: Precision,
+    device: &Device,
+) -> Result<Inference, TrainError> {
+    device::require_precision(ASKED, precision, device)?;
+    let inference = Inference::with_precision(network, precision);
+    require(
+        inference.precision() == precision,
+        ASKED,
+        format!("\"{}\" with squeeze-and-excitation", precision.name()),
+        "\"f32\", in which such a network classifies",
+    )?;
+    Ok(inference)
+}
+
+/// Where the precision of an inference is asked for.
+const ASKED: &str = "--precision";
+
+/// Sums loss and hits of `classifier`, in float32, over the rest of `batches`. Calls `seen` with the number of images after each batch.
 /// `None`: interrupted.
 ///
 /// # Errors
@@ -194,7 +224,7 @@ pub fn score(
 ) -> Result<Option<Tally>, TrainError> {
     let mut tally = Tally::default();
     let finished = score_each(
-        classifier,
+        &Inference::new(&classifier.network),
         batches,
         device,
         interrupter,
@@ -210,14 +240,13 @@ pub fn score(
 /// Calls `each` with the logits and labels of every batch, with `flip` with the mean logits of images and their mirror
 /// images. Returns false where interrupted.
 fn score_each(
-    classifier: &Classifier,
+    inference: &Inference,
     batches: Batches,
     device: &Device,
     interrupter: &Interrupter,
     flip: bool,
     each: &mut dyn FnMut(&[f32], &[u16]),
 ) -> Result<bool, TrainError> {
-    let inference = Inference::new(&classifier.network);
     let mut pending = PendingLogits::on(device);
     let mut whole = 0;
     for batch in batches {

@@ -6,13 +6,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::Serialize;
 use shufflenet_data::Preparation;
-use shufflenet_model::Inference;
 use shufflenet_model::subnormals::flushed;
+use shufflenet_model::{Inference, Precision};
 
 use crate::checkpoint::description::Description;
 use crate::data::inputs::{Input, inputs};
 use crate::device;
 use crate::error::TrainError;
+use crate::evaluation;
 use crate::evaluation::tally::softmax;
 use crate::evaluation::trained::{self, Weights};
 use crate::step::classifier::Scores;
@@ -33,6 +34,8 @@ pub struct PredictionRequest {
     pub logits: bool,
     /// Device name.
     pub device: String,
+    /// What activations are stored as.
+    pub precision: Precision,
 }
 
 impl PredictionRequest {
@@ -49,6 +52,7 @@ impl PredictionRequest {
             batch: 64,
             logits: false,
             device: device::DEFAULT.into(),
+            precision: Precision::F32,
         }
     }
 }
@@ -93,7 +97,8 @@ pub fn predict(
     let trained = trained::open(&request.checkpoint, request.weights, &device)?;
     let description = &trained.checkpoint.description;
     let preparation = preparation(description)?;
-    let inference = Inference::new(&trained.classifier.network);
+    let network = &trained.classifier.network;
+    let inference = evaluation::inference(network, request.precision, &device)?;
     let mut bad = 0;
     let mut images = inputs(&request.images);
     loop {

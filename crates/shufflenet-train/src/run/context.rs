@@ -21,6 +21,7 @@ use crate::error::TrainError;
 use crate::evaluation::score;
 use crate::evaluation::tally::{Evaluation, Tally};
 use crate::experiment::Experiment;
+use crate::experiment::compare::PRECISION;
 use crate::recipe::average::LABEL;
 use crate::recipe::dropout;
 use crate::recipe::optimizer::Rates;
@@ -68,7 +69,7 @@ impl Run {
     ) -> Result<Self, TrainError> {
         let device_name = &cluster.device(device_name);
         let device = device::open(device_name)?;
-        device::require_precision(experiment.train.precision, &device)?;
+        device::require_precision(PRECISION, experiment.train.precision, &device)?;
         let sources = sources::open(experiment)?.shared(cluster.rank(), cluster.ranks());
         let written = Experiment {
             model: sources.model.clone(),

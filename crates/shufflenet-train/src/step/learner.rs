@@ -20,6 +20,7 @@ use crate::device;
 use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
 use crate::experiment::Experiment;
+use crate::experiment::compare::PRECISION;
 use crate::recipe::average;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::{Optimizer, OptimizerConfig, Rates};
@@ -122,7 +123,7 @@ impl Learner {
         device: &Device,
         peers: Option<Peers>,
     ) -> Result<Self, TrainError> {
-        device::require_precision(config.precision, device)?;
+        device::require_precision(PRECISION, config.precision, device)?;
         let network = network.with_precision(config.precision);
         let mut pending = PendingLogits::on(device);
         if peers.is_some() {

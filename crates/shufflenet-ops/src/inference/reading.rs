@@ -1,0 +1,114 @@
+//! The columns of a stage's rows that a product reads, in float32.
+//!
+//! Rows in float32 are read where they are. Of rows in bfloat16, the vectors that have any of the columns are widened
+//! once for each block of rows, into scratch in the cache. A stage's row is up to ten times as wide as what one unit
+//! reads of it, and most of a unit's columns are neighbours.
+
+use crate::kernels::rows::Rows;
+use crate::runtime::buffer::Buffer;
+use crate::simd::stored::Stored;
+use crate::simd::{Isa, Kernel, Simd};
+
+/// Some columns of rows, and where they are when they have been widened.
+pub(super) struct Reading {
+    /// The columns, ascending.
+    columns: Vec<u32>,
+    /// First columns of the vectors that have any of the columns.
+    vectors: Vec<u32>,
+    /// Position of each column in these vectors, one after the other.
+    places: Vec<u32>,
+}
+
+/// Rows in float32, and the positions of the columns in each.
+pub(super) struct Left<'a> {
+    values: Values<'a>,
+    /// Values from one row to the next.
+    pub row: usize,
+    pub terms: &'a [u32],
+}
+
+enum Values<'a> {
+    Stored(&'a [f32]),
+    Widened(Buffer),
+}
+
+impl Left<'_> {
+    pub fn values(&self) -> &[f32] {
+        match &self.values {
+            Values::Stored(values) => values,
+            Values::Widened(values) => values,
+        }
+    }
+}
+
+impl Reading {
+    /// Reads `columns`, which ascend.
+    pub fn new(isa: Isa, columns: &[u32]) -> Self {
+        let lanes = isa.lanes() as u32;
+        let mut vectors: Vec<u32> = columns.iter().map(|c| c / lanes * lanes).collect();
+        vectors.dedup();
+        let place = |column: &u32| {
+            let before = vectors.partition_point(|first| first <= column) - 1;
+            before as u32 * lanes + column % lanes
+        };
+        Self {
+            places: columns.iter().map(place).collect(),
+            columns: columns.to_vec(),
+            vectors,
+        }
+    }
+
+    /// The first `rows` rows of `x`, which are whole vectors.
+    pub fn read<'a, T: Stored>(&'a self, isa: Isa, x: Rows<'a, T>, rows: usize) -> Left<'a> {
+        if let Some(values) = T::as_float32(x.data) {
+            return Left {
+                values: Values::Stored(values),
+                row: x.stride,
+                terms: &self.columns,
+            };
+        }
+        let row = self.vectors.len() * isa.lanes();
+        let mut out = Buffer::any(rows * row);
+        isa.run(Widen {
+            rows,
+            x,
+            vectors: &self.vectors,
+            out: &mut out,
+        });
+        Left {
+            values: Values::Widened(out),
+            row,
+            terms: &self.places,
+        }
+    }
+}
+
+/// Copies some vectors of each row, widened, one after the other.
+struct Widen<'a, T> {
+    rows: usize,
+    x: Rows<'a, T>,
+    vectors: &'a [u32],
+    out: &'a mut [f32],
+}
+
+impl<T: Stored> Kernel for Widen<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (rows, vectors, stride) = (self.rows, self.vectors, self.x.stride);
+        let width = vectors.len() * S::LANES;
+        let reach = vectors.iter().max().map_or(0, |v| *v as usize + S::LANES);
+        self.x.check(rows, reach);
+        assert!(self.out.len() >= rows * width);
+        for row in 0..rows {
+            // SAFETY: every vector ends before `reach` in its row, and `out` has room for all, as asserted.
+            unsafe {
+                let from = self.x.data.as_ptr().add(row * stride);
+                let to = self.out.as_mut_ptr().add(row * width);
+                for (i, &vector) in vectors.iter().enumerate() {
+                    let v = T::load_first(s, from.add(vector as usize), S::LANES);
+                    s.store(to.add(i * S::LANES), v);
+                }
+            }
+        }
+    }
+}
