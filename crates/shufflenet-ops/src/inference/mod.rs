@@ -30,6 +30,7 @@
 mod columns;
 mod depthwise;
 mod pass;
+mod pointwise;
 mod product;
 mod reading;
 mod run;
@@ -43,6 +44,7 @@ use burn_std::bf16;
 
 use crate::precision::Precision;
 use crate::simd::Isa;
+use pointwise::Pointwise;
 use product::Weights;
 use reading::Reading;
 use stem::Stem;
@@ -94,7 +96,7 @@ pub struct Chain {
     precision: Precision,
     stem: Stem,
     stages: Vec<Stage>,
-    head: Weights,
+    head: Pointwise,
     /// What the head reads of the last stage's rows.
     last: Reading,
     classifier: Weights,
@@ -119,13 +121,13 @@ impl Chain {
         let mut columns: Vec<usize> = (0..stem.outputs()).collect();
         let mut stages = Vec::new();
         for parts in &parts.stages {
-            let downsample = Downsample::new(isa, &columns, &parts.right, &parts.left);
+            let downsample = Downsample::new((isa, precision), &columns, &parts.right, &parts.left);
             columns = downsample.columns(parts.right_first);
             let mut row = downsample.row();
             let mut units = Vec::new();
             for parts in &parts.units {
                 let (passed, read) = columns.split_at(parts.left_channels);
-                let unit = Basic::new(isa, read, &parts.right, parts.residual, row);
+                let unit = Basic::new((isa, precision), read, &parts.right, parts.residual, row);
                 columns = unit.columns(passed);
                 row += isa.padded(unit.outputs());
                 units.push(unit);
@@ -137,14 +139,14 @@ impl Chain {
             });
         }
         let pooled: Vec<usize> = (0..parts.head.outputs()).collect();
-        let head = Weights::new(isa, &parts.head, &columns);
+        let (last, head) = units::reading(isa, precision, &parts.head, &columns);
         Self {
             isa,
             precision,
             stem,
             stages,
-            last: Reading::new(isa, &head.terms),
             head,
+            last,
             classifier: Weights::new(isa, &parts.classifier, &pooled),
         }
     }

@@ -87,6 +87,11 @@ impl Weights {
         self.bias.len()
     }
 
+    /// The bias, padded with zeros.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
     /// Number of values, with the padding.
     pub fn values(&self) -> usize {
         self.values.len()

@@ -58,6 +58,16 @@ impl Reading {
         }
     }
 
+    /// Position of each column in widened rows.
+    pub fn places(&self) -> &[u32] {
+        &self.places
+    }
+
+    /// Values of a widened row.
+    pub fn width(&self, isa: Isa) -> usize {
+        self.vectors.len() * isa.lanes()
+    }
+
     /// The first `rows` rows of `x`, which are whole vectors.
     pub fn read<'a, T: Stored>(&'a self, isa: Isa, x: Rows<'a, T>, rows: usize) -> Left<'a> {
         if let Some(values) = T::as_float32(x.data) {
@@ -67,7 +77,7 @@ impl Reading {
                 terms: &self.columns,
             };
         }
-        let row = self.vectors.len() * isa.lanes();
+        let row = self.width(isa);
         let mut out = Buffer::any(rows * row);
         isa.run(Widen {
             rows,

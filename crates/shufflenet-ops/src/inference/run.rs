@@ -151,11 +151,25 @@ fn units<T: Stored>(
 /// Computes the last 1x1 convolution, averaged over each image's pixels. Threads take columns, because
 /// there are few pixels and the weights are large. All images use a panel of the weights while it is in the cache.
 fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], usize)) -> Buffer {
-    let (isa, weights, all) = (chain.isa, &chain.head, site.pixels());
+    let (isa, weights, all) = (chain.isa, &chain.head.weights, site.pixels());
     let (pixels, padded) = (site.height * site.width, weights.padded());
     let left = chain.last.read(isa, Rows::new(rows, row), all);
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
+    if chain.head.in_tiles() {
+        let mut y = Buffer::<f32>::any(HEAD_ROWS * padded);
+        for (image, out) in features.chunks_exact_mut(padded).enumerate() {
+            for start in (0..pixels).step_by(HEAD_ROWS) {
+                let count = HEAD_ROWS.min(pixels - start);
+                let rows = Rows::new(left.values(), left.row).behind(image * pixels + start);
+                let place = (Place::rows(padded, 0), 0);
+                let from = (rows, left.terms);
+                chain.head.run(isa, count, from, (&mut y[..], 0), place);
+                add_rows(out, &y[..count * padded], weight);
+            }
+        }
+        return features;
+    }
     weights.share_out(bands, &mut features, |panels, out| {
         // Columns of this share: all of them, or a part of them for a single image.
         let share = out.len().min(padded);
@@ -180,11 +194,7 @@ fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], 
                         place: Place::rows(width, 0),
                         first: 0,
                     });
-                    for y in y.chunks_exact(width).take(count) {
-                        out.iter_mut()
-                            .zip(y)
-                            .for_each(|(out, y)| *out += weight * y);
-                    }
+                    add_rows(out, &y[..count * width], weight);
                 }
             }
         }
@@ -192,9 +202,18 @@ fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], 
     features
 }
 
+/// Adds `weight` times each row of `y` to `out`.
+fn add_rows(out: &mut [f32], y: &[f32], weight: f32) {
+    for y in y.chunks_exact(out.len()) {
+        out.iter_mut()
+            .zip(y)
+            .for_each(|(out, y)| *out += weight * y);
+    }
+}
+
 /// Applies the linear classifier to the features.
 fn classify(chain: &Chain, features: &[f32], bands: usize, logits: &mut [f32]) {
-    let (isa, weights, row) = (chain.isa, &chain.classifier, chain.head.padded());
+    let (isa, weights, row) = (chain.isa, &chain.classifier, chain.head.weights.padded());
     let (images, classes) = (features.len() / row, weights.outputs());
     let mut padded = Buffer::any(images * weights.padded());
     weights.share_out(bands, &mut padded, |panels, out| {

@@ -109,6 +109,50 @@ fn a_product_is_rounded_once_where_it_is_stored() {
     }
 }
 
+/// On every set, with and without tiles: against float64 on the operands that the set reads.
+#[test]
+fn a_convolution_reads_the_columns_of_stored_rows() {
+    for isa in Isa::available() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (29, 24, 58), (97, 58, 116), (50, 7, 33)] {
+            // Columns in another order than the inputs, with gaps.
+            let read: Vec<usize> = (0..inputs).map(|k| 3 * ((k * 5) % inputs)).collect();
+            let folded = layer(outputs, inputs, 3);
+            let (reading, pointwise) = units::reading(isa, Precision::Bf16, &folded, &read);
+            assert_eq!(pointwise.in_tiles(), isa == Isa::Amx);
+            let operand = |x: f32| match pointwise.in_tiles() {
+                true => f64::from(bf16::from_f32(x).to_f32()),
+                false => f64::from(x),
+            };
+            let stride = isa.padded(3 * inputs);
+            let x = rounded(&numbers(rows * stride, 5));
+            let left = reading.read(isa, Rows::new(&x[..], stride), rows);
+            let out_row = pointwise.weights.padded();
+            let mut out = vec![-1.0; rows * out_row];
+            let place = (Place::rows(out_row, 0), 0);
+            let left = (Rows::new(left.values(), left.row), left.terms);
+            pointwise.run(isa, rows, left, (&mut out[..], 0), place);
+            for (at, found) in out.iter().enumerate() {
+                let (row, j) = (at / out_row, at % out_row);
+                let sum: f64 = match j < outputs {
+                    true => (0..inputs)
+                        .map(|k| {
+                            let x = f64::from(x[row * stride + read[k]].to_f32());
+                            x * operand(folded.weight[j * inputs + k])
+                        })
+                        .sum(),
+                    false => 0.0,
+                };
+                let bias = folded.bias.get(j).copied().unwrap_or_default();
+                let error = (f64::from(*found) - (sum + f64::from(bias)).max(0.0)).abs();
+                assert!(
+                    error < 2e-5,
+                    "{isa:?} {rows}x{inputs}x{outputs} {row},{j}: {error}"
+                );
+            }
+        }
+    }
+}
+
 /// The product of all columns, into the rows from the fifth on.
 fn product<'a, T>(
     weights: &'a Weights,
@@ -250,7 +294,8 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
 }
 
 /// Each of the `n` values that a path from pixel to logit stores is rounded by at most 2^-9 of itself. Signs are random,
-/// so errors add up like their squares; three standard deviations are allowed.
+/// so errors add up like their squares; three standard deviations are allowed. Where products are in tiles, the rounded
+/// weights and the rounded outputs of the depthwise convolutions have so much room as well.
 #[test]
 fn logits_in_bfloat16_are_near_those_in_float32() {
     let images = numbers(4 * 3 * 33 * 33, 9);

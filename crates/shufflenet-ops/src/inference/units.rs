@@ -5,11 +5,13 @@ use std::ops::Range;
 use super::columns::{joined, runs};
 use super::depthwise::{Taps, depthwise};
 use super::pass::{Maps, Site};
-use super::product::{Place, Product, Weights};
+use super::pointwise::Pointwise;
+use super::product::Place;
 use super::reading::Reading;
 use super::weights::Folded;
 use crate::kernels::map::MapShape;
 use crate::kernels::rows::{Copy, Rows};
+use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
 use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};
@@ -25,26 +27,35 @@ pub(super) struct Band<'a, T> {
 /// The end of a branch: depthwise, 1x1, ReLU.
 struct Exit {
     taps: Taps,
-    pointwise: Weights,
+    pointwise: Pointwise,
     /// First column of the branch's output.
     column: usize,
 }
 
 impl Exit {
     fn columns(&self) -> Range<usize> {
-        self.column..self.column + self.pointwise.outputs()
+        self.column..self.column + self.pointwise.weights.outputs()
     }
 
-    fn new(isa: Isa, depthwise: &Folded, pointwise: Weights, stride: usize, column: usize) -> Self {
+    /// `places[k]` is the place of the 1x1 convolution's input `k` among the depthwise convolution's channels.
+    fn new(
+        (isa, precision): (Isa, Precision),
+        depthwise: &Folded,
+        (pointwise, places): (&Folded, &[usize]),
+        stride: usize,
+        column: usize,
+    ) -> Self {
         assert_eq!(depthwise.inputs(), 9, "terms of a depthwise convolution");
         assert_eq!(
             depthwise.outputs(),
-            pointwise.terms.len(),
+            pointwise.inputs(),
             "channels of a branch"
         );
+        let taps = Taps::new(isa, depthwise, stride);
+        let packed = (places, taps.channels());
         Self {
-            taps: Taps::new(isa, depthwise, stride),
-            pointwise,
+            pointwise: Pointwise::new(isa, precision, pointwise, places, packed),
+            taps,
             column,
         }
     }
@@ -62,19 +73,12 @@ impl Exit {
         // In float32, because it stays in the cache.
         let mut y = Buffer::any(pixels.len() * taps.channels());
         depthwise(isa, taps, (maps, shape), pixels, &mut y);
-        isa.run(Product {
-            rows: pixels.len(),
-            left: &y,
-            left_row: taps.channels(),
-            terms: &self.pointwise.terms,
-            weights: &self.pointwise,
-            panels: self.pointwise.all(),
-            relu: true,
-            out,
-            out_start: 0,
-            place,
-            first: 0,
-        });
+        let left = (
+            Rows::new(&y[..], taps.channels()),
+            &self.pointwise.weights.terms[..],
+        );
+        self.pointwise
+            .run(isa, pixels.len(), left, (out, 0), (place, 0));
     }
 }
 
@@ -90,7 +94,7 @@ impl Basic {
     /// A unit that reads the right side's channels from the columns `read` and writes its columns from
     /// `column` on.
     pub fn new(
-        isa: Isa,
+        (isa, precision): (Isa, Precision),
         read: &[usize],
         [pointwise1, depthwise, pointwise2]: &[Folded; 3],
         residual: bool,
@@ -107,8 +111,14 @@ impl Basic {
             "a residual adds equal widths"
         );
         Self {
-            entrance: Entrance::new(isa, pointwise1, read),
-            exit: Exit::new(isa, depthwise, last(isa, pointwise2), 1, column),
+            entrance: Entrance::new((isa, precision), pointwise1, read),
+            exit: Exit::new(
+                (isa, precision),
+                depthwise,
+                (pointwise2, &in_order(pointwise2)),
+                1,
+                column,
+            ),
             residual: residual.then(|| read.to_vec()),
         }
     }
@@ -120,16 +130,16 @@ impl Basic {
 
     /// Number of channels that the unit appends.
     pub fn outputs(&self) -> usize {
-        self.exit.pointwise.outputs()
+        self.exit.pointwise.weights.outputs()
     }
 
     pub fn maps<T: Stored>(&self, site: Site) -> Maps<T> {
-        Maps::new(site, [self.entrance.weights.padded(), 0])
+        Maps::new(site, [self.entrance.pointwise.weights.padded(), 0])
     }
 
     /// Number of values of the weights.
     pub fn weights(&self) -> usize {
-        self.entrance.weights.values() + self.exit.pointwise.values()
+        self.entrance.pointwise.weights.values() + self.exit.pointwise.weights.values()
     }
 
     /// Computes the first 1x1 convolution into the maps.
@@ -153,7 +163,7 @@ impl Basic {
             return;
         };
         // The sum is rounded once, so the branch's output is not rounded before.
-        let width = self.exit.pointwise.padded();
+        let width = self.exit.pointwise.weights.padded();
         let mut y = Buffer::<f32>::any(pixels.len() * width);
         let place = Place::rows(width, 0);
         self.exit.run(isa, map, pixels, &mut y, place);
@@ -184,7 +194,7 @@ pub(super) struct Downsample {
 impl Downsample {
     /// A unit that reads the input's channels from the columns `read`.
     pub fn new(
-        isa: Isa,
+        (isa, precision): (Isa, Precision),
         read: &[usize],
         [pointwise1, depthwise, pointwise2]: &[Folded; 3],
         [left_depthwise, left_pointwise]: &[Folded; 2],
@@ -210,11 +220,14 @@ impl Downsample {
             depthwise.outputs(),
             "channels of a branch"
         );
-        let right = Exit::new(isa, depthwise, last(isa, pointwise2), 2, 0);
-        let left = Weights::new(isa, left_pointwise, &places);
+        let at = (isa, precision);
+        let right = (pointwise2, &in_order(pointwise2)[..]);
+        let right = Exit::new(at, depthwise, right, 2, 0);
+        let left = (left_pointwise, &places[..]);
+        let behind = right.pointwise.weights.padded();
         Self {
-            entrance: Entrance::new(isa, pointwise1, read),
-            left: Exit::new(isa, &reordered, left, 2, right.pointwise.padded()),
+            entrance: Entrance::new(at, pointwise1, read),
+            left: Exit::new(at, &reordered, left, 2, behind),
             right,
             runs: runs(&lying),
         }
@@ -231,7 +244,7 @@ impl Downsample {
 
     /// Number of values of a row with the unit's output.
     pub fn row(&self) -> usize {
-        self.left.column + self.left.pointwise.padded()
+        self.left.column + self.left.pointwise.weights.padded()
     }
 
     pub fn maps<T: Stored>(&self, site: Site) -> Maps<T> {
@@ -240,13 +253,16 @@ impl Downsample {
 
     /// Channels of both maps.
     pub fn map_channels(&self) -> [usize; 2] {
-        [self.entrance.weights.padded(), self.left.taps.channels()]
+        [
+            self.entrance.pointwise.weights.padded(),
+            self.left.taps.channels(),
+        ]
     }
 
     /// Number of values of the weights.
     pub fn weights(&self) -> usize {
-        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.values());
-        self.entrance.weights.values() + exits.iter().sum::<usize>()
+        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.weights.values());
+        self.entrance.pointwise.weights.values() + exits.iter().sum::<usize>()
     }
 
     /// Computes the right branch's first 1x1 convolution into the first maps.
@@ -293,38 +309,45 @@ impl Downsample {
 
 /// The beginning of a branch: 1x1, ReLU.
 struct Entrance {
-    weights: Weights,
+    pointwise: Pointwise,
     reading: Reading,
 }
 
 impl Entrance {
-    fn new(isa: Isa, layer: &Folded, read: &[usize]) -> Self {
-        let weights = Weights::new(isa, layer, read);
-        Self {
-            reading: Reading::new(isa, &weights.terms),
-            weights,
-        }
+    fn new((isa, precision): (Isa, Precision), layer: &Folded, read: &[usize]) -> Self {
+        let (reading, pointwise) = reading(isa, precision, layer, read);
+        Self { pointwise, reading }
     }
 
     /// Computes the convolution of the band's rows into the maps; `map` starts at their value `start`.
     fn run<T: Stored>(&self, isa: Isa, band: &Band<T>, place: Place, start: usize, map: &mut [T]) {
-        let (weights, rows) = (&self.weights, band.pixels.len());
+        let rows = band.pixels.len();
         let x = Rows::new(&*band.rows, band.row);
         let left = self.reading.read(isa, x, rows);
-        isa.run(Product {
-            rows,
-            left: left.values(),
-            left_row: left.row,
-            terms: left.terms,
-            weights,
-            panels: weights.all(),
-            relu: true,
-            out: map,
-            out_start: start,
-            place,
-            first: band.pixels.start,
-        });
+        let left = (Rows::new(left.values(), left.row), left.terms);
+        let place = (place, band.pixels.start);
+        self.pointwise.run(isa, rows, left, (map, start), place);
     }
+}
+
+/// A 1x1 convolution of the columns `read`, and how these are read.
+pub(super) fn reading(
+    isa: Isa,
+    precision: Precision,
+    layer: &Folded,
+    read: &[usize],
+) -> (Reading, Pointwise) {
+    let mut columns: Vec<u32> = read.iter().map(|&column| column as u32).collect();
+    columns.sort_unstable();
+    let reading = Reading::new(isa, &columns);
+    let place = |&column: &usize| {
+        let number = columns.partition_point(|&before| before < column as u32);
+        reading.places()[number] as usize
+    };
+    let packed: Vec<usize> = read.iter().map(place).collect();
+    let packed = (&packed[..], reading.width(isa));
+    let pointwise = Pointwise::new(isa, precision, layer, read, packed);
+    (reading, pointwise)
 }
 
 /// Copies runs of columns of a band's rows into maps, with zeros in the padded channels.
@@ -363,7 +386,7 @@ impl<T: Stored> Kernel for CopyRuns<'_, T> {
     }
 }
 
-/// Weights of a branch's last 1x1 convolution, which reads the depthwise convolution's output in order.
-fn last(isa: Isa, layer: &Folded) -> Weights {
-    Weights::new(isa, layer, &Vec::from_iter(0..layer.inputs()))
+/// The places of inputs that are read in order.
+fn in_order(layer: &Folded) -> Vec<usize> {
+    (0..layer.inputs()).collect()
 }

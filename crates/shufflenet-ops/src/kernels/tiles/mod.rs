@@ -32,7 +32,7 @@ mod tests;
 
 pub(crate) use norm_gradient::NormGradientTiles;
 pub(crate) use pack::{ByColumns, ByRows};
-pub(crate) use product::{Product, add_product, blocks_to_rows};
+pub(crate) use product::{Product, add_product, blocks_to_rows, each_block};
 
 /// Rows of a tile of the left side, and columns of one of the right side. A line has so many.
 const SIDE: usize = 16;
@@ -44,7 +44,7 @@ const TERMS: usize = 32;
 pub(crate) const TILE_VALUES: usize = SIDE * TERMS;
 
 /// Rows and columns of a block of the result: two lines of each side.
-const BLOCK: usize = 2 * SIDE;
+pub(crate) const BLOCK: usize = 2 * SIDE;
 
 /// Values of a block of the result.
 pub(crate) const BLOCK_VALUES: usize = BLOCK * BLOCK;

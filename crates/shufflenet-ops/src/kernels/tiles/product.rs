@@ -31,25 +31,43 @@ pub(crate) struct Product<'a, T> {
 
 impl<T: Stored> Product<'_, T> {
     pub fn run(self, isa: Isa, tiles: &Tiles) {
-        let Self { rows, columns, .. } = self;
-        let (left, right) = (self.left, self.right);
-        assert_eq!(left.len(), packed_len(rows, self.inner));
-        assert_eq!(right.len(), packed_len(columns, self.inner));
-        let mut block = Block([0.0; BLOCK_VALUES]);
-        for column in (0..columns).step_by(BLOCK) {
-            let right = two_lines(right, column, self.inner);
-            for row in (0..rows).step_by(BLOCK) {
-                let left = two_lines(left, row, self.inner);
-                tiles.multiply(left, right, &mut block.0, false);
+        let (rows, columns) = (self.rows, self.columns);
+        let sizes = [rows, self.inner, columns];
+        each_block(
+            tiles,
+            sizes,
+            [self.left, self.right],
+            |row, column, block| {
                 isa.run(BlockToRows {
                     rows: BLOCK.min(rows - row),
                     columns: BLOCK.min(columns - column),
-                    block: &block.0,
+                    block,
                     out: &mut self.out[row * self.out_row + column..],
                     out_row: self.out_row,
                     accumulate: self.accumulate,
                 });
-            }
+            },
+        );
+    }
+}
+
+/// Calls `with(row, column, block)` for every block of the product of `rows` rows and `columns` columns, each of `inner`
+/// terms; the block starts at that row and column.
+pub(crate) fn each_block(
+    tiles: &Tiles,
+    [rows, inner, columns]: [usize; 3],
+    [left, right]: [&[bf16]; 2],
+    mut with: impl FnMut(usize, usize, &[f32]),
+) {
+    assert_eq!(left.len(), packed_len(rows, inner));
+    assert_eq!(right.len(), packed_len(columns, inner));
+    let mut block = Block([0.0; BLOCK_VALUES]);
+    for column in (0..columns).step_by(BLOCK) {
+        let right = two_lines(right, column, inner);
+        for row in (0..rows).step_by(BLOCK) {
+            let left = two_lines(left, row, inner);
+            tiles.multiply(left, right, &mut block.0, false);
+            with(row, column, &block.0);
         }
     }
 }

@@ -183,9 +183,9 @@ struct Length {
 }
 
 const FROM_SCRATCH: Length = Length {
-    images: 60_000,
+    images: 110_000,
     fewest: 20,
-    most: 80,
+    most: 120,
 };
 const FINE_TUNING: Length = Length {
     images: 20_000,
