@@ -183,7 +183,7 @@ struct Length {
 }
 
 const FROM_SCRATCH: Length = Length {
-    images: 110_000,
+    images: 100_000,
     fewest: 20,
     most: 120,
 };
@@ -195,7 +195,8 @@ const FINE_TUNING: Length = Length {
 
 impl Length {
     fn epochs(&self, images: usize) -> usize {
-        (self.images / images).clamp(self.fewest, self.most)
+        // Rounded to the nearest.
+        ((self.images + images / 2) / images).clamp(self.fewest, self.most)
     }
 }
 
