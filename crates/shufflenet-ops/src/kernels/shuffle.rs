@@ -96,7 +96,7 @@ impl<'a, T: Stored> Source<'a, T> {
         }
     }
 
-    /// The side's first `n` values from row and column `at` on.
+    /// The side's first `n` values from row and column `at` on, as they are stored.
     ///
     /// # Safety
     /// The values are within the rows that the side reads.
@@ -114,11 +114,12 @@ impl<'a, T: Stored> Source<'a, T> {
             return x;
         }
         let z = s.max(s.mul_add(x, scale, shift), s.splat(0.0));
-        match self.residual {
+        let z = match self.residual {
             // SAFETY: the caller's promise.
             Some(residual) => s.add(z, unsafe { residual.vector(s, at, n) }),
             None => z,
-        }
+        };
+        T::rounded(s, z)
     }
 }
 
@@ -271,7 +272,7 @@ impl<T: Stored> Sink<'_, T> {
         assert!(branch.g.len() >= rows * half);
     }
 
-    /// Takes the first `n` values of a row's gradient. `dx` points at the same row and column of the input's
+    /// Takes the first `n` values of a row's gradient, which are stored as they came or are zero. `dx` points at the same row and column of the input's
     /// gradient.
     ///
     /// # Safety
@@ -289,13 +290,13 @@ impl<T: Stored> Sink<'_, T> {
         // SAFETY: the caller's promise.
         unsafe {
             if let Some(to) = self.passed {
-                T::store_first(s, dx.add(to), n, g);
+                T::store_rounded_first(s, dx.add(to), n, g);
             }
             if let Some(branch) = &mut self.branch {
                 let y = branch.y.vector(s, [row, column], n);
                 let g = s.where_positive(s.mul_add(y, lanes.scale, lanes.shift), g);
                 let to = branch.g.as_mut_ptr().add(row * half + column);
-                T::store_first(s, to, n, g);
+                T::store_rounded_first(s, to, n, g);
                 let [plain, weighted] = lanes.sums;
                 let weighted = s.mul_add(g, s.sub(y, lanes.mean), weighted);
                 lanes.sums = [s.add(plain, g), weighted];

@@ -63,15 +63,15 @@ unsafe fn rounded8(v: __m256) -> __m256i {
     }
 }
 
-/// Eight bfloat16 values, rounded.
+/// The upper halves of the lanes.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-unsafe fn narrowed8(v: __m256) -> __m128i {
+unsafe fn upper8(v: __m256i) -> __m128i {
     // SAFETY: the caller's promise. The lanes are below 2^16, so that packing does not saturate.
     unsafe {
-        let lanes = _mm256_srli_epi32::<16>(rounded8(v));
+        let lanes = _mm256_srli_epi32::<16>(v);
         _mm_packus_epi32(
             _mm256_castsi256_si128(lanes),
             _mm256_extracti128_si256::<1>(lanes),
@@ -211,10 +211,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: __m256) {
+    fn round_bf16(self, v: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_castsi256_ps(rounded8(v)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_upper_first(self, p: *mut u16, n: usize, v: __m256) {
         // SAFETY: see above; values from the `n`th on are not accessed.
         unsafe {
-            let halves = narrowed8(v);
+            let halves = upper8(_mm256_castps_si256(v));
             if n >= 8 {
                 return _mm_storeu_si128(p.cast(), halves);
             }
@@ -237,15 +243,6 @@ impl Simd for Avx2 {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)),
                 _mm256_castsi256_ps(upper),
             )
-        }
-    }
-
-    #[inline(always)]
-    fn pair_bf16(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: see above. Every second 16-bit lane is an upper half.
-        unsafe {
-            let lower = _mm256_srli_epi32::<16>(rounded8(a));
-            _mm256_castsi256_ps(_mm256_blend_epi16::<0b1010_1010>(lower, rounded8(b)))
         }
     }
 

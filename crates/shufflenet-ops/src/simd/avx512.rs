@@ -40,12 +40,12 @@ unsafe fn rounded16(v: __m512) -> __m512i {
     }
 }
 
-/// Sixteen bfloat16 values, rounded.
+/// The upper halves of the lanes.
 ///
 /// # Safety
 /// The processor has AVX-512F and BW.
 #[inline(always)]
-unsafe fn narrowed16(v: __m512) -> __m256i {
+unsafe fn upper16(v: __m512i) -> __m256i {
     /// The upper half of each lane. One instruction takes them; to shift and to convert take three.
     const UPPER: [i16; 32] = [
         1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 1, 3, 5, 7, 9, 11, 13, 15, 17,
@@ -54,7 +54,7 @@ unsafe fn narrowed16(v: __m512) -> __m256i {
     // SAFETY: the caller's promise; the array has the size of a vector.
     unsafe {
         let upper = _mm512_loadu_si512(UPPER.as_ptr().cast());
-        _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, rounded16(v)))
+        _mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, v))
     }
 }
 
@@ -181,9 +181,18 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: __m512) {
+    unsafe fn store_upper_first(self, p: *mut u16, n: usize, v: __m512) {
         // SAFETY: see above; masked lanes are not accessed.
-        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask16(n), narrowed16(v)) }
+        unsafe {
+            let halves = upper16(_mm512_castps_si512(v));
+            _mm256_mask_storeu_epi16(p.cast(), mask16(n), halves);
+        }
+    }
+
+    #[inline(always)]
+    fn round_bf16(self, v: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_castsi512_ps(rounded16(v)) }
     }
 
     #[inline(always)]
@@ -200,21 +209,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn pair_bf16(self, a: __m512, b: __m512) -> __m512 {
+    fn pair_upper(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: see above. Every second 16-bit lane is an upper half.
         unsafe {
-            let lower = _mm512_srli_epi32::<16>(rounded16(a));
-            _mm512_castsi512_ps(_mm512_mask_blend_epi16(0xaaaa_aaaa, lower, rounded16(b)))
-        }
-    }
-
-    #[inline(always)]
-    fn pair_upper(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: see above.
-        unsafe {
             let lower = _mm512_srli_epi32::<16>(_mm512_castps_si512(a));
-            let upper = _mm512_and_si512(_mm512_castps_si512(b), _mm512_set1_epi32(!0xffff));
-            _mm512_castsi512_ps(_mm512_or_si512(lower, upper))
+            let upper = _mm512_castps_si512(b);
+            _mm512_castsi512_ps(_mm512_mask_blend_epi16(0xaaaa_aaaa, lower, upper))
         }
     }
 

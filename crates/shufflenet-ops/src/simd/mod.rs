@@ -80,16 +80,16 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` points at `min(n, LANES)` readable values.
     unsafe fn load_bf16_first(self, p: *const u16, n: usize) -> Self::Vector;
-    /// Rounds as [`stored`] says and stores the first `n` lanes; stores all lanes for `n >= LANES`.
+    /// Stores the upper halves of the first `n` lanes; of all lanes for `n >= LANES`.
     ///
     /// # Safety
     /// `p` points at `min(n, LANES)` writable values.
-    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: Self::Vector);
+    unsafe fn store_upper_first(self, p: *mut u16, n: usize, v: Self::Vector);
+    /// The bfloat16 nearest to each lane in its upper half, as [`stored`] says; the lower half is unspecified.
+    fn round_bf16(self, v: Self::Vector) -> Self::Vector;
     /// Each lane's bits as two bfloat16 values, the lower and the upper half, widened.
     fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector);
-    /// The inverse of [`Self::unpair_bf16`]; rounds as [`stored`] says.
-    fn pair_bf16(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// The inverse of [`Self::unpair_bf16`] for lanes that are bfloat16 already: takes their upper halves.
+    /// The inverse of [`Self::unpair_bf16`]: takes the upper halves of the lanes.
     fn pair_upper(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Prefetches the cache line at `p`. Any address is allowed.
     fn prefetch(self, p: *const u8);

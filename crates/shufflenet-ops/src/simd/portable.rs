@@ -147,8 +147,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store_bf16_first(self, p: *mut u16, n: usize, v: Self::Vector) {
-        let halves = v.map(|x| (rounded(x) >> 16) as u16);
+    unsafe fn store_upper_first(self, p: *mut u16, n: usize, v: Self::Vector) {
+        let halves = v.map(|x| (x.to_bits() >> 16) as u16);
         // SAFETY: only the first `n` are written, as the caller promises; alignment as above.
         unsafe {
             match n >= LANES {
@@ -159,16 +159,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn round_bf16(self, v: Self::Vector) -> Self::Vector {
+        lanewise(|i| f32::from_bits(rounded(v[i])))
+    }
+
+    #[inline(always)]
     fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector) {
         (
             lanewise(|i| f32::from_bits(v[i].to_bits() << 16)),
             lanewise(|i| f32::from_bits(v[i].to_bits() & UPPER)),
         )
-    }
-
-    #[inline(always)]
-    fn pair_bf16(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
-        lanewise(|i| f32::from_bits(rounded(a[i]) >> 16 | rounded(b[i]) & UPPER))
     }
 
     #[inline(always)]

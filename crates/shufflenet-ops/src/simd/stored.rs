@@ -37,19 +37,28 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// `p` points at `min(n, LANES)` writable values.
     unsafe fn store_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector);
 
+    /// The value that a store would leave. For bfloat16 it is in the upper half, and the lower half is unspecified.
+    fn rounded<S: Simd>(s: S, v: S::Vector) -> S::Vector;
+
+    /// [`Self::store_first`] of values of this type: loaded as such, or [`Self::rounded`].
+    ///
+    /// # Safety
+    /// `p` points at `min(n, LANES)` writable values.
+    unsafe fn store_rounded_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector);
+
     /// Separates the first `n` pairs at `p` (one vector of pairs at most): their first and their second values.
     ///
     /// # Safety
     /// `p` points at `min(n, LANES)` readable pairs.
     unsafe fn load_pairs<S: Simd>(s: S, p: *const Self, n: usize) -> (S::Vector, S::Vector);
 
-    /// The inverse of [`Self::load_pairs`].
+    /// The inverse of [`Self::load_pairs`], for values of this type: loaded as such, or [`Self::rounded`].
     ///
     /// # Safety
     /// `p` points at `min(n, LANES)` writable pairs.
     unsafe fn store_pairs<S: Simd>(s: S, p: *mut Self, n: usize, a: S::Vector, b: S::Vector);
 
-    /// Pairs of bfloat16 from values of this type: rounded, unless they are bfloat16 already.
+    /// Pairs of bfloat16 from values that were loaded as this type: rounded, unless they are bfloat16 already.
     fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector;
 }
 
@@ -74,6 +83,17 @@ impl Stored for f32 {
 
     #[inline(always)]
     unsafe fn store_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector) {
+        // SAFETY: see above.
+        unsafe { s.store_first(p, n, v) }
+    }
+
+    #[inline(always)]
+    fn rounded<S: Simd>(_: S, v: S::Vector) -> S::Vector {
+        v
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector) {
         // SAFETY: see above.
         unsafe { s.store_first(p, n, v) }
     }
@@ -106,7 +126,7 @@ impl Stored for f32 {
 
     #[inline(always)]
     fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector {
-        s.pair_bf16(a, b)
+        s.pair_upper(s.round_bf16(a), s.round_bf16(b))
     }
 }
 
@@ -133,7 +153,18 @@ impl Stored for bf16 {
     #[inline(always)]
     unsafe fn store_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector) {
         // SAFETY: see above.
-        unsafe { s.store_bf16_first(p.cast(), n, v) }
+        unsafe { s.store_upper_first(p.cast(), n, s.round_bf16(v)) }
+    }
+
+    #[inline(always)]
+    fn rounded<S: Simd>(s: S, v: S::Vector) -> S::Vector {
+        s.round_bf16(v)
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector) {
+        // SAFETY: see above.
+        unsafe { s.store_upper_first(p.cast(), n, v) }
     }
 
     #[inline(always)]
@@ -145,7 +176,7 @@ impl Stored for bf16 {
     #[inline(always)]
     unsafe fn store_pairs<S: Simd>(s: S, p: *mut Self, n: usize, a: S::Vector, b: S::Vector) {
         // SAFETY: see above.
-        unsafe { s.store_first(p.cast(), n, s.pair_bf16(a, b)) }
+        unsafe { s.store_first(p.cast(), n, s.pair_upper(a, b)) }
     }
 
     #[inline(always)]

@@ -61,7 +61,7 @@ impl<T: Stored> Kernel for NormGradientTiles<'_, T> {
                         unsafe {
                             let y = self.y.data.as_ptr().add((row + i) * self.y.stride + column);
                             let g = self.g.data.as_ptr().add((row + i) * self.g.stride + column);
-                            *dy = norm_gradient(s, [g, y], columns, vectors);
+                            *dy = s.round_bf16(norm_gradient(s, [g, y], columns, vectors));
                         }
                     }
                 }
@@ -72,13 +72,13 @@ impl<T: Stored> Kernel for NormGradientTiles<'_, T> {
                         .by_rows
                         .as_mut_ptr()
                         .add(line + by_rows + row % SIDE * TERMS);
-                    s.store_bf16_first(to.cast(), S::LANES, dy[0]);
-                    s.store_bf16_first(to.add(TERMS).cast(), S::LANES, dy[1]);
+                    s.store_upper_first(to.cast(), S::LANES, dy[0]);
+                    s.store_upper_first(to.add(TERMS).cast(), S::LANES, dy[1]);
                     let to = self
                         .by_columns
                         .as_mut_ptr()
                         .add(by_columns + row / 2 * TERMS);
-                    s.store(to.cast(), s.pair_bf16(dy[0], dy[1]));
+                    s.store(to.cast(), s.pair_upper(dy[0], dy[1]));
                 }
             }
         }

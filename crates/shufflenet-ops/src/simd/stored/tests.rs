@@ -21,6 +21,7 @@ impl Kernel for Round<'_> {
                 let a = s.load_first(self.x.as_ptr().add(first), n);
                 let b = s.load_first(reversed.as_ptr().add(first), n);
                 bf16::store_first(s, self.out.as_mut_ptr().add(first), n, a);
+                let (a, b) = (bf16::rounded(s, a), bf16::rounded(s, b));
                 bf16::store_pairs(s, self.pairs.as_mut_ptr().add(2 * first), n, a, b);
             }
         }
