@@ -68,12 +68,13 @@ impl<T: Stored> Kernel for ByRows<'_, T> {
                 let (row, column) = (line * SIDE + at[0], step * TERMS + 2 * at[1]);
                 let count = columns.saturating_sub(column).min(2 * S::LANES);
                 let mut vectors = [s.splat(0.0); SIDE];
-                for i in 0..S::LANES.min(rows.saturating_sub(row)) {
+                let rows = S::LANES.min(rows.saturating_sub(row));
+                for (i, vector) in vectors.iter_mut().take(rows).enumerate() {
                     // SAFETY: the row is in the matrix, which was checked, and has `count` values from the column on.
                     unsafe {
                         let start = (row + i) * self.x.stride + column;
                         let x = self.x.data.as_ptr().wrapping_add(start);
-                        vectors[i] = pairs_of_row(s, x, count);
+                        *vector = pairs_of_row(s, x, count);
                     }
                 }
                 // SAFETY: exactly a tile.
@@ -131,10 +132,10 @@ impl<T: Stored> Kernel for ByColumns<'_, T> {
                 let mut vectors = [s.splat(0.0); SIDE];
                 // SAFETY: so many rows are in the matrix, which was checked, and have `count` values from the column on.
                 unsafe {
-                    for i in 0..rows / 2 {
+                    for (i, vector) in vectors.iter_mut().take(rows / 2).enumerate() {
                         let upper = x.wrapping_add(2 * i * self.x.stride);
                         let lower = T::load_first(s, upper.wrapping_add(self.x.stride), count);
-                        vectors[i] = T::bf16_pairs(s, T::load_first(s, upper, count), lower);
+                        *vector = T::bf16_pairs(s, T::load_first(s, upper, count), lower);
                     }
                     if rows % 2 == 1 {
                         let last = x.wrapping_add((rows - 1) * self.x.stride);

@@ -207,7 +207,7 @@ mod tests {
         let tiles = Tiles::configure().unwrap();
         let steps = 3;
         let line = steps * TILE_VALUES;
-        let guarded = Guarded::new(4 * line * size_of::<bf16>() + BLOCK_VALUES * 4);
+        let mut guarded = Guarded::new(4 * line * size_of::<bf16>() + BLOCK_VALUES * 4);
         let (operands, out) = guarded.split(4 * line);
         operands.fill(bf16::from_f32(0.5));
         let [left, right] =
@@ -249,7 +249,7 @@ mod tests {
         }
 
         /// The last `bytes` of the memory: so many bfloat16 values, and float32 values up to the end.
-        fn split(&self, values: usize) -> (&mut [bf16], &mut [f32]) {
+        fn split(&mut self, values: usize) -> (&mut [bf16], &mut [f32]) {
             let floats = (self.bytes - values * size_of::<bf16>()) / size_of::<f32>();
             // SAFETY: both are within the mapping, aligned, and apart.
             unsafe {
