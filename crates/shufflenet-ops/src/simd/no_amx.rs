@@ -1,9 +1,9 @@
-//! What stands for [AMX](https://en.wikipedia.org/wiki/Advanced_Matrix_Extensions) on platforms that have none: no value
-//! of [`Tiles`] exists.
+//! What stands for AMX on platforms that have none: no value of [`Tiles`] is ever made.
 
 use burn_std::bf16;
 
 /// Whether this process may multiply with tiles: never.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const fn available() -> bool {
     false
 }
@@ -15,7 +15,7 @@ pub(crate) const fn emulated() -> bool {
 }
 
 /// Tile registers, of which there are none.
-pub(crate) enum Tiles {}
+pub(crate) struct Tiles(());
 
 impl Tiles {
     /// None.
@@ -23,8 +23,9 @@ impl Tiles {
         None
     }
 
-    /// Cannot be called.
+    /// Never called: there are no `Tiles`.
     pub fn multiply(&self, _: [&[bf16]; 2], _: [&[bf16]; 2], _: &mut [f32], _: bool) {
-        match *self {}
+        let () = self.0;
+        unreachable!("no value of this type is made");
     }
 }
