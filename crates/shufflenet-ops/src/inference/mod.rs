@@ -25,7 +25,7 @@
 //!
 //! **Precision.** What one pass leaves for later ones, rows and maps, is stored as float32 or bfloat16. All else is
 //! float32: weights, sums, what stays within a pass, the head's averages and the logits. A value is rounded once, when it
-//! is stored.
+//! is stored. On AMX the products of bfloat16 round their operands, too (`pointwise.rs`).
 
 mod columns;
 mod depthwise;

@@ -1,17 +1,18 @@
 //! The 1x1 convolutions of inference, in either of two ways: vectors of float32 ([`super::product`]), or, where activations
 //! are bfloat16 and the processor has AMX, tiles of bfloat16 ([`crate::kernels::tiles`]).
 //!
-//! For tiles the left side is packed as a whole, with the values between those that are read. Their weights are zero.
+//! For tiles the left side is packed as a whole, with the values between those that are read. Their weights are zero, so
+//! they must be numbers: passes write whole vectors, and a value that is not finite spreads to all outputs of its pixel. The
+//! float32 weights stay beside those in tiles, which read them no more.
 
 use burn_std::bf16;
 
 use super::product::{Place, Product, Weights};
 use super::weights::Folded;
 use crate::kernels::rows::Rows;
-use crate::kernels::tiles::{BLOCK, ByRows, each_block, packed_len};
+use crate::kernels::tiles::{BLOCK, ByRows, configured, each_block, packed_len};
 use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
-use crate::simd::amx::Tiles;
 use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};
 
@@ -61,7 +62,7 @@ impl Pointwise {
         (place, first): (Place, usize),
     ) {
         let weights = &self.weights;
-        let Some((tiled, tiles)) = self.tiled.as_ref().zip(Tiles::configure()) else {
+        let Some(tiled) = &self.tiled else {
             isa.run(Product {
                 rows,
                 left: left.data,
@@ -86,7 +87,7 @@ impl Pointwise {
             transposed: false,
             out: &mut packed,
         });
-        let sizes = [rows, inner, weights.padded()];
+        let (tiles, sizes) = (configured(), [rows, inner, weights.padded()]);
         each_block(
             &tiles,
             sizes,

@@ -18,6 +18,9 @@ const BLOCK: usize = 96;
 /// Rows of the head's convolution that are averaged, in float32, while they are in the cache.
 const HEAD_ROWS: usize = 48;
 
+/// The same where products are in tiles: whole tiles, and all pixels of a photograph's last map.
+const TILED_HEAD_ROWS: usize = 64;
+
 /// Computes the logits of a batch. Threads take groups of images, or parts of one image if there are
 /// fewer images than threads.
 pub(super) fn batch<T: Stored>(
@@ -150,6 +153,7 @@ fn units<T: Stored>(
 
 /// Computes the last 1x1 convolution, averaged over each image's pixels. Threads take columns, because
 /// there are few pixels and the weights are large. All images use a panel of the weights while it is in the cache.
+/// In tiles one thread computes all columns, image after image, because that takes few microseconds.
 fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], usize)) -> Buffer {
     let (isa, weights, all) = (chain.isa, &chain.head.weights, site.pixels());
     let (pixels, padded) = (site.height * site.width, weights.padded());
@@ -157,10 +161,10 @@ fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], 
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
     if chain.head.in_tiles() {
-        let mut y = Buffer::<f32>::any(HEAD_ROWS * padded);
+        let mut y = Buffer::<f32>::any(TILED_HEAD_ROWS * padded);
         for (image, out) in features.chunks_exact_mut(padded).enumerate() {
-            for start in (0..pixels).step_by(HEAD_ROWS) {
-                let count = HEAD_ROWS.min(pixels - start);
+            for start in (0..pixels).step_by(TILED_HEAD_ROWS) {
+                let count = TILED_HEAD_ROWS.min(pixels - start);
                 let rows = Rows::new(left.values(), left.row).behind(image * pixels + start);
                 let place = (Place::rows(padded, 0), 0);
                 let from = (rows, left.terms);

@@ -1,4 +1,6 @@
-//! What stands for AMX on platforms that have none: no value of [`Tiles`] is ever made.
+//! What stands for AMX on platforms that have none: a type [`Tiles`] without values.
+
+use std::convert::Infallible;
 
 use burn_std::bf16;
 
@@ -15,7 +17,7 @@ pub(crate) const fn emulated() -> bool {
 }
 
 /// Tile registers, of which there are none.
-pub(crate) struct Tiles(());
+pub(crate) struct Tiles(Infallible);
 
 impl Tiles {
     /// None.
@@ -23,9 +25,8 @@ impl Tiles {
         None
     }
 
-    /// Never called: there are no `Tiles`.
+    /// Cannot be called: there are no `Tiles`.
     pub fn multiply(&self, _: [&[bf16]; 2], _: [&[bf16]; 2], _: &mut [f32], _: bool) {
-        let () = self.0;
-        unreachable!("no value of this type is made");
+        match self.0 {}
     }
 }

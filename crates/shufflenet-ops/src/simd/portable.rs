@@ -41,8 +41,8 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> Self::Vector {
-        // SAFETY: the caller's promise; arrays of floats need no more alignment than floats.
-        unsafe { *p.cast() }
+        // SAFETY: the caller's promise; pairs of bfloat16, which are read as floats, may lie anywhere.
+        unsafe { p.cast::<Self::Vector>().read_unaligned() }
     }
 
     #[inline(always)]
@@ -50,7 +50,7 @@ impl Simd for Portable {
         // SAFETY: only the first `n` are read, as the caller promises.
         lanewise(|lane| {
             if lane < n {
-                unsafe { *p.add(lane) }
+                unsafe { p.add(lane).read_unaligned() }
             } else {
                 0.0
             }
@@ -59,15 +59,15 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: Self::Vector) {
-        // SAFETY: the caller's promise.
-        unsafe { *p.cast() = v };
+        // SAFETY: the caller's promise; see `load`.
+        unsafe { p.cast::<Self::Vector>().write_unaligned(v) };
     }
 
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize, v: Self::Vector) {
         for (lane, x) in v.into_iter().enumerate().take(n) {
             // SAFETY: only the first `n` are written, as the caller promises.
-            unsafe { *p.add(lane) = x };
+            unsafe { p.add(lane).write_unaligned(x) };
         }
     }
 

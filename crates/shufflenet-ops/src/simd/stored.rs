@@ -1,4 +1,5 @@
-//! What activations are stored as: float32 or bfloat16. All computation is in float32.
+//! What activations are stored as: float32 or bfloat16. All computation is in float32, but for
+//! products in the tile registers of AMX ([`crate::kernels::tiles`]).
 //!
 //! A kernel is written once over [`Stored`]. It loads a stored type into vectors of float32 and rounds once, when it
 //! stores a result. bfloat16 is the upper half of a float32 (sign, eight bits of exponent, seven of mantissa), so

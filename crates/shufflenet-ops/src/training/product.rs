@@ -13,21 +13,13 @@ use crate::kernels::matmul::{Ahead, Matmul};
 use crate::kernels::rows::{NormGradient, Rows, Widened};
 use crate::kernels::tiles::{
     ByColumns, ByRows, NormGradientTiles, Product, add_product, blocks_len, blocks_to_rows,
-    packed_len,
+    configured, packed_len,
 };
 use crate::runtime::buffer::Buffer;
 use crate::simd::Isa;
 use crate::simd::amx::Tiles;
 use crate::simd::stored::Stored;
 use crate::training::weights::Weights;
-
-/// The tile registers of this thread. Weights in tiles were packed because the process may use them.
-fn configured() -> Tiles {
-    let Some(tiles) = Tiles::configure() else {
-        unreachable!("weights are in tile order only where there are tiles");
-    };
-    tiles
-}
 
 /// The products `x W'` of a thread.
 pub(crate) enum Forward<'a> {

@@ -34,6 +34,8 @@ pub(crate) use norm_gradient::NormGradientTiles;
 pub(crate) use pack::{ByColumns, ByRows};
 pub(crate) use product::{Product, add_product, blocks_to_rows, each_block};
 
+use crate::simd::amx::Tiles;
+
 /// Rows of a tile of the left side, and columns of one of the right side. A line has so many.
 const SIDE: usize = 16;
 
@@ -57,4 +59,12 @@ pub(crate) fn packed_len(outer: usize, terms: usize) -> usize {
 /// Values of a weight gradient's blocks.
 pub(crate) fn blocks_len(rows: usize, columns: usize) -> usize {
     rows.next_multiple_of(BLOCK) * columns.next_multiple_of(BLOCK)
+}
+
+/// The tile registers of this thread, for operands in tile order: there are such only where the process may use tiles.
+pub(crate) fn configured() -> Tiles {
+    let Some(tiles) = Tiles::configure() else {
+        unreachable!("operands are in tile order only where there are tiles");
+    };
+    tiles
 }

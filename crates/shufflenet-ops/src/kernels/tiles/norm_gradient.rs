@@ -8,7 +8,8 @@ use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Batch norm's backward, `dy = a g + b (y - mean) + c`, rounded and in tile order twice: as [`ByRows`] for the input's
-/// gradient, and as [`ByColumns`] for the weight's. The four vectors are whole.
+/// gradient, and as [`ByColumns`] for the weight's. The four vectors are whole, padded
+/// with zeros.
 pub(crate) struct NormGradientTiles<'a, T> {
     pub rows: usize,
     pub columns: usize,

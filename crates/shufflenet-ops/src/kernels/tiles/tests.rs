@@ -154,8 +154,7 @@ fn the_gradient_of_a_norm_is_in_tile_order_what_it_is_in_rows() {
     }
 }
 
-/// On a processor without AMX the instructions are emulated; on one without AVX-512, or with another system than Linux,
-/// there is nothing to test.
+/// On an x86-64 processor without AMX the instructions are emulated, on Linux; elsewhere there is nothing to test.
 #[test]
 fn a_product_in_tiles_is_the_sum_of_products() {
     let Some(tiles) = Tiles::configure() else {

@@ -84,21 +84,28 @@ unsafe fn emulate(general: &[i64; 23], registers: &mut Registers) -> Option<usiz
         let tile = usize::from(operand.register);
         match (prefix, code.add(3).read(), operand.memory) {
             ("none", 0x49, Some((configuration, _))) => {
-                // Palette 1; eight tiles of 64 bytes a row; sixteen rows each.
-                let [palette, row, rows] = [0, 16, 48].map(|at| configuration.add(at).read());
-                registers.configured = (palette, row, rows) == (1, 64, 16);
+                // Palette 1; eight tiles of 64 bytes a row and sixteen rows; all else is reserved, or of more tiles.
+                let mut whole = [0u8; 64];
+                whole[0] = 1;
+                for tile in 0..8 {
+                    (whole[16 + 2 * tile], whole[48 + tile]) = (64, 16);
+                }
+                if configuration.cast::<[u8; 64]>().read_unaligned() != whole {
+                    return None;
+                }
+                registers.configured = true;
                 registers.tiles = [[[0; 16]; 16]; 8];
             }
             ("none", 0x49, None) => registers.configured = false,
             _ if !registers.configured => return None,
             ("f2", 0x49, None) => registers.tiles[tile] = [[0; 16]; 16],
-            ("f2", 0x4b, Some((start, stride))) => {
+            ("f2", 0x4b, Some((start, stride))) if operand.rm == 4 => {
                 for (row, to) in registers.tiles[tile].iter_mut().enumerate() {
                     let from = start.offset(row as isize * stride).cast::<[u32; 16]>();
                     *to = from.read_unaligned();
                 }
             }
-            ("f3", 0x4b, Some((start, stride))) => {
+            ("f3", 0x4b, Some((start, stride))) if operand.rm == 4 => {
                 for (row, from) in registers.tiles[tile].iter().enumerate() {
                     let to = start.offset(row as isize * stride).cast::<[u32; 16]>();
                     to.cast_mut().write_unaligned(*from);
@@ -106,6 +113,9 @@ unsafe fn emulate(general: &[i64; 23], registers: &mut Registers) -> Option<usiz
             }
             ("f3", 0x5c, None) => {
                 let (left, right) = (operand.rm, !(third >> 3) & 0xf);
+                if left == right || [left, right].contains(&operand.register) {
+                    return None;
+                }
                 let [left, right] = [left, right].map(|i| registers.tiles[usize::from(i) & 7]);
                 multiply(&mut registers.tiles[tile], &left, &right);
             }

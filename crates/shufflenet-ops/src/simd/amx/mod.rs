@@ -8,7 +8,8 @@
 //! All assembly of this crate is in this file. It is sound for these reasons:
 //!
 //! - A [`Tiles`] exists only after [`available`] found the instructions and the operating system's permission to use
-//!   the registers. It configures the registers of its thread, cannot leave that thread, and releases them when dropped.
+//!   the registers. It cannot leave its thread. The first one of a thread configures the registers, and the last one
+//!   releases them.
 //! - [`Tiles::multiply`] checks the length of every operand. Tiles are whole, so nothing is read or written beyond them.
 //! - The compiler itself never uses tile registers. Each block names those that it changes.
 
@@ -17,6 +18,7 @@ mod emulator;
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -27,13 +29,19 @@ use crate::kernels::tiles::{BLOCK_VALUES, TILE_VALUES};
 /// Whether this process may multiply with tiles. The first call asks the operating system for permission.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| processor_has_tiles() && permission() || emulated())
+    *AVAILABLE.get_or_init(|| processors() || emulated())
 }
 
-/// Whether the processor lacks tiles and the tests emulate them.
+/// Whether this process may use tile registers of the processor.
+fn processors() -> bool {
+    static PROCESSORS: OnceLock<bool> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| processor_has_tiles() && permission())
+}
+
+/// Whether the tests emulate tiles, for want of the processor's or of permission.
 #[cfg(test)]
 pub(crate) fn emulated() -> bool {
-    !processor_has_tiles() && emulator::install()
+    !processors() && emulator::install()
 }
 
 #[cfg(not(test))]
@@ -65,7 +73,8 @@ fn processor_has_tiles() -> bool {
 }
 
 /// Asks Linux to let this process use the tile registers, whose 8 KiB it saves only for processes that ask
-/// (Linux, `Documentation/arch/x86/xstate.rst`). A refusal means that there is no AMX.
+/// (Linux, `Documentation/arch/x86/xstate.rst`). A refusal means that there is no AMX. From then on a signal's frame takes
+/// 11 KiB, so the kernel refuses where a thread has a smaller stack for signals; Rust's threads have one that is large enough.
 fn permission() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
     const TILE_DATA: libc::c_ulong = 18;
@@ -75,6 +84,11 @@ fn permission() -> bool {
 
 /// The tile registers of this thread, all of them whole tiles.
 pub(crate) struct Tiles(PhantomData<*const ()>);
+
+thread_local! {
+    /// Number of the thread's [`Tiles`].
+    static CONFIGURED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The operand of `LDTILECFG`.
 #[repr(C, align(64))]
@@ -91,6 +105,9 @@ impl Tiles {
     pub fn configure() -> Option<Self> {
         if !available() {
             return None;
+        }
+        if CONFIGURED.replace(CONFIGURED.get() + 1) > 0 {
+            return Some(Self(PhantomData));
         }
         let mut configuration = Configuration {
             palette: 1,
@@ -186,6 +203,9 @@ impl Tiles {
 
 impl Drop for Tiles {
     fn drop(&mut self) {
+        if CONFIGURED.replace(CONFIGURED.get() - 1) > 1 {
+            return;
+        }
         // SAFETY: the registers are configured. Without this, each switch to another thread would save them.
         unsafe {
             asm!(
@@ -216,6 +236,16 @@ mod tests {
         assert!(out.iter().all(|x| *x == 0.25 * (steps * 32) as f32));
         tiles.multiply(right, left, out, true);
         assert!(out.iter().all(|x| *x == 0.5 * (steps * 32) as f32));
+    }
+
+    #[test]
+    fn the_registers_stay_configured_until_the_last_user_is_done() {
+        let left = [bf16::from_f32(0.5); TILE_VALUES];
+        let mut out = [0.0; BLOCK_VALUES];
+        let outer = Tiles::configure().unwrap();
+        drop(Tiles::configure().unwrap());
+        outer.multiply([&left; 2], [&left; 2], &mut out, false);
+        assert!(out.iter().all(|x| *x == 8.0));
     }
 
     /// Memory whose last byte lies before a page that may not be accessed.
