@@ -1,0 +1,21 @@
+//! The parts of ShuffleNetV2 in training as GPU kernels: forward and backward of stem, units and head.
+//!
+//! The kernels are in CubeCL, which compiles them for wgpu, CUDA and ROCm at run time. Maps are stored pixel by pixel
+//! (`[pixels, channels]`, a pixel being one place of one image). Each kernel is one pass over the batch: it applies the
+//! batch norm and ReLU of its input while it reads, and gathers the sums that the next batch norm needs while it
+//! writes.
+//!
+//! No kernel uses atomic operations or subgroups. A launch has a number of workgroups that follows from the shapes
+//! alone, each writes its own row of partial sums ([`parts`]), and these rows are added in order. So two runs on one
+//! device give the same bits.
+//!
+//! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 units a workgroup.
+#![cfg(feature = "kernels")]
+
+pub mod buffer;
+pub mod moments;
+pub mod norm;
+pub mod parts;
+pub mod pointwise;
+mod tile;
+mod vector;

@@ -1,0 +1,70 @@
+//! Reading and writing four channels at a time.
+//!
+//! Kernels compute on vectors of four channels. Memory is read in vectors of 4, 2 or 1 values, whichever divides the
+//! widths of the maps and the channels at which a branch begins: 58 channels are read two at a time.
+
+use cubecl::prelude::*;
+
+/// Four channels of one pixel.
+pub(crate) type V4 = Vector<f32, Const<4>>;
+
+/// The widest vector that divides all of `numbers`.
+pub(crate) fn width(numbers: &[usize]) -> usize {
+    let divides = |width: usize| numbers.iter().all(|number| number.is_multiple_of(width));
+    [4, 2]
+        .into_iter()
+        .find(|&width| divides(width))
+        .unwrap_or(1)
+}
+
+/// The four values from number `at` on. Those from the `valid`th on are zero and not read.
+#[cube]
+pub(crate) fn load<N: Size>(data: &[Vector<f32, N>], at: usize, valid: usize) -> V4 {
+    let width = N::value();
+    let mut four = V4::new(0.0);
+    #[unroll]
+    for part in 0..comptime!(4 / width) {
+        if part * width < valid {
+            let vector = data[at / width + part];
+            #[unroll]
+            for i in 0..width {
+                four.insert(comptime!(part * width + i), vector.extract(i));
+            }
+        }
+    }
+    four
+}
+
+/// Writes the first `valid` of the four values to number `at` and behind it.
+#[cube]
+pub(crate) fn store<N: Size>(data: &mut [Vector<f32, N>], at: usize, valid: usize, four: V4) {
+    let width = N::value();
+    #[unroll]
+    for part in 0..comptime!(4 / width) {
+        if part * width < valid {
+            let mut vector = Vector::<f32, N>::new(0.0);
+            #[unroll]
+            for i in 0..width {
+                vector.insert(i, four.extract(comptime!(part * width + i)));
+            }
+            data[at / width + part] = vector;
+        }
+    }
+}
+
+/// The number of values from `column` on, at most four, of a row that ends at `columns`.
+#[cube]
+pub(crate) fn valid(column: usize, columns: usize) -> usize {
+    let mut left = 0usize;
+    if column < columns {
+        left = columns - column;
+    }
+    left
+}
+
+/// `max(x, 0)` that keeps NaN, so that a divergence is seen.
+#[cube]
+pub(crate) fn relu(x: V4) -> V4 {
+    let zero = V4::new(0.0);
+    select_many(x.less_than(&zero), zero, x)
+}
