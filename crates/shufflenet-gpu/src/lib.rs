@@ -13,9 +13,15 @@
 #![cfg(feature = "kernels")]
 
 pub mod buffer;
+pub mod gradient_sums;
+pub mod join;
 pub mod moments;
 pub mod norm;
 pub mod parts;
 pub mod pointwise;
+pub mod pointwise_gradient;
+mod row_sums;
+pub mod separate;
 mod tile;
 mod vector;
+pub mod weight_gradient;

@@ -18,7 +18,12 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub fn of(tiles: usize) -> Self {
-        let each = tiles.div_ceil(MOST_ROWS).max(1);
+        Self::at_most(MOST_ROWS, tiles)
+    }
+
+    /// At most `rows` rows.
+    pub fn at_most(rows: usize, tiles: usize) -> Self {
+        let each = tiles.div_ceil(rows).max(1);
         Self {
             rows: tiles.div_ceil(each).max(1),
             tiles: each,

@@ -62,9 +62,20 @@ pub(crate) fn valid(column: usize, columns: usize) -> usize {
     left
 }
 
-/// `max(x, 0)` that keeps NaN, so that a divergence is seen.
+/// `max(x, 0)` that keeps NaN, so that a divergence is seen. A product, because compilers for graphics make a maximum of
+/// a selection, and their maximum of NaN and 0 is 0.
 #[cube]
 pub(crate) fn relu(x: V4) -> V4 {
-    let zero = V4::new(0.0);
-    select_many(x.less_than(&zero), zero, x)
+    let factor = select_many(x.less_than(&V4::new(0.0)), V4::new(0.0), V4::new(1.0));
+    x * factor
+}
+
+/// Most workgroups in one dimension of a launch.
+const MOST_WORKGROUPS: usize = 65_535;
+
+/// Workgroups for `units` units, `size` a workgroup. The launch may have more units than these.
+pub(crate) fn workgroups(units: usize, size: u32) -> CubeCount {
+    let count = units.div_ceil(size as usize).max(1);
+    let rows = count.div_ceil(MOST_WORKGROUPS);
+    CubeCount::Static(count.div_ceil(rows) as u32, rows as u32, 1)
 }

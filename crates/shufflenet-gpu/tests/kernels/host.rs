@@ -128,6 +128,10 @@ impl Norm {
     }
 }
 
+pub fn widened(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|x| f64::from(*x)).collect()
+}
+
 pub fn relu(values: &[f64]) -> Vec<f64> {
     values.iter().map(|x| x.max(0.0)).collect()
 }

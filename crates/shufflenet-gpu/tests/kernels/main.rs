@@ -4,4 +4,6 @@
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 mod host;
+mod join;
 mod pointwise;
+mod pointwise_gradient;

@@ -1,0 +1,119 @@
+//! The two sums that a norm's backward takes over the batch, and what follows from them.
+//!
+//! A kernel that writes `g`, the gradient of a norm's output, gathers `s = sum(g)` and `t = sum(g (y - mean))` while it
+//! writes. [`finish`](GradientSums::finish) makes of them the factors of `dy` (see [`crate::norm`]) and the gradients of
+//! gamma and beta.
+
+use cubecl::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::norm::{A, B, C, MEAN, ROWS, RSTD, SCALE};
+
+/// Channels of a workgroup, and the groups of rows that it adds up side by side.
+const CHANNELS: usize = 8;
+const GROUPS: usize = 32;
+
+#[cube(launch_unchecked)]
+fn finish_kernel(
+    parts: &[f32],
+    norm: &[f32],
+    factors: &mut [f32],
+    gamma: &mut [f32],
+    beta: &mut [f32],
+    rows: usize,
+    values: f32,
+    #[comptime] columns: usize,
+    #[comptime] row: usize,
+    #[comptime] first: usize,
+) {
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * CHANNELS * GROUPS));
+    let unit = UNIT_POS as usize;
+    let channel = unit % CHANNELS;
+    let group = unit / CHANNELS;
+    let column = CUBE_POS_X as usize * CHANNELS + channel;
+    let mut s = 0.0f32;
+    let mut t = 0.0f32;
+    if column < columns {
+        let each = rows.div_ceil(GROUPS);
+        for i in 0..each {
+            let number = group * each + i;
+            if number < rows {
+                let start = number * row + first + column;
+                s += parts[start];
+                t += parts[start + columns];
+            }
+        }
+    }
+    shared[unit] = s;
+    shared[comptime!(CHANNELS * GROUPS) + unit] = t;
+    sync_cube();
+    if group == 0 && column < columns {
+        let mut s = 0.0f32;
+        let mut t = 0.0f32;
+        for group in 0..GROUPS {
+            let at = group * CHANNELS + channel;
+            s += shared[at];
+            t += shared[comptime!(CHANNELS * GROUPS) + at];
+        }
+        let scale = norm[SCALE * columns + column];
+        let rstd = norm[RSTD * columns + column];
+        factors[MEAN * columns + column] = norm[MEAN * columns + column];
+        factors[A * columns + column] = scale;
+        factors[B * columns + column] = -scale * rstd * rstd * t / values;
+        factors[C * columns + column] = -scale * s / values;
+        gamma[column] = rstd * t;
+        beta[column] = s;
+    }
+}
+
+/// Partial sums of a norm's backward: rows of `row` values, in which `s` and `t` of all channels begin at `first`.
+pub struct GradientSums {
+    pub(crate) parts: Buffer,
+    pub(crate) rows: usize,
+    pub(crate) row: usize,
+    pub(crate) first: usize,
+    pub(crate) columns: usize,
+}
+
+/// A norm's backward.
+pub struct NormGradient {
+    /// Mean and factors of `dy = a g + b (y - mean) + c`.
+    pub factors: Buffer,
+    /// The gradient of gamma.
+    pub gamma: Buffer,
+    /// The gradient of beta.
+    pub beta: Buffer,
+}
+
+impl GradientSums {
+    /// Adds up the rows. `norm` is the norm's buffer from the forward, of `values` values a channel.
+    pub fn finish(&self, norm: &Buffer, values: usize) -> NormGradient {
+        let client = &self.parts.client;
+        let factors = Buffer::empty(client, ROWS * self.columns);
+        let [gamma, beta] = [0; 2].map(|_| Buffer::empty(client, self.columns));
+        // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            finish_kernel::launch_unchecked(
+                client,
+                CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
+                CubeDim::new_1d((CHANNELS * GROUPS) as u32),
+                self.parts.arg(1),
+                norm.arg(1),
+                factors.arg(1),
+                gamma.arg(1),
+                beta.arg(1),
+                self.rows,
+                values as f32,
+                self.columns,
+                self.row,
+                self.first,
+            );
+        }
+        NormGradient {
+            factors,
+            gamma,
+            beta,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The gradients of the 1x1 convolution, and the sums of the norm before it.
+
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::norm::Reading;
+use shufflenet_gpu::pointwise::Columns;
+use shufflenet_gpu::pointwise_gradient::{Gradient, into_map, through_norm};
+use shufflenet_gpu::weight_gradient::weight_gradient;
+
+use crate::host::{Norm, assert_close, client, columns, download, noise, relu, upload, widened};
+
+const EPSILON: f64 = 1e-5;
+
+/// The gradient of a norm's input from that of its output, and those of beta and gamma.
+fn norm_backward(norm: &Norm, y: &[f64], g: &[f64]) -> [Vec<f64>; 3] {
+    let channels = norm.mean.len();
+    let n = (y.len() / channels) as f64;
+    let rstd: Vec<f64> = norm
+        .variance
+        .iter()
+        .map(|v| 1.0 / (v + norm.epsilon).sqrt())
+        .collect();
+    let [mut beta, mut gamma] = [vec![0.0; channels], vec![0.0; channels]];
+    for (i, (y, g)) in y.iter().zip(g).enumerate() {
+        let c = i % channels;
+        beta[c] += g;
+        gamma[c] += g * (y - norm.mean[c]) * rstd[c];
+    }
+    let dy = y.iter().zip(g).enumerate().map(|(i, (y, g))| {
+        let c = i % channels;
+        let normed = (y - norm.mean[c]) * rstd[c];
+        f64::from(norm.gamma[c]) * rstd[c] * (g - beta[c] / n - normed * gamma[c] / n)
+    });
+    [dy.collect(), beta, gamma]
+}
+
+/// The four rows that kernels read: mean, a, b, c.
+fn factors(norm: &Norm, y: &[f64], g: &[f64]) -> Vec<f32> {
+    let [_, beta, gamma] = norm_backward(norm, y, g);
+    let channels = norm.mean.len();
+    let n = (y.len() / channels) as f64;
+    let rstd = |c: usize| 1.0 / (norm.variance[c] + norm.epsilon).sqrt();
+    let scale = |c: usize| f64::from(norm.gamma[c]) * rstd(c);
+    let row =
+        |value: &dyn Fn(usize) -> f64| (0..channels).map(|c| value(c) as f32).collect::<Vec<_>>();
+    [
+        row(&|c| norm.mean[c]),
+        row(&scale),
+        row(&|c| -scale(c) * rstd(c) * gamma[c] / n),
+        row(&|c| -scale(c) * beta[c] / n),
+    ]
+    .concat()
+}
+
+/// All gradients of a convolution of `inputs` of a map's `row` channels, from `first` on.
+fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Reading) {
+    let client = client();
+    let [x, y, g] = [(row, 1), (outputs, 2), (outputs, 3)].map(|(n, seed)| noise(pixels * n, seed));
+    let weight = noise(outputs * inputs, 4);
+    let after = Norm::of(
+        &widened(&y),
+        &noise(outputs, 5),
+        &noise(outputs, 6),
+        EPSILON,
+    );
+    let read = columns(&x, row, first, inputs);
+    let before = Norm::of(&read, &noise(inputs, 7), &noise(inputs, 8), EPSILON);
+    let left = match reading {
+        Reading::Plain => read.clone(),
+        Reading::Norm => before.apply(&read),
+        Reading::NormRelu => relu(&before.apply(&read)),
+    };
+    let [dy, ..] = norm_backward(&after, &widened(&y), &widened(&g));
+    let mut dx = vec![0.0; pixels * inputs];
+    let mut dw = vec![0.0; outputs * inputs];
+    for p in 0..pixels {
+        for o in 0..outputs {
+            for i in 0..inputs {
+                dx[p * inputs + i] += dy[p * outputs + o] * f64::from(weight[o * inputs + i]);
+                dw[o * inputs + i] += dy[p * outputs + o] * left[p * inputs + i];
+            }
+        }
+    }
+
+    let factors = upload(&client, &factors(&after, &widened(&y), &widened(&g)));
+    let [y, g, there] = [&y, &g, &weight].map(|values| upload(&client, values));
+    let gradient = Gradient {
+        g: &g,
+        y: &y,
+        factors: &factors,
+    };
+    let map = Columns {
+        data: upload(&client, &x),
+        row,
+        first,
+    };
+    let norm = upload(&client, &before.rows());
+    let with = (!matches!(reading, Reading::Plain)).then_some((&norm, reading));
+    let found = weight_gradient(&gradient, pixels, &map, inputs, with);
+    assert_close("dW", &download(&found), &dw);
+
+    let Some(with) = with else {
+        let old = noise(pixels * row, 9);
+        for add in [false, true] {
+            let to = Columns {
+                data: upload(&client, &old),
+                row,
+                first,
+            };
+            into_map(&gradient, pixels, &there, &to, inputs, add);
+            let mut expected = widened(&old);
+            for (i, dx) in dx.iter().enumerate() {
+                let at = i / inputs * row + first + i % inputs;
+                expected[at] = if add { expected[at] + dx } else { *dx };
+            }
+            assert_close("dx", &download(&to.data), &expected);
+        }
+        return;
+    };
+    // The gradient of the norm's output, zero where the ReLU was, and through the norm.
+    if matches!(reading, Reading::NormRelu) {
+        dx.iter_mut().zip(&left).for_each(|(dx, z)| {
+            if *z <= 0.0 {
+                *dx = 0.0
+            }
+        });
+    }
+    let stored: Vec<f32> = read.iter().map(|x| *x as f32).collect();
+    let x = upload(&client, &stored);
+    let (found, sums) = through_norm(&gradient, pixels, &there, &x, with);
+    assert_close("g", &download(&found), &dx);
+    let [_, beta, gamma] = norm_backward(&before, &read, &dx);
+    let made = sums.finish(&norm, pixels);
+    if matches!(reading, Reading::NormRelu) {
+        assert_close("dbeta", &download(&made.beta), &beta);
+    } else {
+        // The norm behind the convolution takes the mean out of `dy`, so these sums are zero but for rounding.
+        let most = 1e-5 * dx.iter().map(|g| g.abs()).sum::<f64>();
+        let found = download(&made.beta);
+        assert!(
+            found.iter().all(|sum| f64::from(sum.abs()) < most),
+            "dbeta: {found:?}"
+        );
+    }
+    assert_close("dgamma", &download(&made.gamma), &gamma);
+    assert_close(
+        "factors",
+        &download(&made.factors),
+        &widened(&self::factors(&before, &read, &dx)),
+    );
+}
+
+#[test]
+fn widths_of_the_published_networks() {
+    for [inputs, outputs] in [[24, 24], [24, 58], [48, 48], [58, 58], [96, 96], [116, 116]] {
+        check(211, [inputs, 0, inputs, outputs], Reading::NormRelu);
+    }
+    check(37, [192, 0, 192, 1024], Reading::Plain);
+}
+
+#[test]
+fn odd_widths_and_a_branch_in_the_middle_of_a_map() {
+    check(97, [13, 6, 7, 5], Reading::Plain);
+    check(97, [116, 58, 58, 58], Reading::Plain);
+    check(97, [7, 0, 7, 5], Reading::NormRelu);
+    check(97, [58, 0, 58, 58], Reading::Norm);
+    check(3, [1, 0, 1, 1], Reading::NormRelu);
+}
+
+#[test]
+fn more_tiles_than_rows_of_workgroups() {
+    check(70_001, [24, 0, 24, 24], Reading::NormRelu);
+}
+
+#[test]
+fn two_runs_give_the_same_bits() {
+    let client = client();
+    let [g, y, x] = [1, 2, 3].map(|seed| upload(&client, &noise(1009 * 24, seed)));
+    let [factors, norm] = [4, 5].map(|seed| upload(&client, &noise(4 * 24, seed)));
+    let weight = upload(&client, &noise(24 * 24, 6));
+    let gradient = Gradient {
+        g: &g,
+        y: &y,
+        factors: &factors,
+    };
+    let map = Columns {
+        data: x.clone(),
+        row: 24,
+        first: 0,
+    };
+    let bits = |buffer: &Buffer| {
+        download(buffer)
+            .iter()
+            .map(|x| x.to_bits())
+            .collect::<Vec<_>>()
+    };
+    let run = || {
+        let with = (&norm, Reading::NormRelu);
+        let (g, sums) = through_norm(&gradient, 1009, &weight, &x, with);
+        let made = sums.finish(&norm, 1009);
+        let dw = weight_gradient(&gradient, 1009, &map, 24, Some(with));
+        [g, made.factors, made.gamma, dw].each_ref().map(bits)
+    };
+    assert_eq!(run(), run());
+}
