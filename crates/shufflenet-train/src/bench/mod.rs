@@ -5,6 +5,7 @@
 //!
 //! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of one that exists.
 
+mod enqueued;
 pub mod resumed;
 
 use std::time::Instant;
@@ -24,6 +25,7 @@ use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
 use crate::step::classifier::{Scores, pixels};
 use crate::step::learner::{Learner, LearnerConfig};
+use enqueued::{Clock, Enqueued};
 
 /// Steps that a benchmark takes before the clock runs, unless told otherwise.
 pub const WARM_UP: usize = 3;
@@ -140,6 +142,9 @@ pub struct Timing {
     pub max_ms: f64,
     /// Images per second at the median.
     pub img_per_s: f64,
+    /// The host's part, where training is timed on a GPU.
+    #[serde(flatten)]
+    pub enqueued: Option<Enqueued>,
     /// Peak memory of this process in MB (10^6 bytes), where the system reports it.
     pub peak_memory_mb: Option<f64>,
     /// Device, threads and processor.
@@ -168,13 +173,23 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
         true => TOGETHER,
         false => 1,
     };
+    let mut clock = Clock::default();
     let times = time(workload.warm_up, workload.steps, steps, || {
         for _ in 0..steps {
-            step(&mut learner, &batch, rate)?;
+            clock.time(|| step(&mut learner, &batch, rate))?;
         }
         learner.settle().map(drop)
     })?;
-    Ok(report("train", workload, parameters, times))
+    let enqueued = match learner.may_wait() {
+        true => Some(clock.read(workload.warm_up * steps, &device, || {
+            step(&mut learner, &batch, rate)
+        })?),
+        false => None,
+    };
+    Ok(Timing {
+        enqueued,
+        ..report("train", workload, parameters, times)
+    })
 }
 
 /// Steps that are enqueued on a GPU between two readings of the clock.
@@ -315,6 +330,7 @@ fn report(
         min_ms: at(0),
         max_ms: at(times.len().saturating_sub(1)),
         img_per_s: *batch as f64 * 1e3 / median,
+        enqueued: None,
         peak_memory_mb: machine::peak_memory_mb(),
         machine: format!(
             "{}, {}, {}",
@@ -348,6 +364,9 @@ impl std::fmt::Display for Timing {
             self.max_ms,
             counted(self.steps, "step")
         )?;
+        if let Some(enqueued) = &self.enqueued {
+            enqueued.fmt(f)?;
+        }
         if let Some(peak) = self.peak_memory_mb {
             writeln!(f, "memory   {peak:.0} MB at most")?;
         }

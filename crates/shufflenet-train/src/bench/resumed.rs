@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use shufflenet_model::num_parameters;
 
+use super::enqueued::Clock;
 use super::{TOGETHER, Timing, Workload, report, time};
 use crate::Interrupter;
 use crate::checkpoint::store;
@@ -63,17 +64,25 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
         false => 1,
     };
     let mut batches = run.rest_of_epoch(&state);
+    let mut step = |state: &mut State| {
+        if batches.len() == 0 {
+            batches = run.next_epoch(state);
+        }
+        let last_step = run.total_steps().saturating_sub(1);
+        let rates = run.rates(state.progress.step.min(last_step));
+        run.step(state, &mut batches, rates).map(drop)
+    };
+    let mut clock = Clock::default();
     let times = time(resumed.warm_up, resumed.steps, together, || {
         for _ in 0..together {
-            if batches.len() == 0 {
-                batches = run.next_epoch(&mut state);
-            }
-            let last_step = run.total_steps().saturating_sub(1);
-            let rates = run.rates(state.progress.step.min(last_step));
-            run.step(&mut state, &mut batches, rates)?;
+            clock.time(|| step(&mut state))?;
         }
         run.settle(&mut state)
     })?;
+    let enqueued = match state.learner.may_wait() {
+        true => Some(clock.read(resumed.warm_up * together, &run.device, || step(&mut state))?),
+        false => None,
+    };
 
     let shape = run.sources.shape;
     let short = shape.height.min(shape.width);
@@ -94,6 +103,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
             start.step,
             run.total_steps()
         ),
+        enqueued,
         ..report
     })
 }

@@ -8,6 +8,7 @@
 //! its devices is asked for.
 
 mod gpu;
+pub mod launches;
 pub mod list;
 pub mod machine;
 pub mod self_check;

@@ -9,6 +9,7 @@ use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ShuffleNetV2};
 
+use crate::device::launches;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::progressive::shrink;
 
@@ -115,6 +116,7 @@ impl TrainStep for Classifier {
     /// Forward, mean cross-entropy over the batch, backward.
     fn step(&self, batch: Images) -> TrainOutput<Scores> {
         let network = &self.network;
+        launches::part("forward");
         let logits = match batch.mask {
             Some(mask) => network
                 .classifier
@@ -126,7 +128,9 @@ impl TrainStep for Classifier {
         let scores = Scores {
             logits: logits.inner(),
         };
-        TrainOutput::new(self, (loss * batch.share).backward(), scores)
+        let loss = loss * batch.share;
+        launches::part("backward");
+        TrainOutput::new(self, loss.backward(), scores)
     }
 }
 

@@ -16,7 +16,7 @@ use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{ModelConfig, Precision, ShuffleNetV2, ranks};
 
 use crate::cluster::Cluster;
-use crate::device;
+use crate::device::{self, launches};
 use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
 use crate::experiment::Experiment;
@@ -167,6 +167,7 @@ impl Learner {
     fn accumulate(&mut self, part: MicroBatch, gradients: &mut GradientsAccumulator<Classifier>) {
         let classes = self.classifier.network.config().classes();
         let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
+        launches::part("images");
         let images = Images::new(part, &self.loss, classes, &self.device);
         let pass = || TrainStep::step(&self.classifier, images);
         let output = match self.peers.as_ref().and_then(|peers| peers.norms.clone()) {
@@ -198,9 +199,11 @@ impl Learner {
             require_finite_loss(&tally, "the loss")?;
             require_finite_gradients(&self.classifier, &gradients)?;
         }
+        launches::part("optimizer");
         let classifier = self.classifier.clone();
         self.classifier = self.optimizer.step(rates, classifier, gradients);
         if let Some(decay) = self.average_decay {
+            launches::part("average");
             let network = self.classifier.network.valid();
             self.average = Some(match self.average.take() {
                 Some(average) => average::follow(average, &network, decay),

@@ -1,0 +1,78 @@
+//! What the host does for one step of a device that has a queue: it enqueues kernels, and does not wait for them.
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::device::launches::{self, Launches};
+use crate::display::words::thousands;
+use crate::error::TrainError;
+
+/// What a step asks of the host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Enqueued {
+    /// Median time that the host takes to enqueue a step, in milliseconds.
+    pub enqueue_ms: f64,
+    /// Kernels of one step, counted in one more step after those that are timed.
+    #[serde(flatten)]
+    pub launches: Launches,
+}
+
+/// Times the host's part of each step.
+#[derive(Default)]
+pub struct Clock {
+    ms: Vec<f64>,
+}
+
+impl Clock {
+    /// Takes a step, which is not waited for.
+    ///
+    /// # Errors
+    /// Those of `step`.
+    pub fn time(
+        &mut self,
+        step: impl FnOnce() -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let start = Instant::now();
+        step()?;
+        self.ms.push(start.elapsed().as_secs_f64() * 1e3);
+        Ok(())
+    }
+
+    /// The time of the steps without the first `warm_up`, and the launches of one more `step` on `device`.
+    ///
+    /// # Errors
+    /// Those of `step`; [`TrainError::Device`].
+    pub fn read(
+        mut self,
+        warm_up: usize,
+        device: &Device,
+        step: impl FnOnce() -> Result<(), TrainError>,
+    ) -> Result<Enqueued, TrainError> {
+        let (taken, launches) = launches::count(device, step)?;
+        taken?;
+        let mut ms = self.ms.split_off(warm_up.min(self.ms.len()));
+        ms.sort_by(f64::total_cmp);
+        Ok(Enqueued {
+            enqueue_ms: ms.get(ms.len() / 2).copied().unwrap_or(f64::NAN),
+            launches,
+        })
+    }
+}
+
+impl std::fmt::Display for Enqueued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Launches { total, by_part, .. } = &self.launches;
+        let parts = by_part
+            .iter()
+            .map(|(part, count)| format!("{part} {}", thousands(*count)));
+        writeln!(f, "enqueue  {:.2} ms of the host a step", self.enqueue_ms)?;
+        writeln!(
+            f,
+            "launches {} a step ({})",
+            thousands(*total),
+            parts.collect::<Vec<_>>().join(", ")
+        )
+    }
+}
