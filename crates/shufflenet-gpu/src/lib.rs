@@ -13,6 +13,7 @@
 #![cfg(feature = "kernels")]
 
 pub mod buffer;
+pub mod depthwise;
 pub mod moments;
 pub mod norm;
 pub mod parts;

@@ -3,5 +3,6 @@
 //! The tests run on a software adapter (`.ci/gpu`). Their sizes are small and awkward: widths that are no multiple of a
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
+mod depthwise;
 mod host;
 mod pointwise;
