@@ -14,6 +14,7 @@
 
 pub mod buffer;
 pub mod depthwise;
+pub mod depthwise_gradient;
 pub mod moments;
 pub mod norm;
 pub mod parts;

@@ -4,5 +4,6 @@
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 mod depthwise;
+mod depthwise_gradient;
 mod host;
 mod pointwise;
