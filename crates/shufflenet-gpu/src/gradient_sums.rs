@@ -66,6 +66,16 @@ fn finish_kernel(
     }
 }
 
+/// What a convolution with batch norm gives its backward.
+pub struct Gradient<'a> {
+    /// The gradient of the norm's output, `[pixels, outputs]`.
+    pub g: &'a Buffer,
+    /// The convolution's output, `[pixels, outputs]`.
+    pub y: &'a Buffer,
+    /// The norm's factors, [`NormGradient::factors`].
+    pub factors: &'a Buffer,
+}
+
 /// Partial sums of a norm's backward: rows of `row` values, in which `s` and `t` of all channels begin at `first`.
 pub struct GradientSums {
     pub(crate) parts: Buffer,

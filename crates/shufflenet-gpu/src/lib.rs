@@ -13,6 +13,8 @@
 #![cfg(feature = "kernels")]
 
 pub mod buffer;
+pub mod depthwise;
+pub mod depthwise_gradient;
 pub mod gradient_sums;
 pub mod join;
 pub mod moments;

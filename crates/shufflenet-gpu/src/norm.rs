@@ -87,3 +87,38 @@ pub(crate) fn gradient<N: Size>(
     let c = load::<N>(factors, C * columns + column, valid);
     fma(a, g, fma(b, y - mean, c))
 }
+
+/// The [`ROWS`] rows of a norm, or of its backward, at four channels: for a kernel that stays with them.
+#[cube]
+pub(crate) fn rows<N: Size>(
+    norm: &[Vector<f32, N>],
+    column: usize,
+    valid: usize,
+    #[comptime] columns: usize,
+    #[comptime] reading: Reading,
+) -> Array<V4> {
+    let mut rows = Array::<V4>::new(ROWS);
+    if comptime!(reading != Reading::Plain) {
+        #[unroll]
+        for row in 0..ROWS {
+            rows[row] = load::<N>(norm, row * columns + column, valid);
+        }
+    }
+    rows
+}
+
+/// [`read`] by [`rows`].
+#[cube]
+pub(crate) fn read_by(y: V4, rows: &Array<V4>, #[comptime] reading: Reading) -> V4 {
+    match reading {
+        Reading::Plain => y,
+        Reading::Norm => fma(y - rows[MEAN], rows[SCALE], rows[BETA]),
+        Reading::NormRelu => relu(fma(y - rows[MEAN], rows[SCALE], rows[BETA])),
+    }
+}
+
+/// [`gradient`] by [`rows`].
+#[cube]
+pub(crate) fn gradient_by(g: V4, y: V4, rows: &Array<V4>) -> V4 {
+    fma(rows[A], g, fma(rows[B], y - rows[MEAN], rows[C]))
+}

@@ -12,22 +12,12 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::gradient_sums::GradientSums;
+use crate::gradient_sums::{Gradient, GradientSums};
 use crate::norm::{self, Reading};
-use crate::parts::Parts;
+use crate::parts::{Parts, write_sums};
 use crate::pointwise::Columns;
 use crate::tile::{Tile, copy_right, multiply};
 use crate::vector::{self, V4, load, store, valid};
-
-/// What a convolution with batch norm gives its backward.
-pub struct Gradient<'a> {
-    /// The gradient of the norm's output, `[pixels, outputs]`.
-    pub g: &'a Buffer,
-    /// The convolution's output, `[pixels, outputs]`.
-    pub y: &'a Buffer,
-    /// The norm's factors, [`crate::gradient_sums::NormGradient::factors`].
-    pub factors: &'a Buffer,
-}
 
 /// What becomes of the gradient.
 #[derive_cube_comptime]
@@ -41,6 +31,9 @@ enum Writing {
     /// The input was read through a norm and ReLU.
     NormRelu,
 }
+
+/// Rows of a workgroup's partial sums.
+const SUMS: usize = 2;
 
 #[derive_cube_comptime]
 struct Shape {
@@ -73,8 +66,11 @@ fn kernel<N: Size, M: Size>(
     let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let columns = valid(column, comptime!(tile.outputs));
-    let mut s = V4::new(0.0);
-    let mut t = V4::new(0.0);
+    let mut sums = Array::<V4>::new(SUMS);
+    #[unroll]
+    for i in 0..SUMS {
+        sums[i] = V4::new(0.0);
+    }
     let mut out_of_tile = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
         let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
@@ -122,8 +118,8 @@ fn kernel<N: Size, M: Size>(
                         value = select_many(z.less_equal(&zero), zero, value);
                     }
                     let mean = load::<M>(norm, comptime!(norm::MEAN * outputs) + column, columns);
-                    s += value;
-                    t = fma(value, x - mean, t);
+                    sums[0] += value;
+                    sums[1] = fma(value, x - mean, sums[1]);
                 }
                 if comptime!(matches!(shape.writing, Writing::Add)) {
                     value += load::<M>(&*out, to, columns);
@@ -133,22 +129,18 @@ fn kernel<N: Size, M: Size>(
         }
     }
     if through_norm {
-        let outputs = comptime!(tile.outputs);
-        shared[UNIT_POS as usize] = s;
-        shared[comptime!(tile.units()) + UNIT_POS as usize] = t;
-        sync_cube();
-        if unit_y == 0 {
-            let mut s = V4::new(0.0);
-            let mut t = V4::new(0.0);
-            for other in 0..comptime!(tile.units_y) {
-                let at = other * comptime!(tile.units_x) + unit_x;
-                s += shared[at];
-                t += shared[comptime!(tile.units()) + at];
-            }
-            let to = CUBE_POS_X as usize * comptime!(2 * outputs) + column;
-            store::<M>(parts, to, columns, s);
-            store::<M>(parts, to + outputs, columns, t);
-        }
+        write_sums::<M>(
+            &sums,
+            &mut shared,
+            parts,
+            CUBE_POS_X as usize,
+            column,
+            columns,
+            SUMS,
+            comptime!(tile.outputs),
+            comptime!(tile.units_x),
+            comptime!(tile.units_y),
+        );
     }
 }
 
@@ -184,7 +176,7 @@ pub fn through_norm(
     let sums = GradientSums {
         parts,
         rows,
-        row: 2 * inputs,
+        row: SUMS * inputs,
         first: 0,
         columns: inputs,
     };
@@ -218,7 +210,7 @@ fn launch(
     let outputs = weight.len / inputs;
     let tile = Tile::new(outputs, inputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
-    let parts = Buffer::empty(client, share.rows * 2 * inputs);
+    let parts = Buffer::empty(client, share.rows * SUMS * inputs);
     // A kernel without a norm reads neither.
     let (x, norm) = input.unwrap_or((&parts, &parts));
     let n = vector::width(&[outputs]);

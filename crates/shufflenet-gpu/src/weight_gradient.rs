@@ -11,11 +11,11 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
+use crate::gradient_sums::Gradient;
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::pointwise::Columns;
-use crate::pointwise_gradient::Gradient;
-use crate::row_sums;
+use crate::row_sums::{self, Rows};
 use crate::vector::{self, V4, load, store, valid};
 
 const WIDEST_BLOCK: usize = 64;
@@ -209,5 +209,12 @@ pub fn weight_gradient(
             shape,
         );
     }
-    row_sums::add(&parts, share.rows, outputs * inputs)
+    let values = outputs * inputs;
+    let products = Rows {
+        parts: &parts,
+        rows: share.rows,
+        row: values,
+        first: 0,
+    };
+    row_sums::add(&products, values, 1)
 }

@@ -3,6 +3,10 @@
 //! The tests run on a software adapter (`.ci/gpu`). Their sizes are small and awkward: widths that are no multiple of a
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
+
+mod depthwise;
+mod depthwise_gradient;
 mod host;
 mod join;
 mod pointwise;

@@ -1,9 +1,10 @@
 //! The gradients of the 1x1 convolution, and the sums of the norm before it.
 
 use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::gradient_sums::Gradient;
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
-use shufflenet_gpu::pointwise_gradient::{Gradient, into_map, through_norm};
+use shufflenet_gpu::pointwise_gradient::{into_map, through_norm};
 use shufflenet_gpu::weight_gradient::weight_gradient;
 
 use crate::host::{Norm, assert_close, client, columns, download, noise, relu, upload, widened};

@@ -1,0 +1,138 @@
+//! The depthwise convolution, and its moments.
+
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::depthwise;
+use shufflenet_gpu::norm::Reading;
+use shufflenet_gpu::pointwise::Columns;
+
+use crate::host::{Norm, assert_close, client, columns, download, moments, noise, relu, upload};
+
+const EPSILON: f64 = 1e-5;
+
+/// The convolution of `z`, `[images, height, width, channels]`.
+fn convolve(
+    z: &[f64],
+    [images, height, width]: [usize; 3],
+    stride: usize,
+    weight: &[f32],
+) -> Vec<f64> {
+    let channels = weight.len() / 9;
+    let [rows, places] = [height, width].map(|side| side.div_ceil(stride));
+    let mut y = vec![0.0; images * rows * places * channels];
+    for (at, y) in y.iter_mut().enumerate() {
+        let (c, j, i) = (
+            at % channels,
+            at / channels % places,
+            at / channels / places % rows,
+        );
+        let image = at / channels / places / rows;
+        for (tap, w) in weight[c * 9..c * 9 + 9].iter().enumerate() {
+            let (row, place) = (i * stride + tap / 3, j * stride + tap % 3);
+            if (1..=height).contains(&row) && (1..=width).contains(&place) {
+                let pixel = (image * height + row - 1) * width + place - 1;
+                *y += f64::from(*w) * z[pixel * channels + c];
+            }
+        }
+    }
+    y
+}
+
+/// Runs the convolution on some channels of a map, and compares output, norm and statistics.
+fn check(
+    shape: [usize; 3],
+    stride: usize,
+    [row, first, channels]: [usize; 3],
+    reading: Reading,
+    shift: f32,
+) {
+    let client = client();
+    let pixels = shape.iter().product::<usize>();
+    let x: Vec<f32> = noise(pixels * row, 1).iter().map(|x| x + shift).collect();
+    let weight = noise(channels * 9, 2);
+    let [gamma, beta] = [3, 4].map(|seed| noise(channels, seed));
+    let read = columns(&x, row, first, channels);
+    let input = Norm::of(&read, &gamma, &beta, EPSILON);
+    let z = match reading {
+        Reading::Plain => read,
+        Reading::Norm => input.apply(&read),
+        Reading::NormRelu => relu(&input.apply(&read)),
+    };
+    let expected = convolve(&z, shape, stride, &weight);
+
+    let norm = upload(&client, &input.rows());
+    let norm = (!matches!(reading, Reading::Plain)).then_some((&norm, reading));
+    let data = upload(&client, &x);
+    let x = Columns { data, row, first };
+    let (y, seen) = depthwise::forward(&x, shape, stride, norm, &upload(&client, &weight));
+    let found = download(&y);
+    assert_close("y", &found, &expected);
+
+    let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
+    let [gamma, beta] = [5, 6].map(|seed| upload(&client, &noise(channels, seed)));
+    let statistics = Buffer::empty(&client, 2 * channels);
+    seen.finish(&gamma, &beta, EPSILON, &statistics, 0);
+    let [mean, variance] = moments(&stored, channels);
+    let n = (stored.len() / channels) as f64;
+    let unbiased: Vec<f64> = variance.iter().map(|x| x * n / (n - 1.0)).collect();
+    let found = download(&statistics);
+    assert_close("mean", &found[..channels], &mean);
+    assert_close("variance", &found[channels..], &unbiased);
+}
+
+#[test]
+fn widths_of_the_published_networks() {
+    for channels in [24, 48, 58, 96, 116, 232] {
+        for stride in [1, 2] {
+            let map = [channels, 0, channels];
+            check([2, 8, 8], stride, map, Reading::NormRelu, 0.0);
+        }
+    }
+}
+
+#[test]
+fn odd_sizes_and_a_branch_in_the_middle_of_a_map() {
+    for stride in [1, 2] {
+        for shape in [[3, 5, 7], [1, 9, 2], [5, 1, 3], [2, 6, 13]] {
+            check(shape, stride, [13, 6, 7], Reading::Norm, 0.0);
+            check(shape, stride, [116, 58, 58], Reading::NormRelu, 0.0);
+            check(shape, stride, [13, 1, 8], Reading::Plain, 0.0);
+        }
+        check([3, 1, 1], stride, [1, 0, 1], Reading::Plain, 0.0);
+    }
+}
+
+#[test]
+fn more_tiles_than_rows_of_workgroups() {
+    check([17, 57, 61], 1, [32, 0, 32], Reading::NormRelu, 0.0);
+    check([67, 57, 61], 2, [32, 0, 32], Reading::NormRelu, 0.0);
+}
+
+#[test]
+fn a_mean_far_from_zero_costs_no_digits() {
+    check([7, 11, 11], 1, [24, 0, 24], Reading::Plain, 1000.0);
+}
+
+#[test]
+fn two_runs_give_the_same_bits() {
+    let client = client();
+    let data = upload(&client, &noise(7 * 13 * 11 * 24, 1));
+    let x = Columns {
+        data,
+        row: 24,
+        first: 0,
+    };
+    let weight = upload(&client, &noise(24 * 9, 2));
+    let run = || {
+        let (y, seen) = depthwise::forward(&x, [7, 13, 11], 1, None, &weight);
+        let one = upload(&client, &[1.0; 24]);
+        let statistics = Buffer::empty(&client, 48);
+        let norm = seen.finish(&one, &one, EPSILON, &statistics, 0);
+        [y, norm, statistics].map(|buffer| {
+            download(&buffer)
+                .iter()
+                .map(|x| x.to_bits())
+                .collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(run(), run());
+}
