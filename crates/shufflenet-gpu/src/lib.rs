@@ -6,7 +6,7 @@
 //! writes.
 //!
 //! No kernel uses atomic operations or subgroups. A launch has a number of workgroups that follows from the shapes
-//! alone, each writes its own row of partial sums ([`parts`]), and these rows are added in order. So two runs on one
+//! alone, each writes its own row of partial sums (`parts.rs`), and these rows are added in order. So two runs on one
 //! device give the same bits.
 //!
 //! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 units a workgroup.
@@ -19,7 +19,7 @@ pub mod gradient_sums;
 pub mod join;
 pub mod moments;
 pub mod norm;
-pub mod parts;
+mod parts;
 pub mod pointwise;
 pub mod pointwise_gradient;
 mod row_sums;
