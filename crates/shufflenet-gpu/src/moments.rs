@@ -2,7 +2,7 @@
 //!
 //! A unit sums the differences of its values from the first one it sees, and their squares. These sums lose no digits
 //! where the mean is large, because that first value is near the mean. A workgroup combines its units, and
-//! [`finish`] the workgroups, by the formula of Chan, Golub and LeVeque (1979) with the first part's mean `p` as
+//! [`Moments::finish`] the workgroups, by the formula of Chan, Golub and LeVeque (1979) with the first part's mean `p` as
 //! the origin:
 //!
 //! ```text

@@ -6,7 +6,7 @@
 //!
 //! with `dy` and the reading of `x` made while they are read ([`crate::norm`]). A workgroup computes a block of `dW`, at
 //! most 64 x 64, over its share of the pixels. A unit holds 4 x 4 values of the block. Where a block needs few units,
-//! several groups of units take turns at the pixels. The shares' products are added by [`crate::row_sums`].
+//! several groups of units take turns at the pixels. The shares' products are added by `row_sums.rs`.
 
 use cubecl::prelude::*;
 
