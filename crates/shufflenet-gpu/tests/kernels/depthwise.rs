@@ -81,7 +81,7 @@ fn check(
 
 #[test]
 fn widths_of_the_published_networks() {
-    for channels in [24, 48, 58, 96, 116, 232] {
+    for channels in [24, 58, 116] {
         for stride in [1, 2] {
             let map = [channels, 0, channels];
             check([2, 8, 8], stride, map, Reading::NormRelu, 0.0);
