@@ -12,7 +12,9 @@
 //! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 units a workgroup.
 #![cfg(feature = "kernels")]
 
+pub mod branch;
 pub mod buffer;
+pub mod conv_norm;
 pub mod depthwise;
 pub mod depthwise_gradient;
 pub mod gradient_sums;
@@ -25,5 +27,6 @@ pub mod pointwise_gradient;
 mod row_sums;
 pub mod separate;
 mod tile;
+pub mod unit;
 mod vector;
 pub mod weight_gradient;

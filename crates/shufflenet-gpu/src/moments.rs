@@ -13,6 +13,7 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
+use crate::conv_norm::{ConvNorm, NormConfig, Running};
 use crate::norm::{BETA, MEAN, ROWS, RSTD, SCALE};
 use crate::vector::{V4, store};
 
@@ -103,18 +104,20 @@ pub(crate) fn write_parts<N: Size>(
 const CHANNELS: usize = 8;
 const GROUPS: usize = 32;
 
-/// Adds up the rows of `parts`; writes the norm, and the statistics: the mean, and behind the means the unbiased
-/// variance.
+/// Adds up the rows of `parts`; writes the norm, and the running statistics after the batch.
 #[cube(launch_unchecked)]
 fn finish_kernel(
     parts: &[f32],
     gamma: &[f32],
     beta: &[f32],
+    mean: &[f32],
+    variance: &[f32],
     norm: &mut [f32],
-    statistics: &mut [f32],
+    new_mean: &mut [f32],
+    new_variance: &mut [f32],
     rows: usize,
     epsilon: f32,
-    first_statistic: usize,
+    momentum: f32,
     #[comptime] columns: usize,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(3 * CHANNELS * GROUPS));
@@ -159,19 +162,20 @@ fn finish_kernel(
             sum += shared[comptime!(CHANNELS * GROUPS) + at];
             squares += shared[comptime!(2 * CHANNELS * GROUPS) + at];
         }
-        let mean = origin + sum / n;
+        let batch_mean = origin + sum / n;
         // Rounding may leave a sum of squares a little below zero; NaN stays NaN.
         let mut squares = squares - sum * sum / n;
         if squares < 0.0 {
             squares = 0.0f32;
         }
         let rstd = 1.0 / (squares / n + epsilon).sqrt();
-        norm[MEAN * columns + column] = mean;
+        norm[MEAN * columns + column] = batch_mean;
         norm[SCALE * columns + column] = gamma[column] * rstd;
         norm[BETA * columns + column] = beta[column];
         norm[RSTD * columns + column] = rstd;
-        statistics[first_statistic + column] = mean;
-        statistics[first_statistic + columns + column] = squares / (n - 1.0);
+        let kept = 1.0 - momentum;
+        new_mean[column] = kept * mean[column] + momentum * batch_mean;
+        new_variance[column] = kept * variance[column] + momentum * (squares / (n - 1.0));
     }
 }
 
@@ -183,18 +187,16 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Makes the batch norm of the values that were seen. Its mean and unbiased variance go to `statistics`, at the place
-    /// of value number `first` and behind it.
-    pub fn finish(
-        &self,
-        gamma: &Buffer,
-        beta: &Buffer,
-        epsilon: f64,
-        statistics: &Buffer,
-        first: usize,
-    ) -> Buffer {
+    /// Makes the batch norm of the values that were seen. The running statistics move towards the values' mean and
+    /// unbiased variance:
+    ///
+    /// ```text
+    /// running' = (1 - momentum) running + momentum batch
+    /// ```
+    pub fn finish(&self, conv: &ConvNorm, config: NormConfig) -> (Buffer, Running) {
         let client = &self.parts.client;
         let norm = Buffer::empty(client, ROWS * self.columns);
+        let [mean, variance] = [0; 2].map(|_| Buffer::empty(client, self.columns));
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
@@ -203,16 +205,19 @@ impl Moments {
                 CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
                 CubeDim::new_1d((CHANNELS * GROUPS) as u32),
                 self.parts.arg(1),
-                gamma.arg(1),
-                beta.arg(1),
+                conv.gamma.arg(1),
+                conv.beta.arg(1),
+                conv.running.mean.arg(1),
+                conv.running.variance.arg(1),
                 norm.arg(1),
-                statistics.arg(1),
+                mean.arg(1),
+                variance.arg(1),
                 self.rows,
-                epsilon as f32,
-                first,
+                config.epsilon as f32,
+                config.momentum as f32,
                 self.columns,
             );
         }
-        norm
+        (norm, Running { mean, variance })
     }
 }

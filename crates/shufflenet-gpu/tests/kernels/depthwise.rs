@@ -1,11 +1,13 @@
 //! The depthwise convolution, and its moments.
 
-use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::depthwise;
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
 
-use crate::host::{Norm, assert_close, client, columns, download, moments, noise, relu, upload};
+use crate::host::{
+    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, download, noise, relu,
+    upload,
+};
 
 const EPSILON: f64 = 1e-5;
 
@@ -63,20 +65,15 @@ fn check(
     let norm = (!matches!(reading, Reading::Plain)).then_some((&norm, reading));
     let data = upload(&client, &x);
     let x = Columns { data, row, first };
-    let (y, seen) = depthwise::forward(&x, shape, stride, norm, &upload(&client, &weight));
+    let weight_there = upload(&client, &weight);
+    let (y, seen) = depthwise::forward(&x, shape, stride, norm, &weight_there);
     let found = download(&y);
     assert_close("y", &found, &expected);
 
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
-    let [gamma, beta] = [5, 6].map(|seed| upload(&client, &noise(channels, seed)));
-    let statistics = Buffer::empty(&client, 2 * channels);
-    seen.finish(&gamma, &beta, EPSILON, &statistics, 0);
-    let [mean, variance] = moments(&stored, channels);
-    let n = (stored.len() / channels) as f64;
-    let unbiased: Vec<f64> = variance.iter().map(|x| x * n / (n - 1.0)).collect();
-    let found = download(&statistics);
-    assert_close("mean", &found[..channels], &mean);
-    assert_close("variance", &found[channels..], &unbiased);
+    let conv = conv_norm(&weight_there, channels);
+    let (_, running) = seen.finish(&conv, CONFIG);
+    assert_moved(&conv, &running, &stored);
 }
 
 #[test]
@@ -124,10 +121,8 @@ fn two_runs_give_the_same_bits() {
     let weight = upload(&client, &noise(24 * 9, 2));
     let run = || {
         let (y, seen) = depthwise::forward(&x, [7, 13, 11], 1, None, &weight);
-        let one = upload(&client, &[1.0; 24]);
-        let statistics = Buffer::empty(&client, 48);
-        let norm = seen.finish(&one, &one, EPSILON, &statistics, 0);
-        [y, norm, statistics].map(|buffer| {
+        let (norm, running) = seen.finish(&conv_norm(&weight, 24), CONFIG);
+        [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()
                 .map(|x| x.to_bits())

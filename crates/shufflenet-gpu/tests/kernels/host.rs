@@ -3,6 +3,13 @@
 use cubecl::prelude::*;
 use cubecl::wgpu::WgpuDevice;
 use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::conv_norm::{ConvNorm, NormConfig, Running};
+
+/// As the network has them.
+pub const CONFIG: NormConfig = NormConfig {
+    epsilon: 1e-5,
+    momentum: 0.1,
+};
 
 pub fn client() -> Client {
     cubecl::Device::Wgpu(WgpuDevice::default()).client()
@@ -134,4 +141,41 @@ pub fn widened(values: &[f32]) -> Vec<f64> {
 
 pub fn relu(values: &[f64]) -> Vec<f64> {
     values.iter().map(|x| x.max(0.0)).collect()
+}
+
+/// A convolution with this weight, whose norm has noise for its parameters and running statistics.
+pub fn conv_norm(weight: &Buffer, outputs: usize) -> ConvNorm {
+    let [gamma, beta, mean, variance] =
+        [5, 6, 7, 8].map(|seed| upload(&weight.client, &noise(outputs, seed)));
+    ConvNorm {
+        weight: weight.clone(),
+        gamma,
+        beta,
+        running: Running { mean, variance },
+    }
+}
+
+/// Asserts that the running statistics of `before` have moved to `after` as a batch of `values` moves them.
+pub fn assert_moved(before: &ConvNorm, after: &Running, values: &[f64]) {
+    let columns = before.outputs();
+    let [mean, variance] = moments(values, columns);
+    let n = (values.len() / columns) as f64;
+    let unbiased: Vec<f64> = variance.iter().map(|v| v * n / (n - 1.0)).collect();
+    let moved = |old: &Buffer, batch: &[f64]| -> Vec<f64> {
+        let old = download(old);
+        let pairs = old.iter().zip(batch);
+        pairs
+            .map(|(old, new)| 0.9 * f64::from(*old) + 0.1 * new)
+            .collect()
+    };
+    let Running {
+        mean: old_mean,
+        variance: old_variance,
+    } = &before.running;
+    assert_close("mean", &download(&after.mean), &moved(old_mean, &mean));
+    assert_close(
+        "variance",
+        &download(&after.variance),
+        &moved(old_variance, &unbiased),
+    );
 }

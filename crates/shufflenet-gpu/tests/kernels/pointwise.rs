@@ -1,11 +1,11 @@
 //! The 1x1 convolution, its moments, and the norm made of them.
 
-use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::{self, Columns};
 
 use crate::host::{
-    Norm, assert_close, client, columns, download, moments, noise, product, relu, upload,
+    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, download, noise, product,
+    relu, upload,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -29,28 +29,23 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     let norm = (!matches!(reading, Reading::Plain)).then_some((&norm, reading));
     let data = upload(&client, &x);
     let x = Columns { data, row, first };
-    let (y, seen) = pointwise::forward(&x, pixels, inputs, norm, &upload(&client, &weight));
+    let weight_there = upload(&client, &weight);
+    let (y, seen) = pointwise::forward(&x, pixels, inputs, norm, &weight_there);
     let found = download(&y);
     assert_close("y", &found, &expected);
 
     // The statistics are held to those of the values as they were stored.
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
     let [gamma, beta] = [5, 6].map(|seed| noise(outputs, seed));
-    let statistics = Buffer::empty(&client, 3 + 2 * outputs);
-    let [gamma_there, beta_there] = [&gamma, &beta].map(|values| upload(&client, values));
-    let made = seen.finish(&gamma_there, &beta_there, EPSILON, &statistics, 3);
+    let conv = conv_norm(&weight_there, outputs);
+    let (made, running) = seen.finish(&conv, CONFIG);
     let rows: Vec<f64> = Norm::of(&stored, &gamma, &beta, EPSILON)
         .rows()
         .iter()
         .map(|x| f64::from(*x))
         .collect();
     assert_close("norm", &download(&made), &rows);
-    let [mean, variance] = moments(&stored, outputs);
-    let found = download(&statistics);
-    assert_close("mean", &found[3..3 + outputs], &mean);
-    let n = pixels as f64;
-    let unbiased: Vec<f64> = variance.iter().map(|x| x * n / (n - 1.0)).collect();
-    assert_close("variance", &found[3 + outputs..], &unbiased);
+    assert_moved(&conv, &running, &stored);
 }
 
 #[test]
@@ -97,10 +92,8 @@ fn two_runs_give_the_same_bits() {
     let weight = upload(&client, &noise(24 * 24, 2));
     let run = || {
         let (y, seen) = pointwise::forward(&x, 1009, 24, None, &weight);
-        let one = upload(&client, &[1.0; 24]);
-        let statistics = Buffer::empty(&client, 48);
-        let norm = seen.finish(&one, &one, EPSILON, &statistics, 0);
-        [y, norm, statistics].map(|buffer| {
+        let (norm, running) = seen.finish(&conv_norm(&weight, 24), CONFIG);
+        [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()
                 .map(|x| x.to_bits())

@@ -1,0 +1,213 @@
+//! Both units of the network in training (Ma et al., 2018, figure 3 (c) and (d)).
+//!
+//! A stride-1 unit passes its first channels on and sends the others through a branch. A stride-2 unit sends all channels
+//! through two branches. Both end in a concatenation and a shuffle ([`crate::join`]). A unit keeps its input and the output
+//! of each convolution for the backward.
+
+use crate::branch::{Branch, InputGradient, Maps, Saved, whole};
+use crate::buffer::Buffer;
+use crate::conv_norm::{ConvNormGradient, NormConfig, Running};
+use crate::join::{self, Side};
+use crate::pointwise::Columns;
+use crate::separate;
+
+/// A unit with its parameters.
+#[derive(Clone)]
+pub enum Unit {
+    /// The stride-1 unit.
+    Basic {
+        /// Channels passed on.
+        left: usize,
+        /// Whether the branch's input is added to its output.
+        residual: bool,
+        /// The branch.
+        right: Branch,
+    },
+    /// The stride-2 unit.
+    Downsample {
+        /// The branch without a first 1x1 convolution.
+        left: Branch,
+        /// The branch with three convolutions.
+        right: Branch,
+        /// Whether the right branch comes first in the concatenation.
+        right_first: bool,
+    },
+}
+
+/// What the backward needs of the right branch, and of the left branch if there is one.
+pub struct UnitSaved {
+    right: Saved,
+    left: Option<Saved>,
+}
+
+/// What the forward gives.
+pub struct Forward {
+    /// `[output pixels, channels]`
+    pub output: Buffer,
+    /// Running statistics after the batch: those of the right branch's norms, then the left branch's.
+    pub running: Vec<Running>,
+    /// For the backward.
+    pub saved: UnitSaved,
+}
+
+impl Unit {
+    /// Computes the output of `x`, `[pixels, channels]`, whose maps are `input`: images, height and width.
+    pub fn forward(&self, x: &Buffer, input: [usize; 3], config: NormConfig) -> Forward {
+        let maps = self.maps(input);
+        let x = whole(x, x.len / maps.pixels_in());
+        let (right, mut running) = match self {
+            Self::Basic { left, right, .. } => right.forward(maps, &behind(&x, *left), config),
+            Self::Downsample { right, .. } => right.forward(maps, &x, config),
+        };
+        let left = match self {
+            Self::Basic { .. } => None,
+            Self::Downsample { left, .. } => {
+                let (saved, of_left) = left.forward(maps, &x, config);
+                running.extend(of_left);
+                Some(saved)
+            }
+        };
+        let saved = UnitSaved { right, left };
+        let output = self.join(&x, maps, &saved);
+        Forward {
+            output,
+            running,
+            saved,
+        }
+    }
+
+    fn join(&self, x: &Columns, maps: Maps, saved: &UnitSaved) -> Buffer {
+        let pixels = maps.pixels_out();
+        match (self, &saved.left) {
+            (
+                Self::Basic {
+                    left,
+                    residual,
+                    right,
+                },
+                _,
+            ) => {
+                let input = behind(x, *left);
+                let passed = Side::Passed { x, channels: *left };
+                let residual = residual.then_some(&input);
+                join::join(&passed, &transformed(right, &saved.right, residual), pixels)
+            }
+            (
+                Self::Downsample {
+                    left,
+                    right,
+                    right_first,
+                },
+                of_left,
+            ) => {
+                let of_left = of_left.as_ref().unwrap_or(&saved.right);
+                let left = transformed(left, of_left, None);
+                let right = transformed(right, &saved.right, None);
+                match right_first {
+                    true => join::join(&right, &left, pixels),
+                    false => join::join(&left, &right, pixels),
+                }
+            }
+        }
+    }
+
+    /// Computes the gradient of the input, `[pixels, channels]`, and those of the parameters, in the order of
+    /// [`Forward::running`], from the gradient of the output.
+    pub fn backward(
+        &self,
+        x: &Buffer,
+        input: [usize; 3],
+        saved: &UnitSaved,
+        dout: &Buffer,
+    ) -> (Buffer, Vec<ConvNormGradient>) {
+        let maps = self.maps(input);
+        let x = whole(x, x.len / maps.pixels_in());
+        match (self, &saved.left) {
+            (
+                Self::Basic {
+                    left,
+                    residual,
+                    right,
+                },
+                _,
+            ) => {
+                let dx = Buffer::empty(&dout.client, x.data.len);
+                let last = last_of(right, &saved.right, *left);
+                let g = separate::separate(dout, maps.pixels_out(), &last, Some((&dx, *residual)));
+                let into = InputGradient {
+                    map: &behind(&whole(&dx, x.row), *left),
+                    add: *residual,
+                };
+                let x = behind(&x, *left);
+                let (gradients, _) = right.backward(maps, &x, &saved.right, g, Some(into));
+                (dx, gradients)
+            }
+            (
+                Self::Downsample {
+                    left,
+                    right,
+                    right_first,
+                },
+                of_left,
+            ) => {
+                let of_left = of_left.as_ref().unwrap_or(&saved.right);
+                let [left_first, right_first] = match right_first {
+                    true => [right.pointwise2.outputs(), 0],
+                    false => [0, left.pointwise2.outputs()],
+                };
+                let separated = |branch, saved, first| {
+                    let last = last_of(branch, saved, first);
+                    separate::separate(dout, maps.pixels_out(), &last, None)
+                };
+                let g = separated(left, of_left, left_first);
+                let (of_left, dx) = left.backward(maps, &x, of_left, g, None);
+                let dx = dx.unwrap_or_else(|| Buffer::empty(&dout.client, x.data.len));
+                // The left branch has written `dx`; the right branch adds to it.
+                let into = InputGradient {
+                    map: &whole(&dx, x.row),
+                    add: true,
+                };
+                let g = separated(right, &saved.right, right_first);
+                let (mut gradients, _) = right.backward(maps, &x, &saved.right, g, Some(into));
+                gradients.extend(of_left);
+                (dx, gradients)
+            }
+        }
+    }
+
+    fn maps(&self, input: [usize; 3]) -> Maps {
+        let stride = match self {
+            Self::Basic { .. } => 1,
+            Self::Downsample { .. } => 2,
+        };
+        Maps { input, stride }
+    }
+}
+
+/// The channels from number `first` on.
+fn behind(x: &Columns, first: usize) -> Columns {
+    Columns {
+        data: x.data.clone(),
+        row: x.row,
+        first,
+    }
+}
+
+fn transformed<'a>(branch: &Branch, saved: &'a Saved, residual: Option<&'a Columns>) -> Side<'a> {
+    Side::Transformed {
+        y: &saved.pointwise2.y,
+        norm: &saved.pointwise2.norm,
+        channels: branch.pointwise2.outputs(),
+        residual,
+    }
+}
+
+/// The end of a branch whose channels begin at `first` in the concatenation.
+fn last_of<'a>(branch: &Branch, saved: &'a Saved, first: usize) -> separate::Branch<'a> {
+    separate::Branch {
+        y: &saved.pointwise2.y,
+        norm: &saved.pointwise2.norm,
+        first,
+        columns: branch.pointwise2.outputs(),
+    }
+}
