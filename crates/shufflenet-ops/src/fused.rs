@@ -12,11 +12,13 @@
 //! branches add to one gradient, it is stored by each.)
 
 use burn::backend::Dispatch;
+use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Device, Tensor};
 
+pub use crate::backend::operation::NormConfig;
 pub use crate::precision::Precision;
 
-use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, OutputTensors};
+use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, RunningTensors};
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct ConvNormWeights {
     pub gamma: Tensor<1>,
     /// `[outputs]`
     pub beta: Tensor<1>,
+    /// Running statistics of the batch norm before the step.
+    pub running: RunningStatistics,
 }
 
 /// Weights of a branch: 1x1, depthwise 3x3 padded by 1, 1x1; a ReLU follows the first and the last.
@@ -40,23 +44,27 @@ pub struct BranchWeights {
     pub pointwise2: ConvNormWeights,
 }
 
-/// Mean and variance of a batch norm's input. In training the running statistics follow them.
+/// The statistics that a batch norm normalises by in inference. In training they follow those of the batches:
+///
+/// ```text
+/// running' = (1 - momentum) running + momentum batch
+/// ```
 #[derive(Clone, Debug)]
-pub struct BatchStatistics {
+pub struct RunningStatistics {
     /// Mean of each channel, `[channels]`.
     pub mean: Tensor<1>,
     /// *Unbiased* variance of each channel, `[channels]`.
     pub variance: Tensor<1>,
 }
 
-/// Output of an operation, and the statistics of its batch norms.
+/// Output of an operation, and the running statistics of its batch norms.
 #[derive(Clone, Debug)]
 pub struct Output<const D: usize> {
     /// Values that the operation computes.
     pub output: Tensor<D>,
-    /// Statistics of each batch norm, in the order of the convolutions. A unit has three of the right
-    /// branch, then two of the left branch if that has convolutions.
-    pub statistics: Vec<BatchStatistics>,
+    /// The running statistics after the batch, outside the graph, in the order of the convolutions. A unit has three of
+    /// the right branch, then two of the left branch if that has convolutions.
+    pub running: Vec<RunningStatistics>,
 }
 
 /// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex.
@@ -88,14 +96,13 @@ pub fn stem(
     stride: usize,
     pool: Option<usize>,
     precision: Precision,
-    epsilon: f64,
+    config: NormConfig,
 ) -> Output<4> {
     let [batch, _, height, width] = images.dims();
     check_values(batch * height.div_ceil(stride) * width.div_ceil(stride));
-    let widths = [outputs(&conv)];
     let (images, conv) = (images.into_dispatch(), conv_norm(conv));
-    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, precision, epsilon);
-    output(stem, &widths)
+    let stem = <Dispatch as Kernels>::stem(images, conv, stride, pool, precision, config);
+    output(stem.output, [stem.running])
 }
 
 /// 1x1 convolution, batch norm, ReLU and global average pooling.
@@ -112,13 +119,12 @@ pub fn stem(
 ///
 /// # Panics
 /// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
-pub fn head(x: Tensor<4>, conv: ConvNormWeights, epsilon: f64) -> Output<2> {
+pub fn head(x: Tensor<4>, conv: ConvNormWeights, config: NormConfig) -> Output<2> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
-    let widths = [outputs(&conv)];
     let (x, conv) = (x.into_dispatch(), conv_norm(conv));
-    let head = <Dispatch as Kernels>::head(x, conv, epsilon);
-    output(head, &widths)
+    let head = <Dispatch as Kernels>::head(x, conv, config);
+    output(head.output, [head.running])
 }
 
 /// The stride-1 unit. The first `left_channels` pass unchanged, and the others go through the branch. If
@@ -143,14 +149,16 @@ pub fn basic_unit(
     right: BranchWeights,
     left_channels: usize,
     residual: bool,
-    epsilon: f64,
+    config: NormConfig,
 ) -> Output<4> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
-    let widths = [&right.pointwise1, &right.depthwise, &right.pointwise2].map(outputs);
     let (x, right) = (x.into_dispatch(), branch(right));
-    let unit = <Dispatch as Kernels>::basic_unit(x, right, left_channels, residual, epsilon);
-    output(unit, &widths)
+    let unit = <Dispatch as Kernels>::basic_unit(x, right, left_channels, residual, config);
+    output(
+        unit.output,
+        [unit.pointwise1, unit.depthwise, unit.pointwise2],
+    )
 }
 
 /// The stride-2 unit. The right branch is that of [`basic_unit`], and the left branch is a depthwise and a
@@ -171,30 +179,24 @@ pub fn downsample_unit(
     right: BranchWeights,
     left: [ConvNormWeights; 2],
     right_first: bool,
-    epsilon: f64,
+    config: NormConfig,
 ) -> Output<4> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height.div_ceil(2) * width.div_ceil(2));
     let [depthwise, pointwise] = left;
-    let convolutions = [
-        &right.pointwise1,
-        &right.depthwise,
-        &right.pointwise2,
-        &depthwise,
-        &pointwise,
-    ];
-    let widths = convolutions.map(outputs);
     let (x, right) = (x.into_dispatch(), branch(right));
     let (depthwise, pointwise) = (conv_norm(depthwise), conv_norm(pointwise));
-    let unit = <Dispatch as Kernels>::downsample_unit(
-        x,
-        right,
-        depthwise,
-        pointwise,
-        right_first,
-        epsilon,
-    );
-    output(unit, &widths)
+    let unit =
+        <Dispatch as Kernels>::downsample_unit(x, right, depthwise, pointwise, right_first, config);
+    let right = unit.right;
+    let running = [
+        right.pointwise1,
+        right.depthwise,
+        right.pointwise2,
+        unit.left_depthwise,
+        unit.left_pointwise,
+    ];
+    output(right.output, running)
 }
 
 /// Panics if a channel has a single value, which has no variance to train on.
@@ -205,15 +207,15 @@ fn check_values(values: usize) {
     );
 }
 
-fn outputs(conv: &ConvNormWeights) -> usize {
-    conv.gamma.dims()[0]
-}
-
 fn conv_norm(conv: ConvNormWeights) -> ConvNormTensors<Dispatch> {
     ConvNormTensors {
         weight: conv.weight.into_dispatch(),
         gamma: conv.gamma.into_dispatch(),
         beta: conv.beta.into_dispatch(),
+        running: RunningTensors {
+            mean: conv.running.mean.into_dispatch(),
+            variance: conv.running.variance.into_dispatch(),
+        },
     }
 }
 
@@ -225,21 +227,16 @@ fn branch(branch: BranchWeights) -> BranchTensors<Dispatch> {
     }
 }
 
-fn output<const D: usize>(tensors: OutputTensors<Dispatch>, widths: &[usize]) -> Output<D> {
-    let output = Tensor::from_dispatch(tensors.output);
-    let statistics = Tensor::<1>::from_dispatch(tensors.statistics);
-    let mut start = 0;
-    let mut next = |width: usize| {
-        let values = statistics.clone().narrow(0, start, width);
-        start += width;
-        values
-    };
-    let of_norm = |&width: &usize| {
-        let [mean, variance] = [next(width), next(width)];
-        BatchStatistics { mean, variance }
-    };
+fn output<const D: usize, const C: usize>(
+    output: FloatTensor<Dispatch>,
+    running: [RunningTensors<Dispatch>; C],
+) -> Output<D> {
+    let running = running.map(|running| RunningStatistics {
+        mean: Tensor::from_dispatch(running.mean),
+        variance: Tensor::from_dispatch(running.variance),
+    });
     Output {
-        output,
-        statistics: widths.iter().map(of_norm).collect(),
+        output: Tensor::from_dispatch(output),
+        running: running.into(),
     }
 }

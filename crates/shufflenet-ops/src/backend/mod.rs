@@ -4,4 +4,6 @@
 //! pixel, and Burn's shape `[batch, channels, height, width]` without a copy.
 
 pub(crate) mod extension;
-mod operation;
+mod flex;
+mod node;
+pub(crate) mod operation;

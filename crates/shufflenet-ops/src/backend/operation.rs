@@ -1,29 +1,12 @@
-//! The conversion from Flex tensors to kernels and back: what an operation reads, keeps, and returns.
-//!
-//! Inputs and outputs are tensors of shape `[batch, channels, height, width]`. Between operations they
-//! are stored pixel by pixel. The tensor's strides express that order, so it takes no copy and other
-//! code needs no change. They are float32 or bfloat16: a stem's output as its kind says, a unit's output as its
-//! input, and each gradient as what it is the gradient of. Images, weights, the head's output and statistics are
-//! float32.
+//! An operation as both the kernels of the CPU and those of a GPU compute it.
 
-use burn::backend::Flex;
-use burn::backend::ops::{ConvOptions, ModuleOps};
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
-use burn_std::bf16;
+use std::fmt;
 
-use crate::kernels::packing::ConvNorm;
-use crate::kernels::rows::Rows;
+use burn::backend::Backend;
+use burn::backend::tensor::FloatTensor;
+
+use crate::backend::extension::RunningTensors;
 use crate::precision::Precision;
-use crate::runtime::buffer::Buffer;
-use crate::simd::Isa;
-use crate::simd::stored::Stored;
-use crate::training::branch::Branch;
-use crate::training::geometry::Geometry;
-use crate::training::head;
-use crate::training::pointwise::{ConvNormGradient, Normed};
-use crate::training::stem::{self, Stem};
-use crate::training::unit::{Unit, UnitSaved};
 
 /// Kind of an operation, with its parameters that are no tensors.
 #[derive(Clone, Copy, Debug)]
@@ -44,316 +27,68 @@ pub(crate) enum Kind {
     Head,
 }
 
+/// The constants of the batch norms.
+#[derive(Clone, Copy, Debug)]
+pub struct NormConfig {
+    /// Added to the variance under the square root.
+    pub epsilon: f64,
+    /// Weight of the batch in the running statistics.
+    pub momentum: f64,
+}
+
 /// An operation with its tensors, in the order of its node's parents: the input, then weight, gamma
 /// and beta of each convolution. A unit has the right branch's three convolutions, then the left
 /// branch's two.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    kind: Kind,
-    tensors: Vec<FlexTensor>,
-}
-
-/// What the backward needs besides the tensors, as it is stored.
-pub(crate) enum Saved {
-    F32(Kept<f32>),
-    Bf16(Kept<bf16>),
-}
-
-/// What an operation keeps.
-pub(crate) enum Kept<T: Stored> {
-    Stem(stem::Saved<T>),
-    Unit(Box<UnitSaved<T>>),
-    Head(Normed<T>),
-}
-
-/// A stored type as the element of a tensor.
-trait Carried: Stored {
-    const DTYPE: DType;
-
-    fn values(tensor: &FlexTensor) -> &[Self];
-}
-
-impl Carried for f32 {
-    const DTYPE: DType = DType::F32;
-
-    fn values(tensor: &FlexTensor) -> &[f32] {
-        tensor.storage()
-    }
-}
-
-impl Carried for bf16 {
-    const DTYPE: DType = DType::BF16;
-
-    fn values(tensor: &FlexTensor) -> &[bf16] {
-        tensor.storage()
-    }
+pub(crate) struct Operation<B: Backend> {
+    pub kind: Kind,
+    pub tensors: Vec<FloatTensor<B>>,
 }
 
 /// Result of the forward.
-pub(crate) struct Forward {
-    pub output: FlexTensor,
-    /// Mean and unbiased variance of each batch norm, one after the other.
-    pub statistics: FlexTensor,
-    pub saved: Saved,
+pub(crate) struct Forward<B: HasKernels> {
+    pub output: FloatTensor<B>,
+    /// The running statistics after the batch, in the order of the convolutions.
+    pub running: Vec<RunningTensors<B>>,
+    /// What the backward needs besides the tensors.
+    pub saved: B::Saved,
 }
 
-impl Operation {
-    pub fn new(kind: Kind, tensors: impl IntoIterator<Item = FlexTensor>) -> Self {
-        let mut tensors: Vec<FlexTensor> = tensors.into_iter().collect();
-        for (i, tensor) in tensors.iter_mut().enumerate() {
-            *tensor = match (i, kind) {
-                // The stem's images stay as decoded, channel by channel.
-                (1.., _) | (0, Kind::Stem { .. }) => whole::<f32>(tensor),
-                (0, _) if tensor.dtype() == DType::BF16 => channels_last::<bf16>(tensor.clone()),
-                (0, _) => channels_last::<f32>(tensor.clone()),
-            };
-        }
-        Self { kind, tensors }
-    }
+/// A backend with kernels for the parts of the network.
+pub(crate) trait HasKernels: Backend {
+    /// What an operation keeps for its backward.
+    type Saved: Send + Sync + 'static;
 
-    fn input(&self) -> (&FlexTensor, [usize; 4]) {
-        let input = &self.tensors[0];
-        (input, input.layout().shape().dims())
-    }
+    /// The operation with its tensors in the order of memory that the kernels read.
+    fn operation(kind: Kind, tensors: Vec<FloatTensor<Self>>) -> Operation<Self>;
 
-    /// What the activations are stored as.
-    fn precision(&self) -> Precision {
-        match self.kind {
-            Kind::Stem { precision, .. } => precision,
-            _ if self.tensors[0].dtype() == DType::BF16 => Precision::Bf16,
-            _ => Precision::F32,
-        }
-    }
-
-    fn conv(&self, number: usize) -> ConvNorm<'_> {
-        let [weight, gamma, beta] = [1, 2, 3].map(|i| self.tensors[3 * number + i].storage());
-        ConvNorm {
-            weight,
-            gamma,
-            beta,
-        }
-    }
-
-    fn geometry(&self) -> Geometry {
-        let (_, [images, _, height, width]) = self.input();
-        let sizes = [images, height, width];
-        let isa = Isa::detected();
-        match self.kind {
-            Kind::Stem { stride, .. } => stem::geometry(isa, sizes, stride),
-            Kind::Basic { .. } => Geometry::new(isa, sizes, 1, self.conv(2).outputs()),
-            Kind::Downsample { .. } => Geometry::new(isa, sizes, 2, self.conv(2).outputs()),
-            Kind::Head => Geometry::new(isa, sizes, 1, self.conv(0).outputs()),
-        }
-    }
-
-    fn unit(&self) -> Unit<'_> {
-        let right = Branch {
-            pointwise1: Some(self.conv(0)),
-            depthwise: self.conv(1),
-            pointwise2: self.conv(2),
-        };
-        match self.kind {
-            Kind::Downsample { right_first } => Unit::Downsample {
-                left: Branch {
-                    pointwise1: None,
-                    depthwise: self.conv(3),
-                    pointwise2: self.conv(4),
-                },
-                right,
-                right_first,
-            },
-            Kind::Basic {
-                left_channels: left,
-                residual,
-            } => Unit::Basic {
-                left,
-                residual,
-                right,
-            },
-            Kind::Stem { .. } | Kind::Head => unreachable!("neither stem nor head is a unit"),
-        }
-    }
-
-    fn stem(&self, pool: Option<usize>) -> Stem<'_> {
-        let (_, [_, channels, ..]) = self.input();
-        Stem {
-            at: self.geometry(),
-            channels,
-            conv: self.conv(0),
-            pool,
-        }
-    }
-
-    /// Computes the output, the statistics and what the backward needs.
-    pub fn forward(&self, epsilon: f64) -> Forward {
-        match self.precision() {
-            Precision::F32 => self.forward_in(epsilon, Saved::F32),
-            Precision::Bf16 => self.forward_in(epsilon, Saved::Bf16),
-        }
-    }
-
-    fn forward_in<T: Carried>(&self, epsilon: f64, saved: fn(Kept<T>) -> Saved) -> Forward {
-        let (x, [images, channels, ..]) = self.input();
-        let at = self.geometry();
-        let (output, kept) = match self.kind {
-            Kind::Stem { pool, .. } => {
-                let stem = self.stem(pool);
-                let (out, kept) = stem.forward::<T>(x.storage(), epsilon);
-                (maps(out, images, stem.output()), Kept::Stem(kept))
-            }
-            Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let (out, kept) = self.unit().forward(at, T::values(x), channels, epsilon);
-                (maps(out, images, at.output()), Kept::Unit(Box::new(kept)))
-            }
-            Kind::Head => {
-                let rows = Rows::new(T::values(x), channels);
-                let (out, kept) = head::forward(at, rows, self.conv(0), epsilon);
-                let size = [images, self.conv(0).outputs()];
-                (tensor(out.into_bytes(), &size), Kept::Head(kept))
-            }
-        };
-        let statistics = self.statistics(&kept);
-        let count = statistics.len();
-        let statistics = tensor(Bytes::from_elems(statistics), &[count]);
-        Forward {
-            output,
-            statistics,
-            saved: saved(kept),
-        }
-    }
-
-    fn statistics<T: Stored>(&self, kept: &Kept<T>) -> Vec<f32> {
-        match kept {
-            Kept::Stem(kept) => kept.normed.norm.statistics(),
-            Kept::Unit(kept) => self.unit().statistics(kept),
-            Kept::Head(kept) => kept.norm.statistics(),
-        }
-    }
+    /// Computes the output. `running` has the running statistics before the batch, in the order of the convolutions.
+    fn forward(
+        operation: &Operation<Self>,
+        running: Vec<RunningTensors<Self>>,
+        config: NormConfig,
+    ) -> Forward<Self>;
 
     /// The gradients in the order of the tensors, from the output's gradient. A stem computes the gradient of
     /// its images only if `for_input` is set.
-    pub fn backward(
-        &self,
-        saved: &Saved,
-        output: FlexTensor,
+    fn backward(
+        operation: &Operation<Self>,
+        saved: &Self::Saved,
+        output: FloatTensor<Self>,
         for_input: bool,
-    ) -> Vec<Option<FlexTensor>> {
-        match saved {
-            Saved::F32(kept) => self.backward_in(kept, output, for_input),
-            Saved::Bf16(kept) => self.backward_in(kept, output, for_input),
+    ) -> Vec<Option<FloatTensor<Self>>>;
+}
+
+impl<B: Backend> Clone for Operation<B> {
+    fn clone(&self) -> Self {
+        Self {
+            kind: self.kind,
+            tensors: self.tensors.clone(),
         }
     }
+}
 
-    fn backward_in<T: Carried>(
-        &self,
-        kept: &Kept<T>,
-        output: FlexTensor,
-        for_input: bool,
-    ) -> Vec<Option<FlexTensor>> {
-        let (x, shape @ [_, channels, ..]) = self.input();
-        let at = self.geometry();
-        let (dx, convolutions) = match (kept, self.kind) {
-            (Kept::Stem(kept), Kind::Stem { pool, stride, .. }) => {
-                let output = channels_last::<T>(output);
-                let dout = T::values(&output);
-                let stem = self.stem(pool);
-                let images = for_input.then(|| {
-                    let dy = stem.convolution_gradient(kept, dout);
-                    let [height, width] = at.output();
-                    let dy = from_rows(dy, [shape[0], self.conv(0).outputs(), height, width]);
-                    let options = ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
-                    let [x, weight] = [0, 1].map(|i| self.tensors[i].clone());
-                    Flex::conv2d_x_backward(x, weight, whole::<f32>(&dy), options)
-                });
-                (images, vec![stem.backward(x.storage(), kept, dout)])
-            }
-            (Kept::Unit(kept), _) => {
-                let output = channels_last::<T>(output);
-                let dout = T::values(&output);
-                let (dx, weights) = self.unit().backward(at, T::values(x), channels, kept, dout);
-                (Some(from_rows(dx, shape)), weights)
-            }
-            (Kept::Head(kept), _) => {
-                let rows = Rows::new(T::values(x), channels);
-                let output = whole::<f32>(&output);
-                let (dx, conv) = head::backward(at, rows, self.conv(0), kept, output.storage());
-                (Some(from_rows(dx, shape)), vec![conv])
-            }
-            (Kept::Stem(_), _) => unreachable!("only a stem keeps a stem's"),
-        };
-        let mut gradients = vec![dx];
-        for (
-            number,
-            ConvNormGradient {
-                weight,
-                gamma,
-                beta,
-            },
-        ) in convolutions.into_iter().enumerate()
-        {
-            let shape = self.tensors[1 + 3 * number].layout().shape().to_vec();
-            let width = [gamma.len()];
-            gradients.push(Some(tensor(weight.into_bytes(), &shape)));
-            gradients.push(Some(tensor(Bytes::from_elems(gamma), &width)));
-            gradients.push(Some(tensor(Bytes::from_elems(beta), &width)));
-        }
-        gradients
+impl<B: Backend> fmt::Debug for Operation<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
     }
-}
-
-/// A float32 tensor.
-fn tensor(values: Bytes, shape: &[usize]) -> FlexTensor {
-    let layout = Layout::contiguous(Shape::from(shape.to_vec()));
-    FlexTensor::new(values, layout, DType::F32)
-}
-
-/// The output of an operation on `images` images as a tensor, its maps of this height and width.
-fn maps<T: Carried>(rows: Buffer<T>, images: usize, [height, width]: [usize; 2]) -> FlexTensor {
-    let channels = rows.len() / (images * height * width).max(1);
-    from_rows(rows, [images, channels, height, width])
-}
-
-/// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.
-fn from_rows<T: Carried>(rows: Buffer<T>, shape: [usize; 4]) -> FlexTensor {
-    let layout = Layout::new(Shape::from(shape.to_vec()), pixel_strides(shape), 0);
-    FlexTensor::new(rows.into_bytes(), layout, T::DTYPE)
-}
-
-/// Strides of a `[batch, channels, height, width]` tensor that is stored pixel by pixel.
-fn pixel_strides([_, channels, height, width]: [usize; 4]) -> Vec<isize> {
-    [height * width * channels, 1, width * channels, channels]
-        .map(|stride| stride as isize)
-        .to_vec()
-}
-
-/// The tensor stored in the order of its dimensions, with nothing else in its storage. It is copied only
-/// if it is not stored so already.
-fn whole<T: Carried>(x: &FlexTensor) -> FlexTensor {
-    let x = x.to_contiguous();
-    let values = x.layout().num_elements();
-    let start = x.layout().start_offset();
-    let storage = T::values(&x);
-    if start == 0 && storage.len() == values {
-        return x;
-    }
-    let mut copy = Buffer::any(values);
-    copy.copy_from_slice(&storage[start..start + values]);
-    let layout = Layout::contiguous(x.layout().shape().clone());
-    FlexTensor::new(copy.into_bytes(), layout, T::DTYPE)
-}
-
-/// The tensor stored pixel by pixel, with nothing else in its storage. It is copied only if it is not
-/// stored so already.
-fn channels_last<T: Carried>(x: FlexTensor) -> FlexTensor {
-    let shape: [usize; 4] = x.layout().shape().dims();
-    let strides = pixel_strides(shape);
-    let mut dimensions = x.layout().strides().iter().zip(&strides).zip(&shape);
-    let as_wanted = dimensions.all(|((found, wanted), size)| found == wanted || *size == 1);
-    let values: usize = shape.iter().product();
-    if as_wanted && x.layout().start_offset() == 0 && T::values(&x).len() == values {
-        return x;
-    }
-    let layout = x.layout().permute(&[0, 2, 3, 1]);
-    let rows = whole::<T>(&x.with_layout(layout));
-    rows.with_layout(Layout::new(Shape::from(shape.to_vec()), strides, 0))
 }
