@@ -13,17 +13,23 @@
 #![cfg(feature = "kernels")]
 
 pub mod buffer;
+pub mod conv_norm;
 pub mod depthwise;
 pub mod depthwise_gradient;
 pub mod gradient_sums;
+pub mod head;
 pub mod join;
+pub mod max_pool;
 pub mod moments;
 pub mod norm;
 mod parts;
 pub mod pointwise;
 pub mod pointwise_gradient;
+pub mod relu_gradient;
 mod row_sums;
 pub mod separate;
+pub mod stem;
+pub mod stem_gradient;
 mod tile;
 mod vector;
 pub mod weight_gradient;

@@ -113,6 +113,26 @@ impl Norm {
         values.iter().enumerate().map(value).collect()
     }
 
+    /// The gradients of the values, of gamma and of beta, from that of the norm's output.
+    pub fn backward(&self, values: &[f64], g: &[f64]) -> [Vec<f64>; 3] {
+        let columns = self.mean.len();
+        let n = (values.len() / columns) as f64;
+        let rstd = |c: usize| 1.0 / (self.variance[c] + self.epsilon).sqrt();
+        let normal = |i: usize| (values[i] - self.mean[i % columns]) * rstd(i % columns);
+        let [mut dgamma, mut dbeta] = [0; 2].map(|_| vec![0.0; columns]);
+        for (i, g) in g.iter().enumerate() {
+            dgamma[i % columns] += g * normal(i);
+            dbeta[i % columns] += g;
+        }
+        let gradient = |(i, g): (usize, &f64)| {
+            let c = i % columns;
+            let centred = g - dbeta[c] / n - normal(i) * dgamma[c] / n;
+            f64::from(self.gamma[c]) * rstd(c) * centred
+        };
+        let dy = g.iter().enumerate().map(gradient).collect();
+        [dy, dgamma, dbeta]
+    }
+
     /// The four rows that kernels read: mean, scale, beta, 1 / standard deviation.
     pub fn rows(&self) -> Vec<f32> {
         let rstd = |c: usize| 1.0 / (self.variance[c] + self.epsilon).sqrt();
@@ -134,4 +154,17 @@ pub fn widened(values: &[f32]) -> Vec<f64> {
 
 pub fn relu(values: &[f64]) -> Vec<f64> {
     values.iter().map(|x| x.max(0.0)).collect()
+}
+
+/// The batch's mean and unbiased variance, as they go to the running statistics.
+pub fn statistics(values: &[f64], columns: usize) -> Vec<f64> {
+    let [mean, variance] = moments(values, columns);
+    let n = (values.len() / columns) as f64;
+    let unbiased = variance.iter().map(|x| x * n / (n - 1.0));
+    mean.iter().copied().chain(unbiased).collect()
+}
+
+/// The bits of each buffer.
+pub fn bits<const N: usize>(buffers: [&Buffer; N]) -> [Vec<u32>; N] {
+    buffers.map(|buffer| download(buffer).iter().map(|x| x.to_bits()).collect())
 }
