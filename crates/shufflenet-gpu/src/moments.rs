@@ -163,11 +163,9 @@ fn finish_kernel(
             squares += shared[comptime!(2 * CHANNELS * GROUPS) + at];
         }
         let batch_mean = origin + sum / n;
-        // Rounding may leave a sum of squares a little below zero; NaN stays NaN.
-        let mut squares = squares - sum * sum / n;
-        if squares < 0.0 {
-            squares = 0.0f32;
-        }
+        // Rounding may leave a sum of squares a little below zero. NaN stays NaN by a product: see `vector::relu`.
+        let squares = squares - sum * sum / n;
+        let squares = squares * select(squares < 0.0, 0.0, 1.0);
         let rstd = 1.0 / (squares / n + epsilon).sqrt();
         norm[MEAN * columns + column] = batch_mean;
         norm[SCALE * columns + column] = gamma[column] * rstd;

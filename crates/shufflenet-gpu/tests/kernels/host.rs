@@ -120,6 +120,26 @@ impl Norm {
         values.iter().enumerate().map(value).collect()
     }
 
+    /// The gradients of the values, of gamma and of beta, from that of the norm's output.
+    pub fn backward(&self, values: &[f64], g: &[f64]) -> [Vec<f64>; 3] {
+        let columns = self.mean.len();
+        let n = (values.len() / columns) as f64;
+        let rstd = |c: usize| 1.0 / (self.variance[c] + self.epsilon).sqrt();
+        let normal = |i: usize| (values[i] - self.mean[i % columns]) * rstd(i % columns);
+        let [mut dgamma, mut dbeta] = [0; 2].map(|_| vec![0.0; columns]);
+        for (i, g) in g.iter().enumerate() {
+            dgamma[i % columns] += g * normal(i);
+            dbeta[i % columns] += g;
+        }
+        let gradient = |(i, g): (usize, &f64)| {
+            let c = i % columns;
+            let centred = g - dbeta[c] / n - normal(i) * dgamma[c] / n;
+            f64::from(self.gamma[c]) * rstd(c) * centred
+        };
+        let dy = g.iter().enumerate().map(gradient).collect();
+        [dy, dgamma, dbeta]
+    }
+
     /// The four rows that kernels read: mean, scale, beta, 1 / standard deviation.
     pub fn rows(&self) -> Vec<f32> {
         let rstd = |c: usize| 1.0 / (self.variance[c] + self.epsilon).sqrt();
@@ -143,6 +163,23 @@ pub fn relu(values: &[f64]) -> Vec<f64> {
     values.iter().map(|x| x.max(0.0)).collect()
 }
 
+/// With it, running statistics after a batch are the batch's.
+pub const AT_ONCE: NormConfig = NormConfig {
+    momentum: 1.0,
+    ..CONFIG
+};
+
+/// A convolution with these parameters, and running statistics that are zero.
+pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> ConvNorm {
+    let [mean, variance] = [0; 2].map(|_| upload(&weight.client, &vec![0.0; gamma.len]));
+    ConvNorm {
+        weight: weight.clone(),
+        gamma: gamma.clone(),
+        beta: beta.clone(),
+        running: Running { mean, variance },
+    }
+}
+
 /// A convolution with this weight, whose norm has noise for its parameters and running statistics.
 pub fn conv_norm(weight: &Buffer, outputs: usize) -> ConvNorm {
     let [gamma, beta, mean, variance] =
@@ -158,9 +195,7 @@ pub fn conv_norm(weight: &Buffer, outputs: usize) -> ConvNorm {
 /// Asserts that the running statistics of `before` have moved to `after` as a batch of `values` moves them.
 pub fn assert_moved(before: &ConvNorm, after: &Running, values: &[f64]) {
     let columns = before.outputs();
-    let [mean, variance] = moments(values, columns);
-    let n = (values.len() / columns) as f64;
-    let unbiased: Vec<f64> = variance.iter().map(|v| v * n / (n - 1.0)).collect();
+    let [mean, unbiased] = statistics(values, columns);
     let moved = |old: &Buffer, batch: &[f64]| -> Vec<f64> {
         let old = download(old);
         let pairs = old.iter().zip(batch);
@@ -178,4 +213,17 @@ pub fn assert_moved(before: &ConvNorm, after: &Running, values: &[f64]) {
         &download(&after.variance),
         &moved(old_variance, &unbiased),
     );
+}
+
+/// The batch's mean and unbiased variance, as they go to the running statistics.
+pub fn statistics(values: &[f64], columns: usize) -> [Vec<f64>; 2] {
+    let [mean, variance] = moments(values, columns);
+    let n = (values.len() / columns) as f64;
+    let unbiased = variance.iter().map(|x| x * n / (n - 1.0)).collect();
+    [mean, unbiased]
+}
+
+/// The bits of each buffer.
+pub fn bits<const N: usize>(buffers: [&Buffer; N]) -> [Vec<u32>; N] {
+    buffers.map(|buffer| download(buffer).iter().map(|x| x.to_bits()).collect())
 }

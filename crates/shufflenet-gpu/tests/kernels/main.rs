@@ -7,7 +7,10 @@
 
 mod depthwise;
 mod depthwise_gradient;
+mod head;
 mod host;
 mod join;
+mod max_pool;
 mod pointwise;
 mod pointwise_gradient;
+mod stem;

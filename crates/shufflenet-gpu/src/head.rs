@@ -1,0 +1,124 @@
+//! The head: 1x1 convolution, batch norm, ReLU, mean of each image.
+//!
+//! ```text
+//! y = x W',    out[image] = mean over the image's pixels of relu(norm(y))
+//!
+//! g = dout[image] / pixels of an image, where norm(y) > 0,    dx = dy W,    dW = dy' x    (dy: module norm)
+//! ```
+
+use cubecl::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
+use crate::gradient_sums::Gradient;
+use crate::norm::{self, ROWS, Reading};
+use crate::pointwise::{self, Columns};
+use crate::pointwise_gradient;
+use crate::relu_gradient::{Behind, relu_gradient};
+use crate::vector::{self, V4, load, store, valid};
+use crate::weight_gradient::weight_gradient;
+
+/// Units of a workgroup.
+const UNITS: u32 = 256;
+
+/// What the backward needs beside the input.
+#[derive(Clone)]
+pub struct Saved {
+    /// The convolution's output, `[pixels, outputs]`.
+    pub y: Buffer,
+    /// Its norm.
+    pub norm: Buffer,
+}
+
+/// A unit computes four channels of an image, from the first pixel to the last.
+#[cube(launch_unchecked)]
+fn norm_relu_mean<N: Size>(
+    y: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    images: usize,
+    pixels: usize,
+    #[comptime] channels: usize,
+) {
+    let quads = comptime!(channels.div_ceil(4));
+    let image = ABSOLUTE_POS / quads;
+    let column = ABSOLUTE_POS % quads * 4;
+    if image < images {
+        let columns = valid(column, channels);
+        let norm = norm::rows::<N>(norm, column, columns, channels, Reading::NormRelu);
+        let mut sum = V4::new(0.0);
+        for pixel in 0..pixels {
+            let from = (image * pixels + pixel) * channels + column;
+            let value = load::<N>(y, from, columns);
+            sum += norm::read_by(value, &norm, Reading::NormRelu);
+        }
+        let mean = sum / V4::new(f32::cast_from(pixels));
+        store::<N>(out, image * channels + column, columns, mean);
+    }
+}
+
+/// Computes the output, `[images, outputs]`. `x` has `images` of `pixels` pixels each.
+pub fn forward(
+    x: &Columns,
+    [images, pixels]: [usize; 2],
+    conv: &ConvNorm,
+    config: NormConfig,
+) -> (Buffer, Running, Saved) {
+    let client = &x.data.client;
+    let outputs = conv.outputs();
+    let inputs = conv.weight.len / outputs;
+    let (y, moments) = pointwise::forward(x, images * pixels, inputs, None, &conv.weight);
+    let (norm, running) = moments.finish(conv, config);
+    let out = Buffer::empty(client, images * outputs);
+    let n = vector::width(&[outputs]);
+    // SAFETY: the image is compared with their number, and channels with the width, before each access.
+    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+    unsafe {
+        norm_relu_mean::launch_unchecked(
+            client,
+            vector::workgroups(images * outputs.div_ceil(4), UNITS),
+            CubeDim::new_1d(UNITS),
+            n,
+            y.arg(n),
+            norm.arg(n),
+            out.arg(n),
+            images,
+            pixels,
+            outputs,
+        );
+    }
+    (out, running, Saved { y, norm })
+}
+
+/// The gradients of the input, `[pixels, inputs]`, and of the parameters, from that of the output. `x`, its sizes and the
+/// weight are those of [`forward`].
+pub fn backward(
+    x: &Columns,
+    [images, pixels]: [usize; 2],
+    weight: &Buffer,
+    saved: &Saved,
+    dout: &Buffer,
+) -> (Buffer, ConvNormGradient) {
+    let Saved { y, norm } = saved;
+    let inputs = weight.len / (norm.len / ROWS);
+    let all = images * pixels;
+    let (g, sums) = relu_gradient(dout, &Behind::Mean, [images, pixels, 1], y, norm);
+    let made = sums.finish(norm, all);
+    let gradient = Gradient {
+        g: &g,
+        y,
+        factors: &made.factors,
+    };
+    let dx = Columns {
+        data: Buffer::empty(&y.client, all * inputs),
+        row: inputs,
+        first: 0,
+    };
+    pointwise_gradient::into_map(&gradient, all, weight, &dx, inputs, false);
+    let parameters = ConvNormGradient {
+        weight: weight_gradient(&gradient, all, x, inputs, None),
+        gamma: made.gamma,
+        beta: made.beta,
+    };
+    (dx.data, parameters)
+}

@@ -1,0 +1,136 @@
+//! 3x3 max pooling of stride 2 behind norm and ReLU, forward. Its backward is in [`crate::relu_gradient`].
+//!
+//! ```text
+//! out[i, j] = max over u, v of z[2 i + u - padding, 2 j + v - padding],    z = relu(norm(y))
+//! ```
+//!
+//! The kernel also stores which of the nine values each maximum was, `3 u + v`: the first of equals. `z` has no negative
+//! value, so `z` is taken as zero outside the map, as on the CPU.
+//!
+//! Values are compared by their bits, as whole numbers: without the sign, bits of float32 values are in the values' order,
+//! and NaN is above all. So a NaN is the maximum of its window, on every device: compilers for graphics may lose it where
+//! float32 values are compared.
+
+use cubecl::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::norm::{self, ROWS, Reading};
+use crate::vector::{self, V4, load, store, valid};
+
+/// Units of a workgroup.
+const UNITS: u32 = 256;
+
+/// The places of four channels are one number, of [`PLACE_BITS`] bits each.
+pub(crate) const PLACE_BITS: u32 = 8;
+pub(crate) const PLACE_MASK: u32 = 0xff;
+
+/// All bits but the sign.
+const UNSIGNED: u32 = 0x7fff_ffff;
+
+/// The bits of four float32 values.
+type U4 = Vector<u32, Const<4>>;
+
+/// Height or width after pooling. `side` and the padding on both sides are at least 3.
+pub fn pooled(side: usize, padding: usize) -> usize {
+    (side + 2 * padding - 3) / 2 + 1
+}
+
+#[cube(launch_unchecked)]
+fn kernel<N: Size>(
+    y: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    places: &mut [u32],
+    pixels: usize,
+    height: usize,
+    width: usize,
+    map_height: usize,
+    map_width: usize,
+    #[comptime] channels: usize,
+    #[comptime] padding: usize,
+) {
+    let quads = comptime!(channels.div_ceil(4));
+    let at = ABSOLUTE_POS;
+    let pixel = at / quads;
+    let column = at % quads * 4;
+    if pixel < pixels {
+        let columns = valid(column, channels);
+        let norm = norm::rows::<N>(norm, column, columns, channels, Reading::NormRelu);
+        let j = pixel % map_width;
+        let i = pixel / map_width % map_height;
+        let image = pixel / map_width / map_height;
+        let mut most = U4::new(0u32);
+        let mut place = U4::new(0u32);
+        #[unroll]
+        for tap in 0..9usize {
+            // Counted with the padding.
+            let row = 2 * i + comptime!(tap / 3);
+            let column_of_map = 2 * j + comptime!(tap % 3);
+            if row >= padding
+                && row < height + padding
+                && column_of_map >= padding
+                && column_of_map < width + padding
+            {
+                let from = (image * height + row - padding) * width + column_of_map - padding;
+                let value = load::<N>(y, from * channels + column, columns);
+                let z = norm::read_by(value, &norm, Reading::NormRelu);
+                let bits = U4::reinterpret(z) & U4::new(UNSIGNED);
+                let more = bits.greater_than(&most);
+                place = select_many(more, U4::new(comptime!(tap as u32)), place);
+                most = select_many(more, bits, most);
+            }
+        }
+        store::<N>(
+            out,
+            pixel * channels + column,
+            columns,
+            V4::reinterpret(most),
+        );
+        let mut packed = 0u32;
+        #[unroll]
+        for c in 0..4usize {
+            packed |= place.extract(c) << comptime!(PLACE_BITS * c as u32);
+        }
+        places[at] = packed;
+    }
+}
+
+/// The pooled map, `[pooled pixels, channels]`, and the places of the maxima, a u32 for four channels of a pixel. `y` has
+/// `images` of `height` x `width` pixels, and `norm` is its norm.
+pub fn max_pool(
+    y: &Buffer,
+    norm: &Buffer,
+    [images, height, width]: [usize; 3],
+    padding: usize,
+) -> (Buffer, Buffer) {
+    let client = &y.client;
+    let channels = norm.len / ROWS;
+    let [map_height, map_width] = [height, width].map(|side| pooled(side, padding));
+    let pixels = images * map_height * map_width;
+    let units = pixels * channels.div_ceil(4);
+    let out = Buffer::empty(client, pixels * channels);
+    let places = Buffer::empty(client, units);
+    let n = vector::width(&[channels]);
+    // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
+    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+    unsafe {
+        kernel::launch_unchecked(
+            client,
+            vector::workgroups(units, UNITS),
+            CubeDim::new_1d(UNITS),
+            n,
+            y.arg(n),
+            norm.arg(n),
+            out.arg(n),
+            places.arg(1),
+            pixels,
+            height,
+            width,
+            map_height,
+            map_width,
+            channels,
+            padding,
+        );
+    }
+    (out, places)
+}

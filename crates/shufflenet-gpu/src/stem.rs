@@ -1,0 +1,286 @@
+//! The stem: dense 3x3 convolution, padded by one, batch norm, ReLU and, if wanted, max pooling. Forward.
+//!
+//! ```text
+//! y[i, j, o] = sum over c, u, v of w[o, c, u, v] image[c, i stride + u - 1, j stride + v - 1],    zero outside
+//! out = relu(norm(y)),    or out = pool(relu(norm(y)))    (module max_pool)
+//! ```
+//!
+//! Images are `[images, channels, height, width]`. The convolution is the matrix product of [`crate::pointwise`], with the
+//! 3x3 windows of the images in the place of a map: a unit gathers their values while it copies them to shared memory.
+
+use cubecl::prelude::*;
+
+use crate::buffer::Buffer;
+use crate::conv_norm::{ConvNorm, NormConfig, Running};
+use crate::depthwise::TAPS;
+use crate::max_pool::{max_pool, pooled};
+use crate::moments::{self, Moments, PARTS};
+use crate::norm::{self, ROWS, Reading};
+use crate::parts::Parts;
+use crate::tile::{Tile, copy_right, multiply};
+use crate::vector::{self, V4, load, store, valid};
+
+/// Units of a workgroup of the second kernel.
+const UNITS: u32 = 256;
+
+/// The sizes of a stem.
+#[derive(Clone, Copy, Debug)]
+pub struct Stem {
+    /// Number of images.
+    pub images: usize,
+    /// Channels of the images.
+    pub channels: usize,
+    /// Height of the images.
+    pub height: usize,
+    /// Width of the images.
+    pub width: usize,
+    /// Stride of the convolution.
+    pub stride: usize,
+    /// Padding of the max pooling, if there is one.
+    pub pool: Option<usize>,
+}
+
+impl Stem {
+    /// Images, height and width of the convolution's output.
+    pub fn convolved(&self) -> [usize; 3] {
+        let [height, width] = [self.height, self.width].map(|side| side.div_ceil(self.stride));
+        [self.images, height, width]
+    }
+
+    /// Images, height and width of the output.
+    pub fn output(&self) -> [usize; 3] {
+        let [images, height, width] = self.convolved();
+        let side = |side| self.pool.map_or(side, |padding| pooled(side, padding));
+        [images, side(height), side(width)]
+    }
+
+    /// Pixels of the convolution's output.
+    pub(crate) fn pixels(&self) -> usize {
+        self.convolved().iter().product()
+    }
+}
+
+/// What the backward needs beside the images.
+#[derive(Clone)]
+pub struct Saved {
+    /// The convolution's output, `[pixels, outputs]`.
+    pub y: Buffer,
+    /// Its norm.
+    pub norm: Buffer,
+    /// The places of the maxima, if there is a pooling: see [`max_pool`].
+    pub places: Option<Buffer>,
+}
+
+/// A value of an image, zero outside. `plane` counts the channels of all images; row and place are counted with the padding,
+/// so from 1 on.
+#[cube]
+pub(crate) fn padded(
+    images: &[f32],
+    plane: usize,
+    row: usize,
+    place: usize,
+    height: usize,
+    width: usize,
+) -> f32 {
+    let mut value = 0.0f32;
+    if row >= 1 && row <= height && place >= 1 && place <= width {
+        value = images[(plane * height + row - 1) * width + place - 1];
+    }
+    value
+}
+
+#[derive_cube_comptime]
+struct Shape {
+    tile: Tile,
+    channels: usize,
+    stride: usize,
+}
+
+#[cube(launch_unchecked)]
+fn convolve_kernel<M: Size>(
+    images: &[f32],
+    weight: &[f32],
+    y: &mut [Vector<f32, M>],
+    parts: &mut [Vector<f32, M>],
+    pixels: usize,
+    height: usize,
+    width: usize,
+    tiles: usize,
+    #[comptime] shape: Shape,
+) {
+    let tile = comptime!(shape.tile);
+    let stride = comptime!(shape.stride);
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
+    let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
+    let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
+    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let column = first_column + unit_x * 4;
+    let columns = valid(column, comptime!(tile.outputs));
+    let rows = height.div_ceil(stride);
+    let row_outputs = width.div_ceil(stride);
+    let mut seen = moments::none();
+    let mut out = Array::<V4>::new(comptime!(tile.m));
+    for number in 0..tiles {
+        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        #[unroll]
+        for p in 0..comptime!(tile.m) {
+            out[p] = V4::new(0.0);
+        }
+        for step in 0..comptime!(tile.inner.div_ceil(tile.step)) {
+            let start = step * comptime!(tile.step);
+            let quads = comptime!(tile.step / 4);
+            let mut at = UNIT_POS as usize;
+            while at < comptime!(tile.pixels() * (tile.step / 4)) {
+                let pixel = first_pixel + at / quads;
+                let first = start + at % quads * 4;
+                let mut four = V4::new(0.0);
+                if pixel < pixels {
+                    let j = pixel % row_outputs;
+                    let i = pixel / row_outputs % rows;
+                    let image = pixel / row_outputs / rows;
+                    #[unroll]
+                    for k in 0..4usize {
+                        // Number of the value in the window, `[channels, 3, 3]`.
+                        let value = first + k;
+                        if value < comptime!(tile.inner) {
+                            let plane = image * comptime!(shape.channels) + value / TAPS;
+                            let row = i * stride + value % TAPS / 3;
+                            let place = j * stride + value % 3;
+                            four.insert(k, padded(images, plane, row, place, height, width));
+                        }
+                    }
+                }
+                shared[at / quads * comptime!(tile.left_row()) + at % quads] = four;
+                at += comptime!(tile.units());
+            }
+            let strides = comptime!((1, tile.inner));
+            copy_right(weight, &mut shared, start, first_column, strides, tile);
+            sync_cube();
+            multiply(&shared, &mut out, tile);
+            sync_cube();
+        }
+        #[unroll]
+        for p in 0..comptime!(tile.m) {
+            let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
+            if pixel < pixels && columns > 0 {
+                store::<M>(y, pixel * comptime!(tile.outputs) + column, columns, out[p]);
+                moments::add(&mut seen, out[p]);
+            }
+        }
+    }
+    moments::write_parts::<M>(
+        &seen,
+        &mut shared,
+        parts,
+        CUBE_POS_X as usize,
+        column,
+        columns,
+        comptime!(tile.outputs),
+        comptime!(tile.units_x),
+        comptime!(tile.units_y),
+    );
+}
+
+#[cube(launch_unchecked)]
+fn norm_relu_kernel<N: Size>(
+    y: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    pixels: usize,
+    #[comptime] channels: usize,
+) {
+    let quads = comptime!(channels.div_ceil(4));
+    let pixel = ABSOLUTE_POS / quads;
+    let column = ABSOLUTE_POS % quads * 4;
+    if pixel < pixels {
+        let columns = valid(column, channels);
+        let at = pixel * channels + column;
+        let value = load::<N>(y, at, columns);
+        let z = norm::read::<N>(value, norm, column, columns, channels, Reading::NormRelu);
+        store::<N>(out, at, columns, z);
+    }
+}
+
+/// Computes the output, `[output pixels, outputs]`.
+pub fn forward(
+    images: &Buffer,
+    at: &Stem,
+    conv: &ConvNorm,
+    config: NormConfig,
+) -> (Buffer, Running, Saved) {
+    let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
+    let (norm, running) = moments.finish(conv, config);
+    let (out, places) = match at.pool {
+        Some(padding) => {
+            let (out, places) = max_pool(&y, &norm, at.convolved(), padding);
+            (out, Some(places))
+        }
+        None => (norm_relu(&y, &norm), None),
+    };
+    (out, running, Saved { y, norm, places })
+}
+
+/// `y`, `[pixels, outputs]`, and its moments.
+fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buffer, Moments) {
+    let client = &images.client;
+    let pixels = at.pixels();
+    let tile = Tile::new(TAPS * at.channels, outputs);
+    let share = Parts::of(pixels.div_ceil(tile.pixels()));
+    let y = Buffer::empty(client, pixels * outputs);
+    let parts = Buffer::empty(client, share.rows * PARTS * outputs);
+    let m = vector::width(&[outputs]);
+    let shape = Shape {
+        tile,
+        channels: at.channels,
+        stride: at.stride,
+    };
+    // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
+    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+    unsafe {
+        convolve_kernel::launch_unchecked(
+            client,
+            CubeCount::Static(share.rows as u32, tile.blocks as u32, 1),
+            CubeDim::new_1d(tile.units() as u32),
+            m,
+            images.arg(1),
+            weight.arg(1),
+            y.arg(m),
+            parts.arg(m),
+            pixels,
+            at.height,
+            at.width,
+            share.tiles,
+            shape,
+        );
+    }
+    let moments = Moments {
+        parts,
+        rows: share.rows,
+        columns: outputs,
+    };
+    (y, moments)
+}
+
+/// `relu(norm(y))`
+fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
+    let channels = norm.len / ROWS;
+    let pixels = y.len / channels;
+    let out = Buffer::empty(&y.client, y.len);
+    let n = vector::width(&[channels]);
+    // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
+    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+    unsafe {
+        norm_relu_kernel::launch_unchecked(
+            &y.client,
+            vector::workgroups(pixels * channels.div_ceil(4), UNITS),
+            CubeDim::new_1d(UNITS),
+            n,
+            y.arg(n),
+            norm.arg(n),
+            out.arg(n),
+            pixels,
+            channels,
+        );
+    }
+    out
+}
