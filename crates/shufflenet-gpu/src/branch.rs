@@ -11,7 +11,8 @@
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Normed, Running};
 use crate::gradient_sums::{Gradient, GradientSums, NormGradient};
-use crate::norm::Reading;
+use crate::moments::Moments;
+use crate::norm::{ROWS, Reading};
 use crate::pointwise::{self, Columns};
 use crate::{depthwise, depthwise_gradient, pointwise_gradient, weight_gradient};
 
@@ -71,18 +72,19 @@ pub(crate) fn whole(data: &Buffer, channels: usize) -> Columns {
 }
 
 impl Branch {
-    /// Computes the three convolutions. `x` begins at the branch's first channel. The running statistics come in the order
-    /// of the convolutions.
+    /// Computes the convolutions. `x` begins at the branch's first channel. The running statistics, before and after the
+    /// batch, are in the order of the convolutions.
     pub(crate) fn forward(
         &self,
         maps: Maps,
         x: &Columns,
+        running: &[Running],
         config: NormConfig,
     ) -> (Saved, Vec<Running>) {
-        let mut running = Vec::new();
-        let mut normed = |(y, moments): (Buffer, crate::moments::Moments), conv| {
-            let (norm, moved) = moments.finish(conv, config);
-            running.push(moved);
+        let mut moved = Vec::new();
+        let mut normed = |(y, moments): (Buffer, Moments), conv| {
+            let (norm, running) = moments.finish(conv, &running[moved.len()], config);
+            moved.push(running);
             Normed { y, norm }
         };
         let first = self.pointwise1.as_ref().map(|conv| {
@@ -107,7 +109,7 @@ impl Branch {
             depthwise: second,
             pointwise2: last,
         };
-        (saved, running)
+        (saved, moved)
     }
 
     /// Computes the gradients of the convolutions, and of the branch's input, from `g`, the gradient of norm3's output with
@@ -163,7 +165,7 @@ fn depthwise_input<'a>(
 ) -> (Columns, Option<(&'a Buffer, Reading)>) {
     match first {
         Some(first) => {
-            let channels = first.norm.len / crate::norm::ROWS;
+            let channels = first.norm.len / ROWS;
             let norm = (&first.norm, Reading::NormRelu);
             (whole(&first.y, channels), Some(norm))
         }

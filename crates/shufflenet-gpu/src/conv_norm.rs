@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 
-/// Parameters and running statistics.
+/// The parameters.
 #[derive(Clone)]
 pub struct ConvNorm {
     /// `[outputs, inputs / groups, kernel, kernel]`
@@ -11,8 +11,6 @@ pub struct ConvNorm {
     pub gamma: Buffer,
     /// Shift of the norm, `[outputs]`.
     pub beta: Buffer,
-    /// Running statistics before the step.
-    pub running: Running,
 }
 
 impl ConvNorm {

@@ -62,13 +62,14 @@ pub fn forward(
     x: &Columns,
     [images, pixels]: [usize; 2],
     conv: &ConvNorm,
+    running: &Running,
     config: NormConfig,
 ) -> (Buffer, Running, Saved) {
     let client = &x.data.client;
     let outputs = conv.outputs();
     let inputs = conv.weight.len / outputs;
     let (y, moments) = pointwise::forward(x, images * pixels, inputs, None, &conv.weight);
-    let (norm, running) = moments.finish(conv, config);
+    let (norm, running) = moments.finish(conv, running, config);
     let out = Buffer::empty(client, images * outputs);
     let n = vector::width(&[outputs]);
     // SAFETY: the image is compared with their number, and channels with the width, before each access.

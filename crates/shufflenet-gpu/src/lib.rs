@@ -12,6 +12,15 @@
 //! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 units a workgroup.
 #![cfg(feature = "kernels")]
 
+/// Most buffers of a kernel.
+pub const MOST_BUFFERS: u32 = 8;
+
+/// Most bytes of shared memory of a workgroup.
+pub const MOST_SHARED_MEMORY: usize = 16 * 1024;
+
+/// Most units of a workgroup.
+pub const MOST_UNITS: u32 = 256;
+
 pub mod branch;
 pub mod buffer;
 pub mod conv_norm;

@@ -185,13 +185,18 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Makes the batch norm of the values that were seen. The running statistics move towards the values' mean and
+    /// Makes the batch norm of the values that were seen. The `running` statistics move towards the values' mean and
     /// unbiased variance:
     ///
     /// ```text
     /// running' = (1 - momentum) running + momentum batch
     /// ```
-    pub fn finish(&self, conv: &ConvNorm, config: NormConfig) -> (Buffer, Running) {
+    pub fn finish(
+        &self,
+        conv: &ConvNorm,
+        running: &Running,
+        config: NormConfig,
+    ) -> (Buffer, Running) {
         let client = &self.parts.client;
         let norm = Buffer::empty(client, ROWS * self.columns);
         let [mean, variance] = [0; 2].map(|_| Buffer::empty(client, self.columns));
@@ -205,8 +210,8 @@ impl Moments {
                 self.parts.arg(1),
                 conv.gamma.arg(1),
                 conv.beta.arg(1),
-                conv.running.mean.arg(1),
-                conv.running.variance.arg(1),
+                running.mean.arg(1),
+                running.variance.arg(1),
                 norm.arg(1),
                 mean.arg(1),
                 variance.arg(1),

@@ -206,10 +206,11 @@ pub fn forward(
     images: &Buffer,
     at: &Stem,
     conv: &ConvNorm,
+    running: &Running,
     config: NormConfig,
 ) -> (Buffer, Running, Saved) {
     let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
-    let (norm, running) = moments.finish(conv, config);
+    let (norm, running) = moments.finish(conv, running, config);
     let (out, places) = match at.pool {
         Some(padding) => {
             let (out, places) = max_pool(&y, &norm, at.convolved(), padding);

@@ -51,19 +51,28 @@ pub struct Forward {
 }
 
 impl Unit {
-    /// Computes the output of `x`, `[pixels, channels]`, whose maps are `input`: images, height and width.
-    pub fn forward(&self, x: &Buffer, input: [usize; 3], config: NormConfig) -> Forward {
+    /// Computes the output of `x`, `[pixels, channels]`, whose maps are `input`: images, height and width. `running` has
+    /// the running statistics before the batch, in the order of [`Forward::running`].
+    pub fn forward(
+        &self,
+        x: &Buffer,
+        input: [usize; 3],
+        running: &[Running],
+        config: NormConfig,
+    ) -> Forward {
         let maps = self.maps(input);
         let x = whole(x, x.len / maps.pixels_in());
-        let (right, mut running) = match self {
-            Self::Basic { left, right, .. } => right.forward(maps, &behind(&x, *left), config),
-            Self::Downsample { right, .. } => right.forward(maps, &x, config),
+        let (right, mut moved) = match self {
+            Self::Basic { left, right, .. } => {
+                right.forward(maps, &behind(&x, *left), running, config)
+            }
+            Self::Downsample { right, .. } => right.forward(maps, &x, running, config),
         };
         let left = match self {
             Self::Basic { .. } => None,
             Self::Downsample { left, .. } => {
-                let (saved, of_left) = left.forward(maps, &x, config);
-                running.extend(of_left);
+                let (saved, of_left) = left.forward(maps, &x, &running[moved.len()..], config);
+                moved.extend(of_left);
                 Some(saved)
             }
         };
@@ -71,7 +80,7 @@ impl Unit {
         let output = self.join(&x, maps, &saved);
         Forward {
             output,
-            running,
+            running: moved,
             saved,
         }
     }

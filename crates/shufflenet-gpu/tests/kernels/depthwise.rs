@@ -71,9 +71,9 @@ fn check(
     assert_close("y", &found, &expected);
 
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
-    let conv = conv_norm(&weight_there, channels);
-    let (_, running) = seen.finish(&conv, CONFIG);
-    assert_moved(&conv, &running, &stored);
+    let (conv, before) = conv_norm(&weight_there, channels);
+    let (_, running) = seen.finish(&conv, &before, CONFIG);
+    assert_moved(&before, &running, &stored);
 }
 
 #[test]
@@ -121,7 +121,8 @@ fn two_runs_give_the_same_bits() {
     let weight = upload(&client, &noise(24 * 9, 2));
     let run = || {
         let (y, seen) = depthwise::forward(&x, [7, 13, 11], 1, None, &weight);
-        let (norm, running) = seen.finish(&conv_norm(&weight, 24), CONFIG);
+        let (conv, before) = conv_norm(&weight, 24);
+        let (norm, running) = seen.finish(&conv, &before, CONFIG);
         [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()

@@ -92,9 +92,9 @@ impl Case {
             row: self.row,
             first: self.first,
         };
-        let conv = at_once([&weight, &gamma, &beta]);
+        let (conv, before) = at_once([&weight, &gamma, &beta]);
         let size = [self.images, self.pixels];
-        let (out, running, saved) = head::forward(&x, size, &conv, AT_ONCE);
+        let (out, running, saved) = head::forward(&x, size, &conv, &before, AT_ONCE);
         let (dx, gradients) = head::backward(&x, size, &weight, &saved, &dout);
         [
             out,

@@ -170,31 +170,31 @@ pub const AT_ONCE: NormConfig = NormConfig {
 };
 
 /// A convolution with these parameters, and running statistics that are zero.
-pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> ConvNorm {
+pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> (ConvNorm, Running) {
     let [mean, variance] = [0; 2].map(|_| upload(&weight.client, &vec![0.0; gamma.len]));
-    ConvNorm {
+    let conv = ConvNorm {
         weight: weight.clone(),
         gamma: gamma.clone(),
         beta: beta.clone(),
-        running: Running { mean, variance },
-    }
+    };
+    (conv, Running { mean, variance })
 }
 
 /// A convolution with this weight, whose norm has noise for its parameters and running statistics.
-pub fn conv_norm(weight: &Buffer, outputs: usize) -> ConvNorm {
+pub fn conv_norm(weight: &Buffer, outputs: usize) -> (ConvNorm, Running) {
     let [gamma, beta, mean, variance] =
         [5, 6, 7, 8].map(|seed| upload(&weight.client, &noise(outputs, seed)));
-    ConvNorm {
+    let conv = ConvNorm {
         weight: weight.clone(),
         gamma,
         beta,
-        running: Running { mean, variance },
-    }
+    };
+    (conv, Running { mean, variance })
 }
 
 /// Asserts that the running statistics of `before` have moved to `after` as a batch of `values` moves them.
-pub fn assert_moved(before: &ConvNorm, after: &Running, values: &[f64]) {
-    let columns = before.outputs();
+pub fn assert_moved(before: &Running, after: &Running, values: &[f64]) {
+    let columns = before.mean.len;
     let [mean, unbiased] = statistics(values, columns);
     let moved = |old: &Buffer, batch: &[f64]| -> Vec<f64> {
         let old = download(old);
@@ -206,7 +206,7 @@ pub fn assert_moved(before: &ConvNorm, after: &Running, values: &[f64]) {
     let Running {
         mean: old_mean,
         variance: old_variance,
-    } = &before.running;
+    } = before;
     assert_close("mean", &download(&after.mean), &moved(old_mean, &mean));
     assert_close(
         "variance",

@@ -37,15 +37,15 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     // The statistics are held to those of the values as they were stored.
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
     let [gamma, beta] = [5, 6].map(|seed| noise(outputs, seed));
-    let conv = conv_norm(&weight_there, outputs);
-    let (made, running) = seen.finish(&conv, CONFIG);
+    let (conv, before) = conv_norm(&weight_there, outputs);
+    let (made, running) = seen.finish(&conv, &before, CONFIG);
     let rows: Vec<f64> = Norm::of(&stored, &gamma, &beta, EPSILON)
         .rows()
         .iter()
         .map(|x| f64::from(*x))
         .collect();
     assert_close("norm", &download(&made), &rows);
-    assert_moved(&conv, &running, &stored);
+    assert_moved(&before, &running, &stored);
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn two_runs_give_the_same_bits() {
     let weight = upload(&client, &noise(24 * 24, 2));
     let run = || {
         let (y, seen) = pointwise::forward(&x, 1009, 24, None, &weight);
-        let (norm, running) = seen.finish(&conv_norm(&weight, 24), CONFIG);
+        let (conv, before) = conv_norm(&weight, 24);
+        let (norm, running) = seen.finish(&conv, &before, CONFIG);
         [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()

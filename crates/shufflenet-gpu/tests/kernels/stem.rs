@@ -136,8 +136,8 @@ impl Given {
             &self.dout,
         ]
         .map(|values| upload(&client, values));
-        let conv = at_once([&weight, &gamma, &beta]);
-        let (out, running, saved) = stem::forward(&images, &self.at, &conv, AT_ONCE);
+        let (conv, before) = at_once([&weight, &gamma, &beta]);
+        let (out, running, saved) = stem::forward(&images, &self.at, &conv, &before, AT_ONCE);
         let (gradients, dimages) =
             stem_gradient::backward(&images, &self.at, Some(&weight), &saved, &dout);
         [

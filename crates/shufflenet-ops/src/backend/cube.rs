@@ -1,0 +1,181 @@
+//! Operations on the backends of CubeCL (wgpu, CUDA, ROCm): the conversion from tensors to the kernels of
+//! `shufflenet-gpu` and back.
+//!
+//! As on Flex, maps are stored pixel by pixel, and a tensor's strides express that order. A tensor that comes in another
+//! order is copied, which is a launch.
+
+use burn::backend::Cube;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeDevice;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
+use burn_cubecl::tensor::CubeTensor;
+use burn_std::Metadata;
+use shufflenet_gpu::branch::Branch;
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::conv_norm::{self, ConvNorm, ConvNormGradient, Running};
+use shufflenet_gpu::pointwise::Columns;
+use shufflenet_gpu::stem::Stem;
+use shufflenet_gpu::unit::{Unit, UnitSaved};
+use shufflenet_gpu::{head, stem, stem_gradient};
+
+use crate::backend::extension::RunningTensors;
+use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
+
+/// What an operation keeps.
+pub(crate) enum Saved {
+    Stem(stem::Saved),
+    Unit(Box<UnitSaved>),
+    Head(head::Saved),
+}
+
+/// Whether a device keeps to the limits that the kernels are written for.
+pub(crate) fn serves(device: &CubeDevice) -> bool {
+    let client = device.client();
+    let hardware = &client.properties().hardware;
+    hardware.max_bindings >= shufflenet_gpu::MOST_BUFFERS
+        && hardware.max_shared_memory_size >= shufflenet_gpu::MOST_SHARED_MEMORY
+        && hardware.max_units_per_cube >= shufflenet_gpu::MOST_UNITS
+}
+
+impl HasKernels for Cube {
+    type Saved = Saved;
+
+    fn operation(kind: Kind, mut tensors: Vec<CubeTensor>) -> Operation<Cube> {
+        for (i, tensor) in tensors.iter_mut().enumerate() {
+            *tensor = match (i, kind) {
+                // The stem's images stay as they are uploaded, channel by channel.
+                (1.., _) | (0, Kind::Stem { .. }) => into_contiguous(tensor.clone()),
+                (0, _) => channels_last(tensor.clone()),
+            };
+        }
+        Operation { kind, tensors }
+    }
+
+    fn forward(
+        operation: &Operation<Cube>,
+        running: Vec<RunningTensors<Cube>>,
+        config: NormConfig,
+    ) -> Forward<Cube> {
+        let config = conv_norm::NormConfig {
+            epsilon: config.epsilon,
+            momentum: config.momentum,
+        };
+        let running = running.into_iter().map(|running| Running {
+            mean: buffer(&into_contiguous(running.mean)),
+            variance: buffer(&into_contiguous(running.variance)),
+        });
+        let convolutions = operation.convolutions(running.map(Some).collect());
+        let x = buffer(&operation.tensors[0]);
+        let device = &operation.tensors[0].device;
+        let [images, channels, height, width] = operation.input();
+        let (output, running, saved) = match operation.kind {
+            Kind::Stem { .. } => {
+                let stem = operation.stem();
+                let (out, running, saved) = stem::forward(&x, &stem, &convolutions[0], config);
+                let [_, height, width] = stem.output();
+                let shape = [images, convolutions[0].outputs(), height, width];
+                (from_rows(out, shape, device), vec![running], Saved::Stem(saved))
+            }
+            Kind::Basic { .. } | Kind::Downsample { .. } => {
+                let unit = operation.unit(convolutions);
+                let forward = unit.forward(&x, [images, height, width], config);
+                let [height, width] = operation.output();
+                let channels = forward.output.len / (images * height * width);
+                let shape = [images, channels, height, width];
+                let saved = Saved::Unit(Box::new(forward.saved));
+                (from_rows(forward.output, shape, device), forward.running, saved)
+            }
+            Kind::Head => {
+                let x = whole(x, channels);
+                let size = [images, height * width];
+                let (out, running, saved) = head::forward(&x, size, &convolutions[0], config);
+                let shape = [images, convolutions[0].outputs()];
+                (tensor(out, &shape, device), vec![running], Saved::Head(saved))
+            }
+        };
+        let vector = |buffer: Buffer| {
+            let columns = [buffer.len];
+            tensor(buffer, &columns, device)
+        };
+        let running = running.into_iter().map(|running| RunningTensors {
+            mean: vector(running.mean),
+            variance: vector(running.variance),
+        });
+        Forward {
+            output,
+            running: running.collect(),
+            saved,
+        }
+    }
+
+    fn backward(
+        operation: &Operation<Cube>,
+        saved: &Saved,
+        output: CubeTensor,
+        for_input: bool,
+    ) -> Vec<Option<CubeTensor>> {
+        let x = buffer(&operation.tensors[0]);
+        let device = &operation.tensors[0].device;
+        let shape @ [images, channels, height, width] = operation.input();
+        let weight = || buffer(&operation.tensors[1]);
+        let (dx, convolutions) = match saved {
+            Saved::Stem(saved) => {
+                let dout = buffer(&channels_last(output));
+                let weight = for_input.then(weight);
+                let (conv, dx) = stem_gradient::backward(
+                    &x,
+                    &operation.stem(),
+                    weight.as_ref(),
+                    saved,
+                    &dout,
+                );
+                (dx.map(|dx| tensor(dx, &shape, device)), vec![conv])
+            }
+            Saved::Unit(saved) => {
+                let dout = buffer(&channels_last(output));
+                let convolutions = operation.convolutions(Vec::new());
+                let unit = operation.unit(convolutions);
+                let (dx, gradients) = unit.backward(&x, [images, height, width], saved, &dout);
+                (Some(from_rows(dx, shape, device)), gradients)
+            }
+            Saved::Head(saved) => {
+                let dout = buffer(&into_contiguous(output));
+                let x = whole(x, channels);
+                let size = [images, height * width];
+                let (dx, conv) = head::backward(&x, size, &weight(), saved, &dout);
+                (Some(from_rows(dx, shape, device)), vec![conv])
+            }
+        };
+        let mut gradients = vec![dx];
+        for (number, conv) in convolutions.into_iter().enumerate() {
+            let ConvNormGradient {
+                weight,
+                gamma,
+                beta,
+            } = conv;
+            let shape = operation.tensors[1 + 3 * number].meta.shape().to_vec();
+            let columns = [gamma.len];
+            gradients.push(Some(tensor(weight, &shape, device)));
+            gradients.push(Some(tensor(gamma, &columns, device)));
+            gradients.push(Some(tensor(beta, &columns, device)));
+        }
+        gradients
+    }
+}
+
+impl Operation<Cube> {
+    /// Images, channels, height and width of the input.
+    fn input(&self) -> [usize; 4] {
+        self.tensors[0].meta.shape().dims()
+    }
+
+    /// Height and width of a unit's output.
+    fn output(&self) -> [usize; 2] {
+        let [_, _, height, width] = self.input();
+        match self.kind {
+            Kind::Downsample { .. } => [height, width].map(|side| side.div_ceil(2)),
+            _ => [height, width],
+        }
+    }
+}
