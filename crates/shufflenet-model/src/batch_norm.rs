@@ -13,16 +13,22 @@
 //! the input is on an autodiff device *and* the module's `training` flag is set, so [`Module::valid`] and
 //! freezing work as in other modules.
 
-use burn::module::{Flag, Module, Param, RunningState};
+use burn::module::{Flag, Module, ModuleMapper, Param, RunningState};
 use burn::tensor::{Device, Tensor, module};
 use shufflenet_ops::batch_norm_train;
-use shufflenet_ops::fused::BatchStatistics;
+use shufflenet_ops::fused::{NormConfig, RunningStatistics};
 
 /// Added to the variance under the square root: PyTorch's `eps`.
 pub const EPSILON: f64 = 1e-5;
 /// Weight of the batch in the running statistics: PyTorch's `momentum`, which is one minus the momentum of
 /// the usual definition.
 pub const MOMENTUM: f64 = 0.1;
+
+/// Both constants, as the fused operations take them.
+pub const CONFIG: NormConfig = NormConfig {
+    epsilon: EPSILON,
+    momentum: MOMENTUM,
+};
 
 /// Batch normalisation of tensors of shape `[batch, channels, height, width]`.
 #[derive(Module, Debug)]
@@ -64,12 +70,16 @@ impl BatchNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         if !self.is_training(&x) {
-            let BatchStatistics { mean, variance } = self.running(&x);
+            let RunningStatistics { mean, variance } = self.running(&x);
             return module::batch_norm(x, gamma, beta, mean, variance, EPSILON);
         }
         let batch = batch_norm_train(x, gamma, beta, EPSILON);
-        let (mean, variance) = (batch.mean, batch.variance);
-        self.follow(BatchStatistics { mean, variance });
+        let running = self.running(&batch.output);
+        let moved = |old: Tensor<1>, batch| old * (1.0 - MOMENTUM) + batch * MOMENTUM;
+        self.set_running(RunningStatistics {
+            mean: moved(running.mean, batch.mean),
+            variance: moved(running.variance, batch.variance),
+        });
         batch.output
     }
 
@@ -79,18 +89,18 @@ impl BatchNorm {
     }
 
     /// The running statistics, on the device of `x`.
-    pub fn running(&self, x: &Tensor<4>) -> BatchStatistics {
+    pub fn running(&self, x: &Tensor<4>) -> RunningStatistics {
         let device = x.device();
-        BatchStatistics {
+        RunningStatistics {
             mean: self.running_mean.value_sync().to_device(&device),
             variance: self.running_var.value_sync().to_device(&device),
         }
     }
 
-    /// Moves the running statistics towards the statistics of a batch.
-    pub fn follow(&self, batch: BatchStatistics) {
-        follow(&self.running_mean, batch.mean);
-        follow(&self.running_var, batch.variance);
+    /// Replaces the running statistics.
+    pub fn set_running(&self, running: RunningStatistics) {
+        set(&self.running_mean, running.mean);
+        set(&self.running_var, running.variance);
     }
 
     /// Gives this module separate running statistics.
@@ -103,11 +113,18 @@ impl BatchNorm {
     }
 }
 
-/// Moves a running statistic towards the statistic of a batch.
-fn follow(running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
-    let old = running.value_sync().to_device(&batch.device());
-    let new = old * (1.0 - MOMENTUM) + batch * MOMENTUM;
-    running.update(new.detach());
+/// Replaces a running statistic. `RunningState::update` would do, but when the statistic is read next, Burn divides it by
+/// the number of threads that updated it: one operation on the device for each statistic and step.
+fn set(state: &RunningState<Tensor<1>>, value: Tensor<1>) {
+    struct Set(Tensor<1>);
+    impl ModuleMapper for Set {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let value = Tensor::from_dispatch(self.0.clone().into_dispatch());
+            Param::initialized(param.id, value)
+        }
+    }
+    // A clone shares the state.
+    state.clone().map(&mut Set(value.detach()));
 }
 
 #[cfg(test)]

@@ -72,12 +72,13 @@ impl ConvNorm {
         if self.relu { activation::relu(y) } else { y }
     }
 
-    /// The weights, for an operation that fuses this block with its neighbours.
-    pub(crate) fn weights(&self) -> ConvNormWeights {
+    /// Weights and running statistics on the device of `x`, for an operation that fuses this block with its neighbours.
+    pub fn weights(&self, x: &Tensor<4>) -> ConvNormWeights {
         ConvNormWeights {
             weight: self.conv.weight.val(),
             gamma: self.norm.gamma.val(),
             beta: self.norm.beta.val(),
+            running: self.norm.running(x),
         }
     }
 }
@@ -93,13 +94,13 @@ pub(crate) fn kernels_serve<'a>(
     fused::serves(x) && convolutions.all(serves)
 }
 
-/// Updates the running statistics from the batch's statistics and returns the kernel's output.
+/// Sets the running statistics and returns the kernel's output.
 pub(crate) fn settle<'a, const D: usize>(
     kernel: Output<D>,
     convolutions: impl Iterator<Item = &'a ConvNorm>,
 ) -> Tensor<D> {
-    for (conv, statistics) in convolutions.zip(kernel.statistics) {
-        conv.norm.follow(statistics);
+    for (conv, running) in convolutions.zip(kernel.running) {
+        conv.norm.set_running(running);
     }
     kernel.output
 }

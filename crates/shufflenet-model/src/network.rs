@@ -12,7 +12,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{DType, Device, Tensor};
 use shufflenet_ops::fused::{self, Precision};
 
-use crate::batch_norm::{BatchNorm, EPSILON};
+use crate::batch_norm::{BatchNorm, CONFIG};
 use crate::config::{Layout, ModelConfig, Widths};
 use crate::conv_norm::{ConvNorm, kernels_serve, settle};
 use crate::error::ModelError;
@@ -129,9 +129,9 @@ impl ShuffleNetV2 {
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
         let convolution = || std::iter::once(&self.stem);
         if kernels_serve(convolution(), &images) {
-            let (weights, kind) = (self.stem.weights(), self.config.stem());
+            let (weights, kind) = (self.stem.weights(&images), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
-            let stem = fused::stem(images, weights, stride, pool, self.precision, EPSILON);
+            let stem = fused::stem(images, weights, stride, pool, self.precision, CONFIG);
             return settle(stem, convolution());
         }
         let training_by_kernels = images.device().is_autodiff() && fused::serves(&images);
@@ -155,7 +155,8 @@ impl ShuffleNetV2 {
     fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
         let convolution = || std::iter::once(&self.last);
         if kernels_serve(convolution(), &x) {
-            let head = fused::head(x, self.last.weights(), EPSILON);
+            let weights = self.last.weights(&x);
+            let head = fused::head(x, weights, CONFIG);
             return settle(head, convolution());
         }
         self.plain_head(match x.dtype() {

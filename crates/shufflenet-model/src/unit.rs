@@ -32,7 +32,7 @@ use burn::tensor::Tensor;
 use shufflenet_ops::channel_shuffle;
 use shufflenet_ops::fused::{self, BranchWeights};
 
-use crate::batch_norm::{BatchNorm, EPSILON};
+use crate::batch_norm::{BatchNorm, CONFIG};
 use crate::conv_norm::{ConvNorm, in_float32, kernels_serve, settle};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
@@ -95,11 +95,11 @@ impl Branch {
         [&self.pointwise1, &self.depthwise, &self.pointwise2]
     }
 
-    fn weights(&self) -> BranchWeights {
+    fn weights(&self, x: &Tensor<4>) -> BranchWeights {
         BranchWeights {
-            pointwise1: self.pointwise1.weights(),
-            depthwise: self.depthwise.weights(),
-            pointwise2: self.pointwise2.weights(),
+            pointwise1: self.pointwise1.weights(x),
+            depthwise: self.depthwise.weights(x),
+            pointwise2: self.pointwise2.weights(x),
         }
     }
 }
@@ -139,8 +139,8 @@ impl BasicUnit {
             return in_float32(x, |x| self.plain(x));
         }
         let (left, residual) = (self.left_channels, self.residual);
-        let right = self.right.weights();
-        let unit = fused::basic_unit(x, right, left, residual, EPSILON);
+        let right = self.right.weights(&x);
+        let unit = fused::basic_unit(x, right, left, residual, CONFIG);
         settle(unit, convolutions())
     }
 
@@ -199,8 +199,8 @@ impl DownsampleUnit {
         if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
             return in_float32(x, |x| self.plain(x));
         }
-        let (right, left) = (self.right.weights(), left.map(ConvNorm::weights));
-        let unit = fused::downsample_unit(x, right, left, self.right_first, EPSILON);
+        let (right, left) = (self.right.weights(&x), left.map(|conv| conv.weights(&x)));
+        let unit = fused::downsample_unit(x, right, left, self.right_first, CONFIG);
         settle(unit, convolutions())
     }
 

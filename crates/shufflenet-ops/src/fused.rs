@@ -11,12 +11,15 @@
 //! is all computation: a value is rounded once, when it is stored, to the nearest bfloat16 (ties to even). (Where two
 //! branches add to one gradient, it is stored by each.)
 
-use burn::backend::Dispatch;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Device, Tensor};
+use burn::backend::{Dispatch, DispatchTensorKind, TensorMetadata};
+use burn::tensor::{DType, Tensor};
 
 pub use crate::backend::operation::NormConfig;
 pub use crate::precision::Precision;
+
+#[cfg(all(feature = "gpu", not(feature = "fused")))]
+use crate::{backend::cube, ranks};
 
 use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, RunningTensors};
 
@@ -67,10 +70,26 @@ pub struct Output<const D: usize> {
     pub running: Vec<RunningStatistics>,
 }
 
-/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex.
-/// Cube (wgpu, CUDA, ROCm), NdArray, LibTorch and remote devices have none.
+/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, and for
+/// float32 on wgpu, CUDA and ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
+/// [`ranks::summed_by`](crate::ranks::summed_by), none with Burn's `fusion`, and none if it keeps less than WebGPU's limits.
 pub fn serves(x: &Tensor<4>) -> bool {
-    matches!(x.dtype(), DType::F32 | DType::BF16) && x.device() == Device::flex()
+    let kind = x.clone().into_dispatch().kind;
+    match &kind {
+        DispatchTensorKind::Autodiff(inner) => has_kernels(inner),
+        kind => has_kernels(kind),
+    }
+}
+
+fn has_kernels(tensor: &DispatchTensorKind) -> bool {
+    match tensor {
+        DispatchTensorKind::Flex(x) => matches!(x.dtype(), DType::F32 | DType::BF16),
+        #[cfg(all(feature = "gpu", not(feature = "fused")))]
+        DispatchTensorKind::Cube(x) => {
+            x.dtype() == DType::F32 && ranks::sum().is_none() && cube::serves(&x.device())
+        }
+        _ => false,
+    }
 }
 
 /// Dense 3x3 convolution padded by 1, batch norm and ReLU. If `pool` is `Some(padding)`, 3x3 max pooling

@@ -10,7 +10,6 @@ use burn_cubecl::CubeDevice;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
 use burn_cubecl::tensor::CubeTensor;
-use burn_std::Metadata;
 use shufflenet_gpu::branch::Branch;
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{self, ConvNorm, ConvNormGradient, Running};
@@ -61,37 +60,51 @@ impl HasKernels for Cube {
             epsilon: config.epsilon,
             momentum: config.momentum,
         };
-        let running = running.into_iter().map(|running| Running {
-            mean: buffer(&into_contiguous(running.mean)),
-            variance: buffer(&into_contiguous(running.variance)),
+        let before = running.into_iter().map(|running| Running {
+            mean: buffer(into_contiguous(running.mean)),
+            variance: buffer(into_contiguous(running.variance)),
         });
-        let convolutions = operation.convolutions(running.map(Some).collect());
-        let x = buffer(&operation.tensors[0]);
+        let before: Vec<Running> = before.collect();
+        let x = buffer(operation.tensors[0].clone());
         let device = &operation.tensors[0].device;
         let [images, channels, height, width] = operation.input();
         let (output, running, saved) = match operation.kind {
             Kind::Stem { .. } => {
                 let stem = operation.stem();
-                let (out, running, saved) = stem::forward(&x, &stem, &convolutions[0], config);
+                let (out, running, saved) =
+                    stem::forward(&x, &stem, &operation.conv(0), &before[0], config);
                 let [_, height, width] = stem.output();
-                let shape = [images, convolutions[0].outputs(), height, width];
-                (from_rows(out, shape, device), vec![running], Saved::Stem(saved))
+                let shape = [images, operation.conv(0).outputs(), height, width];
+                (
+                    from_rows(out, shape, device),
+                    vec![running],
+                    Saved::Stem(saved),
+                )
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let unit = operation.unit(convolutions);
-                let forward = unit.forward(&x, [images, height, width], config);
+                let unit = operation.unit();
+                let forward = unit.forward(&x, [images, height, width], &before, config);
                 let [height, width] = operation.output();
                 let channels = forward.output.len / (images * height * width);
                 let shape = [images, channels, height, width];
                 let saved = Saved::Unit(Box::new(forward.saved));
-                (from_rows(forward.output, shape, device), forward.running, saved)
+                (
+                    from_rows(forward.output, shape, device),
+                    forward.running,
+                    saved,
+                )
             }
             Kind::Head => {
                 let x = whole(x, channels);
                 let size = [images, height * width];
-                let (out, running, saved) = head::forward(&x, size, &convolutions[0], config);
-                let shape = [images, convolutions[0].outputs()];
-                (tensor(out, &shape, device), vec![running], Saved::Head(saved))
+                let (out, running, saved) =
+                    head::forward(&x, size, &operation.conv(0), &before[0], config);
+                let shape = [images, operation.conv(0).outputs()];
+                (
+                    tensor(out, &shape, device),
+                    vec![running],
+                    Saved::Head(saved),
+                )
             }
         };
         let vector = |buffer: Buffer| {
@@ -115,32 +128,26 @@ impl HasKernels for Cube {
         output: CubeTensor,
         for_input: bool,
     ) -> Vec<Option<CubeTensor>> {
-        let x = buffer(&operation.tensors[0]);
+        let x = buffer(operation.tensors[0].clone());
         let device = &operation.tensors[0].device;
         let shape @ [images, channels, height, width] = operation.input();
-        let weight = || buffer(&operation.tensors[1]);
+        let weight = || buffer(operation.tensors[1].clone());
         let (dx, convolutions) = match saved {
             Saved::Stem(saved) => {
-                let dout = buffer(&channels_last(output));
+                let dout = buffer(channels_last(output));
                 let weight = for_input.then(weight);
-                let (conv, dx) = stem_gradient::backward(
-                    &x,
-                    &operation.stem(),
-                    weight.as_ref(),
-                    saved,
-                    &dout,
-                );
+                let (conv, dx) =
+                    stem_gradient::backward(&x, &operation.stem(), weight.as_ref(), saved, &dout);
                 (dx.map(|dx| tensor(dx, &shape, device)), vec![conv])
             }
             Saved::Unit(saved) => {
-                let dout = buffer(&channels_last(output));
-                let convolutions = operation.convolutions(Vec::new());
-                let unit = operation.unit(convolutions);
+                let dout = buffer(channels_last(output));
+                let unit = operation.unit();
                 let (dx, gradients) = unit.backward(&x, [images, height, width], saved, &dout);
                 (Some(from_rows(dx, shape, device)), gradients)
             }
             Saved::Head(saved) => {
-                let dout = buffer(&into_contiguous(output));
+                let dout = buffer(into_contiguous(output));
                 let x = whole(x, channels);
                 let size = [images, height * width];
                 let (dx, conv) = head::backward(&x, size, &weight(), saved, &dout);
@@ -170,6 +177,59 @@ impl Operation<Cube> {
         self.tensors[0].meta.shape().dims()
     }
 
+    fn conv(&self, number: usize) -> ConvNorm {
+        let [weight, gamma, beta] = [1, 2, 3].map(|i| buffer(self.tensors[3 * number + i].clone()));
+        ConvNorm {
+            weight,
+            gamma,
+            beta,
+        }
+    }
+
+    fn stem(&self) -> Stem {
+        let [images, channels, height, width] = self.input();
+        let (stride, pool) = match self.kind {
+            Kind::Stem { stride, pool, .. } => (stride, pool),
+            _ => (1, None),
+        };
+        Stem {
+            images,
+            channels,
+            height,
+            width,
+            stride,
+            pool,
+        }
+    }
+
+    fn unit(&self) -> Unit {
+        let right = Branch {
+            pointwise1: Some(self.conv(0)),
+            depthwise: self.conv(1),
+            pointwise2: self.conv(2),
+        };
+        match self.kind {
+            Kind::Downsample { right_first } => Unit::Downsample {
+                left: Branch {
+                    pointwise1: None,
+                    depthwise: self.conv(3),
+                    pointwise2: self.conv(4),
+                },
+                right,
+                right_first,
+            },
+            Kind::Basic {
+                left_channels: left,
+                residual,
+            } => Unit::Basic {
+                left,
+                residual,
+                right,
+            },
+            Kind::Stem { .. } | Kind::Head => unreachable!("neither stem nor head is a unit"),
+        }
+    }
+
     /// Height and width of a unit's output.
     fn output(&self) -> [usize; 2] {
         let [_, _, height, width] = self.input();
@@ -177,5 +237,44 @@ impl Operation<Cube> {
             Kind::Downsample { .. } => [height, width].map(|side| side.div_ceil(2)),
             _ => [height, width],
         }
+    }
+}
+
+/// A tensor's memory. The tensor is stored without gaps.
+fn buffer(tensor: CubeTensor) -> Buffer {
+    Buffer {
+        len: tensor.meta.shape().num_elements(),
+        client: tensor.client,
+        handle: tensor.handle,
+    }
+}
+
+/// A float32 tensor, stored in the order of its dimensions.
+fn tensor(buffer: Buffer, shape: &[usize], device: &CubeDevice) -> CubeTensor {
+    let shape = Shape::from(shape.to_vec());
+    let Buffer { client, handle, .. } = buffer;
+    CubeTensor::new_contiguous(client, device.clone(), shape, handle, DType::F32)
+}
+
+/// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.
+fn from_rows(
+    rows: Buffer,
+    [images, channels, height, width]: [usize; 4],
+    device: &CubeDevice,
+) -> CubeTensor {
+    permute_nhwc_to_nchw(tensor(rows, &[images, height, width, channels], device))
+}
+
+/// The tensor stored pixel by pixel. It is copied only if it is not stored so already.
+fn channels_last(x: CubeTensor) -> CubeTensor {
+    permute_nhwc_to_nchw(into_contiguous(permute_nchw_to_nhwc(x)))
+}
+
+/// All channels of a map.
+fn whole(data: Buffer, channels: usize) -> Columns {
+    Columns {
+        data,
+        row: channels,
+        first: 0,
     }
 }

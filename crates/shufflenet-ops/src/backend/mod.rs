@@ -3,6 +3,8 @@
 //! Flex stores a tensor's values in the order of its strides. So a tensor can have the kernels' order, pixel by
 //! pixel, and Burn's shape `[batch, channels, height, width]` without a copy.
 
+#[cfg(all(feature = "gpu", not(feature = "fused")))]
+pub(crate) mod cube;
 pub(crate) mod extension;
 mod flex;
 mod node;

@@ -3,10 +3,9 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use shufflenet_model::batch_norm::EPSILON;
-use shufflenet_model::conv_norm::ConvNorm;
+use shufflenet_model::batch_norm::CONFIG;
 use shufflenet_model::{ShuffleNetV2, Stem};
-use shufflenet_ops::fused::{self, ConvNormWeights, Precision};
+use shufflenet_ops::fused::{self, Precision};
 
 use crate::fixture::{Fixture, signed};
 use crate::{TOLERANCE, distance, gpu};
@@ -62,8 +61,8 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
             Stem::Listing => Some(0),
             Stem::Cifar => None,
         };
-        let stem = weights(&network.stem);
-        return fused::stem(x, stem, stride, pool, Precision::F32, EPSILON).output;
+        let stem = network.stem.weights(&x);
+        return fused::stem(x, stem, stride, pool, Precision::F32, CONFIG).output;
     }
     let x = network.stem.forward(x);
     match &network.pool {
@@ -72,22 +71,15 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Likewise, as a map of one pixel.
+/// As a map of one pixel; by the kernel where the device has it, as above.
 fn head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
     if fused::serves(&x) {
-        let pooled = fused::head(x, weights(&network.last), EPSILON).output;
+        let weights = network.last.weights(&x);
+        let pooled = fused::head(x, weights, CONFIG).output;
         let [images, channels] = pooled.dims();
         return pooled.reshape([images, channels, 1, 1]);
     }
     network.last.forward(x).mean_dim(2).mean_dim(3)
-}
-
-fn weights(conv: &ConvNorm) -> ConvNormWeights {
-    ConvNormWeights {
-        weight: conv.conv.weight.val(),
-        gamma: conv.norm.gamma.val(),
-        beta: conv.norm.beta.val(),
-    }
 }
 
 fn downsample(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {

@@ -7,6 +7,7 @@
 use burn::tensor::{DType, Device, Tensor, activation};
 
 use super::*;
+use crate::batch_norm::EPSILON;
 use crate::testing::{gradient_stored, stored, through_bf16, with_rounding};
 
 /// Greatest distance. A difference `d` in the last bits of a sum makes one value in `1 / (256 d)` round to its
