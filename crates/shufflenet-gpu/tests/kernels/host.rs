@@ -74,6 +74,89 @@ pub fn product(left: &[f64], right: &[f32], inner: usize) -> Vec<f64> {
     left.chunks_exact(inner).flat_map(of_row).collect()
 }
 
+/// The gradients of `left` and of `right` from that of [`product`]`(left, right, inner)`.
+pub fn product_backward(g: &[f64], left: &[f64], right: &[f32], inner: usize) -> [Vec<f64>; 2] {
+    let columns = right.len() / inner;
+    let mut of_left = vec![0.0; left.len()];
+    let mut of_right = vec![0.0; right.len()];
+    for (at, g) in g.iter().enumerate() {
+        let (row, column) = (at / columns, at % columns);
+        for i in 0..inner {
+            of_left[row * inner + i] += g * f64::from(right[column * inner + i]);
+            of_right[column * inner + i] += g * left[row * inner + i];
+        }
+    }
+    [of_left, of_right]
+}
+
+/// Calls `with(output, input, value of the weight)` for each tap of each output of the depthwise convolution, where the tap is
+/// in the map.
+fn taps(
+    [images, height, width]: [usize; 3],
+    stride: usize,
+    channels: usize,
+    mut with: impl FnMut(usize, usize, usize),
+) {
+    let [rows, places] = [height, width].map(|side| side.div_ceil(stride));
+    for at in 0..images * rows * places * channels {
+        let (c, j, line) = (
+            at % channels,
+            at / channels % places,
+            at / channels / places,
+        );
+        let (i, image) = (line % rows, line / rows);
+        for tap in 0..9 {
+            let (row, place) = (i * stride + tap / 3, j * stride + tap % 3);
+            if (1..=height).contains(&row) && (1..=width).contains(&place) {
+                let pixel = (image * height + row - 1) * width + place - 1;
+                with(at, pixel * channels + c, c * 9 + tap);
+            }
+        }
+    }
+}
+
+/// The depthwise convolution of `z`, `[images, height, width, channels]`.
+pub fn depthwise(z: &[f64], shape: [usize; 3], stride: usize, weight: &[f32]) -> Vec<f64> {
+    let channels = weight.len() / 9;
+    let [rows, places] = [shape[1], shape[2]].map(|side| side.div_ceil(stride));
+    let mut y = vec![0.0; shape[0] * rows * places * channels];
+    taps(shape, stride, channels, |at, from, tap| {
+        y[at] += f64::from(weight[tap]) * z[from];
+    });
+    y
+}
+
+/// The gradients of `z` and of the weight from that of [`depthwise`]`(z, shape, stride, weight)`.
+pub fn depthwise_backward(
+    g: &[f64],
+    z: &[f64],
+    shape: [usize; 3],
+    stride: usize,
+    weight: &[f32],
+) -> [Vec<f64>; 2] {
+    let [mut dz, mut dw] = [vec![0.0; z.len()], vec![0.0; weight.len()]];
+    taps(shape, stride, weight.len() / 9, |at, from, tap| {
+        dz[from] += f64::from(weight[tap]) * g[at];
+        dw[tap] += z[from] * g[at];
+    });
+    [dz, dw]
+}
+
+/// `out[c] = cat[(c mod 2) channels / 2 + c / 2]` of each pixel.
+pub fn shuffled(first: &[f64], second: &[f64], pixels: usize) -> Vec<f64> {
+    let [left, right] = [first, second].map(|side| side.len() / pixels);
+    let of_pixel = |pixel: usize| {
+        let cat = [
+            &first[pixel * left..][..left],
+            &second[pixel * right..][..right],
+        ]
+        .concat();
+        let half = cat.len() / 2;
+        (0..cat.len()).map(move |c| cat[c % 2 * half + c / 2])
+    };
+    (0..pixels).flat_map(of_pixel).collect()
+}
+
 /// Mean and biased variance of each column.
 pub fn moments(values: &[f64], columns: usize) -> [Vec<f64>; 2] {
     let n = (values.len() / columns) as f64;

@@ -12,5 +12,5 @@ mod host;
 mod join;
 mod max_pool;
 mod pointwise;
-mod pointwise_gradient;
+mod pointwise_backward;
 mod stem;
