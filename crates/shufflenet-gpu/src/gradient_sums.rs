@@ -27,9 +27,9 @@ fn finish_block(
     block: usize,
     rows: usize,
     values: f32,
-    #[comptime] columns: usize,
-    #[comptime] row: usize,
-    #[comptime] first: usize,
+    row: usize,
+    first: usize,
+    columns: usize,
 ) {
     let unit = UNIT_POS as usize;
     let channel = unit % CHANNELS;
@@ -82,17 +82,17 @@ fn finish_kernel(
     weight: &mut [f32],
     rows: usize,
     values: f32,
+    row: usize,
+    first: usize,
+    columns: usize,
     product_rows: usize,
     product_row: usize,
     product_first: usize,
     product_columns: usize,
     product_channels: usize,
-    #[comptime] columns: usize,
-    #[comptime] row: usize,
-    #[comptime] first: usize,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
-    let blocks = comptime!(columns.div_ceil(CHANNELS));
+    let blocks = columns.div_ceil(CHANNELS);
     if CUBE_POS < blocks {
         finish_block(
             parts,
@@ -104,9 +104,9 @@ fn finish_kernel(
             CUBE_POS,
             rows,
             values,
-            columns,
             row,
             first,
+            columns,
         );
     } else {
         add_rows(
@@ -227,14 +227,14 @@ impl GradientSums {
                 buffers.1.arg(1),
                 self.rows,
                 values as f32,
+                self.row,
+                self.first,
+                self.columns,
                 product_rows,
                 product_row,
                 product_first,
                 product_columns,
                 product_channels,
-                self.columns,
-                self.row,
-                self.first,
             );
         }
         NormGradient {

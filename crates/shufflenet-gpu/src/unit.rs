@@ -13,10 +13,7 @@ use crate::separate::{self, Passed};
 
 /// A unit with its parameters.
 #[derive(Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a network has a few of them, one at a time in use"
-)]
+#[expect(clippy::large_enum_variant, reason = "a network has a few dozen")]
 pub enum Unit {
     /// The stride-1 unit.
     Basic {

@@ -128,7 +128,7 @@ fn the_width_of_a_published_network() {
 
 #[test]
 fn more_values_of_the_weight_than_workgroups_in_one_dimension() {
-    case([3, 1], [704, 0, 704, 1024]).check();
+    case([5, 3], [704, 0, 704, 1024]).check();
 }
 
 #[test]

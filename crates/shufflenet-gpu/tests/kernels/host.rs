@@ -43,13 +43,18 @@ pub fn download(buffer: &Buffer) -> Vec<f32> {
 
 /// Asserts that the norm of the difference is at most 1e-5 of the norm of `expected`.
 pub fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
+    assert_within(what, found, expected, expected);
+}
+
+/// Asserts that the norm of the difference is at most 1e-5 of the norm of `scale`.
+pub fn assert_within(what: &str, found: &[f32], expected: &[f64], scale: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let difference = found
         .iter()
         .zip(expected)
         .map(|(a, b)| (f64::from(*a) - b).powi(2));
     let error = difference.sum::<f64>().sqrt();
-    let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let norm = scale.iter().map(|x| x * x).sum::<f64>().sqrt();
     assert!(
         error <= 1e-5 * norm,
         "{what}: {error:e} off where the norm is {norm:e}"
