@@ -10,11 +10,11 @@
 
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Normed, Running};
-use crate::gradient_sums::{Gradient, GradientSums, NormGradient};
+use crate::gradient_sums::{Backward, Gradient, NormGradient};
 use crate::moments::Moments;
 use crate::norm::{ROWS, Reading};
 use crate::pointwise::{self, Columns};
-use crate::{depthwise, depthwise_gradient, pointwise_gradient, weight_gradient};
+use crate::{depthwise, depthwise_gradient, pointwise_backward};
 
 /// The convolutions of a branch.
 #[derive(Clone)]
@@ -52,6 +52,23 @@ impl Maps {
     pub fn pixels_out(&self) -> usize {
         let [images, height, width] = self.input;
         images * height.div_ceil(self.stride) * width.div_ceil(self.stride)
+    }
+}
+
+/// A branch's backward down to the depthwise convolution.
+pub(crate) struct ToDepthwise {
+    /// The depthwise convolution's, whose `g` belongs to what that read: norm1's output, or the branch's input.
+    pub depthwise: Backward,
+    /// Its norm's.
+    norm: NormGradient,
+    /// The last convolution's.
+    last: ConvNormGradient,
+}
+
+impl ToDepthwise {
+    /// The gradients of both convolutions. `weight` is the depthwise convolution's, whose rows are added.
+    pub fn gradients(self, weight: Buffer) -> [ConvNormGradient; 2] {
+        [conv_norm(weight, self.norm), self.last]
     }
 }
 
@@ -112,49 +129,65 @@ impl Branch {
         (saved, moved)
     }
 
-    /// Computes the gradients of the convolutions, and of the branch's input, from `g`, the gradient of norm3's output with
-    /// its sums. A branch without a first convolution returns the gradient of its input, `[input pixels, channels]`; others
-    /// write it to `dx`.
+    /// Computes the gradients of the last two convolutions from `g`, the gradient of norm3's output, and `norm3`'s.
+    ///
+    /// The depthwise taps' rows are not yet added: they wait for a launch that adds them beside its own work, as the last
+    /// convolution's do here.
+    pub(crate) fn to_depthwise(
+        &self,
+        maps: Maps,
+        x: &Columns,
+        saved: &Saved,
+        g: &Buffer,
+        norm3: NormGradient,
+    ) -> ToDepthwise {
+        let pixels = maps.pixels_out();
+        let second = &saved.depthwise;
+        let behind = gradient(g, &saved.pointwise2, &norm3);
+        let with = (&second.norm, Reading::Norm);
+        let weight = &self.pointwise2.weight;
+        let last = pointwise_backward::through_norm(&behind, pixels, weight, &second.y, with);
+        let (norm2, weight3) = last.sums.finish_with(&second.norm, pixels, &last.weight);
+
+        let behind = gradient(&last.g, second, &norm2);
+        let (z, norm) = depthwise_input(x, saved.pointwise1.as_ref());
+        let weight = &self.depthwise.weight;
+        let depthwise =
+            depthwise_gradient::backward(&behind, weight, &z, maps.input, maps.stride, norm);
+        ToDepthwise {
+            depthwise,
+            norm: norm2,
+            last: conv_norm(weight3, norm3),
+        }
+    }
+
+    /// Computes the gradients of all convolutions, in their order, as [`to_depthwise`](Self::to_depthwise) does; that of the
+    /// branch's input is written to `dx`. Without a first convolution nothing is written.
     pub(crate) fn backward(
         &self,
         maps: Maps,
         x: &Columns,
         saved: &Saved,
-        (g, sums): (Buffer, GradientSums),
-        dx: Option<InputGradient>,
-    ) -> (Vec<ConvNormGradient>, Option<Buffer>) {
-        let [pixels_in, pixels_out] = [maps.pixels_in(), maps.pixels_out()];
-        let channels = self.depthwise.outputs();
-        let (last, second) = (&saved.pointwise2, &saved.depthwise);
-
-        let norm3 = sums.finish(&last.norm, pixels_out);
-        let behind = gradient(&g, last, &norm3);
-        let with = (&second.norm, Reading::Norm);
-        let weight3 = &self.pointwise2.weight;
-        let (g, sums) =
-            pointwise_gradient::through_norm(&behind, pixels_out, weight3, &second.y, with);
-        let y2 = whole(&second.y, channels);
-        let weight3 =
-            weight_gradient::weight_gradient(&behind, pixels_out, &y2, channels, Some(with));
-
-        let norm2 = sums.finish(&second.norm, pixels_out);
-        let behind = gradient(&g, second, &norm2);
-        let (z, norm) = depthwise_input(x, saved.pointwise1.as_ref());
-        let weight2 = &self.depthwise.weight;
-        let first =
-            depthwise_gradient::backward(&behind, weight2, &z, maps.input, maps.stride, norm);
-
-        let mut gradients = vec![conv_norm(first.weight, norm2), conv_norm(weight3, norm3)];
-        let (Some(conv), Some(saved), Some(dx)) = (&self.pointwise1, &saved.pointwise1, dx) else {
-            return (gradients, Some(first.g));
+        g: &Buffer,
+        norm3: NormGradient,
+        dx: &InputGradient,
+    ) -> Vec<ConvNormGradient> {
+        let begun = self.to_depthwise(maps, x, saved, g, norm3);
+        let pixels = maps.pixels_in();
+        let depthwise = &begun.depthwise;
+        let (Some(conv), Some(saved)) = (&self.pointwise1, &saved.pointwise1) else {
+            let weight2 = depthwise.weight.sum();
+            return begun.gradients(weight2).into();
         };
-        let norm1 = first.sums.finish(&saved.norm, pixels_in);
-        let behind = gradient(&first.g, saved, &norm1);
-        let inputs = conv.weight.len / conv.outputs();
-        pointwise_gradient::into_map(&behind, pixels_in, &conv.weight, dx.map, inputs, dx.add);
-        let weight1 = weight_gradient::weight_gradient(&behind, pixels_in, x, inputs, None);
-        gradients.insert(0, conv_norm(weight1, norm1));
-        (gradients, None)
+        let (norm1, weight2) = depthwise
+            .sums
+            .finish_with(&saved.norm, pixels, &depthwise.weight);
+        let behind = gradient(&depthwise.g, saved, &norm1);
+        let weight1 =
+            pointwise_backward::into_map(&behind, pixels, &conv.weight, x, dx.map, dx.add);
+        let mut gradients = vec![conv_norm(weight1.sum(), norm1)];
+        gradients.extend(begun.gradients(weight2));
+        gradients
     }
 }
 

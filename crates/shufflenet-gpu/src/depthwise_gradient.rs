@@ -15,11 +15,11 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::depthwise::{Block, TAPS, taps};
-use crate::gradient_sums::{Gradient, GradientSums};
+use crate::gradient_sums::{Backward, Gradient, GradientSums};
 use crate::norm::{self, MEAN, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
 use crate::pointwise::Columns;
-use crate::row_sums::{self, Rows};
+use crate::product::Product;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Rows of a workgroup's sums: `sum(g_in)`, `sum(g_in (x - mean))`, and the taps of `dw`.
@@ -194,17 +194,8 @@ fn backward_kernel<N: Size, M: Size>(
     );
 }
 
-/// What the backward pass gives.
-pub struct Backward {
-    /// The gradient of `x`, or of its norm's output if it has one: `[input pixels, channels]`.
-    pub g: Buffer,
-    /// The sums of the norm of `x`. They are of no use if it has none.
-    pub sums: GradientSums,
-    /// The gradient of the weight, `[channels, 1, 3, 3]`.
-    pub weight: Buffer,
-}
-
-/// Computes the gradients of the convolution whose forward pass is [`depthwise::forward`](crate::depthwise::forward).
+/// Computes the gradients of the convolution whose forward pass is [`depthwise::forward`](crate::depthwise::forward). If `x`
+/// was read as it is, `g` is the gradient of `x`, and the sums are of no use.
 pub fn backward(
     behind: &Gradient,
     weight: &Buffer,
@@ -255,13 +246,14 @@ pub fn backward(
             shape,
         );
     }
-    let taps = Rows {
-        parts: &parts,
+    let weight = Product {
+        parts: parts.clone(),
         rows: share.rows,
         row: SUMS * channels,
         first: 2 * channels,
+        columns: TAPS * channels,
+        channels,
     };
-    let weight = row_sums::add(&taps, TAPS * channels, channels);
     let sums = GradientSums {
         parts,
         rows: share.rows,

@@ -2,35 +2,39 @@
 //!
 //! A kernel that writes `g`, the gradient of a norm's output, gathers `s = sum(g)` and `t = sum(g (y - mean))` while it
 //! writes. [`finish`](GradientSums::finish) makes of them the factors of `dy` (see [`crate::norm`]) and the gradients of
-//! gamma and beta.
+//! gamma and beta. Its launch has few workgroups and is over soon, so it can also add the rows of a [`Product`].
 
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::norm::{A, B, C, MEAN, ROWS, RSTD, SCALE};
+use crate::product::{Product, UNITS, add_rows};
+use crate::vector;
 
 /// Channels of a workgroup, and the groups of rows that it adds up side by side.
 const CHANNELS: usize = 8;
-const GROUPS: usize = 32;
+const GROUPS: usize = UNITS / CHANNELS;
 
-#[cube(launch_unchecked)]
-fn finish_kernel(
+/// Adds the rows of eight channels, and writes what follows.
+#[cube]
+fn finish_block(
     parts: &[f32],
     norm: &[f32],
     factors: &mut [f32],
     gamma: &mut [f32],
     beta: &mut [f32],
+    shared: &mut Shared<[f32]>,
+    block: usize,
     rows: usize,
     values: f32,
-    #[comptime] columns: usize,
-    #[comptime] row: usize,
-    #[comptime] first: usize,
+    row: usize,
+    first: usize,
+    columns: usize,
 ) {
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * CHANNELS * GROUPS));
     let unit = UNIT_POS as usize;
     let channel = unit % CHANNELS;
     let group = unit / CHANNELS;
-    let column = CUBE_POS_X as usize * CHANNELS + channel;
+    let column = block * CHANNELS + channel;
     let mut s = 0.0f32;
     let mut t = 0.0f32;
     if column < columns {
@@ -45,7 +49,7 @@ fn finish_kernel(
         }
     }
     shared[unit] = s;
-    shared[comptime!(CHANNELS * GROUPS) + unit] = t;
+    shared[UNITS + unit] = t;
     sync_cube();
     if group == 0 && column < columns {
         let mut s = 0.0f32;
@@ -53,7 +57,7 @@ fn finish_kernel(
         for group in 0..GROUPS {
             let at = group * CHANNELS + channel;
             s += shared[at];
-            t += shared[comptime!(CHANNELS * GROUPS) + at];
+            t += shared[UNITS + at];
         }
         let scale = norm[SCALE * columns + column];
         let rstd = norm[RSTD * columns + column];
@@ -66,6 +70,59 @@ fn finish_kernel(
     }
 }
 
+/// The first workgroups finish the norm, the others add the product's rows.
+#[cube(launch_unchecked)]
+fn finish_kernel(
+    parts: &[f32],
+    norm: &[f32],
+    factors: &mut [f32],
+    gamma: &mut [f32],
+    beta: &mut [f32],
+    product: &[f32],
+    weight: &mut [f32],
+    rows: usize,
+    values: f32,
+    row: usize,
+    first: usize,
+    columns: usize,
+    product_rows: usize,
+    product_row: usize,
+    product_first: usize,
+    product_columns: usize,
+    product_channels: usize,
+) {
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
+    let blocks = columns.div_ceil(CHANNELS);
+    if CUBE_POS < blocks {
+        finish_block(
+            parts,
+            norm,
+            factors,
+            gamma,
+            beta,
+            &mut shared,
+            CUBE_POS,
+            rows,
+            values,
+            row,
+            first,
+            columns,
+        );
+    } else {
+        add_rows(
+            product,
+            weight,
+            &mut shared,
+            CUBE_POS - blocks,
+            product_rows,
+            product_row,
+            product_first,
+            product_columns,
+            product_channels,
+        );
+    }
+}
+
 /// What a convolution with batch norm gives its backward.
 pub struct Gradient<'a> {
     /// The gradient of the norm's output, `[pixels, outputs]`.
@@ -74,6 +131,16 @@ pub struct Gradient<'a> {
     pub y: &'a Buffer,
     /// The norm's factors, [`NormGradient::factors`].
     pub factors: &'a Buffer,
+}
+
+/// What the backward of a convolution gives that read its input through a norm.
+pub struct Backward {
+    /// The gradient of that norm's output, `[input pixels, channels]`.
+    pub g: Buffer,
+    /// That norm's sums.
+    pub sums: GradientSums,
+    /// The gradient of the convolution's weight.
+    pub weight: Product,
 }
 
 /// Partial sums of a norm's backward: rows of `row` values, in which `s` and `t` of all channels begin at `first`.
@@ -98,26 +165,76 @@ pub struct NormGradient {
 impl GradientSums {
     /// Adds up the rows. `norm` is the norm's buffer from the forward, of `values` values a channel.
     pub fn finish(&self, norm: &Buffer, values: usize) -> NormGradient {
+        self.launch(norm, values, None)
+    }
+
+    /// [`finish`](Self::finish), and the sum of the product's rows, in one launch.
+    pub fn finish_with(
+        &self,
+        norm: &Buffer,
+        values: usize,
+        product: &Product,
+    ) -> (NormGradient, Buffer) {
+        let weight = Buffer::empty(&self.parts.client, product.columns);
+        let made = self.launch(norm, values, Some((product, &weight)));
+        (made, weight)
+    }
+
+    fn launch(
+        &self,
+        norm: &Buffer,
+        values: usize,
+        product: Option<(&Product, &Buffer)>,
+    ) -> NormGradient {
         let client = &self.parts.client;
         let factors = Buffer::empty(client, ROWS * self.columns);
         let [gamma, beta] = [0; 2].map(|_| Buffer::empty(client, self.columns));
+        let mut blocks = self.columns.div_ceil(CHANNELS);
+        // Without a product no workgroup is left for the second part, and these are not touched.
+        let mut buffers = (&self.parts, &beta);
+        let mut sizes = [0, 0, 0, 0, 1];
+        if let Some((product, weight)) = product {
+            blocks += product.blocks();
+            buffers = (&product.parts, weight);
+            sizes = [
+                product.rows,
+                product.row,
+                product.first,
+                product.columns,
+                product.channels,
+            ];
+        }
+        let [
+            product_rows,
+            product_row,
+            product_first,
+            product_columns,
+            product_channels,
+        ] = sizes;
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
             finish_kernel::launch_unchecked(
                 client,
-                CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
-                CubeDim::new_1d((CHANNELS * GROUPS) as u32),
+                vector::workgroups(blocks * UNITS, UNITS as u32),
+                CubeDim::new_1d(UNITS as u32),
                 self.parts.arg(1),
                 norm.arg(1),
                 factors.arg(1),
                 gamma.arg(1),
                 beta.arg(1),
+                buffers.0.arg(1),
+                buffers.1.arg(1),
                 self.rows,
                 values as f32,
-                self.columns,
                 self.row,
                 self.first,
+                self.columns,
+                product_rows,
+                product_row,
+                product_first,
+                product_columns,
+                product_channels,
             );
         }
         NormGradient {

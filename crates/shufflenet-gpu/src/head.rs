@@ -13,10 +13,9 @@ use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::gradient_sums::Gradient;
 use crate::norm::{self, ROWS, Reading};
 use crate::pointwise::{self, Columns};
-use crate::pointwise_gradient;
+use crate::pointwise_backward;
 use crate::relu_gradient::{Behind, relu_gradient};
 use crate::vector::{self, V4, load, store, valid};
-use crate::weight_gradient::weight_gradient;
 
 /// Units of a workgroup.
 const UNITS: u32 = 256;
@@ -115,9 +114,9 @@ pub fn backward(
         row: inputs,
         first: 0,
     };
-    pointwise_gradient::into_map(&gradient, all, weight, &dx, inputs, false);
+    let product = pointwise_backward::into_map(&gradient, all, weight, x, &dx, false);
     let parameters = ConvNormGradient {
-        weight: weight_gradient(&gradient, all, x, inputs, None),
+        weight: product.sum(),
         gamma: made.gamma,
         beta: made.beta,
     };

@@ -116,9 +116,9 @@ fn finish_kernel(
     new_mean: &mut [f32],
     new_variance: &mut [f32],
     rows: usize,
+    columns: usize,
     epsilon: f32,
     momentum: f32,
-    #[comptime] columns: usize,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(3 * CHANNELS * GROUPS));
     let unit = UNIT_POS as usize;
@@ -135,16 +135,12 @@ fn finish_kernel(
         for i in 0..each {
             let row = group * each + i;
             if row < rows {
-                let start = row * comptime!(PARTS * columns) + column;
+                let start = row * PARTS * columns + column;
                 let count = parts[start];
                 let difference = parts[start + columns] - origin;
                 n += count;
                 sum = fma(count, difference, sum);
-                squares += fma(
-                    count * difference,
-                    difference,
-                    parts[start + comptime!(2 * columns)],
-                );
+                squares += fma(count * difference, difference, parts[start + 2 * columns]);
             }
         }
     }
@@ -216,9 +212,9 @@ impl Moments {
                 mean.arg(1),
                 variance.arg(1),
                 self.rows,
+                self.columns,
                 config.epsilon as f32,
                 config.momentum as f32,
-                self.columns,
             );
         }
         (norm, Running { mean, variance })

@@ -90,6 +90,7 @@ fn forward_kernel<N: Size, M: Size>(
                 first_column,
                 comptime!((1, tile.inner)),
                 tile,
+                comptime!(tile.units()),
             );
             sync_cube();
             multiply(&shared, &mut out, tile);

@@ -1,4 +1,4 @@
-//! The gradient of the 1x1 convolution's input.
+//! The gradient of the 1x1 convolution's input. [`crate::pointwise_backward`] launches it.
 //!
 //! With `g` the gradient of the output's batch norm and `dy` made of it while it is read ([`crate::norm`]):
 //!
@@ -11,17 +11,14 @@
 
 use cubecl::prelude::*;
 
-use crate::buffer::Buffer;
-use crate::gradient_sums::{Gradient, GradientSums};
-use crate::norm::{self, Reading};
-use crate::parts::{Parts, write_sums};
-use crate::pointwise::Columns;
+use crate::norm;
+use crate::parts::write_sums;
 use crate::tile::{Tile, copy_right, multiply};
-use crate::vector::{self, V4, load, store, valid};
+use crate::vector::{V4, load, store, valid};
 
 /// What becomes of the gradient.
 #[derive_cube_comptime]
-enum Writing {
+pub(crate) enum Writing {
     /// It is written to the map.
     Store,
     /// It is added to the map.
@@ -33,19 +30,27 @@ enum Writing {
 }
 
 /// Rows of a workgroup's partial sums.
-const SUMS: usize = 2;
+pub(crate) const SUMS: usize = 2;
 
 #[derive_cube_comptime]
-struct Shape {
-    tile: Tile,
+pub(crate) struct Shape {
+    pub tile: Tile,
     /// Channels of the written map, and the first that is written.
-    row: usize,
-    first: usize,
-    writing: Writing,
+    pub row: usize,
+    pub first: usize,
+    pub writing: Writing,
 }
 
-#[cube(launch_unchecked)]
-fn kernel<N: Size, M: Size>(
+impl Shape {
+    pub fn through_norm(&self) -> bool {
+        matches!(self.writing, Writing::Norm | Writing::NormRelu)
+    }
+}
+
+/// What a workgroup of `units` units does for block number `block` of the columns. There may be more units than the tile has:
+/// these only copy.
+#[cube]
+pub(crate) fn input_gradient<N: Size, M: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
@@ -54,18 +59,23 @@ fn kernel<N: Size, M: Size>(
     norm: &[Vector<f32, M>],
     out: &mut [Vector<f32, M>],
     parts: &mut [Vector<f32, M>],
+    shared: &mut Shared<[V4]>,
+    block: usize,
     pixels: usize,
     tiles: usize,
     #[comptime] shape: Shape,
+    #[comptime] units: usize,
 ) {
     let tile = comptime!(shape.tile);
-    let through_norm = comptime!(matches!(shape.writing, Writing::Norm | Writing::NormRelu));
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
+    let through_norm = comptime!(shape.through_norm());
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
-    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let first_column = block * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
-    let columns = valid(column, comptime!(tile.outputs));
+    let mut columns = 0usize;
+    if unit_y < comptime!(tile.units_y) {
+        columns = valid(column, comptime!(tile.outputs));
+    }
     let mut sums = Array::<V4>::new(SUMS);
     #[unroll]
     for i in 0..SUMS {
@@ -95,12 +105,14 @@ fn kernel<N: Size, M: Size>(
                         norm::gradient::<N>(g, y, factors, channel, inner, comptime!(tile.inner));
                 }
                 shared[at / quads * comptime!(tile.left_row()) + at % quads] = four;
-                at += comptime!(tile.units());
+                at += units;
             }
             let strides = comptime!((tile.outputs, 1));
-            copy_right(weight, &mut shared, start, first_column, strides, tile);
+            copy_right(weight, shared, start, first_column, strides, tile, units);
             sync_cube();
-            multiply(&shared, &mut out_of_tile, tile);
+            if unit_y < comptime!(tile.units_y) {
+                multiply(&*shared, &mut out_of_tile, tile);
+            }
             sync_cube();
         }
         #[unroll]
@@ -131,7 +143,7 @@ fn kernel<N: Size, M: Size>(
     if through_norm {
         write_sums::<M>(
             &sums,
-            &mut shared,
+            shared,
             parts,
             CUBE_POS_X as usize,
             column,
@@ -142,106 +154,4 @@ fn kernel<N: Size, M: Size>(
             comptime!(tile.units_y),
         );
     }
-}
-
-/// The gradient through the norm that the input was read by: `g` of that norm, `[pixels, inputs]`, and its sums. `x` is
-/// what the norm read, `[pixels, inputs]`. `weight` is `[outputs, inputs]`.
-pub fn through_norm(
-    gradient: &Gradient,
-    pixels: usize,
-    weight: &Buffer,
-    x: &Buffer,
-    (norm, reading): (&Buffer, Reading),
-) -> (Buffer, GradientSums) {
-    let inputs = x.len / pixels;
-    let g = Buffer::empty(&x.client, x.len);
-    let writing = match reading {
-        Reading::NormRelu => Writing::NormRelu,
-        Reading::Norm | Reading::Plain => Writing::Norm,
-    };
-    let to = Columns {
-        data: g.clone(),
-        row: inputs,
-        first: 0,
-    };
-    let (parts, rows) = launch(
-        gradient,
-        pixels,
-        weight,
-        Some((x, norm)),
-        &to,
-        inputs,
-        writing,
-    );
-    let sums = GradientSums {
-        parts,
-        rows,
-        row: SUMS * inputs,
-        first: 0,
-        columns: inputs,
-    };
-    (g, sums)
-}
-
-/// The gradient of an input that was read as it is: written to `inputs` channels of `dx`, or added to what is there.
-/// `weight` is `[outputs, inputs]`.
-pub fn into_map(
-    gradient: &Gradient,
-    pixels: usize,
-    weight: &Buffer,
-    dx: &Columns,
-    inputs: usize,
-    add: bool,
-) {
-    let writing = if add { Writing::Add } else { Writing::Store };
-    launch(gradient, pixels, weight, None, dx, inputs, writing);
-}
-
-fn launch(
-    gradient: &Gradient,
-    pixels: usize,
-    weight: &Buffer,
-    input: Option<(&Buffer, &Buffer)>,
-    to: &Columns,
-    inputs: usize,
-    writing: Writing,
-) -> (Buffer, usize) {
-    let client = &weight.client;
-    let outputs = weight.len / inputs;
-    let tile = Tile::new(outputs, inputs);
-    let share = Parts::of(pixels.div_ceil(tile.pixels()));
-    let parts = Buffer::empty(client, share.rows * SUMS * inputs);
-    // A kernel without a norm reads neither.
-    let (x, norm) = input.unwrap_or((&parts, &parts));
-    let n = vector::width(&[outputs]);
-    let m = vector::width(&[inputs, to.row, to.first]);
-    let shape = Shape {
-        tile,
-        row: to.row,
-        first: to.first,
-        writing,
-    };
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        kernel::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, tile.blocks as u32, 1),
-            CubeDim::new_1d(tile.units() as u32),
-            n,
-            m,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            weight.arg(1),
-            x.arg(m),
-            norm.arg(m),
-            to.data.arg(m),
-            parts.arg(m),
-            pixels,
-            share.tiles,
-            shape,
-        );
-    }
-    (parts, share.rows)
 }

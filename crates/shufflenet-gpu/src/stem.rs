@@ -154,7 +154,15 @@ fn convolve_kernel<M: Size>(
                 at += comptime!(tile.units());
             }
             let strides = comptime!((1, tile.inner));
-            copy_right(weight, &mut shared, start, first_column, strides, tile);
+            copy_right(
+                weight,
+                &mut shared,
+                start,
+                first_column,
+                strides,
+                tile,
+                comptime!(tile.units()),
+            );
             sync_cube();
             multiply(&shared, &mut out, tile);
             sync_cube();

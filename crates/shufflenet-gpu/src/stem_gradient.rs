@@ -20,8 +20,8 @@ use crate::depthwise::{Block, TAPS};
 use crate::gradient_sums::Gradient;
 use crate::norm::{self, ROWS, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
+use crate::product::Product;
 use crate::relu_gradient::{Behind, relu_gradient};
-use crate::row_sums::{self, Rows};
 use crate::stem::{Saved, Stem, padded};
 use crate::vector::{self, V4, load, valid};
 
@@ -269,13 +269,15 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
             shape,
         );
     }
-    let products = Rows {
-        parts: &parts,
+    let product = Product {
+        parts,
         rows: share.rows,
         row,
         first: 0,
+        columns: at.channels * TAPS * outputs,
+        channels: outputs,
     };
-    row_sums::add(&products, at.channels * TAPS * outputs, outputs)
+    product.sum()
 }
 
 /// The gradient of the images, in their order.

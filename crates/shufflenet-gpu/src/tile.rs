@@ -86,8 +86,8 @@ impl Tile {
     }
 }
 
-/// Copies the right operand's piece from row `start` on. The value of row `i` and column `o` is `weight[i strides.0 + o
-/// strides.1]`.
+/// Copies the right operand's piece from row `start` on, with `units` units. The value of row `i` and column `o` is
+/// `weight[i strides.0 + o strides.1]`.
 #[cube]
 pub(crate) fn copy_right(
     weight: &[f32],
@@ -96,6 +96,7 @@ pub(crate) fn copy_right(
     first_column: usize,
     #[comptime] strides: (usize, usize),
     #[comptime] tile: Tile,
+    #[comptime] units: usize,
 ) {
     let mut at = UNIT_POS as usize;
     while at < comptime!(tile.step * tile.units_x) {
@@ -112,7 +113,7 @@ pub(crate) fn copy_right(
             }
         }
         shared[comptime!(tile.right()) + at] = four;
-        at += comptime!(tile.units());
+        at += units;
     }
 }
 

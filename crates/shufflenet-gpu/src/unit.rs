@@ -9,10 +9,11 @@ use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNormGradient, NormConfig, Running};
 use crate::join::{self, Side};
 use crate::pointwise::Columns;
-use crate::separate;
+use crate::separate::{self, Passed};
 
 /// A unit with its parameters.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a network has a few dozen")]
 pub enum Unit {
     /// The stride-1 unit.
     Basic {
@@ -131,6 +132,8 @@ impl Unit {
     ) -> (Buffer, Vec<ConvNormGradient>) {
         let maps = self.maps(input);
         let x = whole(x, x.len / maps.pixels_in());
+        let pixels = maps.pixels_out();
+        let norm3 = &saved.right.pointwise2.norm;
         match (self, &saved.left) {
             (
                 Self::Basic {
@@ -141,14 +144,20 @@ impl Unit {
                 _,
             ) => {
                 let dx = Buffer::empty(&dout.client, x.data.len);
-                let last = last_of(right, &saved.right, *left);
-                let g = separate::separate(dout, maps.pixels_out(), &last, Some((&dx, *residual)));
+                let passed = Passed {
+                    dx: &dx,
+                    channels: *left,
+                    residual: *residual,
+                };
+                let branch = last_of(right, &saved.right);
+                let (g, sums) = separate::passed_and_branch(dout, pixels, &passed, &branch);
+                let norm3 = sums.finish(norm3, pixels);
                 let into = InputGradient {
                     map: &behind(&whole(&dx, x.row), *left),
                     add: *residual,
                 };
                 let x = behind(&x, *left);
-                let (gradients, _) = right.backward(maps, &x, &saved.right, g, Some(into));
+                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into);
                 (dx, gradients)
             }
             (
@@ -160,25 +169,21 @@ impl Unit {
                 of_left,
             ) => {
                 let of_left = of_left.as_ref().unwrap_or(&saved.right);
-                let [left_first, right_first] = match right_first {
-                    true => [right.pointwise2.outputs(), 0],
-                    false => [0, left.pointwise2.outputs()],
-                };
-                let separated = |branch, saved, first| {
-                    let last = last_of(branch, saved, first);
-                    separate::separate(dout, maps.pixels_out(), &last, None)
-                };
-                let g = separated(left, of_left, left_first);
-                let (of_left, dx) = left.backward(maps, &x, of_left, g, None);
-                let dx = dx.unwrap_or_else(|| Buffer::empty(&dout.client, x.data.len));
+                let ends = [last_of(left, of_left), last_of(right, &saved.right)];
+                let [(g_left, sums_left), (g_right, sums_right)] =
+                    separate::branches(dout, pixels, &ends, *right_first);
+                let left_norm3 = sums_left.finish(&of_left.pointwise2.norm, pixels);
+                let begun = left.to_depthwise(maps, &x, of_left, &g_left, left_norm3);
+                // The right branch's first launch also adds the rows of the left branch's last product.
+                let (norm3, taps) = sums_right.finish_with(norm3, pixels, &begun.depthwise.weight);
                 // The left branch has written `dx`; the right branch adds to it.
+                let dx = begun.depthwise.g.clone();
                 let into = InputGradient {
                     map: &whole(&dx, x.row),
                     add: true,
                 };
-                let g = separated(right, &saved.right, right_first);
-                let (mut gradients, _) = right.backward(maps, &x, &saved.right, g, Some(into));
-                gradients.extend(of_left);
+                let mut gradients = right.backward(maps, &x, &saved.right, &g_right, norm3, &into);
+                gradients.extend(begun.gradients(taps));
                 (dx, gradients)
             }
         }
@@ -211,12 +216,10 @@ fn transformed<'a>(branch: &Branch, saved: &'a Saved, residual: Option<&'a Colum
     }
 }
 
-/// The end of a branch whose channels begin at `first` in the concatenation.
-fn last_of<'a>(branch: &Branch, saved: &'a Saved, first: usize) -> separate::Branch<'a> {
+fn last_of<'a>(branch: &Branch, saved: &'a Saved) -> separate::Branch<'a> {
     separate::Branch {
         y: &saved.pointwise2.y,
         norm: &saved.pointwise2.norm,
-        first,
         columns: branch.pointwise2.outputs(),
     }
 }

@@ -1,4 +1,4 @@
-//! The gradient of the 1x1 convolution's weight.
+//! The gradient of the 1x1 convolution's weight. [`crate::pointwise_backward`] launches it.
 //!
 //! ```text
 //! dW[o, i] = sum over pixels of dy[pixel, o] reading(x)[pixel, i]
@@ -6,17 +6,13 @@
 //!
 //! with `dy` and the reading of `x` made while they are read ([`crate::norm`]). A workgroup computes a block of `dW`, at
 //! most 64 x 64, over its share of the pixels. A unit holds 4 x 4 values of the block. Where a block needs few units,
-//! several groups of units take turns at the pixels. The shares' products are added by `row_sums.rs`.
+//! several groups of units take turns at the pixels. The shares' products are added later ([`crate::product`]).
 
 use cubecl::prelude::*;
 
-use crate::buffer::Buffer;
-use crate::gradient_sums::Gradient;
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
-use crate::pointwise::Columns;
-use crate::row_sums::{self, Rows};
-use crate::vector::{self, V4, load, store, valid};
+use crate::vector::{V4, load, store, valid};
 
 const WIDEST_BLOCK: usize = 64;
 const MOST_UNITS: usize = 256;
@@ -26,7 +22,7 @@ const PIXELS: usize = 16;
 const MOST_WORKGROUPS: usize = 512;
 
 #[derive_cube_comptime]
-struct Shape {
+pub(crate) struct Shape {
     outputs: usize,
     inputs: usize,
     /// Blocks of `dW`, down and across.
@@ -42,7 +38,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(outputs: usize, inputs: usize, row: usize, first: usize, reading: Reading) -> Self {
+    pub fn new(outputs: usize, inputs: usize, row: usize, first: usize, reading: Reading) -> Self {
         let blocks = (
             outputs.div_ceil(WIDEST_BLOCK),
             inputs.div_ceil(WIDEST_BLOCK),
@@ -64,39 +60,66 @@ impl Shape {
         }
     }
 
+    /// How the pixels are shared out.
+    pub fn share(&self, pixels: usize) -> Parts {
+        Parts::at_most(
+            (MOST_WORKGROUPS / self.blocks()).max(1),
+            pixels.div_ceil(PIXELS),
+        )
+    }
+
+    /// Workgroups of a share.
+    pub fn blocks(&self) -> usize {
+        self.blocks.0 * self.blocks.1
+    }
+
+    /// Values of `dW`.
+    pub fn values(&self) -> usize {
+        self.outputs * self.inputs
+    }
+
     /// Units of a group.
     fn group(&self) -> usize {
         self.units.0 * self.units.1
     }
 
+    pub fn units(&self) -> usize {
+        self.group() * self.groups
+    }
+
     /// Vectors of shared memory: both operands, or four sums a unit after them.
-    fn shared(&self) -> usize {
-        (PIXELS * (self.units.0 + self.units.1)).max(4 * self.group() * self.groups)
+    pub fn shared(&self) -> usize {
+        (PIXELS * (self.units.0 + self.units.1)).max(4 * self.units())
     }
 }
 
-#[cube(launch_unchecked)]
-fn kernel<N: Size, M: Size>(
+/// What a workgroup of `units` units does for block number `block` of `dW`. Its row of products is behind the first
+/// `first_part` values of `parts`. There may be more units than the block has: these only copy.
+#[cube]
+pub(crate) fn weight_products<N: Size, M: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
     x: &[Vector<f32, M>],
     norm: &[Vector<f32, M>],
     parts: &mut [Vector<f32, M>],
+    shared: &mut Shared<[V4]>,
+    block: usize,
     pixels: usize,
     tiles: usize,
+    first_part: usize,
     #[comptime] shape: Shape,
+    #[comptime] units: usize,
 ) {
     let (down, across) = comptime!(shape.units);
-    let units = comptime!(shape.group() * shape.groups);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shape.shared()));
+    let own_units = comptime!(shape.units());
     let unit = UNIT_POS as usize;
     let group = unit / comptime!(shape.group());
     let place = unit % comptime!(shape.group());
     let unit_o = place / across;
     let unit_i = place % across;
-    let first_o = CUBE_POS_Y as usize / comptime!(shape.blocks.1) * comptime!(4 * down);
-    let first_i = CUBE_POS_Y as usize % comptime!(shape.blocks.1) * comptime!(4 * across);
+    let first_o = block / comptime!(shape.blocks.1) * comptime!(4 * down);
+    let first_i = block % comptime!(shape.blocks.1) * comptime!(4 * across);
     let mut sums = Array::<V4>::new(4usize);
     #[unroll]
     for j in 0..4 {
@@ -137,6 +160,9 @@ fn kernel<N: Size, M: Size>(
         }
         sync_cube();
         let mut pixel = group;
+        if unit >= own_units {
+            pixel = comptime!(PIXELS);
+        }
         while pixel < PIXELS {
             let dy = shared[pixel * down + unit_o];
             let x = shared[comptime!(PIXELS * down) + pixel * across + unit_i];
@@ -148,9 +174,11 @@ fn kernel<N: Size, M: Size>(
         }
         sync_cube();
     }
-    #[unroll]
-    for j in 0..4usize {
-        shared[comptime!(j * units) + unit] = sums[j];
+    if unit < own_units {
+        #[unroll]
+        for j in 0..4usize {
+            shared[comptime!(j * own_units) + unit] = sums[j];
+        }
     }
     sync_cube();
     if group == 0 {
@@ -162,59 +190,13 @@ fn kernel<N: Size, M: Size>(
             if output < comptime!(shape.outputs) && columns > 0 {
                 let mut sum = V4::new(0.0);
                 for other in 0..comptime!(shape.groups) {
-                    sum += shared[comptime!(j * units) + other * comptime!(shape.group()) + place];
+                    sum +=
+                        shared[comptime!(j * own_units) + other * comptime!(shape.group()) + place];
                 }
-                let row = CUBE_POS_X as usize * comptime!(shape.outputs * shape.inputs);
-                let to = row + output * comptime!(shape.inputs) + column;
+                let row = CUBE_POS_X as usize * comptime!(shape.values());
+                let to = first_part + row + output * comptime!(shape.inputs) + column;
                 store::<M>(parts, to, columns, sum);
             }
         }
     }
-}
-
-/// `dW`, `[outputs, inputs]`. `x` and `norm` are as in [`crate::pointwise::forward`].
-pub fn weight_gradient(
-    gradient: &Gradient,
-    pixels: usize,
-    x: &Columns,
-    inputs: usize,
-    norm: Option<(&Buffer, Reading)>,
-) -> Buffer {
-    let client = &x.data.client;
-    let outputs = gradient.y.len / pixels;
-    let (norm, reading) = norm.unwrap_or((gradient.factors, Reading::Plain));
-    let shape = Shape::new(outputs, inputs, x.row, x.first, reading);
-    let blocks = shape.blocks.0 * shape.blocks.1;
-    let share = Parts::at_most((MOST_WORKGROUPS / blocks).max(1), pixels.div_ceil(PIXELS));
-    let parts = Buffer::empty(client, share.rows * outputs * inputs);
-    let n = vector::width(&[outputs]);
-    let m = vector::width(&[x.row, x.first, inputs]);
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        kernel::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, blocks as u32, 1),
-            CubeDim::new_1d((shape.group() * shape.groups) as u32),
-            n,
-            m,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            x.data.arg(m),
-            norm.arg(m),
-            parts.arg(m),
-            pixels,
-            share.tiles,
-            shape,
-        );
-    }
-    let values = outputs * inputs;
-    let products = Rows {
-        parts: &parts,
-        rows: share.rows,
-        row: values,
-        first: 0,
-    };
-    row_sums::add(&products, values, 1)
 }

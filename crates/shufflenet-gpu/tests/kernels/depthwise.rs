@@ -1,43 +1,15 @@
 //! The depthwise convolution, and its moments.
 
-use shufflenet_gpu::depthwise;
+use shufflenet_gpu::depthwise::forward;
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
 
 use crate::host::{
-    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, download, noise, relu,
-    upload,
+    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, depthwise, download,
+    noise, relu, upload,
 };
 
 const EPSILON: f64 = 1e-5;
-
-/// The convolution of `z`, `[images, height, width, channels]`.
-fn convolve(
-    z: &[f64],
-    [images, height, width]: [usize; 3],
-    stride: usize,
-    weight: &[f32],
-) -> Vec<f64> {
-    let channels = weight.len() / 9;
-    let [rows, places] = [height, width].map(|side| side.div_ceil(stride));
-    let mut y = vec![0.0; images * rows * places * channels];
-    for (at, y) in y.iter_mut().enumerate() {
-        let (c, j, i) = (
-            at % channels,
-            at / channels % places,
-            at / channels / places % rows,
-        );
-        let image = at / channels / places / rows;
-        for (tap, w) in weight[c * 9..c * 9 + 9].iter().enumerate() {
-            let (row, place) = (i * stride + tap / 3, j * stride + tap % 3);
-            if (1..=height).contains(&row) && (1..=width).contains(&place) {
-                let pixel = (image * height + row - 1) * width + place - 1;
-                *y += f64::from(*w) * z[pixel * channels + c];
-            }
-        }
-    }
-    y
-}
 
 /// Runs the convolution on some channels of a map, and compares output, norm and statistics.
 fn check(
@@ -59,14 +31,14 @@ fn check(
         Reading::Norm => input.apply(&read),
         Reading::NormRelu => relu(&input.apply(&read)),
     };
-    let expected = convolve(&z, shape, stride, &weight);
+    let expected = depthwise(&z, shape, stride, &weight);
 
     let norm = upload(&client, &input.rows());
     let norm = (!matches!(reading, Reading::Plain)).then_some((&norm, reading));
     let data = upload(&client, &x);
     let x = Columns { data, row, first };
     let weight_there = upload(&client, &weight);
-    let (y, seen) = depthwise::forward(&x, shape, stride, norm, &weight_there);
+    let (y, seen) = forward(&x, shape, stride, norm, &weight_there);
     let found = download(&y);
     assert_close("y", &found, &expected);
 
@@ -120,7 +92,7 @@ fn two_runs_give_the_same_bits() {
     };
     let weight = upload(&client, &noise(24 * 9, 2));
     let run = || {
-        let (y, seen) = depthwise::forward(&x, [7, 13, 11], 1, None, &weight);
+        let (y, seen) = forward(&x, [7, 13, 11], 1, None, &weight);
         let (conv, before) = conv_norm(&weight, 24);
         let (norm, running) = seen.finish(&conv, &before, CONFIG);
         [y, norm, running.mean, running.variance].map(|buffer| {

@@ -6,7 +6,9 @@ use shufflenet_gpu::gradient_sums::Gradient;
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
 
-use crate::host::{Norm, assert_close, client, columns, download, noise, upload};
+use crate::host::{
+    Norm, assert_close, bits, client, columns, depthwise_backward, download, noise, relu, upload,
+};
 
 const EPSILON: f64 = 1e-5;
 
@@ -54,8 +56,6 @@ impl Case {
 
     /// The gradient of what was read, or of its norm's output, and that of the weight.
     fn expected(&self, given: &Given) -> [Vec<f64>; 2] {
-        let [images, height, width] = self.shape;
-        let [rows, places] = self.outputs();
         let channels = self.channels;
         let factor = |row: usize, c: usize| f64::from(given.factors[row * channels + c]);
         let dy = |at: usize| {
@@ -64,33 +64,19 @@ impl Case {
                 + factor(2, c) * (f64::from(given.y[at]) - factor(0, c))
                 + factor(3, c)
         };
+        let dy: Vec<f64> = (0..given.g.len()).map(dy).collect();
         let x = columns(&given.x, self.row, self.first, channels);
-        let normed = match self.reading {
-            Reading::Plain => x.clone(),
-            _ => given.norm.apply(&x),
+        let z = match self.reading {
+            Reading::Plain => x,
+            Reading::Norm => given.norm.apply(&x),
+            Reading::NormRelu => relu(&given.norm.apply(&x)),
         };
-        let masked = |z: f64| matches!(self.reading, Reading::NormRelu) && z <= 0.0;
-        let mut dz = vec![0.0; x.len()];
-        let mut dw = vec![0.0; 9 * channels];
-        // As the forward pass goes: each output with each of its taps.
-        for at in 0..images * rows * places * channels {
-            let (c, j, line) = (
-                at % channels,
-                at / channels % places,
-                at / channels / places,
-            );
-            let (i, image) = (line % rows, line / rows);
-            for tap in 0..9 {
-                let (row, place) = (i * self.stride + tap / 3, j * self.stride + tap % 3);
-                if !(1..=height).contains(&row) || !(1..=width).contains(&place) {
-                    continue;
-                }
-                let from = ((image * height + row - 1) * width + place - 1) * channels + c;
-                if !masked(normed[from]) {
-                    dz[from] += f64::from(given.weight[c * 9 + tap]) * dy(at);
-                    dw[c * 9 + tap] += normed[from] * dy(at);
-                }
-            }
+        let [mut dz, dw] = depthwise_backward(&dy, &z, self.shape, self.stride, &given.weight);
+        if matches!(self.reading, Reading::NormRelu) {
+            dz.iter_mut()
+                .zip(&z)
+                .filter(|(_, z)| **z <= 0.0)
+                .for_each(|(dz, _)| *dz = 0.0);
         }
         [dz, dw]
     }
@@ -115,8 +101,14 @@ impl Case {
         let with = (!matches!(self.reading, Reading::Plain)).then_some((&norm, self.reading));
         let found =
             depthwise_gradient::backward(&behind, &weight, &x, self.shape, self.stride, with);
-        let made = found.sums.finish(&norm, self.shape.iter().product());
-        [found.g, found.weight, made.beta, made.gamma]
+        let pixels = self.shape.iter().product();
+        let (made, weight) = found.sums.finish_with(&norm, pixels, &found.weight);
+        assert_eq!(
+            bits([&weight]),
+            bits([&found.weight.sum()]),
+            "added in both ways"
+        );
+        [found.g, weight, made.beta, made.gamma]
     }
 
     fn check(&self) {
@@ -129,13 +121,7 @@ impl Case {
             return;
         }
         let x = columns(&given.x, self.row, self.first, self.channels);
-        let [mut dbeta, mut dgamma] = [0; 2].map(|_| vec![0.0; self.channels]);
-        for (at, dz) in dz.iter().enumerate() {
-            let c = at % self.channels;
-            let norm = &given.norm;
-            dbeta[c] += dz;
-            dgamma[c] += dz * (x[at] - norm.mean[c]) / (norm.variance[c] + EPSILON).sqrt();
-        }
+        let [_, dgamma, dbeta] = given.norm.backward(&x, &dz);
         assert_close("dbeta", &beta, &dbeta);
         assert_close("dgamma", &gamma, &dgamma);
     }
@@ -202,10 +188,7 @@ fn two_runs_give_the_same_bits() {
     for stride in [1, 2] {
         let case = case([7, 13, 11], stride, [24, 0, 24], Reading::NormRelu);
         let given = case.given();
-        let run = || {
-            let bits = |buffer: &Buffer| download(buffer).iter().map(|x| x.to_bits()).collect();
-            case.run(&given).each_ref().map(bits) as [Vec<u32>; 4]
-        };
+        let run = || bits(case.run(&given).each_ref());
         assert_eq!(run(), run());
     }
 }

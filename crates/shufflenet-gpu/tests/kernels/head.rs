@@ -5,8 +5,8 @@ use shufflenet_gpu::head;
 use shufflenet_gpu::pointwise::Columns;
 
 use crate::host::{
-    AT_ONCE, Norm, assert_close, at_once, bits, client, columns, download, noise, product, relu,
-    statistics, upload,
+    AT_ONCE, Norm, assert_close, at_once, bits, client, columns, download, noise, product,
+    product_backward, relu, statistics, upload,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -60,19 +60,7 @@ impl Case {
             }
         }
         let [dy, dgamma, dbeta] = norm.backward(&y, &g);
-        let mut dx = vec![0.0; x.len()];
-        let mut dw = vec![0.0; given.weight.len()];
-        for (dy, (x, dx)) in dy
-            .chunks(outputs)
-            .zip(x.chunks(inputs).zip(dx.chunks_mut(inputs)))
-        {
-            for (o, dy) in dy.iter().enumerate() {
-                for i in 0..inputs {
-                    dx[i] += dy * f64::from(given.weight[o * inputs + i]);
-                    dw[o * inputs + i] += dy * x[i];
-                }
-            }
-        }
+        let [dx, dw] = product_backward(&dy, &x, &given.weight, inputs);
         let [mean, variance] = statistics(&y, outputs);
         [out, mean, variance, dx, dw, dgamma, dbeta]
     }
@@ -136,6 +124,11 @@ fn case([images, pixels]: [usize; 2], [row, first, inputs, outputs]: [usize; 4])
 #[test]
 fn the_width_of_a_published_network() {
     case([3, 49], [192, 0, 192, 1024]).check();
+}
+
+#[test]
+fn more_values_of_the_weight_than_workgroups_in_one_dimension() {
+    case([5, 3], [704, 0, 704, 1024]).check();
 }
 
 #[test]

@@ -43,13 +43,18 @@ pub fn download(buffer: &Buffer) -> Vec<f32> {
 
 /// Asserts that the norm of the difference is at most 1e-5 of the norm of `expected`.
 pub fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
+    assert_within(what, found, expected, expected);
+}
+
+/// Asserts that the norm of the difference is at most 1e-5 of the norm of `scale`.
+pub fn assert_within(what: &str, found: &[f32], expected: &[f64], scale: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let difference = found
         .iter()
         .zip(expected)
         .map(|(a, b)| (f64::from(*a) - b).powi(2));
     let error = difference.sum::<f64>().sqrt();
-    let norm = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let norm = scale.iter().map(|x| x * x).sum::<f64>().sqrt();
     assert!(
         error <= 1e-5 * norm,
         "{what}: {error:e} off where the norm is {norm:e}"
@@ -72,6 +77,89 @@ pub fn product(left: &[f64], right: &[f32], inner: usize) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * f64::from(*b)).sum::<f64>();
     let of_row = |a| right.chunks_exact(inner).map(move |b| dot(a, b));
     left.chunks_exact(inner).flat_map(of_row).collect()
+}
+
+/// The gradients of `left` and of `right` from that of [`product`]`(left, right, inner)`.
+pub fn product_backward(g: &[f64], left: &[f64], right: &[f32], inner: usize) -> [Vec<f64>; 2] {
+    let columns = right.len() / inner;
+    let mut of_left = vec![0.0; left.len()];
+    let mut of_right = vec![0.0; right.len()];
+    for (at, g) in g.iter().enumerate() {
+        let (row, column) = (at / columns, at % columns);
+        for i in 0..inner {
+            of_left[row * inner + i] += g * f64::from(right[column * inner + i]);
+            of_right[column * inner + i] += g * left[row * inner + i];
+        }
+    }
+    [of_left, of_right]
+}
+
+/// Calls `with(output, input, value of the weight)` for each tap of each output of the depthwise convolution, where the tap is
+/// in the map.
+fn taps(
+    [images, height, width]: [usize; 3],
+    stride: usize,
+    channels: usize,
+    mut with: impl FnMut(usize, usize, usize),
+) {
+    let [rows, places] = [height, width].map(|side| side.div_ceil(stride));
+    for at in 0..images * rows * places * channels {
+        let (c, j, line) = (
+            at % channels,
+            at / channels % places,
+            at / channels / places,
+        );
+        let (i, image) = (line % rows, line / rows);
+        for tap in 0..9 {
+            let (row, place) = (i * stride + tap / 3, j * stride + tap % 3);
+            if (1..=height).contains(&row) && (1..=width).contains(&place) {
+                let pixel = (image * height + row - 1) * width + place - 1;
+                with(at, pixel * channels + c, c * 9 + tap);
+            }
+        }
+    }
+}
+
+/// The depthwise convolution of `z`, `[images, height, width, channels]`.
+pub fn depthwise(z: &[f64], shape: [usize; 3], stride: usize, weight: &[f32]) -> Vec<f64> {
+    let channels = weight.len() / 9;
+    let [rows, places] = [shape[1], shape[2]].map(|side| side.div_ceil(stride));
+    let mut y = vec![0.0; shape[0] * rows * places * channels];
+    taps(shape, stride, channels, |at, from, tap| {
+        y[at] += f64::from(weight[tap]) * z[from];
+    });
+    y
+}
+
+/// The gradients of `z` and of the weight from that of [`depthwise`]`(z, shape, stride, weight)`.
+pub fn depthwise_backward(
+    g: &[f64],
+    z: &[f64],
+    shape: [usize; 3],
+    stride: usize,
+    weight: &[f32],
+) -> [Vec<f64>; 2] {
+    let [mut dz, mut dw] = [vec![0.0; z.len()], vec![0.0; weight.len()]];
+    taps(shape, stride, weight.len() / 9, |at, from, tap| {
+        dz[from] += f64::from(weight[tap]) * g[at];
+        dw[tap] += z[from] * g[at];
+    });
+    [dz, dw]
+}
+
+/// `out[c] = cat[(c mod 2) channels / 2 + c / 2]` of each pixel.
+pub fn shuffled(first: &[f64], second: &[f64], pixels: usize) -> Vec<f64> {
+    let [left, right] = [first, second].map(|side| side.len() / pixels);
+    let of_pixel = |pixel: usize| {
+        let cat = [
+            &first[pixel * left..][..left],
+            &second[pixel * right..][..right],
+        ]
+        .concat();
+        let half = cat.len() / 2;
+        (0..cat.len()).map(move |c| cat[c % 2 * half + c / 2])
+    };
+    (0..pixels).flat_map(of_pixel).collect()
 }
 
 /// Mean and biased variance of each column.
@@ -171,13 +259,19 @@ pub const AT_ONCE: NormConfig = NormConfig {
 
 /// A convolution with these parameters, and running statistics that are zero.
 pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> (ConvNorm, Running) {
-    let [mean, variance] = [0; 2].map(|_| upload(&weight.client, &vec![0.0; gamma.len]));
+    let running = zeros(&weight.client, gamma.len);
     let conv = ConvNorm {
         weight: weight.clone(),
         gamma: gamma.clone(),
         beta: beta.clone(),
     };
-    (conv, Running { mean, variance })
+    (conv, running)
+}
+
+/// Running statistics that are zero.
+pub fn zeros(client: &Client, channels: usize) -> Running {
+    let [mean, variance] = [0; 2].map(|_| upload(client, &vec![0.0; channels]));
+    Running { mean, variance }
 }
 
 /// A convolution with this weight, whose norm has noise for its parameters and running statistics.

@@ -1,27 +1,16 @@
 //! Concatenation and shuffle, and their backward.
 
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::gradient_sums::GradientSums;
 use shufflenet_gpu::join::{Side, join};
 use shufflenet_gpu::pointwise::Columns;
-use shufflenet_gpu::separate::{Branch, separate};
+use shufflenet_gpu::separate::{Branch, Passed, branches, passed_and_branch};
 
-use crate::host::{Norm, assert_close, client, columns, download, noise, relu, upload, widened};
+use crate::host::{
+    Norm, assert_close, client, columns, download, noise, relu, shuffled, upload, widened,
+};
 
 const EPSILON: f64 = 1e-5;
-
-/// `out[c] = cat[(c mod 2) channels / 2 + c / 2]` of each pixel.
-fn shuffled(first: &[f64], second: &[f64], pixels: usize) -> Vec<f64> {
-    let [left, right] = [first, second].map(|side| side.len() / pixels);
-    let of_pixel = |pixel: usize| {
-        let cat = [
-            &first[pixel * left..][..left],
-            &second[pixel * right..][..right],
-        ]
-        .concat();
-        let half = cat.len() / 2;
-        (0..cat.len()).map(move |c| cat[c % 2 * half + c / 2])
-    };
-    (0..pixels).flat_map(of_pixel).collect()
-}
 
 /// A branch's last output with its norm, and its values after norm and ReLU.
 fn branch(pixels: usize, channels: usize, seed: u64) -> (Vec<f32>, Norm, Vec<f64>) {
@@ -89,10 +78,14 @@ fn check_basic(pixels: usize, [left, right, row]: [usize; 3], residual: bool) {
     let of = Branch {
         y: &y,
         norm: &rows,
-        first: left,
         columns: right,
     };
-    let (g, sums) = separate(&upload(&client, &dout), pixels, &of, Some((&dx, residual)));
+    let passed = Passed {
+        dx: &dx,
+        channels: left,
+        residual,
+    };
+    let (g, sums) = passed_and_branch(&upload(&client, &dout), pixels, &passed, &of);
     check_branch(&download(&g), &widened(&d_right), &second, &added);
     let dx = download(&dx);
     assert_close(
@@ -112,21 +105,16 @@ fn check_basic(pixels: usize, [left, right, row]: [usize; 3], residual: bool) {
             "a branch's input is not written"
         );
     }
-    let made = sums.finish(&rows, pixels);
-    let g = download(&g);
-    let sum = |value: &dyn Fn(usize) -> f64| {
-        let of_channel = |c: usize| (0..pixels).map(|p| value(p * right + c)).sum::<f64>();
-        (0..right).map(of_channel).collect::<Vec<_>>()
-    };
-    let y = widened(&download(&y));
-    assert_close("dbeta", &download(&made.beta), &sum(&|i| f64::from(g[i])));
-    let normed =
-        |i: usize| (y[i] - norm.mean[i % right]) / (norm.variance[i % right] + EPSILON).sqrt();
-    assert_close(
-        "dgamma",
-        &download(&made.gamma),
-        &sum(&|i| f64::from(g[i]) * normed(i)),
-    );
+    check_sums(&sums, &download(&g), &y, &norm, &rows);
+}
+
+/// The norm's gradients, from `g` as it was stored.
+fn check_sums(sums: &GradientSums, g: &[f32], y: &Buffer, norm: &Norm, rows: &Buffer) {
+    let y = widened(&download(y));
+    let [_, dgamma, dbeta] = norm.backward(&y, &widened(g));
+    let made = sums.finish(rows, y.len() / norm.mean.len());
+    assert_close("dbeta", &download(&made.beta), &dbeta);
+    assert_close("dgamma", &download(&made.gamma), &dgamma);
 }
 
 #[test]
@@ -169,16 +157,21 @@ fn two_branches() {
         let gradients = [noise(pixels * left, 30), noise(pixels * right, 31)];
         let dout = shuffled(&widened(&gradients[0]), &widened(&gradients[1]), pixels);
         let dout = upload(&client, &dout.iter().map(|x| *x as f32).collect::<Vec<_>>());
-        for (i, (first, columns)) in [(0, left), (left, right)].into_iter().enumerate() {
-            let of = Branch {
-                y: &there[i][0],
-                norm: &there[i][1],
-                first,
-                columns,
-            };
-            let (g, _) = separate(&dout, pixels, &of, None);
-            let none = vec![0.0; pixels * columns];
-            check_branch(&download(&g), &widened(&gradients[i]), &sides[i].2, &none);
+        let of = |i: usize, columns| Branch {
+            y: &there[i][0],
+            norm: &there[i][1],
+            columns,
+        };
+        // The branches in both orders, for the same concatenation.
+        let in_order = branches(&dout, pixels, &[of(0, left), of(1, right)], false);
+        let [second, first] = branches(&dout, pixels, &[of(1, right), of(0, left)], true);
+        for found in [in_order, [first, second]] {
+            for (i, (g, sums)) in found.iter().enumerate() {
+                let (_, norm, out) = &sides[i];
+                let g = download(g);
+                check_branch(&g, &widened(&gradients[i]), out, &vec![0.0; out.len()]);
+                check_sums(sums, &g, &there[i][0], norm, &there[i][1]);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Each kernel alone, against the same equation in float64 on the host.
+//! Each kernel alone, and whole units, against the same equations in float64 on the host.
 //!
 //! The tests run on a software adapter (`.ci/gpu`). Their sizes are small and awkward: widths that are no multiple of a
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
@@ -10,7 +10,10 @@ mod depthwise_gradient;
 mod head;
 mod host;
 mod join;
+mod launches;
+mod layers;
 mod max_pool;
 mod pointwise;
-mod pointwise_gradient;
+mod pointwise_backward;
 mod stem;
+mod unit;

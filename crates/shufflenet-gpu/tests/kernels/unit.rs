@@ -1,0 +1,271 @@
+//! Whole units, forward and backward.
+
+use cubecl::prelude::Client;
+use shufflenet_gpu::branch::Branch;
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::conv_norm::{ConvNormGradient, Running};
+use shufflenet_gpu::unit::Unit;
+
+use crate::host::{
+    AT_ONCE, assert_close, assert_within, bits, client, columns, download, noise, shuffled,
+    statistics, upload, widened, zeros,
+};
+use crate::layers::{Layer, Trace, backward, forward};
+
+/// Images, height and width of the input.
+pub const INPUT: [usize; 3] = [3, 6, 5];
+
+/// A unit, its input, and the gradient of its output.
+pub struct Case {
+    right: Vec<Layer>,
+    left: Left,
+    channels: usize,
+    x: Vec<f32>,
+    dout: Vec<f32>,
+}
+
+enum Left {
+    Passed { channels: usize, residual: bool },
+    Branch { layers: Vec<Layer>, last: bool },
+}
+
+fn right(inputs: usize, middle: usize, outputs: usize) -> Vec<Layer> {
+    vec![
+        Layer::new(inputs, middle, false, 10),
+        Layer::new(middle, middle, true, 20),
+        Layer::new(middle, outputs, false, 30),
+    ]
+}
+
+/// A stride-1 unit that passes five of fourteen channels on.
+pub fn basic(residual: bool) -> Case {
+    let pixels = INPUT.iter().product::<usize>();
+    Case {
+        right: right(9, 6, 9),
+        left: Left::Passed {
+            channels: 5,
+            residual,
+        },
+        channels: 14,
+        x: noise(pixels * 14, 1),
+        dout: noise(pixels * 14, 2),
+    }
+}
+
+/// A stride-2 unit of thirteen channels, whose branches give six and ten. The left branch is the first or the last in the
+/// concatenation.
+pub fn downsample(left_last: bool) -> Case {
+    let pixels = INPUT.iter().product::<usize>();
+    Case {
+        right: right(13, 7, 10),
+        left: Left::Branch {
+            layers: vec![Layer::new(13, 13, true, 40), Layer::new(13, 6, false, 50)],
+            last: left_last,
+        },
+        channels: 13,
+        x: noise(pixels * 13, 1),
+        dout: noise(3 * 3 * 3 * 16, 2),
+    }
+}
+
+/// The gradients of two sides of a concatenation of `channels` from that of the shuffled.
+fn separated(dout: &[f64], channels: usize, first: usize) -> [Vec<f64>; 2] {
+    let half = channels / 2;
+    let of = |from: usize, to: usize| {
+        let of_pixel = |pixel: &[f64]| -> Vec<f64> {
+            (from..to)
+                .map(|k| pixel[2 * (k % half) + k / half])
+                .collect()
+        };
+        dout.chunks_exact(channels).flat_map(of_pixel).collect()
+    };
+    [of(0, first), of(first, channels)]
+}
+
+/// What a unit computes: output, and gradient of the input; of each convolution mean, variance, and the gradients of weight,
+/// gamma and beta.
+struct Computed {
+    out: Vec<f64>,
+    dx: Vec<f64>,
+    layers: Vec<[Vec<f64>; 5]>,
+}
+
+impl Case {
+    fn expected(&self) -> Computed {
+        let dout = widened(&self.dout);
+        match &self.left {
+            Left::Passed { channels, residual } => self.expected_basic(dout, *channels, *residual),
+            Left::Branch { layers, last } => self.expected_downsample(dout, layers, *last),
+        }
+    }
+
+    fn expected_basic(&self, dout: Vec<f64>, left: usize, residual: bool) -> Computed {
+        let (row, pixels) = (self.channels, self.x.len() / self.channels);
+        let passed = columns(&self.x, row, 0, left);
+        let x = columns(&self.x, row, left, row - left);
+        let (traces, mut side) = forward(&self.right, x.clone(), INPUT, 1);
+        if residual {
+            side.iter_mut().zip(&x).for_each(|(side, x)| *side += x);
+        }
+        let [d_passed, d_side] = separated(&dout, row, left);
+        let (mut dx, gradients) = backward(&self.right, &traces, d_side.clone());
+        if residual {
+            dx.iter_mut().zip(&d_side).for_each(|(dx, d)| *dx += d);
+        }
+        let of_pixel = |p: usize| {
+            [
+                &d_passed[p * left..][..left],
+                &dx[p * (row - left)..][..row - left],
+            ]
+            .concat()
+        };
+        Computed {
+            out: shuffled(&passed, &side, pixels),
+            dx: (0..pixels).flat_map(of_pixel).collect(),
+            layers: joined(&traces, gradients),
+        }
+    }
+
+    fn expected_downsample(&self, dout: Vec<f64>, layers: &[Layer], last: bool) -> Computed {
+        let x = widened(&self.x);
+        let (traces_right, right) = forward(&self.right, x.clone(), INPUT, 2);
+        let (traces_left, left) = forward(layers, x, INPUT, 2);
+        let [of_left, of_right] = [layers, &self.right].map(|l| l[l.len() - 1].gamma.len());
+        let pixels = left.len() / of_left;
+        let channels = of_left + of_right;
+        let (out, d_left, d_right) = match last {
+            true => {
+                let [d_right, d_left] = separated(&dout, channels, of_right);
+                (shuffled(&right, &left, pixels), d_left, d_right)
+            }
+            false => {
+                let [d_left, d_right] = separated(&dout, channels, of_left);
+                (shuffled(&left, &right, pixels), d_left, d_right)
+            }
+        };
+        let (mut dx, gradients) = backward(&self.right, &traces_right, d_right);
+        let (dx_left, gradients_left) = backward(layers, &traces_left, d_left);
+        dx.iter_mut().zip(&dx_left).for_each(|(dx, d)| *dx += d);
+        let mut layers = joined(&traces_right, gradients);
+        layers.extend(joined(&traces_left, gradients_left));
+        Computed { out, dx, layers }
+    }
+
+    /// The unit, its input, and the gradient of its output on the device.
+    pub fn upload(&self, client: &Client) -> (Unit, Buffer, Buffer) {
+        let right = Branch {
+            pointwise1: Some(self.right[0].upload(client)),
+            depthwise: self.right[1].upload(client),
+            pointwise2: self.right[2].upload(client),
+        };
+        let unit = match &self.left {
+            Left::Passed { channels, residual } => Unit::Basic {
+                left: *channels,
+                residual: *residual,
+                right,
+            },
+            Left::Branch { layers, last } => Unit::Downsample {
+                left: Branch {
+                    pointwise1: None,
+                    depthwise: layers[0].upload(client),
+                    pointwise2: layers[1].upload(client),
+                },
+                right,
+                right_first: *last,
+            },
+        };
+        (unit, upload(client, &self.x), upload(client, &self.dout))
+    }
+
+    /// Running statistics that are zero.
+    pub fn running(&self, client: &Client) -> Vec<Running> {
+        let of_layer = |layer: &Layer| zeros(client, layer.gamma.len());
+        self.layers().map(of_layer).collect()
+    }
+
+    /// Output, gradient of the input, and each convolution's five buffers.
+    fn run(&self) -> (Buffer, Buffer, Vec<[Buffer; 5]>) {
+        let client = client();
+        let (unit, x, dout) = self.upload(&client);
+        let made = unit.forward(&x, INPUT, &self.running(&client), AT_ONCE);
+        let (dx, gradients) = unit.backward(&x, INPUT, &made.saved, &dout);
+        assert_eq!(made.running.len(), gradients.len());
+        let layers = made
+            .running
+            .into_iter()
+            .zip(gradients)
+            .map(|(running, of)| {
+                let ConvNormGradient {
+                    weight,
+                    gamma,
+                    beta,
+                } = of;
+                [running.mean, running.variance, weight, gamma, beta]
+            });
+        (made.output, dx, layers.collect())
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        let left = match &self.left {
+            Left::Passed { .. } => &[],
+            Left::Branch { layers, .. } => &layers[..],
+        };
+        self.right.iter().chain(left)
+    }
+
+    fn check(&self) {
+        let (out, dx, found) = self.run();
+        let expected = self.expected();
+        assert_close("out", &download(&out), &expected.out);
+        assert_close("dx", &download(&dx), &expected.dx);
+        assert_eq!(found.len(), expected.layers.len());
+        for (number, (layer, (found, expected))) in self
+            .layers()
+            .zip(found.iter().zip(&expected.layers))
+            .enumerate()
+        {
+            let found = found.each_ref().map(download);
+            let names = ["mean", "variance", "dW", "dgamma", "dbeta"];
+            for i in 0..5 {
+                let what = format!("{} of convolution {number}", names[i]);
+                // The norm behind the next convolution takes out what a depthwise convolution's beta adds, so its gradient is
+                // zero but for rounding.
+                let scale = if layer.depthwise && i == 4 { 3 } else { i };
+                assert_within(&what, &found[i], &expected[i], &expected[scale]);
+            }
+        }
+    }
+}
+
+/// The statistics of each layer's output, with the gradients of its parameters.
+fn joined(traces: &[Trace], gradients: Vec<[Vec<f64>; 3]>) -> Vec<[Vec<f64>; 5]> {
+    let of = |(trace, [dw, dgamma, dbeta]): (&Trace, [Vec<f64>; 3])| {
+        let [mean, variance] = statistics(&trace.y, dgamma.len());
+        [mean, variance, dw, dgamma, dbeta]
+    };
+    traces.iter().zip(gradients).map(of).collect()
+}
+
+#[test]
+fn a_stride_1_unit_with_and_without_residual() {
+    basic(false).check();
+    basic(true).check();
+}
+
+#[test]
+fn a_stride_2_unit_in_both_orders() {
+    downsample(false).check();
+    downsample(true).check();
+}
+
+#[test]
+fn two_runs_give_the_same_bits() {
+    for case in [basic(true), downsample(false)] {
+        let run = || {
+            let (out, dx, layers) = case.run();
+            let layers: Vec<_> = layers.iter().map(|of| bits(of.each_ref())).collect();
+            (bits([&out, &dx]), layers)
+        };
+        assert_eq!(run(), run());
+    }
+}
