@@ -48,7 +48,7 @@ fn check(path: &Path) -> anyhow::Result<f32> {
         if path.to_string_lossy().ends_with("-dynamic.onnx") {
             model.set_input_fact(0, f32::fact(&part).into())?;
         }
-        let model = model.into_optimized()?.into_runnable()?;
+        let model = model.into_typed()?.into_runnable()?;
         let answer = model.run(tvec!(Tensor::from_shape(&part, values)?.into()))?;
         let found = answer[0].view();
         let found = found.as_slice::<f32>()?;
