@@ -4,13 +4,13 @@
 //! burn-train's own learner as well as in the loop of [`crate::run`].
 
 use burn::module::Module;
-use burn::tensor::{Device, ExecutionError, Tensor, TensorData, activation};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::{Inference, ShuffleNetV2};
 
 use crate::device::launches;
-use crate::recipe::loss::LossConfig;
+use crate::recipe::loss::{self, LossConfig};
 use crate::recipe::progressive::shrink;
 
 /// A ShuffleNetV2 with the cross-entropy loss.
@@ -49,10 +49,8 @@ impl From<Batch> for MicroBatch {
 pub struct Images {
     /// Normalised pixels, `[batch, channels, height, width]`.
     pub pixels: Tensor<4>,
-    /// Targets that multiply the log-probabilities, `[batch, classes]`; see [`crate::recipe::loss`].
-    pub targets: Tensor<2>,
-    /// Weight of their mean loss: 1, or their share of the images of an optimizer step.
-    pub share: f64,
+    /// Factors of the log-probabilities in the loss, `[batch, classes]`; see [`crate::recipe::loss`].
+    pub factors: Tensor<2>,
     /// Dropout's factors for the pooled features, `[batch, features]`. `None`: the network draws them from its device's
     /// generator.
     pub mask: Option<Tensor<2>>,
@@ -80,19 +78,20 @@ impl Images {
             size,
         } = part;
         let count = batch.len();
-        let targets = TensorData::new(loss.targets(&batch, classes), [count, classes]);
+        let targets = loss.targets(&batch, classes).into_iter();
+        let factors: Vec<f32> = targets.map(|target| target * -(share as f32)).collect();
+        let factors = TensorData::new(factors, [count, classes]);
         let mask = mask.map(|mask| {
             let features = mask.len() / count.max(1);
             Tensor::from_data(TensorData::new(mask, [count, features]), device)
         });
         let pixels = pixels(batch, device);
         Self {
-            targets: Tensor::from_data(targets, device),
+            factors: Tensor::from_data(factors, device),
             pixels: match size {
                 Some(size) => shrink(pixels, size),
                 None => pixels,
             },
-            share,
             mask,
         }
     }
@@ -113,7 +112,8 @@ impl TrainStep for Classifier {
     type Input = Images;
     type Output = Scores;
 
-    /// Forward, mean cross-entropy over the batch, backward.
+    /// Forward, and backward from the loss's gradient. The loss itself is computed where it is read, from the logits
+    /// ([`crate::evaluation::tally`]).
     fn step(&self, batch: Images) -> TrainOutput<Scores> {
         let network = &self.network;
         launches::part("forward");
@@ -123,14 +123,15 @@ impl TrainStep for Classifier {
                 .forward(network.features(batch.pixels) * mask),
             None => network.forward(batch.pixels),
         };
-        let log_probabilities = activation::log_softmax(logits.clone(), 1);
-        let loss = (log_probabilities * batch.targets).sum().neg();
+        launches::part("loss");
         let scores = Scores {
-            logits: logits.inner(),
+            logits: logits.clone().inner(),
         };
-        let loss = loss * batch.share;
+        let gradient = loss::gradient(scores.logits.clone(), batch.factors.inner());
+        // Its gradient by the logits is that of the loss.
+        let product = logits * Tensor::from_inner(gradient);
         launches::part("backward");
-        TrainOutput::new(self, loss.backward(), scores)
+        TrainOutput::new(self, product.backward(), scores)
     }
 }
 

@@ -3,6 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use shufflenet_data::{Batch, ImageShape, augmentation::Mix};
 
+use shufflenet_train::recipe::loss;
+
 use crate::{fixture, wave};
 
 #[test]
@@ -27,6 +29,7 @@ fn losses_and_gradients_are_pytorchs() {
         };
         let targets = TensorData::new(case.config.targets(&batch, 5), [4, 5]);
         let targets = Tensor::<2>::from_data(targets, &device);
+        let factors = targets.clone().inner().neg();
         let values: Vec<f32> = wave(20, 0.5).iter().map(|x| (x * 3.0) as f32).collect();
         let logits = Tensor::<2>::from_data(TensorData::new(values, [4, 5]), &device);
         let logits = logits.require_grad();
@@ -36,8 +39,11 @@ fn losses_and_gradients_are_pytorchs() {
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradient = logits.grad(&loss.backward()).unwrap().into_data();
         worst = worst.max((value - case.loss).abs());
-        for (found, expected) in gradient.iter::<f64>().zip(&case.gradient) {
-            worst = worst.max((found - expected).abs());
+        let ours = loss::gradient(logits.inner(), factors).into_data();
+        for gradient in [gradient, ours] {
+            for (found, expected) in gradient.iter::<f64>().zip(&case.gradient) {
+                worst = worst.max((found - expected).abs());
+            }
         }
         assert!(
             worst < 1e-6,
