@@ -18,7 +18,7 @@ use burn::tensor::{DType, Tensor};
 pub use crate::backend::operation::NormConfig;
 pub use crate::precision::Precision;
 
-#[cfg(all(feature = "gpu", not(feature = "fused")))]
+#[cfg(feature = "gpu")]
 use crate::{backend::cube, ranks};
 
 use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, RunningTensors};
@@ -72,7 +72,7 @@ pub struct Output<const D: usize> {
 
 /// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, and for
 /// float32 on wgpu, CUDA and ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
-/// [`ranks::summed_by`](crate::ranks::summed_by), none with Burn's `fusion`, and none if it keeps less than WebGPU's limits.
+/// [`ranks::summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
 pub fn serves(x: &Tensor<4>) -> bool {
     let kind = x.clone().into_dispatch().kind;
     match &kind {
@@ -84,7 +84,7 @@ pub fn serves(x: &Tensor<4>) -> bool {
 fn has_kernels(tensor: &DispatchTensorKind) -> bool {
     match tensor {
         DispatchTensorKind::Flex(x) => matches!(x.dtype(), DType::F32 | DType::BF16),
-        #[cfg(all(feature = "gpu", not(feature = "fused")))]
+        #[cfg(feature = "gpu")]
         DispatchTensorKind::Cube(x) => {
             x.dtype() == DType::F32 && ranks::sum().is_none() && cube::serves(&x.device())
         }

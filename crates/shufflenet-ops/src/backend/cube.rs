@@ -4,12 +4,11 @@
 //! As on Flex, maps are stored pixel by pixel, and a tensor's strides express that order. A tensor that comes in another
 //! order is copied, which is a launch.
 
-use burn::backend::Cube;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::CubeDevice;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw};
 use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeBackend, CubeDevice};
 use shufflenet_gpu::branch::Branch;
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{self, ConvNorm, ConvNormGradient, Running};
@@ -37,10 +36,10 @@ pub(crate) fn serves(device: &CubeDevice) -> bool {
         && hardware.max_units_per_cube >= shufflenet_gpu::MOST_UNITS
 }
 
-impl HasKernels for Cube {
+impl HasKernels for CubeBackend {
     type Saved = Saved;
 
-    fn operation(kind: Kind, mut tensors: Vec<CubeTensor>) -> Operation<Cube> {
+    fn operation(kind: Kind, mut tensors: Vec<CubeTensor>) -> Operation<CubeBackend> {
         for (i, tensor) in tensors.iter_mut().enumerate() {
             *tensor = match (i, kind) {
                 // The stem's images stay as they are uploaded, channel by channel.
@@ -52,10 +51,10 @@ impl HasKernels for Cube {
     }
 
     fn forward(
-        operation: &Operation<Cube>,
-        running: Vec<RunningTensors<Cube>>,
+        operation: &Operation<CubeBackend>,
+        running: Vec<RunningTensors<CubeBackend>>,
         config: NormConfig,
-    ) -> Forward<Cube> {
+    ) -> Forward<CubeBackend> {
         let config = conv_norm::NormConfig {
             epsilon: config.epsilon,
             momentum: config.momentum,
@@ -123,7 +122,7 @@ impl HasKernels for Cube {
     }
 
     fn backward(
-        operation: &Operation<Cube>,
+        operation: &Operation<CubeBackend>,
         saved: &Saved,
         output: CubeTensor,
         for_input: bool,
@@ -171,7 +170,7 @@ impl HasKernels for Cube {
     }
 }
 
-impl Operation<Cube> {
+impl Operation<CubeBackend> {
     /// Images, channels, height and width of the input.
     fn input(&self) -> [usize; 4] {
         self.tensors[0].meta.shape().dims()

@@ -72,7 +72,7 @@ pub struct DownsampleOutput<B: Backend> {
 }
 
 /// The operations that have kernels; [`crate::fused`] documents them.
-#[backend_extension(Flex, Cube: cfg(all(feature = "gpu", not(feature = "fused"))), Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait Kernels: Backend {
     fn stem(
         images: FloatTensor<Self>,
