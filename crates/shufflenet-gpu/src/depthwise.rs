@@ -83,12 +83,12 @@ struct Shape {
 }
 
 #[cube(launch_unchecked)]
-fn depthwise_forward<N: Size, M: Size>(
+fn depthwise_forward<N: Size>(
     x: &[Vector<f32, N>],
-    norm: &[Vector<f32, M>],
+    norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
     width: usize,
@@ -117,7 +117,7 @@ fn depthwise_forward<N: Size, M: Size>(
     copy_taps(weight, &mut taps, first_column, channels, units_x);
     sync_cube();
     let reading = comptime!(shape.reading);
-    let norm = norm::rows::<M>(norm, column, columns, channels, reading);
+    let norm = norm::rows::<N>(norm, column, columns, channels, reading);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(STRIP);
     let mut taps_of_row = Array::<V4>::new(3usize);
@@ -161,12 +161,12 @@ fn depthwise_forward<N: Size, M: Size>(
         for p in 0..STRIP {
             if here && j + p < row_outputs {
                 let pixel = line * row_outputs + j + p;
-                store::<M>(y, pixel * channels + column, columns, out[p]);
+                store::<N>(y, pixel * channels + column, columns, out[p]);
                 moments::add(&mut seen, out[p]);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
@@ -201,7 +201,6 @@ pub fn forward(
     let parts = Buffer::empty(client, share.rows * PARTS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    let m = vector::width(&[channels]);
     // SAFETY: images, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
@@ -210,12 +209,11 @@ pub fn forward(
             CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
             CubeDim::new_1d(UNITS as u32),
             n,
-            m,
             x.data.arg(n),
-            norm.arg(m),
+            norm.arg(n),
             weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
+            y.arg(n),
+            parts.arg(n),
             images,
             height,
             width,

@@ -50,9 +50,9 @@ fn tap(stride: usize, pixel: usize, value: usize) -> Option<usize> {
 
 /// `dy` at number `from`, or zero where that is not `inside` the map.
 #[cube]
-fn output_gradient<M: Size>(
-    g: &[Vector<f32, M>],
-    y: &[Vector<f32, M>],
+fn output_gradient<N: Size>(
+    g: &[Vector<f32, N>],
+    y: &[Vector<f32, N>],
     factors: &Array<V4>,
     inside: bool,
     from: usize,
@@ -61,8 +61,8 @@ fn output_gradient<M: Size>(
     let mut dy = V4::new(0.0);
     if inside {
         dy = norm::gradient_by(
-            load::<M>(g, from, columns),
-            load::<M>(y, from, columns),
+            load::<N>(g, from, columns),
+            load::<N>(y, from, columns),
             factors,
         );
     }
@@ -70,15 +70,15 @@ fn output_gradient<M: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn depthwise_backward<N: Size, M: Size>(
-    g: &[Vector<f32, M>],
-    y: &[Vector<f32, M>],
-    factors: &[Vector<f32, M>],
+fn depthwise_backward<N: Size>(
+    g: &[Vector<f32, N>],
+    y: &[Vector<f32, N>],
+    factors: &[Vector<f32, N>],
     weight: &[f32],
     x: &[Vector<f32, N>],
-    norm: &[Vector<f32, M>],
-    g_in: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    norm: &[Vector<f32, N>],
+    g_in: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
     width: usize,
@@ -110,8 +110,8 @@ fn depthwise_backward<N: Size, M: Size>(
     let patches_across = width.div_ceil(across);
     copy_taps(weight, &mut taps, first_column, channels, units_x);
     sync_cube();
-    let factors = norm::rows::<M>(factors, column, columns, channels, Reading::Norm);
-    let norm = norm::rows::<M>(norm, column, columns, channels, reading);
+    let factors = norm::rows::<N>(factors, column, columns, channels, Reading::Norm);
+    let norm = norm::rows::<N>(norm, column, columns, channels, reading);
     let zero = V4::new(0.0);
     let mut sums = Array::<V4>::new(SUMS);
     #[unroll]
@@ -158,7 +158,7 @@ fn depthwise_backward<N: Size, M: Size>(
                     let inside = row_here && place >= 1 && place <= places;
                     let pixel = (image * rows + from_row - 1) * places + place - 1;
                     let from = pixel * channels + column;
-                    let dy = output_gradient::<M>(g, y, &factors, inside, from, columns);
+                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
                     #[unroll]
                     for p in 0..PATCH {
                         let tap = comptime!(tap(1, p, v));
@@ -181,7 +181,7 @@ fn depthwise_backward<N: Size, M: Size>(
                     let inside = here && from_row < rows && place < places;
                     let pixel = (image * rows + from_row) * places + place;
                     let from = pixel * channels + column;
-                    let dy = output_gradient::<M>(g, y, &factors, inside, from, columns);
+                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
                     #[unroll]
                     for p in 0..PATCH {
                         let down = comptime!(tap(2, p / 2, u));
@@ -205,7 +205,7 @@ fn depthwise_backward<N: Size, M: Size>(
                     let before = norm::read_by(values[p], &norm, Reading::Norm);
                     gradient = select_many(before.less_equal(&zero), zero, gradient);
                 }
-                store::<M>(g_in, pixel * channels + column, columns, gradient);
+                store::<N>(g_in, pixel * channels + column, columns, gradient);
                 sums[0] += gradient;
                 if comptime!(reading != Reading::Plain) {
                     sums[1] = fma(gradient, values[p] - norm[MEAN], sums[1]);
@@ -222,7 +222,7 @@ fn depthwise_backward<N: Size, M: Size>(
             sums[comptime!(8 + v)] = last;
         }
     }
-    write_sums::<M>(
+    write_sums::<N>(
         &sums,
         &mut shared,
         parts,
@@ -269,7 +269,6 @@ pub fn backward(
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    let m = vector::width(&[channels]);
     // SAFETY: images, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
@@ -278,15 +277,14 @@ pub fn backward(
             CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
             CubeDim::new_1d(UNITS as u32),
             n,
-            m,
-            behind.g.arg(m),
-            behind.y.arg(m),
-            behind.factors.arg(m),
+            behind.g.arg(n),
+            behind.y.arg(n),
+            behind.factors.arg(n),
             weight.arg(1),
             x.data.arg(n),
-            norm.arg(m),
-            g_in.arg(m),
-            parts.arg(m),
+            norm.arg(n),
+            g_in.arg(n),
+            parts.arg(n),
             images,
             height,
             width,

@@ -31,12 +31,12 @@ struct Shape {
 }
 
 #[cube(launch_unchecked)]
-fn pointwise_forward<N: Size, M: Size>(
+fn pointwise_forward<N: Size>(
     x: &[Vector<f32, N>],
     norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
     tiles: usize,
     inputs: usize,
@@ -96,12 +96,12 @@ fn pointwise_forward<N: Size, M: Size>(
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<M>(y, pixel * outputs + column, columns, out[p]);
+                store::<N>(y, pixel * outputs + column, columns, out[p]);
                 moments::add(&mut seen, out[p]);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
@@ -132,8 +132,7 @@ pub fn forward(
     let y = Buffer::empty(client, pixels * outputs);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
-    let n = vector::width(&[x.row, x.first, inputs]);
-    let m = vector::width(&[outputs]);
+    let n = vector::width(&[x.row, x.first, inputs, outputs]);
     // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
@@ -142,12 +141,11 @@ pub fn forward(
             CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
             CubeDim::new_1d(tile.units() as u32),
             n,
-            m,
             x.data.arg(n),
             norm.arg(n),
             weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
+            y.arg(n),
+            parts.arg(n),
             pixels,
             share.tiles,
             inputs,

@@ -39,15 +39,15 @@ impl Shape {
 }
 
 #[cube(launch_unchecked)]
-fn pointwise_backward<N: Size, M: Size>(
+fn pointwise_backward<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    dx: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    dx: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
     outputs: usize,
     inputs: usize,
@@ -72,7 +72,7 @@ fn pointwise_backward<N: Size, M: Size>(
     // The conditions are those of a whole workgroup, so its units meet at the barriers inside.
     if block < blocks {
         if share < input_rows {
-            input_gradient::<N, M>(
+            input_gradient::<N>(
                 g,
                 y,
                 factors,
@@ -97,7 +97,7 @@ fn pointwise_backward<N: Size, M: Size>(
         }
     } else if share < weight_rows {
         // The blocks across `dW` are those of its columns in the input's gradient.
-        weight_products::<N, M>(
+        weight_products::<N>(
             g,
             y,
             factors,
@@ -198,8 +198,7 @@ fn launch(
     let first_product = sums.next_multiple_of(4);
     let values = outputs * inputs;
     let parts = Buffer::empty(client, first_product + of_weight.rows * values);
-    let n = vector::width(&[outputs]);
-    let m = vector::width(&[inputs, x.row, x.first, to.row, to.first]);
+    let n = vector::width(&[outputs, inputs, x.row, x.first, to.row, to.first]);
     let rows = of_input.rows.max(of_weight.rows);
     // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
@@ -209,15 +208,14 @@ fn launch(
             CubeCount::Static(rows as u32, (across + down * across) as u32, 1),
             CubeDim::new_1d(shape.units() as u32),
             n,
-            m,
             gradient.g.arg(n),
             gradient.y.arg(n),
             gradient.factors.arg(n),
             weight.arg(1),
-            x.data.arg(m),
-            norm.arg(m),
-            to.data.arg(m),
-            parts.arg(m),
+            x.data.arg(n),
+            norm.arg(n),
+            to.data.arg(n),
+            parts.arg(n),
             pixels,
             outputs,
             inputs,

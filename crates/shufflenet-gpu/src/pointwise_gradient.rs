@@ -23,15 +23,15 @@ pub(crate) const SUMS: usize = 2;
 /// these only copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the
 /// input was read as it is, and `add` is 1, the gradient is added to what is there.
 #[cube]
-pub(crate) fn input_gradient<N: Size, M: Size>(
+pub(crate) fn input_gradient<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    out: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     block: usize,
     pixels: usize,
@@ -100,7 +100,7 @@ pub(crate) fn input_gradient<N: Size, M: Size>(
             }
             sync_cube();
         }
-        let norm = norm::rows::<M>(norm, column, columns, inputs, reading);
+        let norm = norm::rows::<N>(norm, column, columns, inputs, reading);
         #[unroll]
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
@@ -109,10 +109,10 @@ pub(crate) fn input_gradient<N: Size, M: Size>(
                 let mut value = out_of_tile[p];
                 if comptime!(reading == Reading::Plain) {
                     if add == 1 {
-                        value += load::<M>(&*out, to, columns);
+                        value += load::<N>(&*out, to, columns);
                     }
                 } else {
-                    let x = load::<M>(x, to, columns);
+                    let x = load::<N>(x, to, columns);
                     if comptime!(reading == Reading::NormRelu) {
                         let z = norm::read_by(x, &norm, Reading::Norm);
                         let zero = V4::new(0.0);
@@ -121,12 +121,12 @@ pub(crate) fn input_gradient<N: Size, M: Size>(
                     sums[0] += value;
                     sums[1] = fma(value, x - norm[MEAN], sums[1]);
                 }
-                store::<M>(out, to, columns, value);
+                store::<N>(out, to, columns, value);
             }
         }
     }
     if comptime!(reading != Reading::Plain) {
-        write_sums::<M>(
+        write_sums::<N>(
             &sums,
             shared,
             parts,

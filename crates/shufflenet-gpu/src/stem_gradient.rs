@@ -31,12 +31,12 @@ use crate::weight_gradient::{
 const UNITS: u32 = 256;
 
 #[cube(launch_unchecked)]
-fn stem_weight_gradient<N: Size, M: Size>(
+fn stem_weight_gradient<N: Size>(
     images: &[f32],
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
-    parts: &mut [Vector<f32, M>],
+    parts: &mut [Vector<f32, Const<1>>],
     pixels: usize,
     channels: usize,
     height: usize,
@@ -84,7 +84,7 @@ fn stem_weight_gradient<N: Size, M: Size>(
     }
     let inputs = channels * TAPS;
     let part = CUBE_POS_X as usize * outputs * inputs;
-    write_products::<M>(
+    write_products::<Const<1>>(
         &sums,
         &mut shared,
         parts,
@@ -209,7 +209,6 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
     let share = Block::share(down * across, pixels);
     let parts = Buffer::empty(client, share.rows * values);
     let n = vector::width(&[outputs]);
-    let m = vector::width(&[inputs]);
     // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
@@ -218,12 +217,11 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
             CubeCount::Static(share.rows as u32, (down * across) as u32, 1),
             CubeDim::new_1d(sizes.units() as u32),
             n,
-            m,
             images.arg(1),
             gradient.g.arg(n),
             gradient.y.arg(n),
             gradient.factors.arg(n),
-            parts.arg(m),
+            parts.arg(1),
             pixels,
             at.channels,
             at.height,

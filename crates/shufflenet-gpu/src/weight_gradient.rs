@@ -80,13 +80,13 @@ impl Block {
 /// of products is behind the first `first_part` values of `parts`. There may be more units than the block has: these only
 /// copy. The input's channels are the `inputs` from the `first` on of a map of `row` channels.
 #[cube]
-pub(crate) fn weight_products<N: Size, M: Size>(
+pub(crate) fn weight_products<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     block: usize,
     blocks_across: usize,
@@ -125,8 +125,8 @@ pub(crate) fn weight_products<N: Size, M: Size>(
             let columns = valid(channel, inputs);
             let mut four = V4::new(0.0);
             if pixel < pixels && columns > 0 {
-                let x = load::<M>(x, pixel * row + first + channel, columns);
-                four = norm::read::<M>(x, norm, channel, columns, inputs, reading);
+                let x = load::<N>(x, pixel * row + first + channel, columns);
+                four = norm::read::<N>(x, norm, channel, columns, inputs, reading);
             }
             shared[comptime!(sizes.right()) + at] = four;
             at += units;
@@ -136,7 +136,7 @@ pub(crate) fn weight_products<N: Size, M: Size>(
         sync_cube();
     }
     let part = first_part + CUBE_POS_X as usize * outputs * inputs;
-    write_products::<M>(
+    write_products::<N>(
         &sums, shared, parts, part, first_o, first_i, outputs, inputs, sizes,
     );
 }
@@ -207,10 +207,10 @@ pub(crate) fn add_products(shared: &Shared<[V4]>, sums: &mut Array<V4>, #[compti
 /// Adds what the groups of units have summed, and writes the block's part of a row of products, which begins at `part`.
 /// `shared` is not in use when all units call this together.
 #[cube]
-pub(crate) fn write_products<M: Size>(
+pub(crate) fn write_products<N: Size>(
     sums: &Array<V4>,
     shared: &mut Shared<[V4]>,
-    parts: &mut [Vector<f32, M>],
+    parts: &mut [Vector<f32, N>],
     part: usize,
     first_o: usize,
     first_i: usize,
@@ -237,7 +237,7 @@ pub(crate) fn write_products<M: Size>(
                 for other in 0..comptime!(sizes.groups) {
                     sum += shared[j * units + other * comptime!(sizes.group()) + unit];
                 }
-                store::<M>(parts, part + output * inputs + column, columns, sum);
+                store::<N>(parts, part + output * inputs + column, columns, sum);
             }
         }
     }
