@@ -22,13 +22,17 @@ pub(crate) const TAPS: usize = 9;
 /// Outputs of a strip.
 const STRIP: usize = 4;
 
-const MOST_UNITS: usize = 256;
+/// Units of a workgroup, some of them idle.
+pub(crate) const UNITS: usize = 256;
 const WIDEST_BLOCK: usize = 32;
 
-/// The workgroups of a launch: `units_x` units side by side have four channels each.
-#[derive_cube_comptime]
+/// Most vectors of the taps of a block.
+pub(crate) const TAPS_SHARED: usize = TAPS * WIDEST_BLOCK / 4;
+
+/// The workgroups of a launch: `units_x` units side by side have four channels each. Kernels are given these sizes at run
+/// time, so that all widths share a pipeline.
+#[derive(Clone, Copy)]
 pub(crate) struct Block {
-    pub channels: usize,
     /// Workgroups side by side, each with a block of the channels.
     pub blocks: usize,
     pub units_x: usize,
@@ -40,86 +44,85 @@ impl Block {
         let blocks = channels.div_ceil(WIDEST_BLOCK);
         let units_x = channels.div_ceil(blocks).div_ceil(4);
         Self {
-            channels,
             blocks,
             units_x,
-            units_y: MOST_UNITS / units_x,
+            units_y: UNITS / units_x,
         }
-    }
-
-    pub fn units(&self) -> usize {
-        self.units_x * self.units_y
-    }
-
-    /// Channels of a block.
-    pub fn width(&self) -> usize {
-        4 * self.units_x
     }
 }
 
-/// The nine taps of the channels from `column` on. `weight` is `[channels, 1, 3, 3]`.
+/// Copies the nine taps of the block of channels from `first_column` on to shared memory, `units_x` vectors a tap. `weight`
+/// is `[channels, 1, 3, 3]`. The caller sees to the barrier behind it.
 #[cube]
-pub(crate) fn taps(weight: &[f32], column: usize, valid: usize) -> Array<V4> {
-    let mut taps = Array::<V4>::new(TAPS);
-    #[unroll]
-    for tap in 0..TAPS {
+pub(crate) fn copy_taps(
+    weight: &[f32],
+    shared: &mut Shared<[V4]>,
+    first_column: usize,
+    channels: usize,
+    units_x: usize,
+) {
+    let unit = UNIT_POS as usize;
+    if unit < TAPS * units_x {
+        let tap = unit / units_x;
+        let column = first_column + unit % units_x * 4;
         let mut four = V4::new(0.0);
         #[unroll]
         for i in 0..4usize {
-            if i < valid {
+            if column + i < channels {
                 four.insert(i, weight[(column + i) * TAPS + tap]);
             }
         }
-        taps[tap] = four;
+        shared[unit] = four;
     }
-    taps
 }
 
 #[derive_cube_comptime]
 struct Shape {
-    block: Block,
     stride: usize,
-    /// Channels of the input's map, and the first that is read.
-    row: usize,
-    first: usize,
     reading: Reading,
 }
 
 #[cube(launch_unchecked)]
-fn forward_kernel<N: Size, M: Size>(
+fn depthwise_forward<N: Size>(
     x: &[Vector<f32, N>],
-    norm: &[Vector<f32, M>],
+    norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
     width: usize,
     tiles: usize,
+    channels: usize,
+    units_x: usize,
+    units_y: usize,
+    row: usize,
+    first: usize,
     #[comptime] shape: Shape,
 ) {
-    let block = comptime!(shape.block);
     let stride = comptime!(shape.stride);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(PARTS * block.units()));
-    let unit_x = UNIT_POS as usize % comptime!(block.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(block.units_x);
-    let column = CUBE_POS_Y as usize * comptime!(block.width()) + unit_x * 4;
-    let columns = valid(column, comptime!(block.channels));
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(PARTS * UNITS));
+    let mut taps = Shared::<[V4]>::new_slice(TAPS_SHARED);
+    let unit_x = UNIT_POS as usize % units_x;
+    let unit_y = UNIT_POS as usize / units_x;
+    let first_column = CUBE_POS_Y as usize * units_x * 4;
+    let column = first_column + unit_x * 4;
+    let mut columns = 0usize;
+    if unit_y < units_y {
+        columns = valid(column, channels);
+    }
     let rows = height.div_ceil(stride);
     let row_outputs = width.div_ceil(stride);
     let strips = row_outputs.div_ceil(STRIP);
-    let taps = taps(weight, column, columns);
-    let norm = norm::rows::<M>(
-        norm,
-        column,
-        columns,
-        comptime!(block.channels),
-        comptime!(shape.reading),
-    );
+    copy_taps(weight, &mut taps, first_column, channels, units_x);
+    sync_cube();
+    let reading = comptime!(shape.reading);
+    let norm = norm::rows::<N>(norm, column, columns, channels, reading);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(STRIP);
+    let mut taps_of_row = Array::<V4>::new(3usize);
     for number in 0..tiles {
-        let strip = (CUBE_POS_X as usize * tiles + number) * comptime!(block.units_y) + unit_y;
+        let strip = (CUBE_POS_X as usize * tiles + number) * units_y + unit_y;
         let line = strip / strips;
         let j = strip % strips * STRIP;
         let i = line % rows;
@@ -129,25 +132,27 @@ fn forward_kernel<N: Size, M: Size>(
         for p in 0..STRIP {
             out[p] = V4::new(0.0);
         }
-        #[unroll]
         for u in 0..3usize {
             // Row and place are counted with the padding, so from 1 on.
-            let row = i * stride + u;
-            let row_here = here && row >= 1 && row <= height;
+            let from_row = i * stride + u;
+            let row_here = here && from_row >= 1 && from_row <= height;
+            #[unroll]
+            for v in 0..3usize {
+                taps_of_row[v] = taps[(3 * u + v) * units_x + unit_x];
+            }
             #[unroll]
             for k in 0..comptime!((STRIP - 1) * stride + 3) {
                 let place = j * stride + k;
                 let mut z = V4::new(0.0);
                 if row_here && place >= 1 && place <= width {
-                    let pixel = (image * height + row - 1) * width + place - 1;
-                    let from = pixel * comptime!(shape.row) + comptime!(shape.first) + column;
-                    let value = load::<N>(x, from, columns);
-                    z = norm::read_by(value, &norm, comptime!(shape.reading));
+                    let pixel = (image * height + from_row - 1) * width + place - 1;
+                    let value = load::<N>(x, pixel * row + first + column, columns);
+                    z = norm::read_by(value, &norm, reading);
                 }
                 #[unroll]
                 for p in 0..STRIP {
                     if comptime!(k >= p * stride && k < p * stride + 3) {
-                        out[p] = fma(taps[comptime!(3 * u + k - p * stride)], z, out[p]);
+                        out[p] = fma(taps_of_row[comptime!(k - p * stride)], z, out[p]);
                     }
                 }
             }
@@ -156,26 +161,22 @@ fn forward_kernel<N: Size, M: Size>(
         for p in 0..STRIP {
             if here && j + p < row_outputs {
                 let pixel = line * row_outputs + j + p;
-                store::<M>(
-                    y,
-                    pixel * comptime!(block.channels) + column,
-                    columns,
-                    out[p],
-                );
+                store::<N>(y, pixel * channels + column, columns, out[p]);
                 moments::add(&mut seen, out[p]);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
         CUBE_POS_X as usize,
         column,
         columns,
-        comptime!(block.channels),
-        comptime!(block.units_x),
-        comptime!(block.units_y),
+        channels,
+        units_x,
+        units_y,
+        UNITS,
     );
 }
 
@@ -200,33 +201,29 @@ pub fn forward(
     let parts = Buffer::empty(client, share.rows * PARTS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    let m = vector::width(&[channels]);
-    let shape = Shape {
-        block,
-        stride,
-        row: x.row,
-        first: x.first,
-        reading,
-    };
     // SAFETY: images, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        forward_kernel::launch_unchecked(
+        depthwise_forward::launch_unchecked(
             client,
             CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(block.units() as u32),
+            CubeDim::new_1d(UNITS as u32),
             n,
-            m,
             x.data.arg(n),
-            norm.arg(m),
+            norm.arg(n),
             weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
+            y.arg(n),
+            parts.arg(n),
             images,
             height,
             width,
             share.tiles,
-            shape,
+            channels,
+            block.units_x,
+            block.units_y,
+            x.row,
+            x.first,
+            Shape { stride, reading },
         );
     }
     let moments = Moments {

@@ -14,7 +14,7 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::depthwise::{Block, TAPS, taps};
+use crate::depthwise::{Block, TAPS, TAPS_SHARED, UNITS, copy_taps};
 use crate::gradient_sums::{Backward, Gradient, GradientSums};
 use crate::norm::{self, MEAN, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
@@ -30,79 +30,88 @@ const PATCH: usize = 4;
 
 #[derive_cube_comptime]
 struct Shape {
-    block: Block,
     stride: usize,
-    /// Channels of the input's map, and the first that is read.
-    row: usize,
-    first: usize,
     reading: Reading,
 }
 
-impl Shape {
-    /// Rows and pixels a row of a patch.
-    fn patch(&self) -> [usize; 2] {
-        patch(self.stride)
-    }
-
-    /// Rows and values a row of `dy` that reach a patch.
-    fn reach(&self) -> [usize; 2] {
-        if self.stride == 1 { [3, 6] } else { [2, 2] }
-    }
-
-    /// How far `dy`'s first value that reaches a patch is before the patch.
-    fn before(&self) -> usize {
-        usize::from(self.stride == 1)
-    }
-
-    /// The tap that takes pixel `p` of a patch to value `(row, place)` of the `dy` that reach it, if one does.
-    fn tap(&self, p: usize, row: usize, place: usize) -> Option<usize> {
-        let [_, across] = self.patch();
-        let along = |pixel: usize, value: usize| {
-            (pixel + 1 + self.before() * self.stride)
-                .checked_sub(value * self.stride)
-                .filter(|tap| *tap < 3)
-        };
-        Some(3 * along(p / across, row)? + along(p % across, place)?)
-    }
-}
-
+/// Rows and pixels a row of a patch.
 fn patch(stride: usize) -> [usize; 2] {
     if stride == 1 { [1, PATCH] } else { [2, 2] }
 }
 
+/// The tap that takes pixel `pixel` of a patch to value `value` of the `dy` that reach it, along one side, if one does.
+/// In stride 1 the first of these values is one place before the patch.
+fn tap(stride: usize, pixel: usize, value: usize) -> Option<usize> {
+    let before = usize::from(stride == 1);
+    (pixel + 1 + before)
+        .checked_sub(value * stride)
+        .filter(|tap| *tap < 3)
+}
+
+/// `dy` at number `from`, or zero where that is not `inside` the map.
+#[cube]
+fn output_gradient<N: Size>(
+    g: &[Vector<f32, N>],
+    y: &[Vector<f32, N>],
+    factors: &Array<V4>,
+    inside: bool,
+    from: usize,
+    columns: usize,
+) -> V4 {
+    let mut dy = V4::new(0.0);
+    if inside {
+        dy = norm::gradient_by(
+            load::<N>(g, from, columns),
+            load::<N>(y, from, columns),
+            factors,
+        );
+    }
+    dy
+}
+
 #[cube(launch_unchecked)]
-fn backward_kernel<N: Size, M: Size>(
-    g: &[Vector<f32, M>],
-    y: &[Vector<f32, M>],
-    factors: &[Vector<f32, M>],
+fn depthwise_backward<N: Size>(
+    g: &[Vector<f32, N>],
+    y: &[Vector<f32, N>],
+    factors: &[Vector<f32, N>],
     weight: &[f32],
     x: &[Vector<f32, N>],
-    norm: &[Vector<f32, M>],
-    g_in: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    norm: &[Vector<f32, N>],
+    g_in: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
     width: usize,
     tiles: usize,
+    channels: usize,
+    units_x: usize,
+    units_y: usize,
+    row: usize,
+    first: usize,
     #[comptime] shape: Shape,
 ) {
-    let block = comptime!(shape.block);
     let stride = comptime!(shape.stride);
-    let channels = comptime!(block.channels);
-    let down = comptime!(shape.patch()[0]);
-    let across = comptime!(shape.patch()[1]);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(block.units())));
-    let unit_x = UNIT_POS as usize % comptime!(block.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(block.units_x);
-    let column = CUBE_POS_Y as usize * comptime!(block.width()) + unit_x * 4;
-    let columns = valid(column, channels);
+    let reading = comptime!(shape.reading);
+    let down = comptime!(patch(shape.stride)[0]);
+    let across = comptime!(patch(shape.stride)[1]);
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(UNITS)));
+    let mut taps = Shared::<[V4]>::new_slice(TAPS_SHARED);
+    let unit_x = UNIT_POS as usize % units_x;
+    let unit_y = UNIT_POS as usize / units_x;
+    let first_column = CUBE_POS_Y as usize * units_x * 4;
+    let column = first_column + unit_x * 4;
+    let mut columns = 0usize;
+    if unit_y < units_y {
+        columns = valid(column, channels);
+    }
     let rows = height.div_ceil(stride);
     let places = width.div_ceil(stride);
     let patches_down = height.div_ceil(down);
     let patches_across = width.div_ceil(across);
-    let taps = taps(weight, column, columns);
-    let factors = norm::rows::<M>(factors, column, columns, channels, Reading::Norm);
-    let norm = norm::rows::<M>(norm, column, columns, channels, comptime!(shape.reading));
+    copy_taps(weight, &mut taps, first_column, channels, units_x);
+    sync_cube();
+    let factors = norm::rows::<N>(factors, column, columns, channels, Reading::Norm);
+    let norm = norm::rows::<N>(norm, column, columns, channels, reading);
     let zero = V4::new(0.0);
     let mut sums = Array::<V4>::new(SUMS);
     #[unroll]
@@ -112,8 +121,9 @@ fn backward_kernel<N: Size, M: Size>(
     let mut values = Array::<V4>::new(PATCH);
     let mut z = Array::<V4>::new(PATCH);
     let mut dz = Array::<V4>::new(PATCH);
+    let mut taps_of_row = Array::<V4>::new(3usize);
     for number in 0..tiles {
-        let patch = (CUBE_POS_X as usize * tiles + number) * comptime!(block.units_y) + unit_y;
+        let patch = (CUBE_POS_X as usize * tiles + number) * units_y + unit_y;
         let line = patch / patches_across;
         let j = patch % patches_across * across;
         let i = line % patches_down * down;
@@ -127,37 +137,60 @@ fn backward_kernel<N: Size, M: Size>(
             values[p] = zero;
             if here && i + comptime!(p / across) < height && j + comptime!(p % across) < width {
                 let pixel = first_pixel + comptime!(p / across) * width + comptime!(p % across);
-                let from = pixel * comptime!(shape.row) + comptime!(shape.first) + column;
-                values[p] = load::<N>(x, from, columns);
-                z[p] = norm::read_by(values[p], &norm, comptime!(shape.reading));
+                values[p] = load::<N>(x, pixel * row + first + column, columns);
+                z[p] = norm::read_by(values[p], &norm, reading);
             }
         }
-        #[unroll]
-        for u in 0..comptime!(shape.reach()[0]) {
-            // Counted from the row, and the place, before the map in stride 1.
-            let row = i / stride + u;
-            let before = comptime!(shape.before());
-            let row_here = here && row >= before && row < rows + before;
-            #[unroll]
-            for v in 0..comptime!(shape.reach()[1]) {
-                let place = j / stride + v;
-                let mut dy = zero;
-                if row_here && place >= before && place < places + before {
-                    let pixel = (image * rows + row - before) * places + place - before;
-                    let from = pixel * channels + column;
-                    dy = norm::gradient_by(
-                        load::<M>(g, from, columns),
-                        load::<M>(y, from, columns),
-                        &factors,
-                    );
+        if comptime!(stride == 1) {
+            // A loop, because three copies of its body take the driver long to compile. The sums stay in registers: those of
+            // the row of taps at hand are always the first three, and after three turns each is in its place again.
+            for u in 0..3usize {
+                // Row and place are counted from those before the map.
+                let from_row = i + u;
+                let row_here = here && from_row >= 1 && from_row <= rows;
+                #[unroll]
+                for v in 0..3usize {
+                    taps_of_row[v] = taps[(3 * (2 - u) + v) * units_x + unit_x];
                 }
                 #[unroll]
-                for p in 0..PATCH {
-                    let tap = comptime!(shape.tap(p, u, v));
-                    if comptime!(tap.is_some()) {
-                        let tap = comptime!(tap.unwrap_or(0));
-                        dz[p] = fma(taps[tap], dy, dz[p]);
-                        sums[comptime!(2 + tap)] = fma(z[p], dy, sums[comptime!(2 + tap)]);
+                for v in 0..comptime!(PATCH + 2) {
+                    let place = j + v;
+                    let inside = row_here && place >= 1 && place <= places;
+                    let pixel = (image * rows + from_row - 1) * places + place - 1;
+                    let from = pixel * channels + column;
+                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
+                    #[unroll]
+                    for p in 0..PATCH {
+                        let tap = comptime!(tap(1, p, v));
+                        if comptime!(tap.is_some()) {
+                            let tap = comptime!(tap.unwrap_or(0));
+                            dz[p] = fma(taps_of_row[tap], dy, dz[p]);
+                            sums[comptime!(2 + tap)] = fma(z[p], dy, sums[comptime!(2 + tap)]);
+                        }
+                    }
+                }
+                turn(&mut sums);
+            }
+        } else {
+            #[unroll]
+            for u in 0..2usize {
+                #[unroll]
+                for v in 0..2usize {
+                    let from_row = i / 2 + u;
+                    let place = j / 2 + v;
+                    let inside = here && from_row < rows && place < places;
+                    let pixel = (image * rows + from_row) * places + place;
+                    let from = pixel * channels + column;
+                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
+                    #[unroll]
+                    for p in 0..PATCH {
+                        let down = comptime!(tap(2, p / 2, u));
+                        let across = comptime!(tap(2, p % 2, v));
+                        if comptime!(down.is_some() && across.is_some()) {
+                            let tap = comptime!(3 * down.unwrap_or(0) + across.unwrap_or(0));
+                            dz[p] = fma(taps[tap * units_x + unit_x], dy, dz[p]);
+                            sums[comptime!(2 + tap)] = fma(z[p], dy, sums[comptime!(2 + tap)]);
+                        }
                     }
                 }
             }
@@ -167,31 +200,53 @@ fn backward_kernel<N: Size, M: Size>(
             if here && i + comptime!(p / across) < height && j + comptime!(p % across) < width {
                 let pixel = first_pixel + comptime!(p / across) * width + comptime!(p % across);
                 let mut gradient = dz[p];
-                if comptime!(shape.reading == Reading::NormRelu) {
+                if comptime!(reading == Reading::NormRelu) {
                     // Not by `z`, whose NaN a driver may have turned to zero: a NaN passes on.
                     let before = norm::read_by(values[p], &norm, Reading::Norm);
                     gradient = select_many(before.less_equal(&zero), zero, gradient);
                 }
-                store::<M>(g_in, pixel * channels + column, columns, gradient);
+                store::<N>(g_in, pixel * channels + column, columns, gradient);
                 sums[0] += gradient;
-                if comptime!(shape.reading != Reading::Plain) {
+                if comptime!(reading != Reading::Plain) {
                     sums[1] = fma(gradient, values[p] - norm[MEAN], sums[1]);
                 }
             }
         }
     }
-    write_sums::<M>(
+    if comptime!(stride == 1) {
+        // The first turn was that of the last row of taps.
+        #[unroll]
+        for v in 0..3usize {
+            let last = sums[comptime!(2 + v)];
+            sums[comptime!(2 + v)] = sums[comptime!(8 + v)];
+            sums[comptime!(8 + v)] = last;
+        }
+    }
+    write_sums::<N>(
         &sums,
         &mut shared,
         parts,
         CUBE_POS_X as usize,
         column,
         columns,
-        SUMS,
         channels,
-        comptime!(block.units_x),
-        comptime!(block.units_y),
+        units_x,
+        units_y,
+        SUMS,
+        UNITS,
     );
+}
+
+/// Moves the sums of each row of taps to the place of the row before, and those of the first row to the last's.
+#[cube]
+fn turn(sums: &mut Array<V4>) {
+    #[unroll]
+    for v in 0..3usize {
+        let first = sums[comptime!(2 + v)];
+        sums[comptime!(2 + v)] = sums[comptime!(5 + v)];
+        sums[comptime!(5 + v)] = sums[comptime!(8 + v)];
+        sums[comptime!(8 + v)] = first;
+    }
 }
 
 /// Computes the gradients of the convolution whose forward pass is [`depthwise::forward`](crate::depthwise::forward). If `x`
@@ -214,36 +269,32 @@ pub fn backward(
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    let m = vector::width(&[channels]);
-    let shape = Shape {
-        block,
-        stride,
-        row: x.row,
-        first: x.first,
-        reading,
-    };
     // SAFETY: images, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        backward_kernel::launch_unchecked(
+        depthwise_backward::launch_unchecked(
             client,
             CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(block.units() as u32),
+            CubeDim::new_1d(UNITS as u32),
             n,
-            m,
-            behind.g.arg(m),
-            behind.y.arg(m),
-            behind.factors.arg(m),
+            behind.g.arg(n),
+            behind.y.arg(n),
+            behind.factors.arg(n),
             weight.arg(1),
             x.data.arg(n),
-            norm.arg(m),
-            g_in.arg(m),
-            parts.arg(m),
+            norm.arg(n),
+            g_in.arg(n),
+            parts.arg(n),
             images,
             height,
             width,
             share.tiles,
-            shape,
+            channels,
+            block.units_x,
+            block.units_y,
+            x.row,
+            x.first,
+            Shape { stride, reading },
         );
     }
     let weight = Product {

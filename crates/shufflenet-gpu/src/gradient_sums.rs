@@ -72,7 +72,7 @@ fn finish_block(
 
 /// The first workgroups finish the norm, the others add the product's rows.
 #[cube(launch_unchecked)]
-fn finish_kernel(
+fn finish_gradient_sums(
     parts: &[f32],
     norm: &[f32],
     factors: &mut [f32],
@@ -214,7 +214,7 @@ impl GradientSums {
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
-            finish_kernel::launch_unchecked(
+            finish_gradient_sums::launch_unchecked(
                 client,
                 vector::workgroups(blocks * UNITS, UNITS as u32),
                 CubeDim::new_1d(UNITS as u32),

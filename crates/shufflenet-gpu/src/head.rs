@@ -37,9 +37,9 @@ fn norm_relu_mean<N: Size>(
     out: &mut [Vector<f32, N>],
     images: usize,
     pixels: usize,
-    #[comptime] channels: usize,
+    channels: usize,
 ) {
-    let quads = comptime!(channels.div_ceil(4));
+    let quads = channels.div_ceil(4);
     let image = ABSOLUTE_POS / quads;
     let column = ABSOLUTE_POS % quads * 4;
     if image < images {

@@ -13,11 +13,18 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::norm::{BETA, MEAN, SCALE};
+use crate::parts::Parts;
 use crate::pointwise::Columns;
-use crate::vector::{self, V4, store, valid};
 
-/// Units of a workgroup.
-const UNITS: u32 = 256;
+/// Channels and rows of a workgroup, a unit each.
+const CHANNELS: usize = 32;
+const ROWS: usize = 8;
+
+/// Pixels of a unit at a time: their values are on the way together.
+const AT_ONCE: usize = 4;
+
+/// Pixels of a workgroup at a time.
+const PIXELS: usize = ROWS * AT_ONCE;
 
 /// A side of a unit.
 pub enum Side<'a> {
@@ -41,16 +48,13 @@ pub enum Side<'a> {
     },
 }
 
-/// How a kernel reads a side.
-#[derive_cube_comptime]
+/// How the kernel reads a side.
 struct Source {
     channels: usize,
     /// Values from pixel to pixel, and the first that is read.
     row: usize,
     first: usize,
     transformed: bool,
-    /// Row and first channel of the residual.
-    residual: Option<(usize, usize)>,
 }
 
 impl Side<'_> {
@@ -61,135 +65,163 @@ impl Side<'_> {
                 row: x.row,
                 first: x.first,
                 transformed: false,
-                residual: None,
             },
-            Self::Transformed {
-                channels, residual, ..
-            } => Source {
+            Self::Transformed { channels, .. } => Source {
                 channels: *channels,
                 row: *channels,
                 first: 0,
                 transformed: true,
-                residual: residual.map(|x| (x.row, x.first)),
             },
         }
     }
 
-    /// What is read, the norm, and the residual. What a side does not have is not read.
-    fn buffers(&self) -> [&Buffer; 3] {
+    fn residual(&self) -> Option<&Columns> {
         match self {
-            Self::Passed { x, .. } => [&x.data; 3],
-            Self::Transformed {
-                y, norm, residual, ..
-            } => [y, norm, residual.map_or(y, |x| &x.data)],
+            Self::Passed { .. } => None,
+            Self::Transformed { residual, .. } => *residual,
+        }
+    }
+
+    /// What is read, and the norm. What a side does not have is not read.
+    fn buffers(&self) -> [&Buffer; 2] {
+        match self {
+            Self::Passed { x, .. } => [&x.data; 2],
+            Self::Transformed { y, norm, .. } => [y, norm],
         }
     }
 }
 
-/// `scale (y - mean) + beta` of one channel.
+/// Mean, scale and beta of a channel.
 #[cube]
-pub(crate) fn normed(y: f32, norm: &[f32], channel: usize, #[comptime] channels: usize) -> f32 {
-    let scale = norm[comptime!(SCALE * channels) + channel];
-    let beta = norm[comptime!(BETA * channels) + channel];
-    fma(y - norm[comptime!(MEAN * channels) + channel], scale, beta)
+pub(crate) fn norm_of_channel(norm: &[f32], channel: usize, channels: usize) -> Array<f32> {
+    let mut rows = Array::<f32>::new(3usize);
+    rows[0] = norm[MEAN * channels + channel];
+    rows[1] = norm[SCALE * channels + channel];
+    rows[2] = norm[BETA * channels + channel];
+    rows
 }
 
-/// The value of one channel of a side.
-#[cube]
-fn value(
-    data: &[f32],
-    norm: &[f32],
-    residual: &[f32],
-    pixel: usize,
-    channel: usize,
-    #[comptime] source: Source,
-) -> f32 {
-    let mut value = data[pixel * comptime!(source.row) + comptime!(source.first) + channel];
-    if comptime!(source.transformed) {
-        let z = normed(value, norm, channel, comptime!(source.channels));
-        // A product keeps NaN: see `vector::relu`.
-        value = z * select(z < 0.0, 0.0, 1.0);
-    }
-    if comptime!(source.residual.is_some()) {
-        let (row, first) = comptime!(source.residual.unwrap_or_default());
-        value += residual[pixel * row + first + channel];
-    }
-    value
-}
-
+/// A unit computes one channel of some pixels. What the sides are is known at run time, so that all units of all networks
+/// share a pipeline: none of the conditions depends on the pixel.
 #[cube(launch_unchecked)]
-fn join_kernel<N: Size>(
+fn join_sides(
     first: &[f32],
     first_norm: &[f32],
     second: &[f32],
     second_norm: &[f32],
     residual: &[f32],
-    out: &mut [Vector<f32, N>],
+    out: &mut [f32],
     pixels: usize,
-    #[comptime] sources: (Source, Source),
+    tiles: usize,
+    channels: usize,
+    left: usize,
+    first_row: usize,
+    first_channel: usize,
+    first_transformed: usize,
+    second_row: usize,
+    second_channel: usize,
+    second_transformed: usize,
+    // The side with a residual is 0 or 1; 2 says that there is none.
+    residual_side: usize,
+    residual_row: usize,
+    residual_channel: usize,
 ) {
-    let channels = comptime!(sources.0.channels + sources.1.channels);
-    let quads = comptime!(channels.div_ceil(4));
-    let at = ABSOLUTE_POS;
-    let pixel = at / quads;
-    let channel = at % quads * 4;
-    if pixel < pixels {
-        let mut four = V4::new(0.0);
-        #[unroll]
-        for j in 0..4usize {
-            let c = channel + j;
-            if c < channels {
-                let from = c % 2 * comptime!(channels / 2) + c / 2;
-                let left = comptime!(sources.0.channels);
-                if from < left {
-                    four.insert(
-                        j,
-                        value(first, first_norm, residual, pixel, from, sources.0),
-                    );
-                } else {
-                    four.insert(
-                        j,
-                        value(second, second_norm, residual, pixel, from - left, sources.1),
-                    );
+    let unit = UNIT_POS as usize;
+    let c = CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS;
+    if c < channels {
+        let k = c % 2 * (channels / 2) + c / 2;
+        let of_first = k < left;
+        let mut channel = k;
+        let mut transformed = first_transformed == 1;
+        let mut added = residual_side == 0;
+        let mut norm = Array::<f32>::new(3usize);
+        if of_first {
+            if transformed {
+                norm = norm_of_channel(first_norm, channel, left);
+            }
+        } else {
+            channel = k - left;
+            transformed = second_transformed == 1;
+            added = residual_side == 1;
+            if transformed {
+                norm = norm_of_channel(second_norm, channel, channels - left);
+            }
+        }
+        let mut values = Array::<f32>::new(AT_ONCE);
+        for number in 0..tiles {
+            let tile = CUBE_POS_X as usize * tiles + number;
+            let first_pixel = tile * PIXELS + unit / CHANNELS;
+            #[unroll]
+            for p in 0..AT_ONCE {
+                let pixel = first_pixel + comptime!(p * ROWS);
+                if pixel < pixels {
+                    if of_first {
+                        values[p] = first[pixel * first_row + first_channel + channel];
+                    } else {
+                        values[p] = second[pixel * second_row + second_channel + channel];
+                    }
+                }
+            }
+            #[unroll]
+            for p in 0..AT_ONCE {
+                let pixel = first_pixel + comptime!(p * ROWS);
+                if pixel < pixels {
+                    let mut value = values[p];
+                    if transformed {
+                        let z = fma(value - norm[0], norm[1], norm[2]);
+                        // A product keeps NaN: see `vector::relu`.
+                        value = z * select(z < 0.0, 0.0, 1.0);
+                    }
+                    if added {
+                        value += residual[pixel * residual_row + residual_channel + channel];
+                    }
+                    out[pixel * channels + c] = value;
                 }
             }
         }
-        let columns = valid(channel, channels);
-        store::<N>(out, pixel * channels + channel, columns, four);
     }
 }
 
 /// The unit's output, `[pixels, channels of both sides]`. At most one side has a residual.
 pub fn join(first: &Side, second: &Side, pixels: usize) -> Buffer {
-    let sources = (first.source(), second.source());
-    let channels = sources.0.channels + sources.1.channels;
-    let [a, a_norm, a_residual] = first.buffers();
-    let [b, b_norm, b_residual] = second.buffers();
-    let residual = if sources.0.residual.is_some() {
-        a_residual
-    } else {
-        b_residual
+    let [left, right] = [first, second].map(Side::source);
+    let channels = left.channels + right.channels;
+    let [a, a_norm] = first.buffers();
+    let [b, b_norm] = second.buffers();
+    let (residual_side, residual) = match (first.residual(), second.residual()) {
+        (Some(residual), _) => (0, Some(residual)),
+        (None, Some(residual)) => (1, Some(residual)),
+        (None, None) => (2, None),
     };
     let client = &a.client;
     let out = Buffer::empty(client, pixels * channels);
-    let n = vector::width(&[channels]);
-    let units = pixels * channels.div_ceil(4);
+    let share = Parts::of(pixels.div_ceil(PIXELS));
     // SAFETY: pixels and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        join_kernel::launch_unchecked(
+        join_sides::launch_unchecked(
             client,
-            vector::workgroups(units, UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
+            CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
+            CubeDim::new_1d((CHANNELS * ROWS) as u32),
             a.arg(1),
             a_norm.arg(1),
             b.arg(1),
             b_norm.arg(1),
-            residual.arg(1),
-            out.arg(n),
+            residual.map_or(b, |x| &x.data).arg(1),
+            out.arg(1),
             pixels,
-            sources,
+            share.tiles,
+            channels,
+            left.channels,
+            left.row,
+            left.first,
+            usize::from(left.transformed),
+            right.row,
+            right.first,
+            usize::from(right.transformed),
+            residual_side,
+            residual.map_or(0, |x| x.row),
+            residual.map_or(0, |x| x.first),
         );
     }
     out

@@ -36,7 +36,7 @@ pub fn pooled(side: usize, padding: usize) -> usize {
 }
 
 #[cube(launch_unchecked)]
-fn kernel<N: Size>(
+fn max_pool_forward<N: Size>(
     y: &[Vector<f32, N>],
     norm: &[Vector<f32, N>],
     out: &mut [Vector<f32, N>],
@@ -46,10 +46,10 @@ fn kernel<N: Size>(
     width: usize,
     map_height: usize,
     map_width: usize,
-    #[comptime] channels: usize,
-    #[comptime] padding: usize,
+    channels: usize,
+    padding: usize,
 ) {
-    let quads = comptime!(channels.div_ceil(4));
+    let quads = channels.div_ceil(4);
     let at = ABSOLUTE_POS;
     let pixel = at / quads;
     let column = at % quads * 4;
@@ -61,11 +61,10 @@ fn kernel<N: Size>(
         let image = pixel / map_width / map_height;
         let mut most = U4::new(0u32);
         let mut place = U4::new(0u32);
-        #[unroll]
         for tap in 0..9usize {
             // Counted with the padding.
-            let row = 2 * i + comptime!(tap / 3);
-            let column_of_map = 2 * j + comptime!(tap % 3);
+            let row = 2 * i + tap / 3;
+            let column_of_map = 2 * j + tap % 3;
             if row >= padding
                 && row < height + padding
                 && column_of_map >= padding
@@ -76,7 +75,7 @@ fn kernel<N: Size>(
                 let z = norm::read_by(value, &norm, Reading::NormRelu);
                 let bits = U4::reinterpret(z) & U4::new(UNSIGNED);
                 let more = bits.greater_than(&most);
-                place = select_many(more, U4::new(comptime!(tap as u32)), place);
+                place = select_many(more, U4::new(tap as u32), place);
                 most = select_many(more, bits, most);
             }
         }
@@ -114,7 +113,7 @@ pub fn max_pool(
     // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        kernel::launch_unchecked(
+        max_pool_forward::launch_unchecked(
             client,
             vector::workgroups(units, UNITS),
             CubeDim::new_1d(UNITS),

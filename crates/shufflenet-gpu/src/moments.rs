@@ -46,7 +46,7 @@ pub(crate) fn add(seen: &mut Array<V4>, value: V4) {
 /// Combines what the units of a workgroup have seen, and writes the workgroup's row of `parts`.
 ///
 /// Unit `(x, y)` of `(units_x, units_y)` has seen the channels from `column` on, which depend on `x` alone. `shared` has
-/// room for `PARTS` vectors a unit. All units call this together, and `shared` may be in use until then.
+/// room for `PARTS` vectors a unit of `units`. All units call this together, and `shared` is not in use then.
 #[cube]
 pub(crate) fn write_parts<N: Size>(
     seen: &Array<V4>,
@@ -55,18 +55,17 @@ pub(crate) fn write_parts<N: Size>(
     row: usize,
     column: usize,
     valid: usize,
-    #[comptime] columns: usize,
-    #[comptime] units_x: usize,
-    #[comptime] units_y: usize,
+    columns: usize,
+    units_x: usize,
+    units_y: usize,
+    #[comptime] units: usize,
 ) {
-    let units = comptime!(units_x * units_y);
     let unit = UNIT_POS as usize;
     let x = unit % units_x;
     let y = unit / units_x;
     let count = seen[3];
     let divisor = select_many(count.equal(&V4::new(0.0)), V4::new(1.0), count);
     let offset = seen[1] / divisor;
-    sync_cube();
     if y < units_y {
         shared[unit] = count;
         shared[units + unit] = seen[0] + offset;
@@ -88,12 +87,12 @@ pub(crate) fn write_parts<N: Size>(
         }
         // Where no unit has seen a value, so has not unit 0, and all of this is zero.
         let divisor = select_many(n.equal(&V4::new(0.0)), V4::new(1.0), n);
-        let start = row * comptime!(PARTS * columns) + column;
+        let start = row * PARTS * columns + column;
         store::<N>(parts, start, valid, n);
         store::<N>(parts, start + columns, valid, origin + sum / divisor);
         store::<N>(
             parts,
-            start + comptime!(2 * columns),
+            start + 2 * columns,
             valid,
             squares - sum * sum / divisor,
         );
@@ -106,7 +105,7 @@ const GROUPS: usize = 32;
 
 /// Adds up the rows of `parts`; writes the norm, and the running statistics after the batch.
 #[cube(launch_unchecked)]
-fn finish_kernel(
+fn finish_moments(
     parts: &[f32],
     gamma: &[f32],
     beta: &[f32],
@@ -199,7 +198,7 @@ impl Moments {
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
-            finish_kernel::launch_unchecked(
+            finish_moments::launch_unchecked(
                 client,
                 CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
                 CubeDim::new_1d((CHANNELS * GROUPS) as u32),

@@ -46,7 +46,7 @@ pub(crate) fn read<N: Size>(
     norm: &[Vector<f32, N>],
     column: usize,
     valid: usize,
-    #[comptime] columns: usize,
+    columns: usize,
     #[comptime] reading: Reading,
 ) -> V4 {
     match reading {
@@ -63,7 +63,7 @@ pub(crate) fn normed<N: Size>(
     norm: &[Vector<f32, N>],
     column: usize,
     valid: usize,
-    #[comptime] columns: usize,
+    columns: usize,
 ) -> V4 {
     let mean = load::<N>(norm, MEAN * columns + column, valid);
     let scale = load::<N>(norm, SCALE * columns + column, valid);
@@ -79,7 +79,7 @@ pub(crate) fn gradient<N: Size>(
     factors: &[Vector<f32, N>],
     column: usize,
     valid: usize,
-    #[comptime] columns: usize,
+    columns: usize,
 ) -> V4 {
     let mean = load::<N>(factors, MEAN * columns + column, valid);
     let a = load::<N>(factors, A * columns + column, valid);
@@ -94,7 +94,7 @@ pub(crate) fn rows<N: Size>(
     norm: &[Vector<f32, N>],
     column: usize,
     valid: usize,
-    #[comptime] columns: usize,
+    columns: usize,
     #[comptime] reading: Reading,
 ) -> Array<V4> {
     let mut rows = Array::<V4>::new(ROWS);

@@ -36,9 +36,9 @@ impl Parts {
 }
 
 /// Sums that [`write_sums`] has in shared memory at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
-/// Vectors of shared memory that [`write_sums`] takes for `units` units: at most 16 KiB.
+/// Vectors of shared memory that [`write_sums`] takes for `units` units: at most 12 KiB.
 pub(crate) const fn shared_for_sums(units: usize) -> usize {
     AT_ONCE * units
 }
@@ -46,8 +46,9 @@ pub(crate) const fn shared_for_sums(units: usize) -> usize {
 /// Adds up what the units of a workgroup have summed, and writes the workgroup's row of `parts`: `count` rows of `columns`
 /// values.
 ///
-/// Unit `(x, y)` of `(units_x, units_y)` has summed the channels from `column` on, which depend on `x` alone. All units
-/// call this together, and `shared` may be in use until then.
+/// Unit `(x, y)` of `(units_x, units_y)` has summed the channels from `column` on, which depend on `x` alone. `units_y` is
+/// more than `AT_ONCE`, and the workgroup has `units` units or more. All units call this together, and `shared` is not in
+/// use then.
 #[cube]
 pub(crate) fn write_sums<N: Size>(
     sums: &Array<V4>,
@@ -56,41 +57,82 @@ pub(crate) fn write_sums<N: Size>(
     row: usize,
     column: usize,
     valid: usize,
+    columns: usize,
+    units_x: usize,
+    units_y: usize,
     #[comptime] count: usize,
-    #[comptime] columns: usize,
-    #[comptime] units_x: usize,
-    #[comptime] units_y: usize,
+    #[comptime] units: usize,
 ) {
-    let units = comptime!(units_x * units_y);
-    let unit = UNIT_POS as usize;
-    let x = unit % units_x;
-    let y = unit / units_x;
+    // An index that is known at run time only moves an array out of the registers. The copy is there for its sake.
+    let mut copy = Array::<V4>::new(count);
     #[unroll]
-    for step in 0..comptime!(count.div_ceil(AT_ONCE)) {
-        let first = comptime!(step * AT_ONCE);
-        let here = comptime!(AT_ONCE.min(count - first));
+    for i in 0..count {
+        copy[i] = sums[i];
+    }
+    if comptime!(count <= AT_ONCE) {
+        let first = 0usize.runtime();
+        copy_sums(&copy, shared, first, units_x, units_y, count, units);
         sync_cube();
-        if y < units_y {
-            #[unroll]
-            for i in 0..here {
-                shared[comptime!(i * units) + unit] = sums[comptime!(first + i)];
-            }
-        }
-        sync_cube();
-        // Each row of units adds up one of the sums, in the order of the units.
-        let mut i = y;
-        while i < here {
-            let mut sum = V4::new(0.0);
-            for other in 0..units_y {
-                sum += shared[i * units + other * units_x + x];
-            }
-            store::<N>(
-                parts,
-                (row * count + first + i) * columns + column,
-                valid,
-                sum,
+        add_sums::<N>(
+            &*shared, parts, row, first, column, valid, columns, units_x, units_y, count, units,
+        );
+    } else {
+        for step in 0..comptime!(count.div_ceil(AT_ONCE)) {
+            let first = step * AT_ONCE;
+            copy_sums(&copy, shared, first, units_x, units_y, count, units);
+            sync_cube();
+            add_sums::<N>(
+                &*shared, parts, row, first, column, valid, columns, units_x, units_y, count, units,
             );
-            i += units_y;
+            sync_cube();
         }
+    }
+}
+
+/// Copies the unit's sums from the `first` on to shared memory.
+#[cube]
+fn copy_sums(
+    sums: &Array<V4>,
+    shared: &mut Shared<[V4]>,
+    first: usize,
+    units_x: usize,
+    units_y: usize,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+) {
+    let unit = UNIT_POS as usize;
+    if unit < units_x * units_y {
+        for i in 0..AT_ONCE {
+            if first + i < count {
+                shared[i * units + unit] = sums[first + i];
+            }
+        }
+    }
+}
+
+/// Each of the first rows of units adds up one of the sums in shared memory, in the order of the units.
+#[cube]
+fn add_sums<N: Size>(
+    shared: &Shared<[V4]>,
+    parts: &mut [Vector<f32, N>],
+    row: usize,
+    first: usize,
+    column: usize,
+    valid: usize,
+    columns: usize,
+    units_x: usize,
+    units_y: usize,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+) {
+    let x = UNIT_POS as usize % units_x;
+    let i = UNIT_POS as usize / units_x;
+    if i < AT_ONCE && first + i < count {
+        let mut sum = V4::new(0.0);
+        for other in 0..units_y {
+            sum += shared[i * units + other * units_x + x];
+        }
+        let to = (row * count + first + i) * columns + column;
+        store::<N>(parts, to, valid, sum);
     }
 }

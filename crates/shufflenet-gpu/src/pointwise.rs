@@ -10,7 +10,7 @@ use crate::buffer::Buffer;
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
-use crate::tile::{Tile, copy_right, multiply};
+use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
 use crate::vector::{self, V4, load, store, valid};
 
 /// Some channels of a map: `[pixels, row]` values, of which the channels from `first` on are meant.
@@ -27,21 +27,22 @@ pub struct Columns {
 #[derive_cube_comptime]
 struct Shape {
     tile: Tile,
-    /// Channels of the input's map, and the first that is read.
-    row: usize,
-    first: usize,
     reading: Reading,
 }
 
 #[cube(launch_unchecked)]
-fn forward_kernel<N: Size, M: Size>(
+fn pointwise_forward<N: Size>(
     x: &[Vector<f32, N>],
     norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
     tiles: usize,
+    inputs: usize,
+    outputs: usize,
+    row: usize,
+    first: usize,
     #[comptime] shape: Shape,
 ) {
     let tile = comptime!(shape.tile);
@@ -50,7 +51,7 @@ fn forward_kernel<N: Size, M: Size>(
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
     let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
-    let columns = valid(column, comptime!(tile.outputs));
+    let columns = valid(column, outputs);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
@@ -59,28 +60,20 @@ fn forward_kernel<N: Size, M: Size>(
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
         }
-        for step in 0..comptime!(tile.inner.div_ceil(tile.step)) {
-            let start = step * comptime!(tile.step);
-            let quads = comptime!(tile.step / 4);
+        for step in 0..inputs.div_ceil(STEP) {
+            let start = step * STEP;
             let mut at = UNIT_POS as usize;
-            while at < comptime!(tile.pixels() * (tile.step / 4)) {
-                let pixel = first_pixel + at / quads;
-                let channel = start + at % quads * 4;
+            while at < comptime!(tile.pixels() * QUADS) {
+                let pixel = first_pixel + at / QUADS;
+                let channel = start + at % QUADS * 4;
                 let mut four = V4::new(0.0);
-                let inner = valid(channel, comptime!(tile.inner));
+                let inner = valid(channel, inputs);
                 if pixel < pixels && inner > 0 {
-                    let from = pixel * comptime!(shape.row) + comptime!(shape.first) + channel;
-                    let value = load::<N>(x, from, inner);
-                    four = norm::read::<N>(
-                        value,
-                        norm,
-                        channel,
-                        inner,
-                        comptime!(tile.inner),
-                        comptime!(shape.reading),
-                    );
+                    let value = load::<N>(x, pixel * row + first + channel, inner);
+                    let reading = comptime!(shape.reading);
+                    four = norm::read::<N>(value, norm, channel, inner, inputs, reading);
                 }
-                shared[at / quads * comptime!(tile.left_row()) + at % quads] = four;
+                shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
                 at += comptime!(tile.units());
             }
             copy_right(
@@ -88,33 +81,37 @@ fn forward_kernel<N: Size, M: Size>(
                 &mut shared,
                 start,
                 first_column,
-                comptime!((1, tile.inner)),
+                inputs,
+                outputs,
+                1,
+                inputs,
                 tile,
                 comptime!(tile.units()),
             );
             sync_cube();
-            multiply(&shared, &mut out, tile);
+            multiply(&shared, &mut out, inputs - start, tile);
             sync_cube();
         }
         #[unroll]
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<M>(y, pixel * comptime!(tile.outputs) + column, columns, out[p]);
+                store::<N>(y, pixel * outputs + column, columns, out[p]);
                 moments::add(&mut seen, out[p]);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
         CUBE_POS_X as usize,
         column,
         columns,
-        comptime!(tile.outputs),
+        outputs,
         comptime!(tile.units_x),
         comptime!(tile.units_y),
+        comptime!(tile.units()),
     );
 }
 
@@ -130,36 +127,32 @@ pub fn forward(
 ) -> (Buffer, Moments) {
     let client = &x.data.client;
     let outputs = weight.len / inputs;
-    let tile = Tile::new(inputs, outputs);
+    let tile = Tile::new(outputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
     let y = Buffer::empty(client, pixels * outputs);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
-    let n = vector::width(&[x.row, x.first, inputs]);
-    let m = vector::width(&[outputs]);
-    let shape = Shape {
-        tile,
-        row: x.row,
-        first: x.first,
-        reading,
-    };
+    let n = vector::width(&[x.row, x.first, inputs, outputs]);
     // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        forward_kernel::launch_unchecked(
+        pointwise_forward::launch_unchecked(
             client,
-            CubeCount::Static(share.rows as u32, tile.blocks as u32, 1),
+            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
             CubeDim::new_1d(tile.units() as u32),
             n,
-            m,
             x.data.arg(n),
             norm.arg(n),
             weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
+            y.arg(n),
+            parts.arg(n),
             pixels,
             share.tiles,
-            shape,
+            inputs,
+            outputs,
+            x.row,
+            x.first,
+            Shape { tile, reading },
         );
     }
     let moments = Moments {

@@ -14,40 +14,49 @@ use crate::gradient_sums::{Backward, Gradient, GradientSums};
 use crate::norm::Reading;
 use crate::parts::Parts;
 use crate::pointwise::Columns;
-use crate::pointwise_gradient::{self, SUMS, Writing, input_gradient};
+use crate::pointwise_gradient::{SUMS, input_gradient};
 use crate::product::Product;
 use crate::tile::Tile;
 use crate::vector::{self, V4};
-use crate::weight_gradient::{self, weight_products};
+use crate::weight_gradient::{Block, weight_products};
 
 #[derive_cube_comptime]
 struct Shape {
-    input: pointwise_gradient::Shape,
-    weight: weight_gradient::Shape,
+    tile: Tile,
+    block: Block,
+    reading: Reading,
 }
 
 impl Shape {
     fn units(&self) -> usize {
-        self.input.tile.units().max(self.weight.units())
+        self.tile.units().max(self.block.units())
     }
 
     /// Vectors of shared memory.
     fn shared(&self) -> usize {
-        self.input.tile.shared().max(self.weight.shared())
+        self.tile.shared().max(self.block.shared())
     }
 }
 
 #[cube(launch_unchecked)]
-fn kernel<N: Size, M: Size>(
+fn pointwise_backward<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    dx: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    dx: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
+    outputs: usize,
+    inputs: usize,
+    row: usize,
+    first: usize,
+    dx_row: usize,
+    dx_first: usize,
+    add: usize,
+    blocks: usize,
     input_rows: usize,
     input_tiles: usize,
     weight_rows: usize,
@@ -57,13 +66,13 @@ fn kernel<N: Size, M: Size>(
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(shape.shared()));
     let units = comptime!(shape.units());
-    let input_blocks = comptime!(shape.input.tile.blocks);
+    let reading = comptime!(shape.reading);
     let block = CUBE_POS_Y as usize;
-    let row = CUBE_POS_X as usize;
+    let share = CUBE_POS_X as usize;
     // The conditions are those of a whole workgroup, so its units meet at the barriers inside.
-    if block < input_blocks {
-        if row < input_rows {
-            input_gradient::<N, M>(
+    if block < blocks {
+        if share < input_rows {
+            input_gradient::<N>(
                 g,
                 y,
                 factors,
@@ -76,12 +85,19 @@ fn kernel<N: Size, M: Size>(
                 block,
                 pixels,
                 input_tiles,
-                comptime!(shape.input),
+                outputs,
+                inputs,
+                dx_row,
+                dx_first,
+                add,
+                comptime!(shape.tile),
+                reading,
                 units,
             );
         }
-    } else if row < weight_rows {
-        weight_products::<N, M>(
+    } else if share < weight_rows {
+        // The blocks across `dW` are those of its columns in the input's gradient.
+        weight_products::<N>(
             g,
             y,
             factors,
@@ -89,11 +105,17 @@ fn kernel<N: Size, M: Size>(
             norm,
             parts,
             &mut shared,
-            block - input_blocks,
+            block - blocks,
+            blocks,
             pixels,
             weight_tiles,
             first_product,
-            comptime!(shape.weight),
+            outputs,
+            inputs,
+            row,
+            first,
+            comptime!(shape.block),
+            reading,
             units,
         );
     }
@@ -108,10 +130,6 @@ pub fn through_norm(
     x: &Buffer,
     (norm, reading): (&Buffer, Reading),
 ) -> Backward {
-    let writing = match reading {
-        Reading::NormRelu => Writing::NormRelu,
-        Reading::Norm | Reading::Plain => Writing::Norm,
-    };
     let inputs = x.len / pixels;
     let [x, g] = [x.clone(), Buffer::empty(&x.client, x.len)].map(|data| Columns {
         data,
@@ -119,7 +137,7 @@ pub fn through_norm(
         first: 0,
     });
     let read = (norm, reading);
-    let (parts, rows, product) = launch(gradient, pixels, weight, &x, read, &g, writing);
+    let (parts, rows, product) = launch(gradient, pixels, weight, &x, read, &g, false);
     let sums = GradientSums {
         parts,
         rows,
@@ -145,10 +163,9 @@ pub fn into_map(
     dx: &Columns,
     add: bool,
 ) -> Product {
-    let writing = if add { Writing::Add } else { Writing::Store };
     // No norm is read.
     let read = (gradient.factors, Reading::Plain);
-    let (_, _, product) = launch(gradient, pixels, weight, x, read, dx, writing);
+    let (_, _, product) = launch(gradient, pixels, weight, x, read, dx, add);
     product
 }
 
@@ -160,53 +177,54 @@ fn launch(
     x: &Columns,
     (norm, reading): (&Buffer, Reading),
     to: &Columns,
-    writing: Writing,
+    add: bool,
 ) -> (Buffer, usize, Product) {
     let client = &weight.client;
     let outputs = gradient.y.len / pixels;
     let inputs = weight.len / outputs;
     let shape = Shape {
-        input: pointwise_gradient::Shape {
-            tile: Tile::new(outputs, inputs),
-            row: to.row,
-            first: to.first,
-            writing,
-        },
-        weight: weight_gradient::Shape::new(outputs, inputs, x.row, x.first, reading),
+        tile: Tile::new(inputs),
+        block: Block::new(outputs, inputs),
+        reading,
     };
-    let tile = shape.input.tile;
-    let of_input = Parts::of(pixels.div_ceil(tile.pixels()));
-    let of_weight = shape.weight.share(pixels);
+    let [down, across] = shape.block.blocks(outputs, inputs);
+    let of_input = Parts::of(pixels.div_ceil(shape.tile.pixels()));
+    let of_weight = Block::share(down * across, pixels);
     // The norm's sums come first in `parts`, if there are some, and the products behind them.
-    let sums = match shape.input.through_norm() {
-        true => of_input.rows * SUMS * inputs,
-        false => 0,
+    let sums = match reading {
+        Reading::Plain => 0,
+        Reading::Norm | Reading::NormRelu => of_input.rows * SUMS * inputs,
     };
     let first_product = sums.next_multiple_of(4);
-    let values = shape.weight.values();
+    let values = outputs * inputs;
     let parts = Buffer::empty(client, first_product + of_weight.rows * values);
-    let n = vector::width(&[outputs]);
-    let m = vector::width(&[inputs, x.row, x.first, to.row, to.first]);
+    let n = vector::width(&[outputs, inputs, x.row, x.first, to.row, to.first]);
     let rows = of_input.rows.max(of_weight.rows);
-    let blocks = tile.blocks + shape.weight.blocks();
     // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        kernel::launch_unchecked(
+        pointwise_backward::launch_unchecked(
             client,
-            CubeCount::Static(rows as u32, blocks as u32, 1),
+            CubeCount::Static(rows as u32, (across + down * across) as u32, 1),
             CubeDim::new_1d(shape.units() as u32),
             n,
-            m,
             gradient.g.arg(n),
             gradient.y.arg(n),
             gradient.factors.arg(n),
             weight.arg(1),
-            x.data.arg(m),
-            norm.arg(m),
-            to.data.arg(m),
-            parts.arg(m),
+            x.data.arg(n),
+            norm.arg(n),
+            to.data.arg(n),
+            parts.arg(n),
             pixels,
+            outputs,
+            inputs,
+            x.row,
+            x.first,
+            to.row,
+            to.first,
+            usize::from(add),
+            across,
             of_input.rows,
             of_input.tiles,
             of_weight.rows,

@@ -11,70 +11,47 @@
 
 use cubecl::prelude::*;
 
-use crate::norm;
+use crate::norm::{self, MEAN, Reading};
 use crate::parts::write_sums;
-use crate::tile::{Tile, copy_right, multiply};
+use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
 use crate::vector::{V4, load, store, valid};
-
-/// What becomes of the gradient.
-#[derive_cube_comptime]
-pub(crate) enum Writing {
-    /// It is written to the map.
-    Store,
-    /// It is added to the map.
-    Add,
-    /// The input was read through a norm.
-    Norm,
-    /// The input was read through a norm and ReLU.
-    NormRelu,
-}
 
 /// Rows of a workgroup's partial sums.
 pub(crate) const SUMS: usize = 2;
 
-#[derive_cube_comptime]
-pub(crate) struct Shape {
-    pub tile: Tile,
-    /// Channels of the written map, and the first that is written.
-    pub row: usize,
-    pub first: usize,
-    pub writing: Writing,
-}
-
-impl Shape {
-    pub fn through_norm(&self) -> bool {
-        matches!(self.writing, Writing::Norm | Writing::NormRelu)
-    }
-}
-
 /// What a workgroup of `units` units does for block number `block` of the columns. There may be more units than the tile has:
-/// these only copy.
+/// these only copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the
+/// input was read as it is, and `add` is 1, the gradient is added to what is there.
 #[cube]
-pub(crate) fn input_gradient<N: Size, M: Size>(
+pub(crate) fn input_gradient<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    out: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     block: usize,
     pixels: usize,
     tiles: usize,
-    #[comptime] shape: Shape,
+    outputs: usize,
+    inputs: usize,
+    row: usize,
+    first: usize,
+    add: usize,
+    #[comptime] tile: Tile,
+    #[comptime] reading: Reading,
     #[comptime] units: usize,
 ) {
-    let tile = comptime!(shape.tile);
-    let through_norm = comptime!(shape.through_norm());
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
     let first_column = block * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let mut columns = 0usize;
     if unit_y < comptime!(tile.units_y) {
-        columns = valid(column, comptime!(tile.outputs));
+        columns = valid(column, inputs);
     }
     let mut sums = Array::<V4>::new(SUMS);
     #[unroll]
@@ -88,70 +65,79 @@ pub(crate) fn input_gradient<N: Size, M: Size>(
         for p in 0..comptime!(tile.m) {
             out_of_tile[p] = V4::new(0.0);
         }
-        for step in 0..comptime!(tile.inner.div_ceil(tile.step)) {
-            let start = step * comptime!(tile.step);
-            let quads = comptime!(tile.step / 4);
+        for step in 0..outputs.div_ceil(STEP) {
+            let start = step * STEP;
             let mut at = UNIT_POS as usize;
-            while at < comptime!(tile.pixels() * (tile.step / 4)) {
-                let pixel = first_pixel + at / quads;
-                let channel = start + at % quads * 4;
-                let inner = valid(channel, comptime!(tile.inner));
+            while at < comptime!(tile.pixels() * QUADS) {
+                let pixel = first_pixel + at / QUADS;
+                let channel = start + at % QUADS * 4;
+                let inner = valid(channel, outputs);
                 let mut four = V4::new(0.0);
                 if pixel < pixels && inner > 0 {
-                    let from = pixel * comptime!(tile.inner) + channel;
+                    let from = pixel * outputs + channel;
                     let g = load::<N>(g, from, inner);
                     let y = load::<N>(y, from, inner);
-                    four =
-                        norm::gradient::<N>(g, y, factors, channel, inner, comptime!(tile.inner));
+                    four = norm::gradient::<N>(g, y, factors, channel, inner, outputs);
                 }
-                shared[at / quads * comptime!(tile.left_row()) + at % quads] = four;
+                shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
                 at += units;
             }
-            let strides = comptime!((tile.outputs, 1));
-            copy_right(weight, shared, start, first_column, strides, tile, units);
+            copy_right(
+                weight,
+                shared,
+                start,
+                first_column,
+                outputs,
+                inputs,
+                inputs,
+                1,
+                tile,
+                units,
+            );
             sync_cube();
             if unit_y < comptime!(tile.units_y) {
-                multiply(&*shared, &mut out_of_tile, tile);
+                multiply(&*shared, &mut out_of_tile, outputs - start, tile);
             }
             sync_cube();
         }
+        let norm = norm::rows::<N>(norm, column, columns, inputs, reading);
         #[unroll]
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                let to = pixel * comptime!(shape.row) + comptime!(shape.first) + column;
+                let to = pixel * row + first + column;
                 let mut value = out_of_tile[p];
-                if through_norm {
-                    let outputs = comptime!(tile.outputs);
-                    let x = load::<M>(x, pixel * outputs + column, columns);
-                    if comptime!(matches!(shape.writing, Writing::NormRelu)) {
-                        let z = norm::normed::<M>(x, norm, column, columns, outputs);
+                if comptime!(reading == Reading::Plain) {
+                    if add == 1 {
+                        value += load::<N>(&*out, to, columns);
+                    }
+                } else {
+                    let x = load::<N>(x, to, columns);
+                    if comptime!(reading == Reading::NormRelu) {
+                        let z = norm::read_by(x, &norm, Reading::Norm);
                         let zero = V4::new(0.0);
                         value = select_many(z.less_equal(&zero), zero, value);
                     }
-                    let mean = load::<M>(norm, comptime!(norm::MEAN * outputs) + column, columns);
                     sums[0] += value;
-                    sums[1] = fma(value, x - mean, sums[1]);
+                    sums[1] = fma(value, x - norm[MEAN], sums[1]);
                 }
-                if comptime!(matches!(shape.writing, Writing::Add)) {
-                    value += load::<M>(&*out, to, columns);
-                }
-                store::<M>(out, to, columns, value);
+                store::<N>(out, to, columns, value);
             }
         }
     }
-    if through_norm {
-        write_sums::<M>(
+    if comptime!(reading != Reading::Plain) {
+        write_sums::<N>(
             &sums,
             shared,
             parts,
             CUBE_POS_X as usize,
             column,
             columns,
-            SUMS,
-            comptime!(tile.outputs),
+            inputs,
             comptime!(tile.units_x),
             comptime!(tile.units_y),
+            SUMS,
+            comptime!(tile.units()),
         );
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn add_rows(
 }
 
 #[cube(launch_unchecked)]
-fn sum_kernel(
+fn sum_product(
     parts: &[f32],
     out: &mut [f32],
     rows: usize,
@@ -104,7 +104,7 @@ impl Product {
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
-            sum_kernel::launch_unchecked(
+            sum_product::launch_unchecked(
                 client,
                 vector::workgroups(self.blocks() * UNITS, UNITS as u32),
                 CubeDim::new_1d(UNITS as u32),

@@ -14,7 +14,7 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::depthwise::Block;
+use crate::depthwise::{Block, UNITS};
 use crate::gradient_sums::GradientSums;
 use crate::max_pool::{PLACE_BITS, PLACE_MASK, pooled};
 use crate::norm::{self, MEAN, ROWS, Reading};
@@ -41,26 +41,11 @@ pub enum Behind<'a> {
 enum Source {
     Pixel,
     Mean,
-    Pool { padding: usize },
-}
-
-impl Source {
-    fn padding(&self) -> usize {
-        match self {
-            Self::Pool { padding } => *padding,
-            Self::Pixel | Self::Mean => 0,
-        }
-    }
+    Pool,
 }
 
 /// Rows of a workgroup's sums.
 const SUMS: usize = 2;
-
-#[derive_cube_comptime]
-struct Shape {
-    block: Block,
-    source: Source,
-}
 
 /// The gradients of the windows whose maximum was pixel `(i, j)` of an image, added up. The pooled map has `rows` rows of
 /// `row_places` pixels.
@@ -75,14 +60,11 @@ fn unpooled<N: Size>(
     row_places: usize,
     column: usize,
     valid: usize,
-    #[comptime] shape: Shape,
+    channels: usize,
+    padding: usize,
 ) -> V4 {
-    let channels = comptime!(shape.block.channels);
-    let padding = comptime!(shape.source.padding());
     let mut sum = V4::new(0.0);
-    #[unroll]
     for down in 0..2usize {
-        #[unroll]
         for across in 0..2usize {
             // Place (u, v) of the window is the pixel.
             let u = (i + padding) % 2 + 2 * down;
@@ -94,7 +76,7 @@ fn unpooled<N: Size>(
             if inside && u < 3 && v < 3 {
                 let pixel = (image * rows + row - down) * row_places + place - across;
                 let four = load::<N>(dout, pixel * channels + column, valid);
-                let packed = places[pixel * comptime!(channels.div_ceil(4)) + column / 4];
+                let packed = places[pixel * channels.div_ceil(4) + column / 4];
                 let here = (3 * u + v) as u32;
                 #[unroll]
                 for c in 0..4usize {
@@ -109,7 +91,7 @@ fn unpooled<N: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn kernel<N: Size>(
+fn norm_relu_gradient<N: Size>(
     dout: &[Vector<f32, N>],
     places: &[u32],
     y: &[Vector<f32, N>],
@@ -121,16 +103,21 @@ fn kernel<N: Size>(
     width: usize,
     map_height: usize,
     map_width: usize,
+    padding: usize,
     tiles: usize,
-    #[comptime] shape: Shape,
+    channels: usize,
+    units_x: usize,
+    units_y: usize,
+    #[comptime] source: Source,
 ) {
-    let block = comptime!(shape.block);
-    let channels = comptime!(block.channels);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(block.units())));
-    let unit_x = UNIT_POS as usize % comptime!(block.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(block.units_x);
-    let column = CUBE_POS_Y as usize * comptime!(block.width()) + unit_x * 4;
-    let columns = valid(column, channels);
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(UNITS)));
+    let unit_x = UNIT_POS as usize % units_x;
+    let unit_y = UNIT_POS as usize / units_x;
+    let column = (CUBE_POS_Y as usize * units_x + unit_x) * 4;
+    let mut columns = 0usize;
+    if unit_y < units_y {
+        columns = valid(column, channels);
+    }
     let norm = norm::rows::<N>(norm, column, columns, channels, Reading::Norm);
     let zero = V4::new(0.0);
     let mut sums = Array::<V4>::new(SUMS);
@@ -140,18 +127,18 @@ fn kernel<N: Size>(
     }
     for number in 0..tiles {
         let tile = CUBE_POS_X as usize * tiles + number;
-        let pixel = tile * comptime!(block.units_y) + unit_y;
+        let pixel = tile * units_y + unit_y;
         if pixel < pixels && columns > 0 {
             let at = pixel * channels + column;
             let y = load::<N>(y, at, columns);
             let image = pixel / (height * width);
-            let d = match shape.source {
+            let d = match source {
                 Source::Pixel => load::<N>(dout, at, columns),
                 Source::Mean => {
                     let of_image = load::<N>(dout, image * channels + column, columns);
                     of_image / V4::new(f32::cast_from(height * width))
                 }
-                Source::Pool { .. } => unpooled::<N>(
+                Source::Pool => unpooled::<N>(
                     dout,
                     places,
                     image,
@@ -161,7 +148,8 @@ fn kernel<N: Size>(
                     map_width,
                     column,
                     columns,
-                    shape,
+                    channels,
+                    padding,
                 ),
             };
             let z = norm::read_by(y, &norm, Reading::Norm);
@@ -178,10 +166,11 @@ fn kernel<N: Size>(
         CUBE_POS_X as usize,
         column,
         columns,
-        SUMS,
         channels,
-        comptime!(block.units_x),
-        comptime!(block.units_y),
+        units_x,
+        units_y,
+        SUMS,
+        UNITS,
     );
 }
 
@@ -201,23 +190,23 @@ pub fn relu_gradient(
     let g = Buffer::empty(client, y.len);
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     // A kernel without a pooling reads no places.
-    let (source, places, map) = match behind {
-        Behind::Nothing => (Source::Pixel, dout, [height, width]),
-        Behind::Mean => (Source::Mean, dout, [1, 1]),
-        Behind::Pool { places, padding } => (
-            Source::Pool { padding: *padding },
-            *places,
-            [height, width].map(|side| pooled(side, *padding)),
-        ),
+    let (source, places, padding) = match behind {
+        Behind::Nothing => (Source::Pixel, dout, 0),
+        Behind::Mean => (Source::Mean, dout, 0),
+        Behind::Pool { places, padding } => (Source::Pool, *places, *padding),
+    };
+    let map = match source {
+        Source::Pixel | Source::Mean => [0, 0],
+        Source::Pool => [height, width].map(|side| pooled(side, padding)),
     };
     let n = vector::width(&[channels]);
     // SAFETY: pixels, windows and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        kernel::launch_unchecked(
+        norm_relu_gradient::launch_unchecked(
             client,
             CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(block.units() as u32),
+            CubeDim::new_1d(UNITS as u32),
             n,
             dout.arg(n),
             places.arg(1),
@@ -230,8 +219,12 @@ pub fn relu_gradient(
             width,
             map[0],
             map[1],
+            padding,
             share.tiles,
-            Shape { block, source },
+            channels,
+            block.units_x,
+            block.units_y,
+            source,
         );
     }
     let sums = GradientSums {

@@ -13,66 +13,17 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::gradient_sums::GradientSums;
-use crate::join::normed;
-use crate::norm::MEAN;
+use crate::join::norm_of_channel;
 use crate::parts::Parts;
 
 /// Channels and pixels of a workgroup, a unit each.
 const CHANNELS: usize = 32;
 const PIXELS: usize = 8;
 
-/// How a kernel writes a side.
-#[derive_cube_comptime]
-struct Side {
-    channels: usize,
-    /// Values from pixel to pixel.
-    row: usize,
-    /// Whether the side is a branch.
-    transformed: bool,
-}
-
-#[derive_cube_comptime]
-struct Shape {
-    first: Side,
-    second: Side,
-    /// Whether the second side's gradient is also written behind the first side's.
-    residual: bool,
-}
-
-impl Shape {
-    fn channels(&self) -> usize {
-        self.first.channels + self.second.channels
-    }
-}
-
-/// Writes one value of a side, and adds to a branch's sums.
-#[cube]
-fn write(
-    gradient: f32,
-    y: &[f32],
-    norm: &[f32],
-    out: &mut [f32],
-    sums: &mut Array<f32>,
-    pixel: usize,
-    channel: usize,
-    #[comptime] side: Side,
-) {
-    let at = pixel * comptime!(side.row) + channel;
-    if comptime!(side.transformed) {
-        let y = y[at];
-        let z = normed(y, norm, channel, comptime!(side.channels));
-        let masked = select(z <= 0.0, 0.0, gradient);
-        out[at] = masked;
-        let mean = norm[comptime!(MEAN * side.channels) + channel];
-        sums[0] += masked;
-        sums[1] = fma(masked, y - mean, sums[1]);
-    } else {
-        out[at] = gradient;
-    }
-}
-
+/// A unit computes one channel of some pixels. What the first side is is known at run time, so that all units of all networks
+/// share a pipeline: none of the conditions depends on the pixel. The second side is a branch.
 #[cube(launch_unchecked)]
-fn kernel(
+fn separate_sides(
     dout: &[f32],
     first_y: &[f32],
     first_norm: &[f32],
@@ -83,12 +34,17 @@ fn kernel(
     parts: &mut [f32],
     pixels: usize,
     tiles: usize,
-    #[comptime] shape: Shape,
+    left: usize,
+    right: usize,
+    // Values from pixel to pixel where the first side is written, and whether that is a branch.
+    first_row: usize,
+    first_transformed: usize,
+    // Whether the second side's gradient is also written behind the first side's.
+    residual: usize,
 ) {
     let units = comptime!(CHANNELS * PIXELS);
-    let channels = comptime!(shape.channels());
-    let half = comptime!(channels / 2);
-    let left = comptime!(shape.first.channels);
+    let channels = left + right;
+    let half = channels / 2;
     let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * units));
     let unit = UNIT_POS as usize;
     // The unit's channel in the concatenation, and its place in the output.
@@ -97,44 +53,49 @@ fn kernel(
     if k >= half {
         place = 2 * (k - half) + 1;
     }
-    let mut sums = Array::<f32>::new(2usize);
-    sums[0] = 0.0;
-    sums[1] = 0.0;
+    let of_first = k < left;
+    let mut transformed = true;
+    let mut norm = Array::<f32>::new(3usize);
+    if of_first {
+        transformed = first_transformed == 1;
+        if transformed {
+            norm = norm_of_channel(first_norm, k, left);
+        }
+    } else if k < channels {
+        norm = norm_of_channel(second_norm, k - left, right);
+    }
+    let mut s = 0.0f32;
+    let mut t = 0.0f32;
     for number in 0..tiles {
         let tile = CUBE_POS_X as usize * tiles + number;
         let pixel = tile * PIXELS + unit / CHANNELS;
         if pixel < pixels && k < channels {
-            let gradient = dout[pixel * channels + place];
-            if k < left {
-                write(
-                    gradient,
-                    first_y,
-                    first_norm,
-                    first_out,
-                    &mut sums,
-                    pixel,
-                    k,
-                    comptime!(shape.first),
-                );
+            let of_first_at = pixel * first_row + k;
+            let of_second_at = pixel * right + k - left;
+            let mut gradient = dout[pixel * channels + place];
+            if residual == 1 && !of_first {
+                first_out[of_first_at] = gradient;
+            }
+            if transformed {
+                let y = if of_first {
+                    first_y[of_first_at]
+                } else {
+                    second_y[of_second_at]
+                };
+                let z = fma(y - norm[0], norm[1], norm[2]);
+                gradient = select(z <= 0.0, 0.0, gradient);
+                s += gradient;
+                t = fma(gradient, y - norm[0], t);
+            }
+            if of_first {
+                first_out[of_first_at] = gradient;
             } else {
-                if comptime!(shape.residual) {
-                    first_out[pixel * comptime!(shape.first.row) + k] = gradient;
-                }
-                write(
-                    gradient,
-                    second_y,
-                    second_norm,
-                    second_out,
-                    &mut sums,
-                    pixel,
-                    k - left,
-                    comptime!(shape.second),
-                );
+                second_out[of_second_at] = gradient;
             }
         }
     }
-    shared[unit] = sums[0];
-    shared[units + unit] = sums[1];
+    shared[unit] = s;
+    shared[units + unit] = t;
     sync_cube();
     if unit < CHANNELS && k < channels {
         let mut s = 0.0f32;
@@ -144,11 +105,11 @@ fn kernel(
             t += shared[units + other * CHANNELS + unit];
         }
         // A row has both sums of the first side, then both of the second.
-        let mut to = CUBE_POS_X as usize * comptime!(2 * channels) + k;
+        let mut to = CUBE_POS_X as usize * 2 * channels + k;
         let mut behind = to + left;
         if k >= left {
             to += left;
-            behind = to + comptime!(shape.second.channels);
+            behind = to + right;
         }
         parts[to] = s;
         parts[behind] = t;
@@ -163,16 +124,6 @@ pub struct Branch<'a> {
     pub norm: &'a Buffer,
     /// The branch's channels.
     pub columns: usize,
-}
-
-impl Branch<'_> {
-    fn side(&self) -> Side {
-        Side {
-            channels: self.columns,
-            row: self.columns,
-            transformed: true,
-        }
-    }
 }
 
 /// Channels that a unit passes on.
@@ -194,17 +145,14 @@ pub fn passed_and_branch(
     branch: &Branch,
 ) -> (Buffer, GradientSums) {
     let g = Buffer::empty(&dout.client, branch.y.len);
-    let shape = Shape {
-        first: Side {
-            channels: passed.channels,
-            row: passed.dx.len / pixels,
-            transformed: false,
-        },
-        second: branch.side(),
+    let first = First {
+        channels: passed.channels,
+        row: passed.dx.len / pixels,
+        transformed: false,
         residual: passed.residual,
     };
     // Nothing is read of what is passed on.
-    let [_, sums] = launch(dout, pixels, [branch, branch], [passed.dx, &g], shape);
+    let [_, sums] = launch(dout, pixels, [branch, branch], [passed.dx, &g], &first);
     (g, sums)
 }
 
@@ -217,18 +165,30 @@ pub fn branches(
     second_first: bool,
 ) -> [(Buffer, GradientSums); 2] {
     let [g_a, g_b] = [a, b].map(|branch| Buffer::empty(&dout.client, branch.y.len));
-    let shape = |first: &Branch, second: &Branch| Shape {
-        first: first.side(),
-        second: second.side(),
+    let first = |branch: &Branch| First {
+        channels: branch.columns,
+        row: branch.columns,
+        transformed: true,
         residual: false,
     };
     let [of_a, of_b] = if second_first {
-        let [of_b, of_a] = launch(dout, pixels, [b, a], [&g_b, &g_a], shape(b, a));
+        let [of_b, of_a] = launch(dout, pixels, [b, a], [&g_b, &g_a], &first(b));
         [of_a, of_b]
     } else {
-        launch(dout, pixels, [a, b], [&g_a, &g_b], shape(a, b))
+        launch(dout, pixels, [a, b], [&g_a, &g_b], &first(a))
     };
     [(g_a, of_a), (g_b, of_b)]
+}
+
+/// How the kernel writes the first side.
+struct First {
+    channels: usize,
+    /// Values from pixel to pixel.
+    row: usize,
+    /// Whether the side is a branch.
+    transformed: bool,
+    /// Whether the second side's gradient is also written behind it.
+    residual: bool,
 }
 
 fn launch(
@@ -236,16 +196,16 @@ fn launch(
     pixels: usize,
     [first, second]: [&Branch; 2],
     out: [&Buffer; 2],
-    shape: Shape,
+    side: &First,
 ) -> [GradientSums; 2] {
     let client = &dout.client;
-    let channels = shape.channels();
+    let channels = side.channels + second.columns;
     let share = Parts::of(pixels.div_ceil(PIXELS));
     let parts = Buffer::empty(client, share.rows * 2 * channels);
     // SAFETY: pixels and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        kernel::launch_unchecked(
+        separate_sides::launch_unchecked(
             client,
             CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
             CubeDim::new_1d((CHANNELS * PIXELS) as u32),
@@ -259,7 +219,11 @@ fn launch(
             parts.arg(1),
             pixels,
             share.tiles,
-            shape,
+            side.channels,
+            second.columns,
+            side.row,
+            usize::from(side.transformed),
+            usize::from(side.residual),
         );
     }
     let sums = |before: usize, columns: usize| GradientSums {
@@ -269,6 +233,5 @@ fn launch(
         first: 2 * before,
         columns,
     };
-    let left = shape.first.channels;
-    [sums(0, left), sums(left, shape.second.channels)]
+    [sums(0, side.channels), sums(side.channels, second.columns)]
 }

@@ -17,7 +17,7 @@ use crate::max_pool::{max_pool, pooled};
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, ROWS, Reading};
 use crate::parts::Parts;
-use crate::tile::{Tile, copy_right, multiply};
+use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
 use crate::vector::{self, V4, load, store, valid};
 
 /// Units of a workgroup of the second kernel.
@@ -74,7 +74,7 @@ pub struct Saved {
 /// A value of an image, zero outside. `plane` counts the channels of all images; row and place are counted with the padding,
 /// so from 1 on.
 #[cube]
-pub(crate) fn padded(
+fn padded(
     images: &[f32],
     plane: usize,
     row: usize,
@@ -89,35 +89,58 @@ pub(crate) fn padded(
     value
 }
 
-#[derive_cube_comptime]
-struct Shape {
-    tile: Tile,
+/// Four values of the window of pixel number `pixel`, from number `first` of its `[channels, 3, 3]` on.
+#[cube]
+pub(crate) fn window(
+    images: &[f32],
+    pixel: usize,
+    first: usize,
     channels: usize,
+    height: usize,
+    width: usize,
     stride: usize,
+) -> V4 {
+    let rows = height.div_ceil(stride);
+    let row_outputs = width.div_ceil(stride);
+    let j = pixel % row_outputs;
+    let i = pixel / row_outputs % rows;
+    let image = pixel / row_outputs / rows;
+    let mut four = V4::new(0.0);
+    #[unroll]
+    for k in 0..4usize {
+        let value = first + k;
+        if value < channels * TAPS {
+            let plane = image * channels + value / TAPS;
+            let row = i * stride + value % TAPS / 3;
+            let place = j * stride + value % 3;
+            four.insert(k, padded(images, plane, row, place, height, width));
+        }
+    }
+    four
 }
 
 #[cube(launch_unchecked)]
-fn convolve_kernel<M: Size>(
+fn stem_forward<M: Size>(
     images: &[f32],
     weight: &[f32],
     y: &mut [Vector<f32, M>],
     parts: &mut [Vector<f32, M>],
     pixels: usize,
+    channels: usize,
     height: usize,
     width: usize,
+    stride: usize,
+    outputs: usize,
     tiles: usize,
-    #[comptime] shape: Shape,
+    #[comptime] tile: Tile,
 ) {
-    let tile = comptime!(shape.tile);
-    let stride = comptime!(shape.stride);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
     let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
-    let columns = valid(column, comptime!(tile.outputs));
-    let rows = height.div_ceil(stride);
-    let row_outputs = width.div_ceil(stride);
+    let columns = valid(column, outputs);
+    let inner = channels * TAPS;
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
@@ -126,52 +149,40 @@ fn convolve_kernel<M: Size>(
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
         }
-        for step in 0..comptime!(tile.inner.div_ceil(tile.step)) {
-            let start = step * comptime!(tile.step);
-            let quads = comptime!(tile.step / 4);
+        for step in 0..inner.div_ceil(STEP) {
+            let start = step * STEP;
             let mut at = UNIT_POS as usize;
-            while at < comptime!(tile.pixels() * (tile.step / 4)) {
-                let pixel = first_pixel + at / quads;
-                let first = start + at % quads * 4;
+            while at < comptime!(tile.pixels() * QUADS) {
+                let pixel = first_pixel + at / QUADS;
+                let first = start + at % QUADS * 4;
                 let mut four = V4::new(0.0);
                 if pixel < pixels {
-                    let j = pixel % row_outputs;
-                    let i = pixel / row_outputs % rows;
-                    let image = pixel / row_outputs / rows;
-                    #[unroll]
-                    for k in 0..4usize {
-                        // Number of the value in the window, `[channels, 3, 3]`.
-                        let value = first + k;
-                        if value < comptime!(tile.inner) {
-                            let plane = image * comptime!(shape.channels) + value / TAPS;
-                            let row = i * stride + value % TAPS / 3;
-                            let place = j * stride + value % 3;
-                            four.insert(k, padded(images, plane, row, place, height, width));
-                        }
-                    }
+                    four = window(images, pixel, first, channels, height, width, stride);
                 }
-                shared[at / quads * comptime!(tile.left_row()) + at % quads] = four;
+                shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
                 at += comptime!(tile.units());
             }
-            let strides = comptime!((1, tile.inner));
             copy_right(
                 weight,
                 &mut shared,
                 start,
                 first_column,
-                strides,
+                inner,
+                outputs,
+                1,
+                inner,
                 tile,
                 comptime!(tile.units()),
             );
             sync_cube();
-            multiply(&shared, &mut out, tile);
+            multiply(&shared, &mut out, inner - start, tile);
             sync_cube();
         }
         #[unroll]
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<M>(y, pixel * comptime!(tile.outputs) + column, columns, out[p]);
+                store::<M>(y, pixel * outputs + column, columns, out[p]);
                 moments::add(&mut seen, out[p]);
             }
         }
@@ -183,21 +194,22 @@ fn convolve_kernel<M: Size>(
         CUBE_POS_X as usize,
         column,
         columns,
-        comptime!(tile.outputs),
+        outputs,
         comptime!(tile.units_x),
         comptime!(tile.units_y),
+        comptime!(tile.units()),
     );
 }
 
 #[cube(launch_unchecked)]
-fn norm_relu_kernel<N: Size>(
+fn stem_norm_relu<N: Size>(
     y: &[Vector<f32, N>],
     norm: &[Vector<f32, N>],
     out: &mut [Vector<f32, N>],
     pixels: usize,
-    #[comptime] channels: usize,
+    channels: usize,
 ) {
-    let quads = comptime!(channels.div_ceil(4));
+    let quads = channels.div_ceil(4);
     let pixel = ABSOLUTE_POS / quads;
     let column = ABSOLUTE_POS % quads * 4;
     if pixel < pixels {
@@ -233,22 +245,17 @@ pub fn forward(
 fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buffer, Moments) {
     let client = &images.client;
     let pixels = at.pixels();
-    let tile = Tile::new(TAPS * at.channels, outputs);
+    let tile = Tile::new(outputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
     let y = Buffer::empty(client, pixels * outputs);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let m = vector::width(&[outputs]);
-    let shape = Shape {
-        tile,
-        channels: at.channels,
-        stride: at.stride,
-    };
     // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        convolve_kernel::launch_unchecked(
+        stem_forward::launch_unchecked(
             client,
-            CubeCount::Static(share.rows as u32, tile.blocks as u32, 1),
+            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
             CubeDim::new_1d(tile.units() as u32),
             m,
             images.arg(1),
@@ -256,10 +263,13 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
             y.arg(m),
             parts.arg(m),
             pixels,
+            at.channels,
             at.height,
             at.width,
+            at.stride,
+            outputs,
             share.tiles,
-            shape,
+            tile,
         );
     }
     let moments = Moments {
@@ -279,7 +289,7 @@ fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
     // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        norm_relu_kernel::launch_unchecked(
+        stem_norm_relu::launch_unchecked(
             &y.client,
             vector::workgroups(pixels * channels.div_ceil(4), UNITS),
             CubeDim::new_1d(UNITS),

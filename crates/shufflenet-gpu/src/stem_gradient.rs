@@ -8,138 +8,98 @@
 //!     where p stride = i - u + 1 and q stride = j - v + 1
 //! ```
 //!
-//! For `dw` a unit walks its share of the pixels, and sums the taps of four outputs and of up to three channels of the images
-//! in registers. The gradient of the images is computed only if it is asked for, by a plain kernel: training
+//! `dw` is the matrix product of `dy` and the images' windows, as a 1x1 convolution's is of `dy` and its input
+//! ([`crate::weight_gradient`]). The gradient of the images is computed only if it is asked for, by a plain kernel: training
 //! does not need it.
 
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::conv_norm::ConvNormGradient;
-use crate::depthwise::{Block, TAPS};
+use crate::depthwise::TAPS;
 use crate::gradient_sums::Gradient;
 use crate::norm::{self, ROWS, Reading};
-use crate::parts::{Parts, shared_for_sums, write_sums};
 use crate::product::Product;
 use crate::relu_gradient::{Behind, relu_gradient};
-use crate::stem::{Saved, Stem, padded};
+use crate::stem::{Saved, Stem, window};
 use crate::vector::{self, V4, load, valid};
-
-/// Most channels of the images whose taps a unit sums.
-const MOST_CHANNELS: usize = 3;
+use crate::weight_gradient::{
+    Block, PIXELS, add_products, copy_gradient, no_products, write_products,
+};
 
 /// Units of a workgroup of the images' gradient.
 const UNITS: u32 = 256;
 
-#[derive_cube_comptime]
-struct Shape {
-    block: Block,
-    /// Channels of the images, and how many of them a workgroup has.
-    channels: usize,
-    each: usize,
-    stride: usize,
-}
-
-impl Shape {
-    fn new(at: &Stem, outputs: usize) -> Self {
-        let groups = at.channels.div_ceil(MOST_CHANNELS);
-        Self {
-            block: Block::new(outputs),
-            channels: at.channels,
-            each: at.channels.div_ceil(groups),
-            stride: at.stride,
-        }
-    }
-
-    /// Groups of channels.
-    fn groups(&self) -> usize {
-        self.channels.div_ceil(self.each)
-    }
-
-    /// Rows of a workgroup's sums. In the last group there may be some without a channel.
-    fn sums(&self) -> usize {
-        self.each * TAPS
-    }
-}
-
 #[cube(launch_unchecked)]
-fn weight_kernel<N: Size>(
+fn stem_weight_gradient<N: Size>(
     images: &[f32],
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
-    parts: &mut [Vector<f32, N>],
+    parts: &mut [Vector<f32, Const<1>>],
     pixels: usize,
+    channels: usize,
     height: usize,
     width: usize,
+    stride: usize,
+    outputs: usize,
+    blocks_across: usize,
     tiles: usize,
-    #[comptime] shape: Shape,
+    #[comptime] sizes: Block,
 ) {
-    let block = comptime!(shape.block);
-    let stride = comptime!(shape.stride);
-    let outputs = comptime!(block.channels);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(block.units())));
-    let unit_x = UNIT_POS as usize % comptime!(block.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(block.units_x);
-    let number_of_block = CUBE_POS_Y as usize % comptime!(block.blocks);
-    let group = CUBE_POS_Y as usize / comptime!(block.blocks);
-    let column = number_of_block * comptime!(block.width()) + unit_x * 4;
-    let columns = valid(column, outputs);
-    let rows = height.div_ceil(stride);
-    let row_outputs = width.div_ceil(stride);
-    let factors = norm::rows::<N>(factors, column, columns, outputs, Reading::Norm);
-    let mut sums = Array::<V4>::new(comptime!(shape.sums()));
-    #[unroll]
-    for i in 0..comptime!(shape.sums()) {
-        sums[i] = V4::new(0.0);
-    }
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(sizes.shared()));
+    let units = comptime!(sizes.units());
+    let block = CUBE_POS_Y as usize;
+    let first_o = block / blocks_across * comptime!(4 * sizes.down);
+    let first_i = block % blocks_across * comptime!(4 * sizes.across);
+    let mut sums = no_products();
     for number in 0..tiles {
-        let tile = CUBE_POS_X as usize * tiles + number;
-        let pixel = tile * comptime!(block.units_y) + unit_y;
-        if pixel < pixels && columns > 0 {
-            let from = pixel * outputs + column;
-            let dy = norm::gradient_by(
-                load::<N>(g, from, columns),
-                load::<N>(y, from, columns),
-                &factors,
-            );
-            let j = pixel % row_outputs;
-            let i = pixel / row_outputs % rows;
-            let image = pixel / row_outputs / rows;
-            #[unroll]
-            for c in 0..comptime!(shape.each) {
-                let channel = group * comptime!(shape.each) + c;
-                if channel < comptime!(shape.channels) {
-                    let plane = image * comptime!(shape.channels) + channel;
-                    #[unroll]
-                    for tap in 0..TAPS {
-                        let row = i * stride + comptime!(tap / 3);
-                        let place = j * stride + comptime!(tap % 3);
-                        let value = padded(images, plane, row, place, height, width);
-                        let sum = comptime!(c * TAPS + tap);
-                        sums[sum] = fma(V4::new(value), dy, sums[sum]);
-                    }
-                }
+        let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
+        copy_gradient::<N>(
+            g,
+            y,
+            factors,
+            &mut shared,
+            first_pixel,
+            first_o,
+            pixels,
+            outputs,
+            sizes,
+            units,
+        );
+        let mut at = UNIT_POS as usize;
+        while at < comptime!(PIXELS * sizes.across) {
+            let pixel = first_pixel + at / comptime!(sizes.across);
+            let first = first_i + at % comptime!(sizes.across) * 4;
+            let mut four = V4::new(0.0);
+            if pixel < pixels {
+                four = window(images, pixel, first, channels, height, width, stride);
             }
+            shared[comptime!(sizes.right()) + at] = four;
+            at += units;
         }
+        sync_cube();
+        add_products(&shared, &mut sums, sizes);
+        sync_cube();
     }
-    write_sums::<N>(
+    let inputs = channels * TAPS;
+    let part = CUBE_POS_X as usize * outputs * inputs;
+    write_products::<Const<1>>(
         &sums,
         &mut shared,
         parts,
-        CUBE_POS_X as usize * comptime!(shape.groups()) + group,
-        column,
-        columns,
-        comptime!(shape.sums()),
+        part,
+        first_o,
+        first_i,
         outputs,
-        comptime!(block.units_x),
-        comptime!(block.units_y),
+        inputs,
+        sizes,
     );
 }
 
 /// A unit computes one value of the images' gradient.
 #[cube(launch_unchecked)]
-fn images_kernel<N: Size>(
+fn stem_images_gradient<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
@@ -148,29 +108,28 @@ fn images_kernel<N: Size>(
     values: usize,
     height: usize,
     width: usize,
-    #[comptime] shape: Shape,
+    channels: usize,
+    outputs: usize,
+    stride: usize,
 ) {
-    let outputs = comptime!(shape.block.channels);
-    let stride = comptime!(shape.stride);
     let at = ABSOLUTE_POS;
     if at < values {
         let j = at % width;
         let i = at / width % height;
-        let channel = at / width / height % comptime!(shape.channels);
-        let image = at / width / height / comptime!(shape.channels);
+        let channel = at / width / height % channels;
+        let image = at / width / height / channels;
         let rows = height.div_ceil(stride);
         let row_outputs = width.div_ceil(stride);
         let mut sum = V4::new(0.0);
-        for quad in 0..comptime!(outputs.div_ceil(4)) {
+        for quad in 0..outputs.div_ceil(4) {
             let column = quad * 4;
             let columns = valid(column, outputs);
             let factors = norm::rows::<N>(factors, column, columns, outputs, Reading::Norm);
-            #[unroll]
             for tap in 0..TAPS {
                 // Row and place of the output that this tap took the value to, times the stride. Where they are before
                 // the map, the differences wrap around, and are not used.
-                let u = comptime!(tap / 3);
-                let v = comptime!(tap % 3);
+                let u = tap / 3;
+                let v = tap % 3;
                 let down = i + 1 - u;
                 let across = j + 1 - v;
                 let row = down / stride;
@@ -193,7 +152,7 @@ fn images_kernel<N: Size>(
                     #[unroll]
                     for o in 0..4usize {
                         if o < columns {
-                            let filter = (column + o) * comptime!(shape.channels) + channel;
+                            let filter = (column + o) * channels + channel;
                             w.insert(o, weight[filter * TAPS + tap]);
                         }
                     }
@@ -243,39 +202,44 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
     let client = &images.client;
     let outputs = gradient.factors.len / ROWS;
     let pixels = at.pixels();
-    let shape = Shape::new(at, outputs);
-    let block = shape.block;
-    let share = Parts::of(pixels.div_ceil(block.units_y));
-    let row = shape.groups() * shape.sums() * outputs;
-    let parts = Buffer::empty(client, share.rows * row);
+    let inputs = at.channels * TAPS;
+    let values = outputs * inputs;
+    let sizes = Block::new(outputs, inputs);
+    let [down, across] = sizes.blocks(outputs, inputs);
+    let share = Block::share(down * across, pixels);
+    let parts = Buffer::empty(client, share.rows * values);
     let n = vector::width(&[outputs]);
     // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        weight_kernel::launch_unchecked(
+        stem_weight_gradient::launch_unchecked(
             client,
-            CubeCount::Static(share.rows as u32, (block.blocks * shape.groups()) as u32, 1),
-            CubeDim::new_1d(block.units() as u32),
+            CubeCount::Static(share.rows as u32, (down * across) as u32, 1),
+            CubeDim::new_1d(sizes.units() as u32),
             n,
             images.arg(1),
             gradient.g.arg(n),
             gradient.y.arg(n),
             gradient.factors.arg(n),
-            parts.arg(n),
+            parts.arg(1),
             pixels,
+            at.channels,
             at.height,
             at.width,
+            at.stride,
+            outputs,
+            across,
             share.tiles,
-            shape,
+            sizes,
         );
     }
     let product = Product {
         parts,
         rows: share.rows,
-        row,
+        row: values,
         first: 0,
-        columns: at.channels * TAPS * outputs,
-        channels: outputs,
+        columns: values,
+        channels: 1,
     };
     product.sum()
 }
@@ -291,7 +255,7 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
     // SAFETY: values, rows, places and channels are compared with their numbers before each access.
     #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
     unsafe {
-        images_kernel::launch_unchecked(
+        stem_images_gradient::launch_unchecked(
             &weight.client,
             vector::workgroups(out.len, UNITS),
             CubeDim::new_1d(UNITS),
@@ -304,7 +268,9 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
             out.len,
             at.height,
             at.width,
-            Shape::new(at, outputs),
+            at.channels,
+            outputs,
+            at.stride,
         );
     }
     out

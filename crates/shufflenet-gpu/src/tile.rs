@@ -4,9 +4,12 @@
 //! out[pixel, o] = sum over i of left[pixel, i] right[i, o]
 //! ```
 //!
-//! `i` runs in steps. For each step the units copy a piece of both operands to shared memory: of the left `pixels x step`
-//! values, which the kernel computes as it likes while it reads them, and of the right `step x columns`. A unit holds
+//! `i` runs in steps. For each step the units copy a piece of both operands to shared memory: of the left `pixels x STEP`
+//! values, which the kernel computes as it likes while it reads them, and of the right `STEP x columns`. A unit holds
 //! `m` pixels of four columns in registers.
+//!
+//! A tile shapes the code, and each shape is one more pipeline that the driver compiles. So there are four, and the
+//! product's own sizes are known at run time only.
 
 use cubecl::prelude::*;
 
@@ -14,45 +17,51 @@ use crate::vector::V4;
 
 /// Vectors of four values in 16 KiB.
 const SHARED: usize = 1024;
-const MOST_UNITS: usize = 256;
+pub(crate) const MOST_UNITS: usize = 256;
 const WIDEST_BLOCK: usize = 64;
 
-/// The sizes of a tile. They follow from the product's shape.
+/// Inner values in shared memory at a time.
+pub(crate) const STEP: usize = 16;
+/// The same in vectors.
+pub(crate) const QUADS: usize = STEP / 4;
+
+/// Units side by side in a block of `columns` columns, four columns each. The few numbers fit the published networks: 24
+/// and 48 channels exactly, and what is wider at most three columns in each 64.
+pub(crate) fn units_across(columns: usize) -> usize {
+    let needed = columns.div_ceil(columns.div_ceil(WIDEST_BLOCK)).div_ceil(4);
+    [6, 8, 12]
+        .into_iter()
+        .find(|&units| needed <= units)
+        .unwrap_or(WIDEST_BLOCK / 4)
+}
+
+/// The sizes of a tile.
 #[derive_cube_comptime]
 pub struct Tile {
-    /// Values that an output sums over.
-    pub inner: usize,
-    /// Columns of the output.
-    pub outputs: usize,
-    /// Workgroups side by side, each with a block of the columns.
-    pub blocks: usize,
     /// Units side by side, each with four columns.
     pub units_x: usize,
     pub units_y: usize,
     /// Pixels of a unit.
     pub m: usize,
-    /// Inner values in shared memory at a time, a multiple of four.
-    pub step: usize,
 }
 
 impl Tile {
-    pub fn new(inner: usize, outputs: usize) -> Self {
-        let blocks = outputs.div_ceil(WIDEST_BLOCK);
-        let units_x = outputs.div_ceil(blocks).div_ceil(4);
+    /// The tile of a product with `outputs` columns.
+    pub fn new(outputs: usize) -> Self {
+        let units_x = units_across(outputs);
         let units_y = MOST_UNITS / units_x / 2 * 2;
-        let fewest = |&step: &usize| (inner.div_ceil(step) * step, MOST_UNITS - step);
-        let step = [16, 12, 8].into_iter().min_by_key(fewest).unwrap_or(16);
-        let fits = |m: &usize| units_y * m * (step / 4 + 1) + step * units_x <= SHARED;
+        let fits = |m: &usize| units_y * m * (QUADS + 1) + STEP * units_x <= SHARED;
         let m = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
         Self {
-            inner,
-            outputs,
-            blocks,
             units_x,
             units_y,
             m,
-            step,
         }
+    }
+
+    /// Workgroups side by side, each with a block of the columns.
+    pub fn blocks(&self, outputs: usize) -> usize {
+        outputs.div_ceil(self.columns())
     }
 
     /// Pixels of a tile.
@@ -72,7 +81,7 @@ impl Tile {
     /// Vectors in shared memory from one pixel of the left operand to the next. One vector of padding spreads the
     /// pixels over the memory's banks.
     pub fn left_row(&self) -> usize {
-        self.step / 4 + 1
+        QUADS + 1
     }
 
     /// Where the right operand begins in shared memory.
@@ -82,34 +91,34 @@ impl Tile {
 
     /// Vectors of shared memory that the operands take, or the sums after them, whichever is more.
     pub fn shared(&self) -> usize {
-        (self.right() + self.step * self.units_x).max(3 * self.units())
+        (self.right() + STEP * self.units_x).max(3 * self.units())
     }
 }
 
 /// Copies the right operand's piece from row `start` on, with `units` units. The value of row `i` and column `o` is
-/// `weight[i strides.0 + o strides.1]`.
+/// `weight[i row_stride + o column_stride]`, of `inner` rows and `outputs` columns.
 #[cube]
 pub(crate) fn copy_right(
     weight: &[f32],
     shared: &mut Shared<[V4]>,
     start: usize,
     first_column: usize,
-    #[comptime] strides: (usize, usize),
+    inner: usize,
+    outputs: usize,
+    row_stride: usize,
+    column_stride: usize,
     #[comptime] tile: Tile,
     #[comptime] units: usize,
 ) {
     let mut at = UNIT_POS as usize;
-    while at < comptime!(tile.step * tile.units_x) {
+    while at < comptime!(STEP * tile.units_x) {
         let i = start + at / comptime!(tile.units_x);
         let column = first_column + at % comptime!(tile.units_x) * 4;
         let mut four = V4::new(0.0);
         #[unroll]
         for j in 0..4usize {
-            if i < comptime!(tile.inner) && column + j < comptime!(tile.outputs) {
-                four.insert(
-                    j,
-                    weight[i * comptime!(strides.0) + (column + j) * comptime!(strides.1)],
-                );
+            if i < inner && column + j < outputs {
+                four.insert(j, weight[i * row_stride + (column + j) * column_stride]);
             }
         }
         shared[comptime!(tile.right()) + at] = four;
@@ -118,12 +127,21 @@ pub(crate) fn copy_right(
 }
 
 /// Adds the product of the pieces in shared memory to the unit's pixels. Pixel `p` of a unit is number `p units_y + y` of
-/// the tile.
+/// the tile. Of the `left` inner values that are left, the piece has the first [`STEP`].
 #[cube]
-pub(crate) fn multiply(shared: &Shared<[V4]>, out: &mut Array<V4>, #[comptime] tile: Tile) {
+pub(crate) fn multiply(
+    shared: &Shared<[V4]>,
+    out: &mut Array<V4>,
+    left: usize,
+    #[comptime] tile: Tile,
+) {
     let x = UNIT_POS as usize % comptime!(tile.units_x);
     let y = UNIT_POS as usize / comptime!(tile.units_x);
-    for i in 0..comptime!(tile.step / 4) {
+    let mut quads = left.div_ceil(4);
+    if quads > QUADS {
+        quads = QUADS.runtime();
+    }
+    for i in 0..quads {
         let right = comptime!(tile.right()) + i * comptime!(4 * tile.units_x) + x;
         let first = shared[right];
         let second = shared[right + comptime!(tile.units_x)];

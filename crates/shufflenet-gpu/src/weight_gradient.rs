@@ -7,80 +7,58 @@
 //! with `dy` and the reading of `x` made while they are read ([`crate::norm`]). A workgroup computes a block of `dW`, at
 //! most 64 x 64, over its share of the pixels. A unit holds 4 x 4 values of the block. Where a block needs few units,
 //! several groups of units take turns at the pixels. The shares' products are added later ([`crate::product`]).
+//!
+//! The stem's weight has the same product, with the windows of the images in the place of `reading(x)`
+//! ([`crate::stem_gradient`]).
 
 use cubecl::prelude::*;
 
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
+use crate::tile::{MOST_UNITS, units_across};
 use crate::vector::{V4, load, store, valid};
 
-const WIDEST_BLOCK: usize = 64;
-const MOST_UNITS: usize = 256;
 /// Pixels in shared memory at a time.
-const PIXELS: usize = 16;
+pub(crate) const PIXELS: usize = 16;
 /// Most workgroups of a launch.
 const MOST_WORKGROUPS: usize = 512;
 
+/// The units of a workgroup.
 #[derive_cube_comptime]
-pub(crate) struct Shape {
-    outputs: usize,
-    inputs: usize,
-    /// Blocks of `dW`, down and across.
-    blocks: (usize, usize),
-    /// Units of a block, down and across, four rows and columns each.
-    units: (usize, usize),
+pub(crate) struct Block {
+    /// Units down and across, four rows and columns of `dW` each.
+    pub down: usize,
+    pub across: usize,
     /// Groups of units that take turns at the pixels.
-    groups: usize,
-    /// Channels of the input's map, and the first that is read.
-    row: usize,
-    first: usize,
-    reading: Reading,
+    pub groups: usize,
 }
 
-impl Shape {
-    pub fn new(outputs: usize, inputs: usize, row: usize, first: usize, reading: Reading) -> Self {
-        let blocks = (
-            outputs.div_ceil(WIDEST_BLOCK),
-            inputs.div_ceil(WIDEST_BLOCK),
-        );
-        let units = (
-            outputs.div_ceil(blocks.0).div_ceil(4),
-            inputs.div_ceil(blocks.1).div_ceil(4),
-        );
-        let groups = (MOST_UNITS / (units.0 * units.1)).clamp(1, PIXELS);
+impl Block {
+    pub fn new(outputs: usize, inputs: usize) -> Self {
+        let [down, across] = [outputs, inputs].map(units_across);
         Self {
-            outputs,
-            inputs,
-            blocks,
-            units,
-            groups,
-            row,
-            first,
-            reading,
+            down,
+            across,
+            groups: (MOST_UNITS / (down * across)).clamp(1, PIXELS),
         }
     }
 
-    /// How the pixels are shared out.
-    pub fn share(&self, pixels: usize) -> Parts {
-        Parts::at_most(
-            (MOST_WORKGROUPS / self.blocks()).max(1),
-            pixels.div_ceil(PIXELS),
-        )
+    /// Blocks down and across `dW`.
+    pub fn blocks(&self, outputs: usize, inputs: usize) -> [usize; 2] {
+        [
+            outputs.div_ceil(4 * self.down),
+            inputs.div_ceil(4 * self.across),
+        ]
     }
 
-    /// Workgroups of a share.
-    pub fn blocks(&self) -> usize {
-        self.blocks.0 * self.blocks.1
-    }
-
-    /// Values of `dW`.
-    pub fn values(&self) -> usize {
-        self.outputs * self.inputs
+    /// How the pixels are shared out, where `blocks` workgroups have a share.
+    pub fn share(blocks: usize, pixels: usize) -> Parts {
+        Parts::at_most((MOST_WORKGROUPS / blocks).max(1), pixels.div_ceil(PIXELS))
     }
 
     /// Units of a group.
     fn group(&self) -> usize {
-        self.units.0 * self.units.1
+        self.down * self.across
     }
 
     pub fn units(&self) -> usize {
@@ -89,113 +67,177 @@ impl Shape {
 
     /// Vectors of shared memory: both operands, or four sums a unit after them.
     pub fn shared(&self) -> usize {
-        (PIXELS * (self.units.0 + self.units.1)).max(4 * self.units())
+        (PIXELS * (self.down + self.across)).max(4 * self.units())
+    }
+
+    /// Where the right operand begins in shared memory.
+    pub fn right(&self) -> usize {
+        PIXELS * self.down
     }
 }
 
-/// What a workgroup of `units` units does for block number `block` of `dW`. Its row of products is behind the first
-/// `first_part` values of `parts`. There may be more units than the block has: these only copy.
+/// What a workgroup of `units` units does for block number `block` of `dW`, of which `blocks_across` are side by side. Its row
+/// of products is behind the first `first_part` values of `parts`. There may be more units than the block has: these only
+/// copy. The input's channels are the `inputs` from the `first` on of a map of `row` channels.
 #[cube]
-pub(crate) fn weight_products<N: Size, M: Size>(
+pub(crate) fn weight_products<N: Size>(
     g: &[Vector<f32, N>],
     y: &[Vector<f32, N>],
     factors: &[Vector<f32, N>],
-    x: &[Vector<f32, M>],
-    norm: &[Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    x: &[Vector<f32, N>],
+    norm: &[Vector<f32, N>],
+    parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     block: usize,
+    blocks_across: usize,
     pixels: usize,
     tiles: usize,
     first_part: usize,
-    #[comptime] shape: Shape,
+    outputs: usize,
+    inputs: usize,
+    row: usize,
+    first: usize,
+    #[comptime] sizes: Block,
+    #[comptime] reading: Reading,
     #[comptime] units: usize,
 ) {
-    let (down, across) = comptime!(shape.units);
-    let own_units = comptime!(shape.units());
-    let unit = UNIT_POS as usize;
-    let group = unit / comptime!(shape.group());
-    let place = unit % comptime!(shape.group());
-    let unit_o = place / across;
-    let unit_i = place % across;
-    let first_o = block / comptime!(shape.blocks.1) * comptime!(4 * down);
-    let first_i = block % comptime!(shape.blocks.1) * comptime!(4 * across);
-    let mut sums = Array::<V4>::new(4usize);
-    #[unroll]
-    for j in 0..4 {
-        sums[j] = V4::new(0.0);
-    }
+    let first_o = block / blocks_across * comptime!(4 * sizes.down);
+    let first_i = block % blocks_across * comptime!(4 * sizes.across);
+    let mut sums = no_products();
     for number in 0..tiles {
         let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
-        let mut at = unit;
-        while at < comptime!(PIXELS * down) {
-            let pixel = first_pixel + at / down;
-            let channel = first_o + at % down * 4;
-            let columns = valid(channel, comptime!(shape.outputs));
+        copy_gradient::<N>(
+            g,
+            y,
+            factors,
+            shared,
+            first_pixel,
+            first_o,
+            pixels,
+            outputs,
+            sizes,
+            units,
+        );
+        let mut at = UNIT_POS as usize;
+        while at < comptime!(PIXELS * sizes.across) {
+            let pixel = first_pixel + at / comptime!(sizes.across);
+            let channel = first_i + at % comptime!(sizes.across) * 4;
+            let columns = valid(channel, inputs);
             let mut four = V4::new(0.0);
             if pixel < pixels && columns > 0 {
-                let from = pixel * comptime!(shape.outputs) + channel;
-                let g = load::<N>(g, from, columns);
-                let y = load::<N>(y, from, columns);
-                four =
-                    norm::gradient::<N>(g, y, factors, channel, columns, comptime!(shape.outputs));
+                let x = load::<N>(x, pixel * row + first + channel, columns);
+                four = norm::read::<N>(x, norm, channel, columns, inputs, reading);
             }
-            shared[at] = four;
-            at += units;
-        }
-        let mut at = unit;
-        while at < comptime!(PIXELS * across) {
-            let pixel = first_pixel + at / across;
-            let channel = first_i + at % across * 4;
-            let columns = valid(channel, comptime!(shape.inputs));
-            let mut four = V4::new(0.0);
-            if pixel < pixels && columns > 0 {
-                let from = pixel * comptime!(shape.row) + comptime!(shape.first) + channel;
-                let x = load::<M>(x, from, columns);
-                let inputs = comptime!(shape.inputs);
-                four = norm::read::<M>(x, norm, channel, columns, inputs, comptime!(shape.reading));
-            }
-            shared[comptime!(PIXELS * down) + at] = four;
+            shared[comptime!(sizes.right()) + at] = four;
             at += units;
         }
         sync_cube();
-        let mut pixel = group;
-        if unit >= own_units {
-            pixel = comptime!(PIXELS);
-        }
-        while pixel < PIXELS {
-            let dy = shared[pixel * down + unit_o];
-            let x = shared[comptime!(PIXELS * down) + pixel * across + unit_i];
-            #[unroll]
-            for j in 0..4usize {
-                sums[j] = fma(V4::new(dy.extract(j)), x, sums[j]);
-            }
-            pixel += comptime!(shape.groups);
-        }
+        add_products(&*shared, &mut sums, sizes);
         sync_cube();
     }
-    if unit < own_units {
+    let part = first_part + CUBE_POS_X as usize * outputs * inputs;
+    write_products::<N>(
+        &sums, shared, parts, part, first_o, first_i, outputs, inputs, sizes,
+    );
+}
+
+#[cube]
+pub(crate) fn no_products() -> Array<V4> {
+    let mut sums = Array::<V4>::new(4usize);
+    #[unroll]
+    for j in 0..4usize {
+        sums[j] = V4::new(0.0);
+    }
+    sums
+}
+
+/// Copies `dy` of the pixels from `first_pixel` on, and the channels from `first_o` on, to shared memory: the left operand.
+#[cube]
+pub(crate) fn copy_gradient<N: Size>(
+    g: &[Vector<f32, N>],
+    y: &[Vector<f32, N>],
+    factors: &[Vector<f32, N>],
+    shared: &mut Shared<[V4]>,
+    first_pixel: usize,
+    first_o: usize,
+    pixels: usize,
+    outputs: usize,
+    #[comptime] sizes: Block,
+    #[comptime] units: usize,
+) {
+    let mut at = UNIT_POS as usize;
+    while at < comptime!(PIXELS * sizes.down) {
+        let pixel = first_pixel + at / comptime!(sizes.down);
+        let channel = first_o + at % comptime!(sizes.down) * 4;
+        let columns = valid(channel, outputs);
+        let mut four = V4::new(0.0);
+        if pixel < pixels && columns > 0 {
+            let from = pixel * outputs + channel;
+            let g = load::<N>(g, from, columns);
+            let y = load::<N>(y, from, columns);
+            four = norm::gradient::<N>(g, y, factors, channel, columns, outputs);
+        }
+        shared[at] = four;
+        at += units;
+    }
+}
+
+/// Adds the products of the pixels in shared memory.
+#[cube]
+pub(crate) fn add_products(shared: &Shared<[V4]>, sums: &mut Array<V4>, #[comptime] sizes: Block) {
+    let unit = UNIT_POS as usize;
+    let place = unit % comptime!(sizes.group());
+    let unit_o = place / comptime!(sizes.across);
+    let unit_i = place % comptime!(sizes.across);
+    let mut pixel = unit / comptime!(sizes.group());
+    if unit >= comptime!(sizes.units()) {
+        pixel = comptime!(PIXELS);
+    }
+    while pixel < PIXELS {
+        let dy = shared[pixel * comptime!(sizes.down) + unit_o];
+        let x = shared[comptime!(sizes.right()) + pixel * comptime!(sizes.across) + unit_i];
         #[unroll]
         for j in 0..4usize {
-            shared[comptime!(j * own_units) + unit] = sums[j];
+            sums[j] = fma(V4::new(dy.extract(j)), x, sums[j]);
+        }
+        pixel += comptime!(sizes.groups);
+    }
+}
+
+/// Adds what the groups of units have summed, and writes the block's part of a row of products, which begins at `part`.
+/// `shared` is not in use when all units call this together.
+#[cube]
+pub(crate) fn write_products<N: Size>(
+    sums: &Array<V4>,
+    shared: &mut Shared<[V4]>,
+    parts: &mut [Vector<f32, N>],
+    part: usize,
+    first_o: usize,
+    first_i: usize,
+    outputs: usize,
+    inputs: usize,
+    #[comptime] sizes: Block,
+) {
+    let units = comptime!(sizes.units());
+    let unit = UNIT_POS as usize;
+    if unit < units {
+        #[unroll]
+        for j in 0..4usize {
+            shared[comptime!(j * units) + unit] = sums[j];
         }
     }
     sync_cube();
-    if group == 0 {
-        let column = first_i + unit_i * 4;
-        let columns = valid(column, comptime!(shape.inputs));
-        #[unroll]
+    if unit < comptime!(sizes.group()) {
+        let column = first_i + unit % comptime!(sizes.across) * 4;
+        let columns = valid(column, inputs);
         for j in 0..4usize {
-            let output = first_o + unit_o * 4 + j;
-            if output < comptime!(shape.outputs) && columns > 0 {
+            let output = first_o + unit / comptime!(sizes.across) * 4 + j;
+            if output < outputs && columns > 0 {
                 let mut sum = V4::new(0.0);
-                for other in 0..comptime!(shape.groups) {
-                    sum +=
-                        shared[comptime!(j * own_units) + other * comptime!(shape.group()) + place];
+                for other in 0..comptime!(sizes.groups) {
+                    sum += shared[j * units + other * comptime!(sizes.group()) + unit];
                 }
-                let row = CUBE_POS_X as usize * comptime!(shape.values());
-                let to = first_part + row + output * comptime!(shape.inputs) + column;
-                store::<M>(parts, to, columns, sum);
+                store::<N>(parts, part + output * inputs + column, columns, sum);
             }
         }
     }

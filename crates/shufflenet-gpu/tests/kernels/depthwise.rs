@@ -62,7 +62,12 @@ fn widths_of_the_published_networks() {
 fn odd_sizes_and_a_branch_in_the_middle_of_a_map() {
     for stride in [1, 2] {
         for shape in [[3, 5, 7], [1, 9, 2], [5, 1, 3], [2, 6, 13]] {
-            check(shape, stride, [13, 6, 7], Reading::Norm, 0.0);
+            // One of both is enough of what no network has.
+            let reading = match stride {
+                1 => Reading::Norm,
+                _ => Reading::NormRelu,
+            };
+            check(shape, stride, [13, 6, 7], reading, 0.0);
             check(shape, stride, [116, 58, 58], Reading::NormRelu, 0.0);
             check(shape, stride, [13, 1, 8], Reading::Plain, 0.0);
         }
@@ -78,7 +83,7 @@ fn more_tiles_than_rows_of_workgroups() {
 
 #[test]
 fn a_mean_far_from_zero_costs_no_digits() {
-    check([7, 11, 11], 1, [24, 0, 24], Reading::Plain, 1000.0);
+    check([7, 11, 11], 2, [24, 0, 24], Reading::Plain, 1000.0);
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn two_runs_give_the_same_bits() {
     };
     let weight = upload(&client, &noise(24 * 9, 2));
     let run = || {
-        let (y, seen) = forward(&x, [7, 13, 11], 1, None, &weight);
+        let (y, seen) = forward(&x, [7, 13, 11], 2, None, &weight);
         let (conv, before) = conv_norm(&weight, 24);
         let (norm, running) = seen.finish(&conv, &before, CONFIG);
         [y, norm, running.mean, running.variance].map(|buffer| {

@@ -158,7 +158,12 @@ fn widths_of_the_published_networks() {
 fn odd_sizes_and_a_branch_in_the_middle_of_a_map() {
     for stride in [1, 2] {
         for shape in [[3, 5, 7], [1, 9, 2], [5, 1, 3], [2, 6, 13]] {
-            case(shape, stride, [13, 6, 7], Reading::Norm).check();
+            // One of both is enough of what no network has.
+            let reading = match stride {
+                1 => Reading::Norm,
+                _ => Reading::NormRelu,
+            };
+            case(shape, stride, [13, 6, 7], reading).check();
             case(shape, stride, [116, 58, 58], Reading::NormRelu).check();
             case(shape, stride, [13, 1, 8], Reading::Plain).check();
         }

@@ -59,7 +59,7 @@ fn widths_of_the_published_networks() {
         [116, 116],
         [232, 232],
     ] {
-        check(211, [inputs, 0, inputs, outputs], Reading::NormRelu, 0.0);
+        check(211, [inputs, 0, inputs, outputs], Reading::Norm, 0.0);
     }
     check(37, [192, 0, 192, 1024], Reading::Plain, 0.0);
 }
