@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `dw` is the matrix product of `dy` and the images' windows, as a 1x1 convolution's is of `dy` and its input
-//! ([`crate::weight_gradient`]). The gradient of the images is computed only if it is asked for, by a plain kernel: training
+//! (`weight_gradient.rs`). The gradient of the images is computed only if it is asked for, by a plain kernel: training
 //! does not need it.
 
 use cubecl::prelude::*;

@@ -9,7 +9,7 @@
 //! several groups of units take turns at the pixels. The shares' products are added later ([`crate::product`]).
 //!
 //! The stem's weight has the same product, with the windows of the images in the place of `reading(x)`
-//! ([`crate::stem_gradient`]).
+//! (`stem_gradient.rs`).
 
 use cubecl::prelude::*;
 
