@@ -51,6 +51,11 @@ fn counted<T>(device: &Device, work: impl FnOnce() -> T) -> (T, Launches) {
     alone(|| launches::count(device, work).unwrap())
 }
 
+/// A learner. Initialising its weights launches kernels.
+fn fresh(model: &ModelConfig, device: &Device) -> Learner {
+    alone(|| Learner::fresh(model, OptimizerConfig::default(), 0, device).unwrap())
+}
+
 /// A network that takes little time.
 fn small() -> ModelConfig {
     ModelConfig {
@@ -77,7 +82,7 @@ fn second_and_third_step() -> &'static [Launches; 2] {
             width: 32,
         };
         let batch = Batch::noise(0, 4, shape, model.classes());
-        let mut learner = Learner::fresh(&model, OptimizerConfig::default(), 0, &device).unwrap();
+        let mut learner = fresh(&model, &device);
         let mut step = || {
             let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, 0.01));
             taken.unwrap();
@@ -166,7 +171,7 @@ fn step_fifty_holds_as_much_memory_as_step_three() {
         width: 16,
     };
     let batch = Batch::noise(0, 4, shape, model.classes());
-    let mut learner = Learner::fresh(&model, OptimizerConfig::default(), 0, &device).unwrap();
+    let mut learner = fresh(&model, &device);
     let mut after = |steps: usize| {
         alone(|| {
             for _ in 0..steps {
