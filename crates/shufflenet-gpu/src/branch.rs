@@ -8,6 +8,7 @@
 //! stored: the join applies norm3 and ReLU while it reads `y3` ([`crate::join`]). The other norms are applied by the
 //! convolution behind them.
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Normed, Running};
 use crate::gradient_sums::{Backward, Gradient, NormGradient};
@@ -89,18 +90,25 @@ pub(crate) fn whole(data: &Buffer, channels: usize) -> Columns {
 }
 
 impl Branch {
+    /// The convolutions in their order.
+    pub(crate) fn convolutions(&self) -> impl Iterator<Item = &ConvNorm> {
+        let first = self.pointwise1.iter();
+        first.chain([&self.depthwise, &self.pointwise2])
+    }
+
     /// Computes the convolutions. `x` begins at the branch's first channel. The running statistics, before and after the
-    /// batch, are in the order of the convolutions.
+    /// batch, are in the order of the convolutions. Those after the batch are in `arena`.
     pub(crate) fn forward(
         &self,
         maps: Maps,
         x: &Columns,
         running: &[Running],
         config: NormConfig,
+        arena: &Arena,
     ) -> (Saved, Vec<Running>) {
         let mut moved = Vec::new();
         let mut normed = |(y, moments): (Buffer, Moments), conv| {
-            let (norm, running) = moments.finish(conv, &running[moved.len()], config);
+            let (norm, running) = moments.finish(conv, &running[moved.len()], config, arena);
             moved.push(running);
             Normed { y, norm }
         };
@@ -129,7 +137,8 @@ impl Branch {
         (saved, moved)
     }
 
-    /// Computes the gradients of the last two convolutions from `g`, the gradient of norm3's output, and `norm3`'s.
+    /// Computes the gradients of the last two convolutions from `g`, the gradient of norm3's output, and `norm3`'s. The
+    /// gradients of parameters are in `arena`.
     ///
     /// The depthwise taps' rows are not yet added: they wait for a launch that adds them beside its own work, as the last
     /// convolution's do here.
@@ -140,6 +149,7 @@ impl Branch {
         saved: &Saved,
         g: &Buffer,
         norm3: NormGradient,
+        arena: &Arena,
     ) -> ToDepthwise {
         let pixels = maps.pixels_out();
         let second = &saved.depthwise;
@@ -147,7 +157,9 @@ impl Branch {
         let with = (&second.norm, Reading::Norm);
         let weight = &self.pointwise2.weight;
         let last = pointwise_backward::through_norm(&behind, pixels, weight, &second.y, with);
-        let (norm2, weight3) = last.sums.finish_with(&second.norm, pixels, &last.weight);
+        let (norm2, weight3) = last
+            .sums
+            .finish_with(&second.norm, pixels, &last.weight, arena);
 
         let behind = gradient(&last.g, second, &norm2);
         let (z, norm) = depthwise_input(x, saved.pointwise1.as_ref());
@@ -171,21 +183,23 @@ impl Branch {
         g: &Buffer,
         norm3: NormGradient,
         dx: &InputGradient,
+        arena: &Arena,
     ) -> Vec<ConvNormGradient> {
-        let begun = self.to_depthwise(maps, x, saved, g, norm3);
+        let begun = self.to_depthwise(maps, x, saved, g, norm3, arena);
         let pixels = maps.pixels_in();
         let depthwise = &begun.depthwise;
         let (Some(conv), Some(saved)) = (&self.pointwise1, &saved.pointwise1) else {
-            let weight2 = depthwise.weight.sum();
+            let weight2 = depthwise.weight.sum(arena);
             return begun.gradients(weight2).into();
         };
-        let (norm1, weight2) = depthwise
-            .sums
-            .finish_with(&saved.norm, pixels, &depthwise.weight);
+        let (norm1, weight2) =
+            depthwise
+                .sums
+                .finish_with(&saved.norm, pixels, &depthwise.weight, arena);
         let behind = gradient(&depthwise.g, saved, &norm1);
         let weight1 =
             pointwise_backward::into_map(&behind, pixels, &conv.weight, x, dx.map, dx.add);
-        let mut gradients = vec![conv_norm(weight1.sum(), norm1)];
+        let mut gradients = vec![conv_norm(weight1.sum(arena), norm1)];
         gradients.extend(begun.gradients(weight2));
         gradients
     }

@@ -25,6 +25,18 @@ impl Buffer {
         }
     }
 
+    /// The `len` values from number `start` on, which is a multiple of [`ALIGNMENT`](crate::arena::ALIGNMENT).
+    pub(crate) fn part(&self, start: usize, len: usize) -> Self {
+        let bytes = |values: usize| (values * size_of::<f32>()) as u64;
+        let behind = self.len - start - len;
+        let handle = self.handle.clone();
+        Self {
+            client: self.client.clone(),
+            handle: handle.offset_start(bytes(start)).offset_end(bytes(behind)),
+            len,
+        }
+    }
+
     /// The buffer as an argument of a kernel that reads it in vectors of `width` values.
     pub(crate) fn arg(&self, width: usize) -> BufferArg {
         // SAFETY: the memory behind the handle has `len` values, whose number `width` divides.

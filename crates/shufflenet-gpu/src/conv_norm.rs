@@ -1,5 +1,8 @@
 //! A convolution without bias and its batch norm, as kernels take them and as the backward needs them.
 
+use cubecl::prelude::Client;
+
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 
 /// The parameters.
@@ -17,6 +20,24 @@ impl ConvNorm {
     /// Channels of the output.
     pub fn outputs(&self) -> usize {
         self.gamma.len
+    }
+
+    /// Room for the gradients of the parameters of `convolutions`.
+    pub(crate) fn gradients<'a>(
+        client: &Client,
+        convolutions: impl IntoIterator<Item = &'a Self>,
+    ) -> Arena {
+        let lens = |conv: &Self| [conv.weight.len, conv.gamma.len, conv.beta.len];
+        Arena::new(client, convolutions.into_iter().flat_map(lens))
+    }
+
+    /// Room for the running statistics of the norms of `convolutions`.
+    pub(crate) fn statistics<'a>(
+        client: &Client,
+        convolutions: impl IntoIterator<Item = &'a Self>,
+    ) -> Arena {
+        let lens = |conv: &Self| [conv.outputs(); 2];
+        Arena::new(client, convolutions.into_iter().flat_map(lens))
     }
 }
 

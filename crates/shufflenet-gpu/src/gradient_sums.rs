@@ -6,6 +6,7 @@
 
 use cubecl::prelude::*;
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::norm::{A, B, C, MEAN, ROWS, RSTD, SCALE};
 use crate::product::{Product, UNITS, add_rows};
@@ -163,9 +164,10 @@ pub struct NormGradient {
 }
 
 impl GradientSums {
-    /// Adds up the rows. `norm` is the norm's buffer from the forward, of `values` values a channel.
-    pub fn finish(&self, norm: &Buffer, values: usize) -> NormGradient {
-        self.launch(norm, values, None)
+    /// Adds up the rows. `norm` is the norm's buffer from the forward, of `values` values a channel. The gradients of
+    /// parameters are in `arena`.
+    pub fn finish(&self, norm: &Buffer, values: usize, arena: &Arena) -> NormGradient {
+        self.launch(norm, values, None, arena)
     }
 
     /// [`finish`](Self::finish), and the sum of the product's rows, in one launch.
@@ -174,9 +176,10 @@ impl GradientSums {
         norm: &Buffer,
         values: usize,
         product: &Product,
+        arena: &Arena,
     ) -> (NormGradient, Buffer) {
-        let weight = Buffer::empty(&self.parts.client, product.columns);
-        let made = self.launch(norm, values, Some((product, &weight)));
+        let weight = arena.take(product.columns);
+        let made = self.launch(norm, values, Some((product, &weight)), arena);
         (made, weight)
     }
 
@@ -185,10 +188,11 @@ impl GradientSums {
         norm: &Buffer,
         values: usize,
         product: Option<(&Product, &Buffer)>,
+        arena: &Arena,
     ) -> NormGradient {
         let client = &self.parts.client;
         let factors = Buffer::empty(client, ROWS * self.columns);
-        let [gamma, beta] = [0; 2].map(|_| Buffer::empty(client, self.columns));
+        let [gamma, beta] = [0; 2].map(|_| arena.take(self.columns));
         let mut blocks = self.columns.div_ceil(CHANNELS);
         // Without a product no workgroup is left for the second part, and these are not touched.
         let mut buffers = (&self.parts, &beta);

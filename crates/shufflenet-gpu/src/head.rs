@@ -8,6 +8,7 @@
 
 use cubecl::prelude::*;
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::gradient_sums::Gradient;
@@ -68,7 +69,8 @@ pub fn forward(
     let outputs = conv.outputs();
     let inputs = conv.weight.len / outputs;
     let (y, moments) = pointwise::forward(x, images * pixels, inputs, None, &conv.weight);
-    let (norm, running) = moments.finish(conv, running, config);
+    let (norm, running) =
+        moments.finish(conv, running, config, &ConvNorm::statistics(client, [conv]));
     let out = Buffer::empty(client, images * outputs);
     let n = vector::width(&[outputs]);
     // SAFETY: the image is compared with their number, and channels with the width, before each access.
@@ -100,10 +102,12 @@ pub fn backward(
     dout: &Buffer,
 ) -> (Buffer, ConvNormGradient) {
     let Saved { y, norm } = saved;
-    let inputs = weight.len / (norm.len / ROWS);
+    let outputs = norm.len / ROWS;
+    let inputs = weight.len / outputs;
     let all = images * pixels;
     let (g, sums) = relu_gradient(dout, &Behind::Mean, [images, pixels, 1], y, norm);
-    let made = sums.finish(norm, all);
+    let arena = Arena::new(&y.client, [weight.len, outputs, outputs]);
+    let made = sums.finish(norm, all, &arena);
     let gradient = Gradient {
         g: &g,
         y,
@@ -116,7 +120,7 @@ pub fn backward(
     };
     let product = pointwise_backward::into_map(&gradient, all, weight, x, &dx, false);
     let parameters = ConvNormGradient {
-        weight: product.sum(),
+        weight: product.sum(&arena),
         gamma: made.gamma,
         beta: made.beta,
     };

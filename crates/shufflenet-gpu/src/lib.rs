@@ -21,11 +21,13 @@ pub const MOST_SHARED_MEMORY: usize = 16 * 1024;
 /// Most units of a workgroup.
 pub const MOST_UNITS: u32 = 256;
 
+pub mod arena;
 pub mod branch;
 pub mod buffer;
 pub mod conv_norm;
 pub mod depthwise;
 pub mod depthwise_gradient;
+pub mod flat;
 pub mod gradient_sums;
 pub mod head;
 pub mod join;

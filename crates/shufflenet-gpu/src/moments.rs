@@ -12,6 +12,7 @@
 
 use cubecl::prelude::*;
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, NormConfig, Running};
 use crate::norm::{BETA, MEAN, ROWS, RSTD, SCALE};
@@ -186,15 +187,18 @@ impl Moments {
     /// ```text
     /// running' = (1 - momentum) running + momentum batch
     /// ```
+    ///
+    /// The new running statistics are in `arena`.
     pub fn finish(
         &self,
         conv: &ConvNorm,
         running: &Running,
         config: NormConfig,
+        arena: &Arena,
     ) -> (Buffer, Running) {
         let client = &self.parts.client;
         let norm = Buffer::empty(client, ROWS * self.columns);
-        let [mean, variance] = [0; 2].map(|_| Buffer::empty(client, self.columns));
+        let [mean, variance] = [0; 2].map(|_| arena.take(self.columns));
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {

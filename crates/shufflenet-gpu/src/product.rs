@@ -6,6 +6,7 @@
 
 use cubecl::prelude::*;
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::vector;
 
@@ -97,10 +98,10 @@ impl Product {
         self.columns.div_ceil(COLUMNS)
     }
 
-    /// Adds the rows in a launch of their own.
-    pub fn sum(&self) -> Buffer {
+    /// Adds the rows in a launch of their own. The sum is in `arena`.
+    pub fn sum(&self, arena: &Arena) -> Buffer {
         let client = &self.parts.client;
-        let out = Buffer::empty(client, self.columns);
+        let out = arena.take(self.columns);
         // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {

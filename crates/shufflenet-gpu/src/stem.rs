@@ -230,7 +230,12 @@ pub fn forward(
     config: NormConfig,
 ) -> (Buffer, Running, Saved) {
     let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
-    let (norm, running) = moments.finish(conv, running, config);
+    let (norm, running) = moments.finish(
+        conv,
+        running,
+        config,
+        &ConvNorm::statistics(&images.client, [conv]),
+    );
     let (out, places) = match at.pool {
         Some(padding) => {
             let (out, places) = max_pool(&y, &norm, at.convolved(), padding);

@@ -14,6 +14,7 @@
 
 use cubecl::prelude::*;
 
+use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::ConvNormGradient;
 use crate::depthwise::TAPS;
@@ -180,14 +181,16 @@ pub fn backward(
         _ => Behind::Nothing,
     };
     let (g, sums) = relu_gradient(dout, &behind, at.convolved(), y, norm);
-    let made = sums.finish(norm, at.pixels());
+    let outputs = norm.len / ROWS;
+    let arena = Arena::new(&y.client, [outputs * at.channels * TAPS, outputs, outputs]);
+    let made = sums.finish(norm, at.pixels(), &arena);
     let gradient = Gradient {
         g: &g,
         y,
         factors: &made.factors,
     };
     let parameters = ConvNormGradient {
-        weight: weight_gradient(images, at, &gradient),
+        weight: weight_gradient(images, at, &gradient).sum(&arena),
         gamma: made.gamma,
         beta: made.beta,
     };
@@ -197,8 +200,8 @@ pub fn backward(
     )
 }
 
-/// `dw`, `[outputs, channels, 3, 3]`.
-fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
+/// Partial sums of `dw`, `[outputs, channels, 3, 3]`.
+fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Product {
     let client = &images.client;
     let outputs = gradient.factors.len / ROWS;
     let pixels = at.pixels();
@@ -233,15 +236,14 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
             sizes,
         );
     }
-    let product = Product {
+    Product {
         parts,
         rows: share.rows,
         row: values,
         first: 0,
         columns: values,
         channels: 1,
-    };
-    product.sum()
+    }
 }
 
 /// The gradient of the images, in their order.

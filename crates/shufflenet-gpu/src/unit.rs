@@ -6,7 +6,7 @@
 
 use crate::branch::{Branch, InputGradient, Maps, Saved, whole};
 use crate::buffer::Buffer;
-use crate::conv_norm::{ConvNormGradient, NormConfig, Running};
+use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::join::{self, Side};
 use crate::pointwise::Columns;
 use crate::separate::{self, Passed};
@@ -62,17 +62,19 @@ impl Unit {
         config: NormConfig,
     ) -> Forward {
         let maps = self.maps(input);
+        let arena = ConvNorm::statistics(&x.client, self.convolutions());
         let x = whole(x, x.len / maps.pixels_in());
         let (right, mut moved) = match self {
             Self::Basic { left, right, .. } => {
-                right.forward(maps, &behind(&x, *left), running, config)
+                right.forward(maps, &behind(&x, *left), running, config, &arena)
             }
-            Self::Downsample { right, .. } => right.forward(maps, &x, running, config),
+            Self::Downsample { right, .. } => right.forward(maps, &x, running, config, &arena),
         };
         let left = match self {
             Self::Basic { .. } => None,
             Self::Downsample { left, .. } => {
-                let (saved, of_left) = left.forward(maps, &x, &running[moved.len()..], config);
+                let (saved, of_left) =
+                    left.forward(maps, &x, &running[moved.len()..], config, &arena);
                 moved.extend(of_left);
                 Some(saved)
             }
@@ -134,6 +136,7 @@ impl Unit {
         let x = whole(x, x.len / maps.pixels_in());
         let pixels = maps.pixels_out();
         let norm3 = &saved.right.pointwise2.norm;
+        let arena = &ConvNorm::gradients(&dout.client, self.convolutions());
         match (self, &saved.left) {
             (
                 Self::Basic {
@@ -151,13 +154,13 @@ impl Unit {
                 };
                 let branch = last_of(right, &saved.right);
                 let (g, sums) = separate::passed_and_branch(dout, pixels, &passed, &branch);
-                let norm3 = sums.finish(norm3, pixels);
+                let norm3 = sums.finish(norm3, pixels, arena);
                 let into = InputGradient {
                     map: &behind(&whole(&dx, x.row), *left),
                     add: *residual,
                 };
                 let x = behind(&x, *left);
-                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into);
+                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into, arena);
                 (dx, gradients)
             }
             (
@@ -172,21 +175,33 @@ impl Unit {
                 let ends = [last_of(left, of_left), last_of(right, &saved.right)];
                 let [(g_left, sums_left), (g_right, sums_right)] =
                     separate::branches(dout, pixels, &ends, *right_first);
-                let left_norm3 = sums_left.finish(&of_left.pointwise2.norm, pixels);
-                let begun = left.to_depthwise(maps, &x, of_left, &g_left, left_norm3);
+                let left_norm3 = sums_left.finish(&of_left.pointwise2.norm, pixels, arena);
+                let begun = left.to_depthwise(maps, &x, of_left, &g_left, left_norm3, arena);
                 // The right branch's first launch also adds the rows of the left branch's last product.
-                let (norm3, taps) = sums_right.finish_with(norm3, pixels, &begun.depthwise.weight);
+                let (norm3, taps) =
+                    sums_right.finish_with(norm3, pixels, &begun.depthwise.weight, arena);
                 // The left branch has written `dx`; the right branch adds to it.
                 let dx = begun.depthwise.g.clone();
                 let into = InputGradient {
                     map: &whole(&dx, x.row),
                     add: true,
                 };
-                let mut gradients = right.backward(maps, &x, &saved.right, &g_right, norm3, &into);
+                let mut gradients =
+                    right.backward(maps, &x, &saved.right, &g_right, norm3, &into, arena);
                 gradients.extend(begun.gradients(taps));
                 (dx, gradients)
             }
         }
+    }
+
+    /// The convolutions in the order of [`Forward::running`].
+    fn convolutions(&self) -> impl Iterator<Item = &ConvNorm> {
+        let (right, left) = match self {
+            Self::Basic { right, .. } => (right, None),
+            Self::Downsample { left, right, .. } => (right, Some(left)),
+        };
+        let left = left.into_iter().flat_map(Branch::convolutions);
+        right.convolutions().chain(left)
     }
 
     fn maps(&self, input: [usize; 3]) -> Maps {

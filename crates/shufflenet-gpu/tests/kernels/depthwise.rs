@@ -5,8 +5,8 @@ use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
 
 use crate::host::{
-    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, depthwise, download,
-    noise, relu, upload,
+    CONFIG, Norm, arena, assert_close, assert_moved, client, columns, conv_norm, depthwise,
+    download, noise, relu, upload,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -44,7 +44,7 @@ fn check(
 
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
     let (conv, before) = conv_norm(&weight_there, channels);
-    let (_, running) = seen.finish(&conv, &before, CONFIG);
+    let (_, running) = seen.finish(&conv, &before, CONFIG, &arena(&client));
     assert_moved(&before, &running, &stored);
 }
 
@@ -99,7 +99,7 @@ fn two_runs_give_the_same_bits() {
     let run = || {
         let (y, seen) = forward(&x, [7, 13, 11], 2, None, &weight);
         let (conv, before) = conv_norm(&weight, 24);
-        let (norm, running) = seen.finish(&conv, &before, CONFIG);
+        let (norm, running) = seen.finish(&conv, &before, CONFIG, &arena(&client));
         [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()

@@ -7,7 +7,8 @@ use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::Columns;
 
 use crate::host::{
-    Norm, assert_close, bits, client, columns, depthwise_backward, download, noise, relu, upload,
+    Norm, arena, assert_close, bits, client, columns, depthwise_backward, download, noise, relu,
+    upload,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -102,10 +103,12 @@ impl Case {
         let found =
             depthwise_gradient::backward(&behind, &weight, &x, self.shape, self.stride, with);
         let pixels = self.shape.iter().product();
-        let (made, weight) = found.sums.finish_with(&norm, pixels, &found.weight);
+        let (made, weight) = found
+            .sums
+            .finish_with(&norm, pixels, &found.weight, &arena(&client));
         assert_eq!(
             bits([&weight]),
-            bits([&found.weight.sum()]),
+            bits([&found.weight.sum(&arena(&client))]),
             "added in both ways"
         );
         [found.g, weight, made.beta, made.gamma]

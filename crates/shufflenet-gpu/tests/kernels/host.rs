@@ -2,6 +2,7 @@
 
 use cubecl::prelude::*;
 use cubecl::wgpu::WgpuDevice;
+use shufflenet_gpu::arena::Arena;
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{ConvNorm, NormConfig, Running};
 
@@ -26,6 +27,11 @@ pub fn noise(count: usize, seed: u64) -> Vec<f32> {
         (x >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..count).map(value).collect()
+}
+
+/// Memory for whatever a test gathers.
+pub fn arena(client: &Client) -> Arena {
+    Arena::new(client, [1 << 16])
 }
 
 pub fn upload(client: &Client, values: &[f32]) -> Buffer {

@@ -7,7 +7,7 @@ use shufflenet_gpu::pointwise::Columns;
 use shufflenet_gpu::separate::{Branch, Passed, branches, passed_and_branch};
 
 use crate::host::{
-    Norm, assert_close, client, columns, download, noise, relu, shuffled, upload, widened,
+    Norm, arena, assert_close, client, columns, download, noise, relu, shuffled, upload, widened,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -112,7 +112,7 @@ fn check_basic(pixels: usize, [left, right, row]: [usize; 3], residual: bool) {
 fn check_sums(sums: &GradientSums, g: &[f32], y: &Buffer, norm: &Norm, rows: &Buffer) {
     let y = widened(&download(y));
     let [_, dgamma, dbeta] = norm.backward(&y, &widened(g));
-    let made = sums.finish(rows, y.len() / norm.mean.len());
+    let made = sums.finish(rows, y.len() / norm.mean.len(), &arena(&rows.client));
     assert_close("dbeta", &download(&made.beta), &dbeta);
     assert_close("dgamma", &download(&made.gamma), &dgamma);
 }

@@ -7,6 +7,7 @@
 
 mod depthwise;
 mod depthwise_gradient;
+mod flat;
 mod head;
 mod host;
 mod join;

@@ -4,8 +4,8 @@ use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::{self, Columns};
 
 use crate::host::{
-    CONFIG, Norm, assert_close, assert_moved, client, columns, conv_norm, download, noise, product,
-    relu, upload,
+    CONFIG, Norm, arena, assert_close, assert_moved, client, columns, conv_norm, download, noise,
+    product, relu, upload,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -38,7 +38,7 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
     let [gamma, beta] = [5, 6].map(|seed| noise(outputs, seed));
     let (conv, before) = conv_norm(&weight_there, outputs);
-    let (made, running) = seen.finish(&conv, &before, CONFIG);
+    let (made, running) = seen.finish(&conv, &before, CONFIG, &arena(&client));
     let rows: Vec<f64> = Norm::of(&stored, &gamma, &beta, EPSILON)
         .rows()
         .iter()
@@ -93,7 +93,7 @@ fn two_runs_give_the_same_bits() {
     let run = || {
         let (y, seen) = pointwise::forward(&x, 1009, 24, None, &weight);
         let (conv, before) = conv_norm(&weight, 24);
-        let (norm, running) = seen.finish(&conv, &before, CONFIG);
+        let (norm, running) = seen.finish(&conv, &before, CONFIG, &arena(&client));
         [y, norm, running.mean, running.variance].map(|buffer| {
             download(&buffer)
                 .iter()

@@ -6,8 +6,8 @@ use shufflenet_gpu::pointwise::Columns;
 use shufflenet_gpu::pointwise_backward::{into_map, through_norm};
 
 use crate::host::{
-    Norm, assert_close, bits, client, columns, download, noise, product_backward, relu, upload,
-    widened,
+    Norm, arena, assert_close, bits, client, columns, download, noise, product_backward, relu,
+    upload, widened,
 };
 
 const EPSILON: f64 = 1e-5;
@@ -74,7 +74,7 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
                 first,
             };
             let product = into_map(&gradient, pixels, &there, &map, &to, add);
-            assert_close("dW", &download(&product.sum()), &dw);
+            assert_close("dW", &download(&product.sum(&arena(&client))), &dw);
             let mut expected = widened(&old);
             for (i, dx) in dx.iter().enumerate() {
                 let at = i / inputs * row + first + i % inputs;
@@ -96,11 +96,13 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     let x = upload(&client, &stored);
     let found = through_norm(&gradient, pixels, &there, &x, with);
     assert_close("g", &download(&found.g), &dx);
-    let (made, weight) = found.sums.finish_with(&norm, pixels, &found.weight);
+    let (made, weight) = found
+        .sums
+        .finish_with(&norm, pixels, &found.weight, &arena(&client));
     assert_close("dW", &download(&weight), &dw);
     assert_eq!(
         bits([&weight]),
-        bits([&found.weight.sum()]),
+        bits([&found.weight.sum(&arena(&client))]),
         "added in both ways"
     );
     let [_, gamma, beta] = before.backward(&read, &dx);
@@ -164,7 +166,9 @@ fn two_runs_give_the_same_bits() {
     let run = || {
         let with = (&norm, Reading::NormRelu);
         let found = through_norm(&gradient, 1009, &weight, &x, with);
-        let (made, dw) = found.sums.finish_with(&norm, 1009, &found.weight);
+        let (made, dw) = found
+            .sums
+            .finish_with(&norm, 1009, &found.weight, &arena(&client));
         bits([&found.g, &made.factors, &made.gamma, &dw])
     };
     assert_eq!(run(), run());

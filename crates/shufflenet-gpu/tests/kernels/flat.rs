@@ -1,0 +1,63 @@
+//! Tensors gathered and split again.
+
+use shufflenet_gpu::arena::{Arena, padded};
+use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::flat::{MOST_SOURCES, gather, len, split};
+
+use crate::host::{client, download, noise, upload};
+
+/// Sizes around the alignment.
+const LENS: [usize; 9] = [1, 63, 64, 65, 200, 24, 128, 7, 1000];
+
+fn uploaded() -> Vec<Buffer> {
+    let client = client();
+    let values = LENS.iter().enumerate();
+    let values = values.map(|(seed, &len)| upload(&client, &noise(len, seed as u64)));
+    values.collect()
+}
+
+#[test]
+fn tensors_lie_one_behind_the_other_with_zeros_between() {
+    let tensors = uploaded();
+    const { assert!(LENS.len() > MOST_SOURCES, "more than one launch") };
+    let flat = gather(&tensors).unwrap();
+    assert_eq!(flat.len, len(LENS));
+    let found = download(&flat);
+    let mut start = 0;
+    for tensor in &tensors {
+        let (values, gap) = found[start..start + padded(tensor.len)].split_at(tensor.len);
+        assert_eq!(values, download(tensor));
+        assert!(gap.iter().all(|&x| x == 0.0));
+        start += padded(tensor.len);
+    }
+}
+
+#[test]
+fn what_was_split_is_what_was_gathered() {
+    let tensors = uploaded();
+    let parts = split(&gather(&tensors).unwrap(), &LENS);
+    for (part, tensor) in parts.iter().zip(&tensors) {
+        assert_eq!(download(part), download(tensor));
+    }
+}
+
+#[test]
+fn parts_of_arenas_are_gathered_in_any_order() {
+    let client = client();
+    // The second arena has no room for its last tensor.
+    let arenas = [Arena::new(&client, LENS), Arena::new(&client, [64, 64, 64])];
+    let flats = [gather(&uploaded()).unwrap(), gather(&uploaded()).unwrap()];
+    let mut tensors: Vec<Buffer> = flats.iter().flat_map(|flat| split(flat, &LENS)).collect();
+    tensors.reverse();
+    tensors.extend(
+        arenas
+            .iter()
+            .flat_map(|arena| LENS[..4].iter().map(|&len| arena.take(len))),
+    );
+    let count = 2 * LENS.len();
+    let found = gather(&tensors).unwrap();
+    let lens: Vec<usize> = tensors.iter().map(|tensor| tensor.len).collect();
+    for (part, tensor) in split(&found, &lens).iter().zip(&tensors).take(count) {
+        assert_eq!(download(part), download(tensor));
+    }
+}
