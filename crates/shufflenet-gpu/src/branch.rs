@@ -73,11 +73,14 @@ impl ToDepthwise {
     }
 }
 
-/// Where a branch's first convolution writes the gradient of its input.
-pub(crate) struct InputGradient<'a> {
-    pub map: &'a Columns,
-    /// Whether the gradient is added to what is there.
+/// Where a branch's backward writes.
+pub(crate) struct Gradients<'a> {
+    /// The gradient of the branch's input.
+    pub dx: &'a Columns,
+    /// Whether that gradient is added to what is there.
     pub add: bool,
+    /// The gradients of parameters.
+    pub parameters: &'a Arena,
 }
 
 /// The whole map, whose pixels have `channels` channels.
@@ -174,7 +177,7 @@ impl Branch {
     }
 
     /// Computes the gradients of all convolutions, in their order, as [`to_depthwise`](Self::to_depthwise) does; that of the
-    /// branch's input is written to `dx`. Without a first convolution nothing is written.
+    /// branch's input is written to `into.dx`. Without a first convolution nothing is written.
     pub(crate) fn backward(
         &self,
         maps: Maps,
@@ -182,9 +185,9 @@ impl Branch {
         saved: &Saved,
         g: &Buffer,
         norm3: NormGradient,
-        dx: &InputGradient,
-        arena: &Arena,
+        into: &Gradients,
     ) -> Vec<ConvNormGradient> {
+        let arena = into.parameters;
         let begun = self.to_depthwise(maps, x, saved, g, norm3, arena);
         let pixels = maps.pixels_in();
         let depthwise = &begun.depthwise;
@@ -198,7 +201,7 @@ impl Branch {
                 .finish_with(&saved.norm, pixels, &depthwise.weight, arena);
         let behind = gradient(&depthwise.g, saved, &norm1);
         let weight1 =
-            pointwise_backward::into_map(&behind, pixels, &conv.weight, x, dx.map, dx.add);
+            pointwise_backward::into_map(&behind, pixels, &conv.weight, x, into.dx, into.add);
         let mut gradients = vec![conv_norm(weight1.sum(arena), norm1)];
         gradients.extend(begun.gradients(weight2));
         gradients

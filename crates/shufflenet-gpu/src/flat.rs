@@ -68,10 +68,13 @@ pub fn len(lens: impl IntoIterator<Item = usize>) -> usize {
 }
 
 /// The tensors one behind the other. It takes no launch if they lie so already.
-pub fn gather(tensors: &[Buffer]) -> Option<Buffer> {
-    let client = &tensors.first()?.client;
+///
+/// # Panics
+/// If there is no tensor.
+pub fn gather(tensors: &[Buffer]) -> Buffer {
+    let client = &tensors[0].client;
     if let Some(flat) = gathered(tensors) {
-        return Some(flat);
+        return flat;
     }
     let out = Buffer::empty(client, len(tensors.iter().map(|tensor| tensor.len)));
     let mut launch = Launch::default();
@@ -89,7 +92,7 @@ pub fn gather(tensors: &[Buffer]) -> Option<Buffer> {
         to += padded(tensor.len);
     }
     launch.run(client, &out);
-    Some(out)
+    out
 }
 
 /// The tensors of these sizes that [`gather`] has put together, without a copy.
@@ -105,7 +108,7 @@ pub fn split(flat: &Buffer, lens: &[usize]) -> Vec<Buffer> {
 
 /// The allocation of `tensors`, if they are the parts that [`split`] made of it.
 fn gathered(tensors: &[Buffer]) -> Option<Buffer> {
-    let first = tensors.first()?;
+    let first = &tensors[0];
     let len = len(tensors.iter().map(|tensor| tensor.len));
     let mut start = 0;
     let mut lies_at = |tensor: &Buffer| {

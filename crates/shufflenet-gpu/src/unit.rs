@@ -4,7 +4,7 @@
 //! through two branches. Both end in a concatenation and a shuffle ([`crate::join`]). A unit keeps its input and the output
 //! of each convolution for the backward.
 
-use crate::branch::{Branch, InputGradient, Maps, Saved, whole};
+use crate::branch::{Branch, Gradients, Maps, Saved, whole};
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::join::{self, Side};
@@ -155,12 +155,13 @@ impl Unit {
                 let branch = last_of(right, &saved.right);
                 let (g, sums) = separate::passed_and_branch(dout, pixels, &passed, &branch);
                 let norm3 = sums.finish(norm3, pixels, arena);
-                let into = InputGradient {
-                    map: &behind(&whole(&dx, x.row), *left),
+                let into = Gradients {
+                    dx: &behind(&whole(&dx, x.row), *left),
                     add: *residual,
+                    parameters: arena,
                 };
                 let x = behind(&x, *left);
-                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into, arena);
+                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into);
                 (dx, gradients)
             }
             (
@@ -182,12 +183,12 @@ impl Unit {
                     sums_right.finish_with(norm3, pixels, &begun.depthwise.weight, arena);
                 // The left branch has written `dx`; the right branch adds to it.
                 let dx = begun.depthwise.g.clone();
-                let into = InputGradient {
-                    map: &whole(&dx, x.row),
+                let into = Gradients {
+                    dx: &whole(&dx, x.row),
                     add: true,
+                    parameters: arena,
                 };
-                let mut gradients =
-                    right.backward(maps, &x, &saved.right, &g_right, norm3, &into, arena);
+                let mut gradients = right.backward(maps, &x, &saved.right, &g_right, norm3, &into);
                 gradients.extend(begun.gradients(taps));
                 (dx, gradients)
             }

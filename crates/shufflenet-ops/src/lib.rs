@@ -5,6 +5,7 @@
 //! instead. Both ways compute the same equation, and the same tests check them.
 
 mod backend;
+pub mod flat;
 pub mod fused;
 #[expect(
     unsafe_code,

@@ -240,7 +240,7 @@ impl Operation<CubeBackend> {
 }
 
 /// A tensor's memory. The tensor is stored without gaps.
-fn buffer(tensor: CubeTensor) -> Buffer {
+pub(super) fn buffer(tensor: CubeTensor) -> Buffer {
     Buffer {
         len: tensor.meta.shape().num_elements(),
         client: tensor.client,
@@ -249,7 +249,7 @@ fn buffer(tensor: CubeTensor) -> Buffer {
 }
 
 /// A float32 tensor, stored in the order of its dimensions.
-fn tensor(buffer: Buffer, shape: &[usize], device: &CubeDevice) -> CubeTensor {
+pub(super) fn tensor(buffer: Buffer, shape: &[usize], device: &CubeDevice) -> CubeTensor {
     let shape = Shape::from(shape.to_vec());
     let Buffer { client, handle, .. } = buffer;
     CubeTensor::new_contiguous(client, device.clone(), shape, handle, DType::F32)

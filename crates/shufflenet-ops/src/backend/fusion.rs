@@ -121,7 +121,7 @@ impl Operation<Fusion<CubeBackend>> {
 }
 
 /// Queues `run`, which computes float32 tensors of these shapes from `inputs`.
-fn register(
+pub(super) fn register(
     inputs: Vec<Tensor>,
     shapes: Vec<Shape>,
     run: impl Fn(Vec<CubeTensor>) -> Result<Vec<CubeTensor>, ExecutionError> + Send + Sync + 'static,

@@ -6,6 +6,8 @@
 #[cfg(feature = "gpu")]
 pub(crate) mod cube;
 pub(crate) mod extension;
+#[cfg(feature = "gpu")]
+pub(crate) mod flat;
 mod flex;
 #[cfg(all(feature = "gpu", feature = "fused"))]
 mod fusion;
