@@ -65,6 +65,33 @@ pub fn split(flat: Tensor<1>, lens: &[usize]) -> Vec<Tensor<1>> {
     lens.iter().map(part).collect()
 }
 
+/// The same values in as few tensors as the device allows: one where parts are views, else these tensors.
+pub fn merged(tensors: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+    match tensors.is_empty() || !tensors.iter().all(has_views) {
+        true => tensors,
+        false => vec![gather(tensors)],
+    }
+}
+
+/// `formula`, which is elementwise, of the tensors that have the same place in the lists. All lists hold tensors of the
+/// same sizes.
+pub fn elementwise<const N: usize>(
+    lists: [Vec<Tensor<1>>; N],
+    formula: impl Fn([Tensor<1>; N]) -> Tensor<1>,
+) -> Vec<Tensor<1>> {
+    let first = lists.first().map(Vec::as_slice).unwrap_or_default();
+    let lens: Vec<usize> = first.iter().map(|tensor| tensor.dims()[0]).collect();
+    if !lens.is_empty() && lists.iter().flatten().all(has_views) {
+        return split(formula(lists.map(gather)), &lens);
+    }
+    let mut lists = lists.map(Vec::into_iter);
+    let next = |_| {
+        let tensors: Vec<Tensor<1>> = lists.iter_mut().filter_map(Iterator::next).collect();
+        <[Tensor<1>; N]>::try_from(tensors).ok().map(&formula)
+    };
+    lens.iter().map_while(next).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Int;
@@ -79,7 +106,10 @@ mod tests {
                 |&len: &usize| Tensor::<1, Int>::arange(1..len as i64 + 1, &device).float();
             let tensors: Vec<Tensor<1>> = lens.iter().map(tensor).collect();
             let flat = gather(tensors.clone());
-            assert_eq!(flat.dims()[0], lens.iter().copied().map(padded).sum::<usize>());
+            assert_eq!(
+                flat.dims()[0],
+                lens.iter().copied().map(padded).sum::<usize>()
+            );
             let sum = |tensor: Tensor<1>| tensor.sum().into_scalar::<f32>();
             let all: f32 = tensors.iter().cloned().map(sum).sum();
             assert_eq!(sum(flat.clone()), all);

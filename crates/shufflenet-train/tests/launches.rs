@@ -24,10 +24,14 @@ use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::device;
 use shufflenet_train::device::launches::{self, Launches};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
-use shufflenet_train::step::learner::Learner;
+use shufflenet_train::step::learner::{Learner, LearnerConfig};
 
 /// Most launches of forward, loss and backward together. With Burn's operations alone they were 3,692.
 const AT_MOST: usize = 300;
+/// Most launches of a step.
+const MOST_OF_A_STEP: usize = 350;
+/// Most launches of an optimizer, and of the average of the weights.
+const MOST_OF_AN_OPTIMIZER: usize = 20;
 
 /// Name of the device under test.
 fn gpu_name() -> String {
@@ -52,8 +56,37 @@ fn counted<T>(device: &Device, work: impl FnOnce() -> T) -> (T, Launches) {
 }
 
 /// A learner. Initialising its weights launches kernels.
-fn fresh(model: &ModelConfig, device: &Device) -> Learner {
-    alone(|| Learner::fresh(model, OptimizerConfig::default(), 0, device).unwrap())
+fn fresh(model: &ModelConfig, config: impl Into<LearnerConfig>, device: &Device) -> Learner {
+    let config = config.into();
+    alone(|| Learner::fresh(model, config, 0, device).unwrap())
+}
+
+fn half_width() -> ModelConfig {
+    ModelConfig {
+        scale: Scale::Half,
+        stem: Some(Stem::Cifar),
+        ..ModelConfig::default()
+    }
+}
+
+/// The launches of the second step and of the third. In the first step the optimizer has no state.
+fn of_two_steps(config: impl Into<LearnerConfig>) -> [Launches; 2] {
+    let device = gpu();
+    let model = half_width();
+    let shape = ImageShape {
+        channels: 3,
+        height: 32,
+        width: 32,
+    };
+    let batch = Batch::noise(0, 4, shape, model.classes());
+    let mut learner = fresh(&model, config, &device);
+    let mut step = || {
+        let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, 0.01));
+        taken.unwrap();
+        launches
+    };
+    step();
+    [step(), step()]
 }
 
 /// A network that takes little time.
@@ -66,31 +99,10 @@ fn small() -> ModelConfig {
     }
 }
 
-/// Launches of the second and the third step of x0.5 with the cifar stem. In the first step the optimizer has no state.
+/// Launches of the second and the third step of x0.5 with the cifar stem and plain SGD.
 fn second_and_third_step() -> &'static [Launches; 2] {
     static COUNTED: OnceLock<[Launches; 2]> = OnceLock::new();
-    COUNTED.get_or_init(|| {
-        let device = gpu();
-        let model = ModelConfig {
-            scale: Scale::Half,
-            stem: Some(Stem::Cifar),
-            ..ModelConfig::default()
-        };
-        let shape = ImageShape {
-            channels: 3,
-            height: 32,
-            width: 32,
-        };
-        let batch = Batch::noise(0, 4, shape, model.classes());
-        let mut learner = fresh(&model, &device);
-        let mut step = || {
-            let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, 0.01));
-            taken.unwrap();
-            launches
-        };
-        step();
-        [step(), step()]
-    })
+    COUNTED.get_or_init(|| of_two_steps(OptimizerConfig::default()))
 }
 
 #[test]
@@ -141,6 +153,37 @@ fn forward_loss_and_backward_are_few_launches() {
     assert_eq!(step.of("images"), 0, "an upload is no launch");
 }
 
+/// Whatever the number of tensors, with clipping, and with rates and decays of their own for some.
+#[test]
+fn an_optimizer_and_the_average_are_few_launches() {
+    for kind in ["sgd", "adamw", "lion"] {
+        let optimizer = format!(
+            r#"{{"kind": "{kind}", "clip_norm": 1.0, "decay_norm_and_bias": false,
+                "parts": [{{"names": "fc.*", "rate": 2.0, "decay": 0.5}}]}}"#
+        );
+        let config = LearnerConfig {
+            optimizer: serde_json::from_str(&optimizer).unwrap(),
+            average_decay: Some(0.9),
+            ..LearnerConfig::default()
+        };
+        let [_, step] = of_two_steps(config);
+        for part in ["optimizer", "average"] {
+            let found = step.of(part);
+            println!("{kind}, {part}: {found}");
+            assert!(
+                found > 0 && found <= MOST_OF_AN_OPTIMIZER,
+                "{kind}, {part}: {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_whole_step_is_few_launches() {
+    let [step, _] = second_and_third_step();
+    assert!(step.total <= MOST_OF_A_STEP, "{:?}", step.by_part);
+}
+
 #[test]
 fn every_step_launches_as_many_kernels_as_the_step_before() {
     let [second, third] = second_and_third_step();
@@ -171,7 +214,7 @@ fn step_fifty_holds_as_much_memory_as_step_three() {
         width: 16,
     };
     let batch = Batch::noise(0, 4, shape, model.classes());
-    let mut learner = fresh(&model, &device);
+    let mut learner = fresh(&model, OptimizerConfig::default(), &device);
     let mut after = |steps: usize| {
         alone(|| {
             for _ in 0..steps {

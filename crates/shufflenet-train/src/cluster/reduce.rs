@@ -3,13 +3,13 @@
 //! Gradients go as one float32 message. Cutting it into buckets that travel while the backward still runs
 //! does not pay for these networks (`docs/cluster.md` has the measurement).
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::GradientsParams;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{ExecutionError, Tensor, TensorData};
 
 use super::Cluster;
 use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
+use crate::recipe::optimizer::gradients::Gradients;
 use crate::step::classifier::Classifier;
 
 impl Cluster {
@@ -17,31 +17,23 @@ impl Cluster {
     ///
     /// # Errors
     /// [`TrainError::Device`].
-    pub(crate) fn sum_gradients(
-        &self,
-        classifier: &Classifier,
-        gradients: GradientsParams,
-    ) -> Result<GradientsParams, TrainError> {
+    pub(crate) fn sum_gradients(&self, gradients: Gradients) -> Result<Gradients, TrainError> {
         let Some(link) = &self.link else {
             return Ok(gradients);
         };
-        let mut row = Row {
-            gradients,
-            values: Vec::new(),
-            failure: None,
-        };
-        classifier.visit(&mut row);
-        if let Some(error) = row.failure {
-            return Err(error.into());
+        let mut values = Vec::new();
+        for row in gradients.rows() {
+            values.extend(row.clone().try_into_data()?.iter::<f32>());
         }
-        link.sum_f32(&mut row.values);
-        let mut parts = Parts {
-            local: row.gradients,
-            values: &row.values,
-            summed: GradientsParams::new(),
+        link.sum_f32(&mut values);
+        let mut rest = &*values;
+        let summed = |row: &Tensor<1>| {
+            let (own, behind) = rest.split_at(row.dims()[0]);
+            rest = behind;
+            Tensor::from_data(TensorData::new(own.to_vec(), row.dims()), &row.device())
         };
-        classifier.visit(&mut parts);
-        Ok(parts.summed)
+        let rows = gradients.rows().iter().map(summed).collect();
+        Ok(gradients.with_rows(rows))
     }
 
     /// `classifier` with the mean of all ranks' running statistics, where each rank normalises its own share of a batch.
@@ -102,25 +94,6 @@ impl Cluster {
     }
 }
 
-/// Gradients in the order of the network's fields, in one row.
-struct Row {
-    gradients: GradientsParams,
-    values: Vec<f32>,
-    failure: Option<ExecutionError>,
-}
-
-impl ModuleVisitor for Row {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.gradients.get::<D>(param.id) else {
-            return;
-        };
-        match gradient.try_into_data() {
-            Ok(data) => self.values.extend(data.iter::<f32>()),
-            Err(error) => self.failure = Some(error),
-        }
-    }
-}
-
 /// What no gradient moves, in the order of the network's fields: running statistics, and what is frozen,
 /// whose mean over the ranks is itself.
 struct Statistics {
@@ -155,27 +128,5 @@ impl ModuleMapper for Means<'_> {
             let values: Vec<f32> = self.0.drain(rest..).rev().collect();
             Tensor::from_data(TensorData::new(values, shape), &device)
         })
-    }
-}
-
-/// The way back: each gradient's part of the row, in its shape, where it was.
-struct Parts<'a> {
-    local: GradientsParams,
-    values: &'a [f32],
-    summed: GradientsParams,
-}
-
-impl ModuleVisitor for Parts<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let id: ParamId = param.id;
-        let Some(gradient) = self.local.remove::<D>(id) else {
-            return;
-        };
-        let (shape, device) = (gradient.shape(), gradient.device());
-        let (own, rest) = self.values.split_at(shape.num_elements());
-        self.values = rest;
-        let data = TensorData::new(own.to_vec(), shape);
-        self.summed
-            .register(id, Tensor::<D>::from_data(data, &device));
     }
 }

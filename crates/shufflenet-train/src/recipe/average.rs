@@ -12,54 +12,41 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use burn::tensor::container::TensorContainer;
-use shufflenet_model::ShuffleNetV2;
+use shufflenet_model::{ShuffleNetV2, flat};
 
 /// Label of the average's metrics.
 pub const LABEL: &str = "ema";
 
 /// `average` moved towards `network`, two classifying networks (after `valid()`) of one architecture.
 pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> ShuffleNetV2 {
-    let mut values = Values {
-        tensors: TensorContainer::new(),
-        count: 0,
-    };
-    network.visit(&mut values);
-    average.map(&mut Follower {
-        values: values.tensors,
-        next: 0,
-        decay,
-    })
+    let [old, new] = [&average, network].map(|network| {
+        let mut values = Values(Vec::new());
+        network.visit(&mut values);
+        values.0
+    });
+    let followed = flat::elementwise([old, new], |[average, value]| {
+        average.mul_scalar(decay).add(value.mul_scalar(1.0 - decay))
+    });
+    average.map(&mut Follower(followed.into_iter()))
 }
 
-/// Tensors of a network by their number in the order of its fields. (Ids do not serve: loading weights gives running
+/// Tensors of a network in the order of its fields, each in one row. (Ids do not serve: loading weights gives running
 /// statistics new ones.)
-struct Values {
-    tensors: TensorContainer<usize>,
-    count: usize,
-}
+struct Values(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Values {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.tensors.register(self.count, param.val());
-        self.count += 1;
+        self.0.push(param.val().reshape([-1]));
     }
 }
 
-struct Follower {
-    values: TensorContainer<usize>,
-    next: usize,
-    decay: f64,
-}
+struct Follower(std::vec::IntoIter<Tensor<1>>);
 
 impl ModuleMapper for Follower {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let value = self.values.remove::<Tensor<D>>(&self.next);
-        self.next += 1;
-        let Some(value) = value else {
-            return param;
-        };
-        let decay = self.decay;
-        param.map(|average| average.mul_scalar(decay).add(value.mul_scalar(1.0 - decay)))
+        match self.0.next() {
+            Some(value) => param.map(|average| value.reshape(average.shape())),
+            None => param,
+        }
     }
 }

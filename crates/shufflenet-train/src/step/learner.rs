@@ -8,8 +8,7 @@
 
 use std::rc::Rc;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::TrainStep;
 use shufflenet_model::subnormals::flushed;
@@ -23,6 +22,7 @@ use crate::experiment::Experiment;
 use crate::experiment::compare::PRECISION;
 use crate::recipe::average;
 use crate::recipe::loss::LossConfig;
+use crate::recipe::optimizer::gradients::Gradients;
 use crate::recipe::optimizer::{Optimizer, OptimizerConfig, Rates};
 use crate::step::classifier::{Classifier, Images, MicroBatch};
 use crate::step::pending_logits::PendingLogits;
@@ -155,16 +155,22 @@ impl Learner {
         parts: impl IntoIterator<Item = Result<MicroBatch, TrainError>>,
         rates: impl Into<Rates>,
     ) -> Result<Tally, TrainError> {
-        let mut gradients = GradientsAccumulator::new();
+        let mut sum: Option<Gradients> = None;
         for part in parts {
             let part = part?;
-            flushed(|| self.accumulate(part, &mut gradients));
+            sum = Some(flushed(|| {
+                let gradients = self.gradients(part);
+                match sum.take() {
+                    Some(others) => others.plus(gradients),
+                    None => gradients,
+                }
+            }));
         }
-        flushed(|| self.descend(gradients.grads(), rates.into()))
+        flushed(|| self.descend(sum.unwrap_or_default(), rates.into()))
     }
 
-    /// Forward and backward of a part of a step's images, whose gradients are added to `gradients`.
-    fn accumulate(&mut self, part: MicroBatch, gradients: &mut GradientsAccumulator<Classifier>) {
+    /// Forward and backward of a part of a step's images.
+    fn gradients(&mut self, part: MicroBatch) -> Gradients {
         let classes = self.classifier.network.config().classes();
         let (labels, bytes) = (part.batch.labels.clone(), size_of_val(&*part.batch.pixels));
         launches::part("images");
@@ -175,29 +181,25 @@ impl Learner {
             None => pass(),
         };
         self.pending.push(output.item, labels, bytes);
-        gradients.accumulate(&self.classifier, output.grads);
+        Gradients::of(&self.classifier, output.grads)
     }
 
     /// Moves the weights, and their average, by the gradients of a step.
-    fn descend(
-        &mut self,
-        mut gradients: GradientsParams,
-        rates: Rates,
-    ) -> Result<Tally, TrainError> {
+    fn descend(&mut self, mut gradients: Gradients, rates: Rates) -> Result<Tally, TrainError> {
         let mut tally = Tally::default();
         if !self.pending.may_wait() {
             tally = self.read()?;
             if let Some(Peers { cluster, norms }) = &self.peers {
                 // Before any check: all ranks see the same sums, and go on or end together.
                 tally = cluster.sum_tally(tally);
-                gradients = cluster.sum_gradients(&self.classifier, gradients)?;
+                gradients = cluster.sum_gradients(gradients)?;
                 if norms.is_none() {
                     let classifier = self.classifier.clone();
                     self.classifier = cluster.average_statistics(classifier)?;
                 }
             }
             require_finite_loss(&tally, "the loss")?;
-            require_finite_gradients(&self.classifier, &gradients)?;
+            require_finite_gradients(&gradients)?;
         }
         launches::part("optimizer");
         let classifier = self.classifier.clone();
@@ -248,27 +250,9 @@ fn require_finite_loss(tally: &Tally, name: &str) -> Result<(), TrainError> {
 /// Refuses a gradient with an infinity or NaN in it: the sum of its values is none then. (A sum of finite values
 /// beyond float32 is infinite, too, and no run goes on with such gradients.) The sums of all parameters come back
 /// from the device in one piece.
-fn require_finite_gradients(
-    classifier: &Classifier,
-    gradients: &GradientsParams,
-) -> Result<(), TrainError> {
-    struct Sums<'a> {
-        gradients: &'a GradientsParams,
-        sums: Vec<Tensor<1>>,
-    }
-    impl ModuleVisitor for Sums<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                self.sums.push(gradient.sum());
-            }
-        }
-    }
-    let mut visitor = Sums {
-        gradients,
-        sums: Vec::new(),
-    };
-    classifier.visit(&mut visitor);
-    let sums = Tensor::cat(visitor.sums, 0).try_into_data()?;
+fn require_finite_gradients(gradients: &Gradients) -> Result<(), TrainError> {
+    let sums: Vec<Tensor<1>> = gradients.rows().iter().cloned().map(Tensor::sum).collect();
+    let sums = Tensor::cat(sums, 0).try_into_data()?;
     match sums.iter::<f32>().all(f32::is_finite) {
         true => Ok(()),
         false => Err(TrainError::diverged("a gradient")),

@@ -6,6 +6,7 @@
 //! started a second time to load optimizer state, and an OpenGL context is one thread's. The binary sets it.) The inputs are the parity fixtures', chosen so that rounding flips
 //! no ReLU: one flip would move a gradient by a percent.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]

@@ -11,6 +11,7 @@ use shufflenet_model::{parameters, to_safetensors};
 use shufflenet_train::evaluation::tally::Tally;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::recipe::optimizer::gradients::Gradients;
 use shufflenet_train::step::classifier::{Classifier, Images, Scores};
 
 use crate::fixture::{Fixture, Tensors, unpack};
@@ -44,7 +45,8 @@ pub fn trace(fixture: &Fixture, device: &Device) -> Trace {
             trace.insert("gradients", gradients(&classifier, &output.grads));
         }
         let rate = fixture.optimizer.learning_rate;
-        classifier = optimizer.step(rate, classifier, output.grads);
+        let gradients = Gradients::of(&classifier, output.grads);
+        classifier = optimizer.step(rate, classifier, gradients);
     }
     trace.insert("losses of five steps", losses);
     let (statistics, weights) = unpack(&to_safetensors(&classifier.network).unwrap())

@@ -27,6 +27,7 @@ use shufflenet_model::{Summary, parameters, to_safetensors};
 use shufflenet_train::evaluation::tally::Tally;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::recipe::optimizer::gradients::Gradients;
 use shufflenet_train::step::classifier::{Classifier, Images, Scores};
 
 const STANDARD: [&str; 5] = [
@@ -223,7 +224,8 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
             rows.push(worst("running_statistics", running));
         }
         let rate = fixture.optimizer.learning_rate;
-        classifier = optimizer.step(rate, classifier, output.grads);
+        let gradients = Gradients::of(&classifier, output.grads);
+        classifier = optimizer.step(rate, classifier, gradients);
     }
     let steps = losses.iter().zip(&fixture.losses).enumerate();
     let errors = steps.map(|(i, (a, b))| (format!("step {i}"), relative(&[*a], &[*b])));

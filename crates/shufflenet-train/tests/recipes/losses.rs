@@ -1,16 +1,16 @@
 //! Cross-entropy with smoothing, class weights and mixed labels, and its gradient.
 
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 use shufflenet_data::{Batch, ImageShape, augmentation::Mix};
 
 use shufflenet_train::recipe::loss;
 
-use crate::{fixture, wave};
+use crate::{fixture, test_device, wave};
 
 #[test]
 fn losses_and_gradients_are_pytorchs() {
     let losses = fixture().losses;
-    let device = Device::flex().autodiff();
+    let device = test_device().autodiff();
     let mut worst = 0f64;
     for case in losses.cases {
         let batch = Batch {

@@ -1,11 +1,12 @@
 //! Schedules, losses and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
-//! Run with `--nocapture` for the error of each.
+//! Run with `--nocapture` for the error of each. They run on the device that `SHUFFLENET_TEST_DEVICE` names, else on the CPU.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod average;
 mod losses;
 mod optimizers;
 mod schedules;
@@ -13,10 +14,17 @@ mod schedules;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::Device;
 use serde::Deserialize;
+use shufflenet_train::device;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::recipe::schedule::ScheduleConfig;
+
+fn test_device() -> Device {
+    let name = std::env::var("SHUFFLENET_TEST_DEVICE");
+    device::open(name.as_deref().unwrap_or("flex")).unwrap()
+}
 
 #[derive(Deserialize)]
 struct Fixture {

@@ -11,10 +11,11 @@ use shufflenet_model::{
     ModelConfig, ShuffleNetV2, Stem, load_safetensors, parameters, to_safetensors,
 };
 use shufflenet_train::recipe::optimizer::Optimizer;
+use shufflenet_train::recipe::optimizer::gradients::Gradients;
 use shufflenet_train::recipe::optimizer::{OptimizerConfig, OptimizerKind};
 use shufflenet_train::step::classifier::Classifier;
 
-use crate::{Fixture, fixture, wave};
+use crate::{Fixture, fixture, test_device, wave};
 
 /// The script's order of parameters.
 const ORDER: [&str; 8] = [
@@ -30,7 +31,7 @@ const ORDER: [&str; 8] = [
 
 type Weights = HashMap<String, Vec<f32>>;
 
-fn model() -> ModelConfig {
+pub fn model() -> ModelConfig {
     ModelConfig {
         stem: Some(Stem::Cifar),
         widths: Some([8, 16, 24, 32, 48].into()),
@@ -40,7 +41,7 @@ fn model() -> ModelConfig {
 }
 
 /// In PyTorch's order and shapes.
-fn weights(network: &ShuffleNetV2) -> Weights {
+pub fn weights(network: &ShuffleNetV2) -> Weights {
     let file = to_safetensors(network).unwrap();
     let file = SafeTensors::deserialize(&file).unwrap();
     let values = |bytes: &[u8]| {
@@ -78,7 +79,7 @@ fn network(fixture: &Fixture, device: &Device) -> ShuffleNetV2 {
 
 /// The script's gradients of a step: `0.5 w + 0.2 wave`.
 fn gradients(fixture: &Fixture, classifier: &Classifier, step: usize) -> GradientsParams {
-    let device = Device::flex();
+    let device = test_device();
     let ids: HashMap<String, ParamId> = parameters(&classifier.network)
         .into_iter()
         .map(|(id, name)| (name, id))
@@ -110,7 +111,7 @@ fn norm(values: &[f32]) -> f64 {
 #[test]
 fn twenty_steps_of_every_optimizer_are_pytorchs() {
     let fixture = fixture();
-    let device = Device::flex().autodiff();
+    let device = test_device().autodiff();
     for case in &fixture.optimizers {
         let network = network(&fixture, &device);
         let mut optimizer = Optimizer::new(&case.config, &network).unwrap();
@@ -118,6 +119,7 @@ fn twenty_steps_of_every_optimizer_are_pytorchs() {
         let mut worst = 0f64;
         for (step, expected) in case.norms.iter().enumerate() {
             let gradients = gradients(&fixture, &classifier, step);
+            let gradients = Gradients::of(&classifier, gradients);
             classifier = optimizer.step(case.config.learning_rate, classifier, gradients);
             let found = weights(&classifier.network);
             for (name, expected) in ORDER.iter().zip(expected) {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{momentum, positive};
 use super::config::OptimizerConfig;
-use super::rule::{Moved, Rule};
+use super::row::Row;
+use super::rule::Rule;
 use crate::error::TrainError;
 
 const MOMENTS: [&str; 2] = ["moment_1", "moment_2"];
@@ -48,9 +49,9 @@ impl Rule for AdamW {
         &MOMENTS
     }
 
-    fn update(&self, weight: Tensor<1>, moved: &mut Moved) -> Tensor<1> {
-        let (hyper, remembered) = (moved.hyper, &mut moved.remembered);
-        let gradient = moved.gradient.clone();
+    fn update(&self, row: &mut Row) -> Tensor<1> {
+        let (hyper, remembered) = (row.hyper, &mut row.remembered);
+        let gradient = row.gradient.clone();
         let (b1, b2) = (hyper.momentum, self.beta2);
         let squared = gradient.clone() * gradient.clone();
         let mut follow = |name, decay: f64, value: Tensor<1>| {
@@ -70,8 +71,8 @@ impl Rule for AdamW {
             .sqrt()
             .div_scalar(unbias2.sqrt())
             .add_scalar(self.epsilon);
-        let decayed = weight.mul_scalar(1.0 - hyper.rate * hyper.decay);
-        decayed - mean.div(root).mul_scalar(hyper.rate / unbias1)
+        let decayed = row.times(row.weight.clone(), |own| 1.0 - own.rate * own.decay);
+        decayed - row.times(mean.div(root), |own| own.rate / unbias1)
     }
 
     fn in_words(&self, config: &OptimizerConfig) -> String {

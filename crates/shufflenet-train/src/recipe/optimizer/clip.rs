@@ -2,15 +2,18 @@
 //! `clip_grad_norm_`: every gradient is multiplied by `min(1, most / (norm + 1e-6))`. The factor is computed
 //! on the device, which nobody has to wait for.
 
-use burn::module::ParamId;
 use burn::tensor::Tensor;
+use shufflenet_model::flat;
+
+use super::gradients::Gradients;
 
 /// Scales all gradients so that their common norm is at most `most`.
-pub(super) fn clip(gradients: &mut [(ParamId, Tensor<1>)], most: f64) {
-    let squares = gradients.iter().map(|(_, g)| (g.clone() * g.clone()).sum());
-    let squares: Vec<Tensor<1>> = squares.collect();
+pub(super) fn clip(gradients: Gradients, most: f64) -> Gradients {
+    let rows = gradients.rows().to_vec();
+    let squares = flat::merged(rows.clone()).into_iter();
+    let squares: Vec<Tensor<1>> = squares.map(|g| (g.clone() * g).sum()).collect();
     if squares.is_empty() {
-        return;
+        return gradients;
     }
     let norm = Tensor::cat(squares, 0).sum().sqrt();
     let factor = norm
@@ -18,7 +21,6 @@ pub(super) fn clip(gradients: &mut [(ParamId, Tensor<1>)], most: f64) {
         .recip()
         .mul_scalar(most)
         .clamp_max(1.0);
-    for (_, gradient) in gradients {
-        *gradient = gradient.clone() * factor.clone();
-    }
+    let rows = flat::elementwise([rows], |[g]| g * factor.clone());
+    gradients.with_rows(rows)
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::momentum;
 use super::config::OptimizerConfig;
-use super::rule::{Moved, Rule};
+use super::row::Row;
+use super::rule::Rule;
 use crate::error::TrainError;
 
 const MOMENTUM: &str = "momentum";
@@ -41,19 +42,18 @@ impl Rule for Lion {
         &[MOMENTUM]
     }
 
-    fn update(&self, weight: Tensor<1>, moved: &mut Moved) -> Tensor<1> {
-        let (hyper, remembered) = (moved.hyper, &mut moved.remembered);
-        let gradient = moved.gradient.clone();
-        let old = remembered.remove(MOMENTUM);
+    fn update(&self, row: &mut Row) -> Tensor<1> {
+        let gradient = row.gradient.clone();
+        let old = row.remembered.remove(MOMENTUM);
         let old = old.unwrap_or_else(|| gradient.zeros_like());
         let towards = |decay: f64| {
             let new = gradient.clone().mul_scalar(1.0 - decay);
             old.clone().mul_scalar(decay).add(new)
         };
-        let direction = towards(hyper.momentum).sign();
-        remembered.insert(MOMENTUM, towards(self.beta2));
-        let decayed = weight.mul_scalar(1.0 - hyper.rate * hyper.decay);
-        decayed - direction.mul_scalar(hyper.rate)
+        let direction = towards(row.hyper.momentum).sign();
+        row.remembered.insert(MOMENTUM, towards(self.beta2));
+        let decayed = row.times(row.weight.clone(), |own| 1.0 - own.rate * own.decay);
+        decayed - row.times(direction, |own| own.rate)
     }
 
     fn in_words(&self, config: &OptimizerConfig) -> String {

@@ -13,9 +13,11 @@ mod adamw;
 mod checks;
 mod clip;
 mod config;
+pub mod gradients;
 mod lion;
 mod muon;
 pub mod pattern;
+mod row;
 mod rule;
 mod sgd;
 mod stored;
@@ -24,12 +26,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use shufflenet_model::{ShuffleNetV2, parameters};
 
 use crate::error::TrainError;
-use rule::{Hyper, Moved, Remembered, Rule};
+use gradients::Gradients;
+use row::{Hyper, Remembered, Row, together};
+use rule::Rule;
 use sgd::Sgd;
 
 pub use adamw::AdamW;
@@ -113,51 +116,51 @@ impl Optimizer {
         &mut self,
         rates: impl Into<Rates>,
         module: M,
-        gradients: GradientsParams,
+        gradients: Gradients,
     ) -> M {
         self.steps += 1;
-        let mut gathered = Gathered {
-            from: gradients,
-            gradients: Vec::new(),
+        let gradients = match self.clip_norm {
+            Some(most) => clip::clip(gradients, most),
+            None => gradients,
         };
-        module.visit(&mut gathered);
-        let mut gradients = gathered.gradients;
-        if let Some(most) = self.clip_norm {
-            clip::clip(&mut gradients, most);
-        }
+        let mut weights = Weights(HashMap::new());
+        module.visit(&mut weights);
         let rates = rates.into();
-        let (parameters, remembered) = (&self.parameters, &mut self.remembered);
-        let mut moved: Vec<(ParamId, &Parameter, Moved)> = Vec::new();
+        let mut rows = Vec::new();
         for (id, gradient) in gradients {
-            let Some(parameter) = parameters.get(&id) else {
+            let (Some(parameter), Some(weight)) = (self.parameters.get(&id), weights.0.remove(&id))
+            else {
                 continue;
             };
             let hyper = Hyper {
-                rate: rates.learning_rate * parameter.rate,
+                learning_rate: rates.learning_rate,
                 momentum: rates.momentum.unwrap_or(parameter.momentum),
                 nesterov: self.nesterov,
-                decay: parameter.decay,
                 step: self.steps,
             };
-            let given = Moved {
-                shape: &parameter.shape,
+            rows.push(Row {
+                parameters: vec![(id, parameter)],
+                rule: &parameter.rule,
+                weight,
                 gradient,
-                remembered: remembered.remove(&id).unwrap_or_default(),
+                remembered: self.remembered.remove(&id).unwrap_or_default(),
                 hyper,
-            };
-            moved.push((id, parameter, given));
+            });
         }
+        let mut rows = together(rows);
         for rule in &self.rules {
-            let own = moved.iter_mut();
-            let own = own.filter(|(_, parameter, _)| Rc::ptr_eq(&parameter.rule, rule));
-            rule.prepare(&mut own.map(|(.., moved)| moved).collect::<Vec<_>>());
+            let own = rows.iter_mut().filter(|row| Rc::ptr_eq(row.rule, rule));
+            rule.prepare(&mut own.collect::<Vec<_>>());
         }
-        let moved = moved.into_iter();
-        let moved = moved.map(|(id, parameter, moved)| (id, (parameter, moved)));
-        module.map(&mut Stepper {
-            moved: moved.collect(),
-            remembered,
-        })
+        let mut stepped = HashMap::new();
+        for mut row in rows {
+            let weight = row.rule.update(&mut row);
+            for (id, weight, remembered) in row.apart(weight) {
+                self.remembered.insert(id, remembered);
+                stepped.insert(id, weight);
+            }
+        }
+        module.map(&mut Stepper(stepped))
     }
 
     /// The configured rule with its peak rate and momentum, for the start of a run.
@@ -204,37 +207,26 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-/// Gradients in the order of the network's fields, each in one row.
-struct Gathered {
-    from: GradientsParams,
-    gradients: Vec<(ParamId, Tensor<1>)>,
-}
+/// The weights by parameter, each in one row.
+struct Weights(HashMap<ParamId, Tensor<1>>);
 
-impl ModuleVisitor for Gathered {
+impl ModuleVisitor for Weights {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.from.remove::<D>(param.id) {
-            self.gradients.push((param.id, gradient.reshape([-1])));
-        }
+        let weight = param.val().inner().reshape([-1]);
+        self.0.insert(param.id, weight);
     }
 }
 
-/// Updates each parameter by its rule, and keeps what the rule remembers.
-struct Stepper<'a> {
-    moved: HashMap<ParamId, (&'a Parameter, Moved<'a>)>,
-    remembered: &'a mut HashMap<ParamId, Remembered>,
-}
+/// Puts the weights after a step in the place of those before.
+struct Stepper(HashMap<ParamId, Tensor<1>>);
 
-impl ModuleMapper for Stepper<'_> {
+impl ModuleMapper for Stepper {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let id = param.id;
-        let Some((parameter, mut moved)) = self.moved.remove(&id) else {
+        let Some(stepped) = self.0.remove(&param.id) else {
             return param;
         };
         param.map(|tensor| {
             let (shape, learns) = (tensor.shape(), tensor.is_require_grad());
-            let weight = tensor.inner().reshape([-1]);
-            let stepped = parameter.rule.update(weight, &mut moved);
-            self.remembered.insert(id, moved.remembered);
             Tensor::from_inner(stepped.reshape(shape)).set_require_grad(learns)
         })
     }

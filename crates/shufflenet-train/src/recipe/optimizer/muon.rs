@@ -22,7 +22,8 @@ use shufflenet_model::orthogonal;
 
 use super::checks::{from_zero, momentum, positive};
 use super::config::OptimizerConfig;
-use super::rule::{Base, Moved, Rule};
+use super::row::{Own, Row};
+use super::rule::{Base, Rule};
 use crate::error::TrainError;
 
 const MOMENTUM: &str = "muon.momentum";
@@ -75,19 +76,26 @@ impl Rule for Muon {
     }
 
     /// Replaces each gradient by the direction of its step.
-    fn prepare(&self, moved: &mut [&mut Moved]) {
-        for moved in moved.iter_mut() {
-            moved.gradient = direction(moved);
+    fn prepare(&self, rows: &mut [&mut Row]) {
+        let mut matrices = Vec::new();
+        for row in rows.iter_mut() {
+            let direction = direction(row);
+            matrices.push(row.parts(direction));
         }
-        let rows = moved.iter_mut();
-        orthogonalise(rows.map(|moved| (moved.shape, &mut moved.gradient)));
+        let shapes = rows.iter().flat_map(|row| row.shapes());
+        orthogonalise(shapes.zip(matrices.iter_mut().flatten()));
+        for (row, matrices) in rows.iter_mut().zip(matrices) {
+            row.gradient = row.whole(matrices);
+        }
     }
 
-    fn update(&self, weight: Tensor<1>, moved: &mut Moved) -> Tensor<1> {
-        let (hyper, [outputs, inputs]) = (moved.hyper, matrix(moved.shape).unwrap_or([1, 1]));
-        let rate = hyper.rate * (outputs as f64 / inputs as f64).max(1.0).sqrt();
-        let orthogonal = moved.gradient.clone();
-        weight.mul_scalar(1.0 - hyper.rate * hyper.decay) - orthogonal.mul_scalar(rate)
+    fn update(&self, row: &mut Row) -> Tensor<1> {
+        let rate = |own: Own| {
+            let [outputs, inputs] = matrix(own.shape).unwrap_or([1, 1]);
+            own.rate * (outputs as f64 / inputs as f64).max(1.0).sqrt()
+        };
+        let decayed = row.times(row.weight.clone(), |own| 1.0 - own.rate * own.decay);
+        decayed - row.times(row.gradient.clone(), rate)
     }
 
     fn in_words(&self, config: &OptimizerConfig) -> String {
@@ -112,16 +120,16 @@ fn matrix(shape: &[usize]) -> Option<[usize; 2]> {
 }
 
 /// Where the momentum points after a step, before it is made orthogonal.
-fn direction(moved: &mut Moved) -> Tensor<1> {
-    let (gradient, momentum) = (moved.gradient.clone(), moved.hyper.momentum);
+fn direction(row: &mut Row) -> Tensor<1> {
+    let (gradient, momentum) = (row.gradient.clone(), row.hyper.momentum);
     let towards = |old: Tensor<1>| {
         let new = gradient.clone().mul_scalar(1.0 - momentum);
         old.mul_scalar(momentum).add(new)
     };
-    let old = moved.remembered.remove(MOMENTUM);
+    let old = row.remembered.remove(MOMENTUM);
     let kept = towards(old.unwrap_or_else(|| gradient.zeros_like()));
-    moved.remembered.insert(MOMENTUM, kept.clone());
-    match moved.hyper.nesterov {
+    row.remembered.insert(MOMENTUM, kept.clone());
+    match row.hyper.nesterov {
         true => towards(kept),
         false => kept,
     }

@@ -9,7 +9,8 @@
 use burn::tensor::Tensor;
 
 use super::config::OptimizerConfig;
-use super::rule::{Moved, Rule};
+use super::row::Row;
+use super::rule::Rule;
 
 /// Name of the momentum in checkpoints.
 pub const VELOCITY: &str = "momentum.velocity";
@@ -36,24 +37,24 @@ impl Rule for Sgd {
         }
     }
 
-    fn update(&self, weight: Tensor<1>, moved: &mut Moved) -> Tensor<1> {
-        let (hyper, remembered) = (moved.hyper, &mut moved.remembered);
-        let mut direction = moved.gradient.clone();
-        if hyper.decay > 0.0 {
-            direction = weight.clone().mul_scalar(hyper.decay as f32).add(direction);
+    fn update(&self, row: &mut Row) -> Tensor<1> {
+        let (hyper, weight) = (row.hyper, row.weight.clone());
+        let mut direction = row.gradient.clone();
+        if row.decays() {
+            direction = row.times(weight.clone(), |own| own.decay).add(direction);
         }
         if hyper.momentum > 0.0 {
-            let velocity = match remembered.remove(VELOCITY) {
-                Some(old) => direction.clone().add(old.mul_scalar(hyper.momentum as f32)),
+            let velocity = match row.remembered.remove(VELOCITY) {
+                Some(old) => direction.clone().add(old.mul_scalar(hyper.momentum)),
                 None => direction.clone(),
             };
-            remembered.insert(VELOCITY, velocity.clone());
+            row.remembered.insert(VELOCITY, velocity.clone());
             direction = match hyper.nesterov {
-                true => velocity.mul_scalar(hyper.momentum as f32).add(direction),
+                true => velocity.mul_scalar(hyper.momentum).add(direction),
                 false => velocity,
             };
         }
-        weight - direction.mul_scalar(hyper.rate)
+        weight - row.times(direction, |own| own.rate)
     }
 
     fn in_words(&self, config: &OptimizerConfig) -> String {
