@@ -25,6 +25,7 @@ pub mod arena;
 pub mod branch;
 pub mod buffer;
 pub mod conv_norm;
+pub mod cross_entropy;
 pub mod depthwise;
 pub mod depthwise_gradient;
 pub mod flat;

@@ -96,7 +96,7 @@ pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
 pub use shufflenet_ops::fused::Precision;
-pub use shufflenet_ops::{Isa, flat, orthogonal, ranks, subnormals};
+pub use shufflenet_ops::{Isa, cross_entropy_gradient, flat, orthogonal, ranks, subnormals};
 pub use state_dict::{Fit, StateDict, StateDictError, groups, infer_config};
 pub use summary::Summary;
 pub use weights::{

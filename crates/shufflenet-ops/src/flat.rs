@@ -7,7 +7,7 @@
 use burn::tensor::{Device, Tensor};
 
 #[cfg(feature = "gpu")]
-use crate::backend::flat as views;
+use crate::backend::outside as views;
 
 /// Every tensor begins at a multiple of this many values.
 pub const ALIGNMENT: usize = 64;

@@ -5,6 +5,7 @@
 //! instead. Both ways compute the same equation, and the same tests check them.
 
 mod backend;
+mod cross_entropy;
 pub mod flat;
 pub mod fused;
 #[expect(
@@ -37,6 +38,7 @@ mod simd;
 mod testing;
 mod training;
 
+pub use cross_entropy::cross_entropy_gradient;
 pub use orthogonal::orthogonal;
 pub use plain::batch_norm::{BatchNormTraining, batch_norm_train};
 pub use plain::channel_shuffle::channel_shuffle;

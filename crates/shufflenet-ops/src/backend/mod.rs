@@ -6,10 +6,10 @@
 #[cfg(feature = "gpu")]
 pub(crate) mod cube;
 pub(crate) mod extension;
-#[cfg(feature = "gpu")]
-pub(crate) mod flat;
 mod flex;
 #[cfg(all(feature = "gpu", feature = "fused"))]
 mod fusion;
 mod node;
 pub(crate) mod operation;
+#[cfg(feature = "gpu")]
+pub(crate) mod outside;

@@ -14,27 +14,11 @@
 //! over a batch, which optimizer steps of several batches weigh by their images. Of a batch that ranks share,
 //! `D` is the whole batch's: the loss of a share is its part of the sum.
 
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use shufflenet_data::Batch;
 
 use crate::error::{TrainError, require};
 use crate::recipe::class_weights::ClassWeights;
-
-/// The gradient of `sum(factors log_softmax(logits))` by the logits, with factors `-t / D`:
-///
-/// ```text
-/// d = factors - softmax(logits) sum(factors)
-/// ```
-///
-/// # Shapes
-/// - `logits`, `factors`, output: `[batch, classes]`
-pub fn gradient(logits: Tensor<2>, factors: Tensor<2>) -> Tensor<2> {
-    let exponentials = (logits.clone() - logits.max_dim(1)).exp();
-    let sums = exponentials.clone().sum_dim(1);
-    // By the reciprocal, as automatic differentiation of the loss has it: published accuracies were trained with its bits.
-    factors.clone() - factors.sum_dim(1) * sums.recip() * exponentials
-}
 
 /// The loss that training minimises.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

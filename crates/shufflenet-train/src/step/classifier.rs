@@ -7,10 +7,10 @@ use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use shufflenet_data::{Batch, ImageShape};
-use shufflenet_model::{Inference, ShuffleNetV2};
+use shufflenet_model::{Inference, ShuffleNetV2, cross_entropy_gradient};
 
 use crate::device::launches;
-use crate::recipe::loss::{self, LossConfig};
+use crate::recipe::loss::LossConfig;
 use crate::recipe::progressive::shrink;
 
 /// A ShuffleNetV2 with the cross-entropy loss.
@@ -127,7 +127,7 @@ impl TrainStep for Classifier {
         let scores = Scores {
             logits: logits.clone().inner(),
         };
-        let gradient = loss::gradient(scores.logits.clone(), batch.factors.inner());
+        let gradient = cross_entropy_gradient(scores.logits.clone(), batch.factors.inner());
         // Its gradient by the logits is that of the loss.
         let product = logits * Tensor::from_inner(gradient);
         launches::part("backward");

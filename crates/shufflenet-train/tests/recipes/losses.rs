@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData, activation};
 use shufflenet_data::{Batch, ImageShape, augmentation::Mix};
 
-use shufflenet_train::recipe::loss;
+use shufflenet_model::cross_entropy_gradient;
 
 use crate::{fixture, test_device, wave};
 
@@ -39,7 +39,7 @@ fn losses_and_gradients_are_pytorchs() {
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradient = logits.grad(&loss.backward()).unwrap().into_data();
         worst = worst.max((value - case.loss).abs());
-        let ours = loss::gradient(logits.inner(), factors).into_data();
+        let ours = cross_entropy_gradient(logits.inner(), factors).into_data();
         for gradient in [gradient, ours] {
             for (found, expected) in gradient.iter::<f64>().zip(&case.gradient) {
                 worst = worst.max((found - expected).abs());

@@ -67,12 +67,11 @@ impl Rule for AdamW {
         let square = follow(MOMENTS[1], b2, squared);
         let step = hyper.step as f64;
         let (unbias1, unbias2) = (1.0 - b1.powf(step), 1.0 - b2.powf(step));
-        let root = square
-            .sqrt()
-            .div_scalar(unbias2.sqrt())
-            .add_scalar(self.epsilon);
+        // Both divisors of the formula are in the factors: a pass over all values less.
+        let unbias2 = unbias2.sqrt();
+        let root = square.sqrt().add_scalar(self.epsilon * unbias2);
         let decayed = row.times(row.weight.clone(), |own| 1.0 - own.rate * own.decay);
-        decayed - row.times(mean.div(root), |own| own.rate / unbias1)
+        decayed - row.times(mean.div(root), |own| own.rate * unbias2 / unbias1)
     }
 
     fn in_words(&self, config: &OptimizerConfig) -> String {

@@ -12,15 +12,13 @@ pub(super) fn clip(gradients: Gradients, most: f64) -> Gradients {
     let rows = gradients.rows().to_vec();
     let squares = flat::merged(rows.clone()).into_iter();
     let squares: Vec<Tensor<1>> = squares.map(|g| (g.clone() * g).sum()).collect();
-    if squares.is_empty() {
-        return gradients;
-    }
-    let norm = Tensor::cat(squares, 0).sum().sqrt();
-    let factor = norm
-        .add_scalar(1e-6)
-        .recip()
-        .mul_scalar(most)
-        .clamp_max(1.0);
-    let rows = flat::elementwise([rows], |[g]| g * factor.clone());
+    let square = match &*squares {
+        [] => return gradients,
+        [one] => one.clone(),
+        _ => Tensor::cat(squares, 0).sum(),
+    };
+    // `max(norm + 1e-6, most) / most`: a launch less than the factor itself.
+    let divisor = square.sqrt().add_scalar(1e-6).clamp_min(most);
+    let rows = flat::elementwise([rows], |[g]| g.div(divisor.clone()).mul_scalar(most));
     gradients.with_rows(rows)
 }

@@ -1,24 +1,31 @@
-//! [`crate::flat`] on the backends of CubeCL, where a part of a tensor is a view of its memory.
+//! [`crate::flat`] and [`crate::cross_entropy`] on the backends of CubeCL: operations outside of any graph. A part of a
+//! tensor is a view of its memory there.
 
-use burn::backend::{BackendTensor, Cube, DispatchTensor, DispatchTensorKind, TensorMetadata};
+use burn::backend::{
+    Backend, BackendTensor, BackendTypes, Cube, DispatchTensor, DispatchTensorKind, TensorMetadata,
+};
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use shufflenet_gpu::flat;
+use shufflenet_gpu::{cross_entropy, flat};
 
 use crate::backend::cube::{buffer, tensor};
 #[cfg(feature = "fused")]
 use crate::backend::fusion::register;
 
-/// A backend whose tensors can be views of one tensor.
-trait Views: burn::backend::Backend {
+/// A backend with these operations.
+trait Outside: Backend {
     fn gather(tensors: Vec<Self::FloatTensorPrimitive>) -> Self::FloatTensorPrimitive;
     fn split(flat: Self::FloatTensorPrimitive, lens: &[usize]) -> Vec<Self::FloatTensorPrimitive>;
+    fn cross_entropy_gradient(
+        logits: Self::FloatTensorPrimitive,
+        factors: Self::FloatTensorPrimitive,
+    ) -> Self::FloatTensorPrimitive;
 }
 
 /// Whether the tensor is float32, outside of any graph, on such a backend.
-pub(crate) fn serves(tensor: &Tensor<1>) -> bool {
+pub(crate) fn serves<const D: usize>(tensor: &Tensor<D>) -> bool {
     let tensor = tensor.clone().into_dispatch();
     matches!(&tensor.kind, DispatchTensorKind::Cube(x) if x.dtype() == DType::F32)
 }
@@ -36,23 +43,32 @@ pub(crate) fn split(flat: Tensor<1>, lens: &[usize]) -> Vec<Tensor<1>> {
     parts.into_iter().flatten().map(wrapped).collect()
 }
 
-type Primitive = <Cube as burn::backend::BackendTypes>::FloatTensorPrimitive;
+/// [`crate::cross_entropy_gradient`] of tensors that are [served](serves). `None`: they are not.
+pub(crate) fn cross_entropy_gradient(logits: &Tensor<2>, factors: &Tensor<2>) -> Option<Tensor<2>> {
+    if !serves(logits) || !serves(factors) {
+        return None;
+    }
+    let [logits, factors] = [logits, factors].map(|tensor| unwrapped(tensor.clone()));
+    Some(wrapped(Cube::cross_entropy_gradient(logits?, factors?)))
+}
 
-fn unwrapped(tensor: Tensor<1>) -> Option<Primitive> {
+type Primitive = <Cube as BackendTypes>::FloatTensorPrimitive;
+
+fn unwrapped<const D: usize>(tensor: Tensor<D>) -> Option<Primitive> {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Cube(tensor) => Some(tensor.float()),
         _ => None,
     }
 }
 
-fn wrapped(tensor: Primitive) -> Tensor<1> {
+fn wrapped<const D: usize>(tensor: Primitive) -> Tensor<D> {
     Tensor::from_dispatch(DispatchTensor {
         kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
         autodiff: Default::default(),
     })
 }
 
-impl Views for CubeBackend {
+impl Outside for CubeBackend {
     fn gather(tensors: Vec<CubeTensor>) -> CubeTensor {
         let device = tensors[0].device.clone();
         let tensors = tensors.into_iter();
@@ -72,11 +88,22 @@ impl Views for CubeBackend {
             })
             .collect()
     }
+
+    fn cross_entropy_gradient(logits: CubeTensor, factors: CubeTensor) -> CubeTensor {
+        let (device, shape) = (logits.device.clone(), logits.meta.shape().to_vec());
+        let classes = shape.last().copied().unwrap_or(1);
+        let [logits, factors] = [logits, factors].map(|x| buffer(into_contiguous(x)));
+        tensor(
+            cross_entropy::gradient(&logits, &factors, classes),
+            &shape,
+            &device,
+        )
+    }
 }
 
 /// Beneath `fusion` each is an entry of its queue.
 #[cfg(feature = "fused")]
-impl Views for burn::backend::fusion::Fusion<CubeBackend> {
+impl Outside for burn::backend::fusion::Fusion<CubeBackend> {
     fn gather(tensors: Vec<Primitive>) -> Primitive {
         let len = flat::len(tensors.iter().map(|tensor| tensor.shape[0]));
         let run = |tensors| Ok(vec![CubeBackend::gather(tensors)]);
@@ -90,5 +117,15 @@ impl Views for burn::backend::fusion::Fusion<CubeBackend> {
         let run =
             move |mut flat: Vec<CubeTensor>| Ok(CubeBackend::split(flat.swap_remove(0), &lens));
         register(vec![flat], shapes, run)
+    }
+
+    fn cross_entropy_gradient(logits: Primitive, factors: Primitive) -> Primitive {
+        let shape = logits.shape.clone();
+        let run = |mut tensors: Vec<CubeTensor>| {
+            let factors = tensors.swap_remove(1);
+            let logits = tensors.swap_remove(0);
+            Ok(vec![CubeBackend::cross_entropy_gradient(logits, factors)])
+        };
+        register(vec![logits, factors], vec![shape], run).swap_remove(0)
     }
 }

@@ -1,0 +1,93 @@
+//! The gradient of the cross-entropy against soft targets.
+//!
+//! With the factors `f` of an image's log-probabilities in the loss and its logits `z`:
+//!
+//! ```text
+//! d_c = f_c - sum(f) exp(z_c - max(z)) / sum(exp(z - max(z)))
+//! ```
+//!
+//! A workgroup computes an image. Each unit takes every 64th class, and the units are combined in order.
+
+use cubecl::prelude::*;
+
+use crate::buffer::Buffer;
+
+/// Units of a workgroup.
+const UNITS: usize = 64;
+
+#[cube(launch_unchecked)]
+fn cross_entropy_gradient(
+    logits: &[f32],
+    factors: &[f32],
+    out: &mut [f32],
+    images: usize,
+    classes: usize,
+) {
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
+    let unit = UNIT_POS as usize;
+    let image = CUBE_POS;
+    let start = image * classes;
+    let own = (classes + UNITS - 1 - unit) / UNITS;
+    let mut count = 0usize;
+    if image < images {
+        count = own;
+    }
+    // Each unit begins with the first class, so that none is without a value.
+    let mut most = 0.0f32;
+    if image < images {
+        most = logits[start];
+    }
+    for i in 0..count {
+        most = most.max(logits[start + i * UNITS + unit]);
+    }
+    shared[unit] = most;
+    sync_cube();
+    let mut most = shared[0];
+    for other in 1..UNITS {
+        most = most.max(shared[other]);
+    }
+    sync_cube();
+    let mut exponentials = 0.0f32;
+    let mut sum = 0.0f32;
+    for i in 0..count {
+        let at = start + i * UNITS + unit;
+        exponentials += (logits[at] - most).exp();
+        sum += factors[at];
+    }
+    shared[unit] = exponentials;
+    shared[UNITS + unit] = sum;
+    sync_cube();
+    let mut exponentials = 0.0f32;
+    let mut sum = 0.0f32;
+    for other in 0..UNITS {
+        exponentials += shared[other];
+        sum += shared[UNITS + other];
+    }
+    let factor = sum / exponentials;
+    for i in 0..count {
+        let at = start + i * UNITS + unit;
+        out[at] = factors[at] - factor * (logits[at] - most).exp();
+    }
+}
+
+/// Computes the gradient, `[images, classes]`, shaped as the logits and the factors are.
+pub fn gradient(logits: &Buffer, factors: &Buffer, classes: usize) -> Buffer {
+    let client = &logits.client;
+    let out = Buffer::empty(client, logits.len);
+    let images = logits.len / classes.max(1);
+    // SAFETY: the image is compared with their number, and a unit's classes are below their number.
+    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+    unsafe {
+        cross_entropy_gradient::launch_unchecked(
+            client,
+            crate::vector::workgroups(images * UNITS, UNITS as u32),
+            CubeDim::new_1d(UNITS as u32),
+            logits.arg(1),
+            factors.arg(1),
+            out.arg(1),
+            images,
+            classes,
+        );
+    }
+    out
+}
