@@ -17,8 +17,12 @@ pub(super) fn clip(gradients: Gradients, most: f64) -> Gradients {
         [one] => one.clone(),
         _ => Tensor::cat(squares, 0).sum(),
     };
-    // `max(norm + 1e-6, most) / most`: a launch less than the factor itself.
-    let divisor = square.sqrt().add_scalar(1e-6).clamp_min(most);
-    let rows = flat::elementwise([rows], |[g]| g.div(divisor.clone()).mul_scalar(most));
+    // A divisor, because it takes one operation less than the factor.
+    let divisor = square
+        .sqrt()
+        .add_scalar(1e-6)
+        .clamp_min(most)
+        .div_scalar(most);
+    let rows = flat::elementwise([rows], |[g]| g.div(divisor.clone()));
     gradients.with_rows(rows)
 }
