@@ -80,6 +80,9 @@ fn interpret(table: Table, origin: &str, name: &str) -> Result<Experiment, Train
     experiment.data.root = expand_home(&experiment.data.root);
     let from = &mut experiment.fine_tune.from;
     *from = from.take().map(|from| expand_home(&from));
+    for teacher in experiment.distill.iter_mut().flat_map(|d| &mut d.from.0) {
+        *teacher = expand_home(teacher);
+    }
     experiment.check()?;
     Ok(experiment)
 }
