@@ -1,4 +1,4 @@
-//! Schedules, losses and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
+//! Schedules, losses, distillation and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
 //! Run with `--nocapture` for the error of each.
 #![allow(
     clippy::unwrap_used,
@@ -6,6 +6,7 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod distillation;
 mod losses;
 mod optimizers;
 mod schedules;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use shufflenet_train::recipe::distill::Distill;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::recipe::schedule::ScheduleConfig;
@@ -26,6 +28,7 @@ struct Fixture {
     shapes: BTreeMap<String, Vec<usize>>,
     optimizers: Vec<OptimizerCase>,
     losses: Losses,
+    distillation: Distillation,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,19 @@ struct Losses {
 struct LossCase {
     config: LossConfig,
     share: Option<f64>,
+    loss: f64,
+    gradient: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Distillation {
+    labels: Vec<u16>,
+    cases: Vec<DistillationCase>,
+}
+
+#[derive(Deserialize)]
+struct DistillationCase {
+    config: Distill,
     loss: f64,
     gradient: Vec<f64>,
 }
