@@ -88,14 +88,14 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
     }))
 }
 
-/// Opens teachers for noise that a student of configuration `pupil` learns from, on `device`. Names of classes and
+/// Opens teachers for noise that a student of configuration `student` learns from, on `device`. Names of classes and
 /// normalisation do not matter to noise.
 ///
 /// # Errors
 /// Those of [`open`].
 pub fn open_for_noise(
     distill: &Distill,
-    pupil: &ModelConfig,
+    student: &ModelConfig,
     precision: Precision,
     device: &Device,
 ) -> Result<Teacher, TrainError> {
@@ -103,8 +103,8 @@ pub fn open_for_noise(
     for path in &distill.from.0 {
         let found = trained::find(path, None)?;
         let model = &found.checkpoint.description.experiment.model;
-        check_channels(path, model, pupil.input_channels())?;
-        let (taught, own) = (model.classes(), pupil.classes());
+        check_channels(path, model, student.input_channels())?;
+        let (taught, own) = (model.classes(), student.classes());
         if taught != own {
             return Err(refused(
                 path,
@@ -119,7 +119,7 @@ pub fn open_for_noise(
             conversion: None,
         });
     }
-    Ok(Teacher::new(members, pupil.classes(), distill.law()))
+    Ok(Teacher::new(members, student.classes(), distill.law()))
 }
 
 /// The network of a checkpoint, its classes those of the given rows, and its number of parameters.
