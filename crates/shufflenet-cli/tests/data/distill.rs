@@ -147,7 +147,7 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
         ("distill.from=nowhere", "nowhere: does not exist"),
         (
             "distill.from=set",
-            "set is neither a checkpoint nor a run folder",
+            "set: is neither a checkpoint nor a run folder",
         ),
         (
             "distill.weight=1.5",
