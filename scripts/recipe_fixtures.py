@@ -1,5 +1,5 @@
-"""Writes crates/shufflenet-train/tests/recipes/reference.json: what PyTorch's schedulers, optimizers and
-cross-entropy compute. `crates/shufflenet-train/tests/recipes/` reads it. Lion, and Muon in float32, which
+"""Writes crates/shufflenet-train/tests/recipes/reference.json: what PyTorch's schedulers, optimizers,
+cross-entropy and Kullback-Leibler divergence compute. `crates/shufflenet-train/tests/recipes/` reads it. Lion, and Muon in float32, which
 PyTorch has not, are short references below, in float64; so are all trajectories.
 
     python scripts/recipe_fixtures.py
@@ -257,6 +257,39 @@ def losses():
     return {"labels": labels.tolist(), "others": others.tolist(), "cases": cases}
 
 
+def standardized(logits):
+    """Sun et al., 2024, equation 13, with the constant of the authors' code; `std` has C - 1 in its divisor."""
+    return (logits - logits.mean(-1, keepdim=True)) / (logits.std(-1, keepdim=True) + 1e-7)
+
+
+def distillation():
+    """The loss of four images and five classes that labels and a teacher give, with its gradient."""
+    labels = torch.tensor([1, 4, 0, 2])
+    teacher = wave(20, 2.0).reshape(4, 5) * 5 + 1
+    functional = torch.nn.functional
+    cases = []
+    for config, scores in [({"kind": "kd"}, lambda logits: logits), ({"kind": "standardized"}, standardized)]:
+        for temperature, weight, label_weight in [(4.0, 0.9, None), (1.0, 0.5, None), (2.0, 9.0, 0.1), (0.5, 1.0, 0.0)]:
+            logits = (wave(20, 0.5).reshape(4, 5) * 3).requires_grad_()
+            divergence = functional.kl_div(
+                functional.log_softmax(scores(logits) / temperature, 1),
+                functional.softmax(scores(teacher) / temperature, 1),
+                reduction="batchmean",
+            )
+            own = 1 - weight if label_weight is None else label_weight
+            loss = own * functional.cross_entropy(logits, labels) + weight * temperature**2 * divergence
+            loss.backward()
+            given = {} if label_weight is None else {"label_weight": label_weight}
+            cases.append(
+                {
+                    "config": {"from": "teacher", **config, "temperature": temperature, "weight": weight, **given},
+                    "loss": loss.item(),
+                    "gradient": logits.grad.flatten().tolist(),
+                }
+            )
+    return {"labels": labels.tolist(), "cases": cases}
+
+
 def main():
     shapes = {
         "conv1.0.weight": [8, 3, 3, 3],
@@ -276,6 +309,7 @@ def main():
         "shapes": shapes,
         "optimizers": optimizer_cases(shapes),
         "losses": losses(),
+        "distillation": distillation(),
     }
     OUT.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     print(f"{OUT}: {OUT.stat().st_size} bytes")

@@ -199,6 +199,30 @@ fn ranks_that_store_bfloat16_begin_as_one_process_and_stay_near() {
     assert!(largest < 0.03, "{differences:?}");
 }
 
+/// Each rank asks the teacher about its own images, mixed as one process would mix them.
+#[test]
+fn ranks_with_a_teacher_are_one_process_with_it() {
+    let folder = workplace("", RANDOM);
+    let at = |name: &str| folder.path().join(name);
+    let short = ["--set", "train.max_steps=5", "--set", "train.seed=1"];
+    finished(train(folder.path(), 1, "teacher", &short));
+    let taught = [
+        "--set",
+        "distill.from=teacher",
+        "--set",
+        "distill.kind=standardized",
+        "--set",
+        "distill.temperature=2",
+    ];
+    for ranks in [1, 2] {
+        let said = finished(train(folder.path(), ranks, &ranks.to_string(), &taught));
+        let line =
+            "teacher    standardized, temperature 2, loss 0.1 by the labels and 0.9 by the teacher";
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
+    assert_same_run([&at("1"), &at("2")], "a teacher, 2 ranks");
+}
+
 #[test]
 fn norms_are_over_all_ranks_without_kernels_too() {
     // Each with a seed by which no ReLU changes its mind there. (The networks on `ndarray` are tested over ranks in

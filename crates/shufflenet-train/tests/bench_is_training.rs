@@ -55,7 +55,7 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
     let sources = sources::open(&experiment).unwrap();
     for batch in sources.train.epoch(1, 0).take(20) {
         let batch = batch.unwrap();
-        bench::step(&mut learner, &batch, optimizer.learning_rate).unwrap();
+        bench::step(&mut learner, &batch, None, optimizer.learning_rate).unwrap();
     }
     assert!(run.weights == to_safetensors(&learner.classifier.network).unwrap());
 

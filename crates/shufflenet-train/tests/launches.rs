@@ -81,7 +81,7 @@ fn of_two_steps(config: impl Into<LearnerConfig>) -> [Launches; 2] {
     let batch = Batch::noise(0, 4, shape, model.classes());
     let mut learner = fresh(&model, config, &device);
     let mut step = || {
-        let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, 0.01));
+        let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, None, 0.01));
         taken.unwrap();
         launches
     };
@@ -218,7 +218,7 @@ fn step_fifty_holds_as_much_memory_as_step_three() {
     let mut after = |steps: usize| {
         alone(|| {
             for _ in 0..steps {
-                bench::step(&mut learner, &batch, 0.01).unwrap();
+                bench::step(&mut learner, &batch, None, 0.01).unwrap();
             }
             learner.settle().unwrap();
             bytes_in_use(&device)

@@ -7,14 +7,17 @@
 mod noise;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
-use shufflenet_model::{ModelConfig, Precision, ShuffleNetV2, Stem, to_safetensors};
+use shufflenet_model::{Inference, ModelConfig, Precision, ShuffleNetV2, Stem, to_safetensors};
 use shufflenet_train::TrainError;
+use shufflenet_train::recipe::distill::{DistillKind, Law};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
-use shufflenet_train::step::classifier::MicroBatch;
+use shufflenet_train::step::classifier::{MicroBatch, pixels};
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
+use shufflenet_train::step::teacher::{Member, Teacher};
 
 use noise::batch;
 
@@ -94,6 +97,91 @@ fn gradients_are_means_over_all_images_of_a_step() {
         }
     }
     assert!(largest > 1e-2, "the weights have hardly moved: {largest}");
+}
+
+/// To teach by the logits alone.
+const LAW: Law = Law {
+    kind: DistillKind::Standardized,
+    temperature: 2.0,
+    weight: 1.0,
+    label_weight: 0.0,
+};
+
+/// A network of other widths and another stem, fresh from this seed.
+fn member(seed: u64) -> Member {
+    let model = ModelConfig {
+        stem: Some(Stem::Imagenet),
+        widths: Some([8, 20, 24, 40, 64].into()),
+        repeats: vec![1, 0, 2],
+        ..ModelConfig::default()
+    };
+    Member {
+        network: Inference::new(&ShuffleNetV2::new(&model, seed, &Device::flex()).unwrap()),
+        conversion: None,
+    }
+}
+
+fn teacher(seeds: &[u64]) -> Teacher {
+    Teacher::new(seeds.iter().map(|&seed| member(seed)).collect(), 10, LAW)
+}
+
+#[test]
+fn several_teachers_teach_the_mean_of_their_logits() {
+    let images = pixels(batch(1, 3, 16), &Device::flex());
+    let logits = |seeds: &[u64]| -> Vec<f32> {
+        let data = teacher(seeds).logits(&images).into_data();
+        data.iter::<f32>().collect()
+    };
+    let (one, other, both) = (logits(&[1]), logits(&[2]), logits(&[1, 2]));
+    assert_eq!(one, logits(&[1, 1]));
+    for ((one, other), both) in one.iter().zip(&other).zip(&both) {
+        assert_eq!((one + other) / 2.0, *both);
+    }
+}
+
+#[test]
+fn a_teacher_sees_pixels_as_it_is_used_to() {
+    let images = pixels(batch(1, 3, 16), &Device::flex());
+    let [factor, term] =
+        [2.0, -0.5].map(|value| Tensor::<4>::full([1, 3, 1, 1], value, &Device::flex()));
+    let seen = teacher(&[1]).logits(&(images.clone() * 2.0 - 0.5));
+    let converting = Member {
+        conversion: Some([factor, term]),
+        ..member(1)
+    };
+    let converting = Teacher::new(vec![converting], 10, LAW);
+    let found = converting.logits(&images).into_data();
+    assert_eq!(found, seen.into_data());
+}
+
+#[test]
+fn lessons_are_means_over_all_images_of_a_step() {
+    let teacher = Rc::new(teacher(&[3]));
+    let taught = |images: u32, share: f64, salt: u32| MicroBatch {
+        teacher: Some(teacher.clone()),
+        ..part(salt, images as usize, share)
+    };
+    let halves = stepped(vec![taught(8, 0.5, 1), taught(8, 0.5, 1)]);
+    assert_eq!(halves, stepped(vec![taught(8, 1.0, 1)]));
+    assert_ne!(
+        halves,
+        stepped(vec![part(1, 8, 1.0)]),
+        "labels count for nothing"
+    );
+
+    // Steps on the same images follow the teacher: its opinion becomes the student's.
+    let mut learner = learner(None);
+    let agreement = |learner: &Learner| {
+        let images = pixels(batch(1, 8, 16), &Device::flex());
+        let student = Inference::new(&learner.classifier.network).forward(images.clone());
+        let [student, teacher] = [student, teacher.logits(&images)].map(|logits| logits.argmax(1));
+        student.equal(teacher).int().sum().into_scalar::<i64>()
+    };
+    let before = agreement(&learner);
+    for _ in 0..60 {
+        learner.step([Ok(taught(8, 1.0, 1))], 0.1).unwrap();
+    }
+    assert!(agreement(&learner) > before.max(6), "{before}");
 }
 
 #[test]

@@ -6,15 +6,44 @@
 
 mod noise;
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
-use shufflenet_model::{ModelConfig, Precision, Scale, Stem, to_safetensors};
+use shufflenet_model::{
+    Inference, ModelConfig, Precision, Scale, ShuffleNetV2, Stem, to_safetensors,
+};
+use shufflenet_train::recipe::distill::{DistillKind, Law};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
+use shufflenet_train::step::classifier::MicroBatch;
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
+use shufflenet_train::step::teacher::{Member, Teacher};
 
 use noise::batch;
 
-/// The weights after some steps of so many images in a pool of that many threads.
-fn trained(precision: Precision, threads: usize, images: usize, steps: u32) -> Vec<u8> {
+/// A network of the same architecture to learn from.
+fn teacher(model: &ModelConfig, precision: Precision) -> Teacher {
+    let network = ShuffleNetV2::new(model, 2, &Device::flex()).unwrap();
+    let member = Member {
+        network: Inference::with_precision(&network, precision),
+        conversion: None,
+    };
+    let law = Law {
+        kind: DistillKind::Standardized,
+        temperature: 2.0,
+        weight: 1.0,
+        label_weight: 0.5,
+    };
+    Teacher::new(vec![member], model.classes(), law)
+}
+
+/// The weights after some steps of so many images in a pool of that many threads, by labels alone or with a teacher.
+fn trained(
+    precision: Precision,
+    threads: usize,
+    images: usize,
+    steps: u32,
+    is_taught: bool,
+) -> Vec<u8> {
     let model = ModelConfig {
         scale: Scale::One,
         stem: Some(Stem::Cifar),
@@ -27,10 +56,13 @@ fn trained(precision: Precision, threads: usize, images: usize, steps: u32) -> V
             ..OptimizerConfig::default().into()
         };
         let mut learner = Learner::fresh(&model, config, 1, &Device::flex()).unwrap();
+        let teacher = is_taught.then(|| Rc::new(teacher(&model, precision)));
         for step in 0..steps {
-            learner
-                .step([Ok(batch(step, images, 32).into())], 0.05)
-                .unwrap();
+            let images = MicroBatch {
+                teacher: teacher.clone(),
+                ..batch(step, images, 32).into()
+            };
+            learner.step([Ok(images)], 0.05).unwrap();
         }
         to_safetensors(&learner.classifier.network).unwrap()
     })
@@ -41,12 +73,16 @@ fn one_two_and_three_threads_give_the_same_bits() {
     // 37 images do not divide into parts of one size. The second run of two threads is to be like
     // the first.
     for precision in [Precision::F32, Precision::Bf16] {
-        for (images, steps, others) in [(128, 20, [2, 2]), (37, 4, [2, 3])] {
-            let one = trained(precision, 1, images, steps);
+        for (images, steps, others, is_taught) in [
+            (128, 20, [2, 2], false),
+            (37, 4, [2, 3], false),
+            (37, 4, [2, 3], true),
+        ] {
+            let one = trained(precision, 1, images, steps, is_taught);
             for threads in others {
                 assert!(
-                    one == trained(precision, threads, images, steps),
-                    "{precision:?}, {images} images, {threads} threads"
+                    one == trained(precision, threads, images, steps, is_taught),
+                    "{precision:?}, {images} images, {threads} threads, taught: {is_taught}"
                 );
             }
         }

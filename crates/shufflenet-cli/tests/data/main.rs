@@ -5,6 +5,7 @@
 )]
 
 mod classes;
+mod distill;
 mod images;
 mod kept;
 mod parts;

@@ -7,7 +7,9 @@
 
 mod enqueued;
 pub mod resumed;
+mod teaching;
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -21,11 +23,15 @@ use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::evaluation;
 use crate::experiment::Experiment;
+use crate::recipe::distill::Distill;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
-use crate::step::classifier::{Scores, pixels};
+use crate::step::classifier::{MicroBatch, Scores, pixels};
+use crate::step::distill;
 use crate::step::learner::{Learner, LearnerConfig};
+use crate::step::teacher::Teacher;
 use enqueued::{Clock, Enqueued};
+use teaching::Teaching;
 
 /// Steps that a benchmark takes before the clock runs, unless told otherwise.
 pub const WARM_UP: usize = 3;
@@ -45,6 +51,8 @@ pub struct Workload {
     pub precision: Precision,
     /// How the network learns, but for the precision.
     pub learner: LearnerConfig,
+    /// Who teaches it, where training is timed.
+    pub distill: Option<Distill>,
     /// Name of the experiment that the network is of, if any.
     pub experiment: Option<String>,
     /// Steps that are timed.
@@ -64,6 +72,7 @@ impl Workload {
             device: device.into(),
             precision: Precision::F32,
             learner: LearnerConfig::default(),
+            distill: None,
             experiment: None,
             steps: 20,
             warm_up: WARM_UP,
@@ -98,6 +107,7 @@ impl Workload {
                 loss,
                 ..LearnerConfig::of(experiment)
             },
+            distill: experiment.distill.clone(),
             experiment: Some(experiment.name.clone()),
             ..plain
         }
@@ -145,6 +155,9 @@ pub struct Timing {
     /// The host's part, where training is timed on a GPU.
     #[serde(flatten)]
     pub enqueued: Option<Enqueued>,
+    /// The teacher's part, where there is one.
+    #[serde(flatten)]
+    pub teaching: Option<Teaching>,
     /// Peak memory of this process in MB (10^6 bytes), where the system reports it.
     pub peak_memory_mb: Option<f64>,
     /// Device, threads and processor.
@@ -167,6 +180,10 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     };
     let rate = config.optimizer.learning_rate.min(0.01);
     let mut learner = Learner::fresh(model, config, 0, &device)?;
+    let teacher = workload.distill.as_ref().map(|distill| {
+        distill::open_for_noise(distill, model, workload.precision, &device).map(Rc::new)
+    });
+    let teacher = teacher.transpose()?;
     let batch = noise(workload);
     let parameters = num_parameters(&learner.classifier.network);
     let steps = match learner.may_wait() {
@@ -176,18 +193,20 @@ pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let mut clock = Clock::default();
     let times = time(workload.warm_up, workload.steps, steps, || {
         for _ in 0..steps {
-            clock.time(|| step(&mut learner, &batch, rate))?;
+            clock.time(|| step(&mut learner, &batch, teacher.as_ref(), rate))?;
         }
         learner.settle().map(drop)
     })?;
     let enqueued = match learner.may_wait() {
         true => Some(clock.read(workload.warm_up * steps, &device, || {
-            step(&mut learner, &batch, rate)
+            step(&mut learner, &batch, teacher.as_ref(), rate)
         })?),
         false => None,
     };
+    let teaching = teacher.map(|teacher| teaching::measure(&teacher, workload, 1, &device));
     Ok(Timing {
         enqueued,
+        teaching: teaching.transpose()?,
         ..report("train", workload, parameters, times)
     })
 }
@@ -199,8 +218,17 @@ const TOGETHER: usize = 10;
 ///
 /// # Errors
 /// Those of [`Learner::step`].
-pub fn step(learner: &mut Learner, batch: &Batch, rate: f64) -> Result<(), TrainError> {
-    learner.step([Ok(batch.clone().into())], rate).map(drop)
+pub fn step(
+    learner: &mut Learner,
+    batch: &Batch,
+    teacher: Option<&Rc<Teacher>>,
+    rate: f64,
+) -> Result<(), TrainError> {
+    let images = MicroBatch {
+        teacher: teacher.cloned(),
+        ..batch.clone().into()
+    };
+    learner.step([Ok(images)], rate).map(drop)
 }
 
 /// Times the network's inference on one batch of noise, logits brought back.
@@ -331,6 +359,7 @@ fn report(
         max_ms: at(times.len().saturating_sub(1)),
         img_per_s: *batch as f64 * 1e3 / median,
         enqueued: None,
+        teaching: None,
         peak_memory_mb: machine::peak_memory_mb(),
         machine: format!(
             "{}, {}, {}",
@@ -366,6 +395,9 @@ impl std::fmt::Display for Timing {
         )?;
         if let Some(enqueued) = &self.enqueued {
             enqueued.fmt(f)?;
+        }
+        if let Some(teaching) = &self.teaching {
+            teaching.fmt(f)?;
         }
         if let Some(peak) = self.peak_memory_mb {
             writeln!(f, "memory   {peak:.0} MB at most")?;

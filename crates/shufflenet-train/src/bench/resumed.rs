@@ -11,7 +11,7 @@ use std::rc::Rc;
 use shufflenet_model::num_parameters;
 
 use super::enqueued::Clock;
-use super::{TOGETHER, Timing, Workload, report, time};
+use super::{TOGETHER, Timing, Workload, report, teaching, time};
 use crate::Interrupter;
 use crate::checkpoint::store;
 use crate::checkpoint::{self, MANIFEST};
@@ -94,6 +94,15 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
         precision: experiment.train.precision,
         ..Workload::new(experiment.model.clone(), &resumed.device)
     };
+    let batches = experiment.train.accumulate;
+    let single = Workload {
+        batch: experiment.train.batch_size,
+        steps: resumed.steps,
+        warm_up: resumed.warm_up,
+        ..workload.clone()
+    };
+    let measure = |teacher: &Rc<_>| teaching::measure(teacher, &single, batches, &run.device);
+    let teaching = run.teacher.as_ref().map(measure).transpose()?;
     let report = report("train", &workload, parameters, times);
     Ok(Timing {
         subject: format!(
@@ -104,6 +113,7 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
             run.total_steps()
         ),
         enqueued,
+        teaching,
         ..report
     })
 }

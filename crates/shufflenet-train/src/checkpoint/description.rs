@@ -21,6 +21,9 @@ pub struct Description {
     /// The part of the data that chose the best epoch. `None`: none did, or an earlier version trained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_on: Option<ChosenOn>,
+    /// SHA-256 of each teacher ([`crate::checkpoint::sha256`]). Empty: the run had none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers_sha256: Vec<String>,
     /// Channels, height and width of an input image.
     pub input: [usize; 3],
     /// Pixels are scaled to 0..1, then normalised by these.

@@ -199,6 +199,18 @@ pub fn description(folder: &Path) -> Option<Description> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// SHA-256 of `weights` and of the description in the checkpoint `folder`, as its file has it: of all that decides what
+/// the network makes of an image.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn sha256(folder: &Path, weights: &[u8]) -> Result<String, TrainError> {
+    let path = folder.join(DESCRIPTION);
+    let description = fs::read(&path).map_err(|e| TrainError::io("read", &path, e))?;
+    let digest = Sha256::new().chain_update(weights);
+    Ok(hex(&digest.chain_update(description).finalize()))
+}
+
 fn entry(bytes: &[u8]) -> Entry {
     Entry {
         bytes: bytes.len() as u64,

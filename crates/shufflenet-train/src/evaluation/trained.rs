@@ -31,12 +31,37 @@ pub struct Trained {
     pub classifier: Classifier,
 }
 
-/// The network at `path` ([`store::locate`]), on `device`, with the weights `asked`. `None`: the weight file that `path`
-/// names, or else the weights that `best` was chosen by.
+/// A checkpoint that the user names, not yet a network.
+pub struct Found {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// The weight file in it.
+    pub weights: &'static str,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+impl Found {
+    /// Path of the weight file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(self.weights)
+    }
+
+    /// Bytes of the weight file.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] where the checkpoint has no such file.
+    pub fn bytes(&self) -> Result<&[u8], TrainError> {
+        weights_of(&self.checkpoint, self.weights, &self.folder)
+    }
+}
+
+/// The checkpoint at `path` ([`store::locate`]), with the weights `asked`. `None`: the weight file that `path` names, or else
+/// the weights that `best` was chosen by.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Checkpoint`] where it has no such weights.
-pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trained, TrainError> {
+/// What the checkpoint refuses.
+pub fn find(path: &Path, asked: Option<Weights>) -> Result<Found, TrainError> {
     let Located { folder, file } = store::locate(path)?;
     let checkpoint = checkpoint::load(&folder)?;
     let weights = match (asked, file) {
@@ -45,6 +70,23 @@ pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trai
         (None, Some(file)) => file,
         (None, None) => chosen(&checkpoint),
     };
+    Ok(Found {
+        folder,
+        weights,
+        checkpoint,
+    })
+}
+
+/// The network at `path`, on `device`; `path` and `asked` as for [`find`].
+///
+/// # Errors
+/// What the checkpoint refuses; [`TrainError::Checkpoint`] where it has no such weights.
+pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trained, TrainError> {
+    let Found {
+        folder,
+        weights,
+        checkpoint,
+    } = find(path, asked)?;
     let classifier = restore(&checkpoint, weights, &folder, device)?;
     Ok(Trained {
         folder,

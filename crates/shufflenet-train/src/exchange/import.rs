@@ -137,6 +137,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             class_names,
             unnamed: request.class_names.is_none(),
             chosen_on: None,
+            teachers_sha256: Vec::new(),
             input: [channels, size, size],
             normalization,
         },

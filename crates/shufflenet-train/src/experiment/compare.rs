@@ -11,13 +11,15 @@ use crate::error::TrainError;
 use crate::experiment::Experiment;
 
 /// Keys that may differ between a run and its resumption.
-const MAY_CHANGE: [&str; 14] = [
+const MAY_CHANGE: [&str; 15] = [
     "name",
     "data.root",
     "data.workers",
     "data.check",
     // The images that are left out are compared with those of the start.
     "data.options.on_bad_image",
+    // Teachers are compared by their content.
+    "distill.from",
     "train.epochs",
     "train.max_steps",
     "train.log_every",

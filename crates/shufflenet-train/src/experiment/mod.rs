@@ -19,6 +19,7 @@ use crate::cluster::config::ClusterConfig;
 use crate::error::{TrainError, require};
 use crate::evaluation::tally::Criterion;
 use crate::recipe::class_weights::ClassWeights;
+use crate::recipe::distill::Distill;
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::optimizer::OptimizerConfig;
@@ -43,6 +44,9 @@ pub struct Experiment {
     /// What is minimised.
     #[serde(default)]
     pub loss: LossConfig,
+    /// A network that teaches this one. Unset: only the labels do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<Distill>,
     /// How a gradient moves the weights.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -271,6 +275,9 @@ impl Experiment {
         };
         let classes = self.model.classes.or(weights);
         self.loss.check(classes.unwrap_or(self.model.classes()))?;
+        if let Some(distill) = &self.distill {
+            distill.check()?;
+        }
         self.optimizer.check()?;
         self.schedule.check()
     }

@@ -80,6 +80,9 @@ fn interpret(table: Table, origin: &str, name: &str) -> Result<Experiment, Train
     experiment.data.root = expand_home(&experiment.data.root);
     let from = &mut experiment.fine_tune.from;
     *from = from.take().map(|from| expand_home(&from));
+    for teacher in experiment.distill.iter_mut().flat_map(|d| &mut d.from.0) {
+        *teacher = expand_home(teacher);
+    }
     experiment.check()?;
     Ok(experiment)
 }
@@ -160,6 +163,10 @@ fn in_words(message: &str) -> String {
         ("expected u64", whole),
         ("expected f64", "expected a number"),
     ];
+    let message = match message.split_once("expected struct ") {
+        Some((found, _)) => &format!("{found}expected a section"),
+        None => message,
+    };
     words
         .into_iter()
         .fold(message.into(), |message: String, (rust, words)| {
@@ -291,6 +298,9 @@ mod tests {
         let line = refusal(MINIMAL, &["train.epochs=ten"]);
         assert!(line.contains("train.epochs"), "{line}");
         assert!(line.contains("\"ten\""), "{line}");
+        let line = refusal(MINIMAL, &["distill=runs/teacher"]);
+        let words = "distill: invalid type: string \"runs/teacher\", expected a section";
+        assert!(line.ends_with(words), "{line}");
     }
 
     #[test]

@@ -1,12 +1,36 @@
 //! The network of an experiment, or of a command line, as a table of layers.
 
+use std::fmt;
 use std::path::Path;
 
+use serde::Serialize;
 use shufflenet_model::{ShuffleNetV2, Summary};
 
+use crate::checkpoint::{self, store};
 use crate::device;
 use crate::error::TrainError;
 use crate::experiment::settings;
+use crate::recipe::distill::Distill;
+
+/// A network, and who teaches it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summarised {
+    /// The network.
+    #[serde(flatten)]
+    pub network: Summary,
+    /// A line on each teacher, and one on how they teach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teacher: Vec<String>,
+}
+
+impl fmt::Display for Summarised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.network.fmt(f)?;
+        self.teacher
+            .iter()
+            .try_for_each(|line| write!(f, "\nteacher  {line}"))
+    }
+}
 
 /// Builds the network that `config` and `overrides` describe and sums it up for images of `input`:
 /// channels (which then replace the configured ones), height and width. Without `input` the images are
@@ -18,8 +42,14 @@ pub fn summarise(
     config: Option<&Path>,
     overrides: &[String],
     input: Option<[usize; 3]>,
-) -> Result<Summary, TrainError> {
-    let mut model = settings::load_model(config, overrides)?;
+) -> Result<Summarised, TrainError> {
+    let (mut model, distill) = match config {
+        Some(config) => {
+            let experiment = settings::load(config, overrides)?;
+            (experiment.model, experiment.distill)
+        }
+        None => (settings::load_model(None, overrides)?, None),
+    };
     let [height, width] = match (input, model.stem()) {
         (Some([channels, height, width]), _) => {
             model.input_channels = Some(channels);
@@ -29,5 +59,25 @@ pub fn summarise(
     };
     model.validate(height, width)?;
     let network = ShuffleNetV2::new(&model, 0, &device::open(device::DEFAULT)?)?;
-    Ok(Summary::of(&network, height, width)?)
+    Ok(Summarised {
+        network: Summary::of(&network, height, width)?,
+        teacher: distill.as_ref().map(in_words).unwrap_or_default(),
+    })
+}
+
+/// Lines on the teachers. One that is not there is said to be so: the network can be summed up all the same.
+fn in_words(distill: &Distill) -> Vec<String> {
+    let teachers = distill.from.0.iter().map(|path| {
+        let place = path.display();
+        let located = store::locate(path).map_err(|error| error.to_string());
+        located.map_or_else(
+            |error| error,
+            |located| match checkpoint::description(&located.folder) {
+                Some(then) => format!("{place}: {}", then.experiment.model.in_words(None)),
+                None => format!("{place}: its classifier.json cannot be read"),
+            },
+        )
+    });
+    let law = distill.law().to_string();
+    teachers.chain([law]).collect()
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::error::TrainError;
+use crate::recipe::distill::Distill;
 use crate::recipe::progressive::{Stage, size_in};
 use crate::run::pace::Slowdown;
 
@@ -66,6 +67,12 @@ impl History {
             environment: environment(&path.join("environment.json")),
             lines: lines.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The run's `[distill]`. `None`: it had no teacher.
+    pub(super) fn distill(&self) -> Option<Distill> {
+        let config: Table = self.config.parse().ok()?;
+        config.get("distill")?.clone().try_into().ok()
     }
 
     /// The epochs' lines of a split, of the moving average where the run kept one.

@@ -16,6 +16,12 @@ const MOST_IN_MATRIX: usize = 100;
 pub(super) fn page(part: &Part) -> String {
     let history = &part.history;
     let mut body = format!("<h1>{}</h1>\n", escape(&history.name));
+    if let Some(distill) = history.distill() {
+        let paths = distill.from.0.iter().map(|path| path.display().to_string());
+        let teachers = paths.collect::<Vec<_>>().join(", ");
+        let law = distill.law();
+        body += &format!("<p>Taught by {}: {law}.</p>\n", escape(&teachers));
+    }
     match &part.evaluated {
         Ok(evaluated) => body += &headline(evaluated),
         Err(error) => {

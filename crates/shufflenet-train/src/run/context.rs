@@ -29,7 +29,9 @@ use crate::recipe::progressive;
 use crate::recipe::schedule::Schedule;
 use crate::run::preflight;
 use crate::step::classifier::{Classifier, MicroBatch};
+use crate::step::distill;
 use crate::step::state::State;
+use crate::step::teacher::Teacher;
 use crate::{Interrupter, device};
 
 /// Printed before the first steps on a GPU, which may take minutes.
@@ -53,14 +55,16 @@ pub struct Run {
     pub environment: Environment,
     /// The processes that train together.
     pub cluster: Rc<Cluster>,
+    /// The network that teaches this one. `None`: only the labels do.
+    pub teacher: Option<Rc<Teacher>>,
     notes: Vec<String>,
 }
 
 impl Run {
-    /// Opens device and data, and refuses an experiment that cannot work.
+    /// Opens device, data and teacher, and refuses an experiment that cannot work.
     ///
     /// # Errors
-    /// [`TrainError`] of the device, the data, or the network.
+    /// [`TrainError`] of the device, the data, the network, or the teacher.
     pub fn open(
         experiment: &Experiment,
         device_name: &str,
@@ -81,18 +85,26 @@ impl Run {
         };
         let schedule = experiment.schedule(sources.train.batches());
         preflight::check_cluster(&experiment, &sources, &cluster)?;
-        let notes = preflight::check(&experiment, &sources, &schedule)?;
+        let mut notes = preflight::check(&experiment, &sources, &schedule)?;
         let shape = sources.shape;
+        let mut description = Description {
+            experiment: written,
+            data_sha256: sources.sha256.clone(),
+            class_names: sources.class_names.clone(),
+            unnamed: false,
+            chosen_on: chosen_on(&experiment, &sources),
+            teachers_sha256: Vec::new(),
+            input: [shape.channels, shape.height, shape.width],
+            normalization: sources.normalization.clone(),
+        };
+        let teacher = distill::open(&description, &device)?.map(|opened| {
+            description.teachers_sha256 = opened.sha256;
+            notes.splice(..0, opened.lines);
+            Rc::new(opened.teacher)
+        });
         Ok(Self {
-            description: Description {
-                experiment: written,
-                data_sha256: sources.sha256.clone(),
-                class_names: sources.class_names.clone(),
-                unnamed: false,
-                chosen_on: chosen_on(&experiment, &sources),
-                input: [shape.channels, shape.height, shape.width],
-                normalization: sources.normalization.clone(),
-            },
+            description,
+            teacher,
             schedule,
             environment: Environment::here(device_name, &device, threads, cluster.ranks()),
             experiment,
@@ -225,6 +237,7 @@ impl Run {
                 share: batch.whole() as f64 / images as f64,
                 size,
                 mask: self.mask(step, part, &batch),
+                teacher: self.teacher.clone(),
                 batch,
             })
         });

@@ -59,7 +59,7 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
     /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`];
-    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from lie in the folder.
+    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from or a teacher lie in the folder.
     pub fn open(
         path: &Path,
         experiment: &Experiment,
@@ -155,8 +155,8 @@ fn lock(path: &Path) -> Result<File, TrainError> {
     }
 }
 
-/// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start would be deleted
-/// with the run that was there.
+/// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start or teacher would be
+/// deleted with the run that was there.
 fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
     let place = resolved(path);
     let refuse = |key: &str, found: String| {
@@ -175,16 +175,20 @@ fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
         );
         return refuse("the run folder", found);
     }
-    match &experiment.fine_tune.from {
-        Some(from) if resolved(from).starts_with(&place) => {
+    let start = experiment.fine_tune.from.iter();
+    let teachers = experiment.distill.iter().flat_map(|d| &d.from.0);
+    let needed = start.map(|from| ("fine_tune.from", from));
+    let mut needed = needed.chain(teachers.map(|from| ("distill.from", from)));
+    match needed.find(|(_, from)| resolved(from).starts_with(&place)) {
+        Some((key, from)) => {
             let found = format!(
                 "{}, inside the run folder {}",
                 from.display(),
                 path.display()
             );
-            refuse("fine_tune.from", found)
+            refuse(key, found)
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

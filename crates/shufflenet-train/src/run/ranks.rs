@@ -19,14 +19,17 @@ impl Run {
         let data = &self.description.data_sha256;
         let environment = &self.environment;
         let mut own = vec![("the data's SHA-256".to_string(), data.clone())];
+        let teachers = self.description.teachers_sha256.join(", ");
+        own.push(("the teacher's SHA-256".into(), teachers));
         own.push(("the build".into(), environment.build()));
         own.push((
             "the vector instructions".into(),
             environment.dispatch().into(),
         ));
-        // Each machine may have the data in another place, and read it with other workers.
+        // Each machine may have data and teacher in another place, and read the data with other workers.
+        let own_place = |key: &str| matches!(key, "data.root" | "data.workers" | "distill.from");
         let settings = flatten(&self.experiment)?.into_iter();
-        own.extend(settings.filter(|(key, _)| !matches!(&key[..], "data.root" | "data.workers")));
+        own.extend(settings.filter(|(key, _)| !own_place(key)));
         self.cluster.compare(&own)
     }
 

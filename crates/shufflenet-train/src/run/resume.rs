@@ -156,6 +156,15 @@ fn check(
             new: format!("{}{in_new}", now.class_names.join(", ")),
         });
     }
+    if saved.teachers_sha256 != now.teachers_sha256 {
+        let [old, new] = [saved, now].map(|described| described.teachers_sha256.join(", "));
+        return Err(TrainError::Changed {
+            run: path.into(),
+            key: "distill.from, by its SHA-256,".into(),
+            old,
+            new,
+        });
+    }
     if saved.data_sha256 == now.data_sha256 {
         return Ok(None);
     }

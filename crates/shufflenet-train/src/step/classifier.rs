@@ -1,7 +1,10 @@
-//! The network with its loss: images and labels in, loss and gradients out.
+//! The network with its loss: images and labels in, loss and gradients out. A teacher's part of the loss is in
+//! [`crate::step::teacher`].
 //!
 //! [`Classifier`] implements burn-train's `TrainStep` and `InferenceStep`, so it runs under
 //! burn-train's own learner as well as in the loop of [`crate::run`].
+
+use std::rc::Rc;
 
 use burn::module::Module;
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
@@ -12,6 +15,7 @@ use shufflenet_model::{Inference, ShuffleNetV2, cross_entropy_gradient};
 use crate::device::launches;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::progressive::shrink;
+use crate::step::teacher::{Lesson, Teacher};
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -30,6 +34,8 @@ pub struct MicroBatch {
     pub mask: Option<Vec<f32>>,
     /// Shorter side in pixels that the images are shrunk to ([`crate::recipe::progressive`]). `None`: not shrunk.
     pub size: Option<usize>,
+    /// The network that teaches this one. `None`: only the labels do.
+    pub teacher: Option<Rc<Teacher>>,
 }
 
 impl From<Batch> for MicroBatch {
@@ -40,6 +46,7 @@ impl From<Batch> for MicroBatch {
             share: 1.0,
             mask: None,
             size: None,
+            teacher: None,
         }
     }
 }
@@ -54,6 +61,8 @@ pub struct Images {
     /// Dropout's factors for the pooled features, `[batch, features]`. `None`: the network draws them from its device's
     /// generator.
     pub mask: Option<Tensor<2>>,
+    /// What a teacher says of the images. `None`: there is no teacher.
+    pub lesson: Option<Lesson>,
 }
 
 /// The network's output for a batch.
@@ -69,30 +78,39 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a part of a step's images onto `device`, with the targets of the loss for `classes` classes.
+    /// Moves a part of a step's images onto `device`, with the targets of the loss for `classes` classes. The teacher sees
+    /// them there.
     pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
         let MicroBatch {
             batch,
             share,
             mask,
             size,
+            teacher,
         } = part;
-        let count = batch.len();
+        let (count, whole) = (batch.len(), batch.whole());
         let targets = loss.targets(&batch, classes).into_iter();
-        let factors: Vec<f32> = targets.map(|target| target * -(share as f32)).collect();
+        let label_weight = teacher.as_ref().map_or(1.0, |t| t.law.label_weight);
+        let factor = -(share * label_weight) as f32;
+        let factors: Vec<f32> = targets.map(|target| target * factor).collect();
         let factors = TensorData::new(factors, [count, classes]);
         let mask = mask.map(|mask| {
             let features = mask.len() / count.max(1);
             Tensor::from_data(TensorData::new(mask, [count, features]), device)
         });
         let pixels = pixels(batch, device);
+        let pixels = match size {
+            Some(size) => shrink(pixels, size),
+            None => pixels,
+        };
         Self {
             factors: Tensor::from_data(factors, device),
-            pixels: match size {
-                Some(size) => shrink(pixels, size),
-                None => pixels,
-            },
             mask,
+            lesson: teacher.map(|teacher| {
+                launches::part("teacher");
+                teacher.lesson(&pixels.clone().inner(), share, whole)
+            }),
+            pixels,
         }
     }
 }
@@ -127,7 +145,10 @@ impl TrainStep for Classifier {
         let scores = Scores {
             logits: logits.clone().inner(),
         };
-        let gradient = cross_entropy_gradient(scores.logits.clone(), batch.factors.inner());
+        let mut gradient = cross_entropy_gradient(scores.logits.clone(), batch.factors.inner());
+        if let Some(lesson) = &batch.lesson {
+            gradient = gradient + lesson.gradient(scores.logits.clone());
+        }
         // Its gradient by the logits is that of the loss.
         let product = logits * Tensor::from_inner(gradient);
         launches::part("backward");

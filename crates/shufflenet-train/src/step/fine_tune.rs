@@ -7,11 +7,9 @@ use std::path::Path;
 use shufflenet_data::{Normalization, orders_differ};
 use shufflenet_model::{ClassifierStart, ShuffleNetV2, load_for_fine_tuning, parameters};
 
-use crate::checkpoint;
 use crate::checkpoint::description::Description;
-use crate::checkpoint::store;
 use crate::error::TrainError;
-use crate::evaluation::trained::{chosen, weights_of};
+use crate::evaluation::trained;
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::optimizer::pattern;
 
@@ -28,12 +26,9 @@ pub fn load(
     let Some(from) = &config.from else {
         return Ok((network, Vec::new()));
     };
-    let located = store::locate(from)?;
-    let checkpoint = checkpoint::load(&located.folder)?;
-    let file = located.file.unwrap_or(chosen(&checkpoint));
-    let bytes = weights_of(&checkpoint, file, &located.folder)?;
-    let path = located.folder.join(file);
-    let before = &checkpoint.description;
+    let found = trained::find(from, None)?;
+    let (path, bytes) = (found.path(), found.bytes()?);
+    let before = &found.checkpoint.description;
     let mut notes = vec![format!("start      from {}", path.display())];
     notes.extend(stem(config, before, now)?);
     check_channels(from, before, now)?;
@@ -114,9 +109,7 @@ fn classifier(
     if before.unnamed && old.len() == new.len() {
         return unnamed_classifier(config, new);
     }
-    let row = |name: &String| old.iter().position(|other| other == name);
-    let rows: Option<Vec<usize>> = new.iter().map(row).collect();
-    let rows = rows.filter(|_| old.len() == new.len());
+    let rows = rows_by_name(old, new);
     let note = match &rows {
         None => format!(
             "the classifier starts afresh: its classes were {}, now they are {}",
@@ -129,6 +122,13 @@ fn classifier(
         }
     };
     Ok((rows, note))
+}
+
+/// For each of the `new` classes its number among the `old` ones. `None`: the classes are others.
+pub(super) fn rows_by_name(old: &[String], new: &[String]) -> Option<Vec<usize>> {
+    let row = |name: &String| old.iter().position(|other| other == name);
+    let rows: Option<Vec<usize>> = new.iter().map(row).collect();
+    rows.filter(|_| old.len() == new.len())
 }
 
 /// The rows of a classifier without class names.
@@ -147,16 +147,15 @@ fn unnamed_classifier(
     }
     let sorted = config.class_order.map(|order| order.sorted(new));
     let assumed = sorted.as_deref().unwrap_or(new);
-    let row = |name: &String| assumed.iter().position(|other| other == name);
     let note = format!(
         "the classifier is kept: the weights have no class names, their outputs are taken as {}",
         few(assumed)
     );
-    Ok((new.iter().map(row).collect(), note))
+    Ok((rows_by_name(assumed, new), note))
 }
 
 /// The first five names.
-fn few(names: &[String]) -> String {
+pub(super) fn few(names: &[String]) -> String {
     const MOST: usize = 5;
     let shown = names.get(..MOST).unwrap_or(names).join(", ");
     match names.len() > MOST {

@@ -20,7 +20,7 @@ use syn::{Attribute, Expr, Field, Fields, Item, ItemStruct, Lit, Meta, Type};
 use toml::{Table, Value};
 
 /// Section, the file that declares its struct, the struct.
-const SECTIONS: [(&str, &str, &str); 26] = [
+const SECTIONS: [(&str, &str, &str); 27] = [
     ("", "shufflenet-train/src/experiment/mod.rs", "Experiment"),
     ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
     (
@@ -75,6 +75,11 @@ const SECTIONS: [(&str, &str, &str); 26] = [
         "TrainConfig",
     ),
     ("loss", "shufflenet-train/src/recipe/loss.rs", "LossConfig"),
+    (
+        "distill",
+        "shufflenet-train/src/recipe/distill.rs",
+        "Distill",
+    ),
     (
         "optimizer",
         "shufflenet-train/src/recipe/optimizer/config.rs",
@@ -165,6 +170,7 @@ fn defaults() -> Table {
     let overrides = [
         "data.format=cifar10",
         "data.root=DIR",
+        "distill.from=DIR",
         "data.augmentation={color_jitter={}, trivial_augment={}, rand_augment={}, random_erasing={}, mixing={}}",
     ];
     let overrides = overrides.map(String::from);
@@ -215,6 +221,7 @@ fn in_words(ty: &Type, choices: &Choices) -> (String, bool) {
     match (name.as_str(), inner) {
         ("Option", Some(inner)) => (in_words(inner, choices).0, true),
         ("Vec", Some(_)) | ("Widths", _) => ("list".into(), false),
+        ("Teachers", _) => ("path or list of paths".into(), false),
         ("ClassWeights", _) => ("list or `\"balanced\"`".into(), false),
         ("usize" | "u64" | "u32" | "u16", _) => ("whole number".into(), false),
         ("f64" | "Scale", _) => ("number".into(), false),
@@ -293,7 +300,9 @@ fn section(
         let key = field.ident.as_ref().unwrap().to_string();
         let (ty, optional) = in_words(&field.ty, choices);
         let default = match lookup(defaults, &path) {
-            Some(_) if ["data.format", "data.root"].contains(&path.as_str()) => "required".into(),
+            Some(_) if ["data.format", "data.root", "distill.from"].contains(&path.as_str()) => {
+                "required".into()
+            }
             _ if path == "name" => "the file's name".into(),
             Some(value) if !optional => format!("`{value}`"),
             None if optional => "unset".into(),
@@ -322,7 +331,7 @@ fn page() -> String {
         "# Configuration\n\nEvery key of an experiment's TOML file, section by section: `[train]` and \
          `epochs = 3`, or `--set train.epochs=3`. A file is a diff from these defaults; `shufflenet train \
          --config FILE --print-config` writes them all out. Sections below `data.augmentation` switch \
-         something on by being there, if only as `trivial_augment = {}`. Shares are numbers from 0 to 1, \
+         something on by being there, if only as `trivial_augment = {}`, and so does `distill`. Shares are numbers from 0 to 1, \
          sizes are in pixels, lengths in epochs or optimizer steps, as each says.\n\nThis page is made from \
          the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`), and a test holds it to that.\n",
     );
@@ -387,6 +396,7 @@ fn choices_are_what_a_file_may_say() {
         let assignments = [
             "data.format=cifar10",
             "data.root=DIR",
+            "distill.from=DIR",
             &format!("{key}={value}"),
         ];
         settings::load_or_assemble(None, &assignments.map(String::from))

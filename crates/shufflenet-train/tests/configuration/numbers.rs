@@ -7,7 +7,7 @@ use shufflenet_train::experiment::settings;
 
 /// What `--set` says about the experiment that has these values: the refusal, or nothing.
 fn refusal(assignments: &[String]) -> Option<String> {
-    let base = ["data.format=synthetic", "data.root=x"].map(String::from);
+    let base = ["data.format=synthetic", "data.root=x", "distill.from=x"].map(String::from);
     let all = [&base[..], assignments].concat();
     let experiment = match settings::load_or_assemble(None, &all) {
         Ok(experiment) => experiment,
@@ -55,7 +55,7 @@ fn documented() -> Vec<(String, String)> {
 #[test]
 fn no_number_of_a_configuration_is_nan_or_infinite() {
     let keys = documented();
-    assert_eq!(keys.len(), 38, "{keys:?}");
+    assert_eq!(keys.len(), 41, "{keys:?}");
     for bad in ["nan", "-nan", "inf", "-inf"] {
         for (section, key) in &keys {
             let assignment = match section.as_str() {

@@ -1,4 +1,4 @@
-//! Schedules, losses and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
+//! Schedules, losses, distillation and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
 //! Run with `--nocapture` for the error of each. They run on the device that `SHUFFLENET_TEST_DEVICE` names, else on the CPU.
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +7,7 @@
 )]
 
 mod average;
+mod distillation;
 mod losses;
 mod optimizers;
 mod schedules;
@@ -17,6 +18,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::Deserialize;
 use shufflenet_train::device;
+use shufflenet_train::recipe::distill::Distill;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::recipe::schedule::ScheduleConfig;
@@ -34,6 +36,7 @@ struct Fixture {
     shapes: BTreeMap<String, Vec<usize>>,
     optimizers: Vec<OptimizerCase>,
     losses: Losses,
+    distillation: Distillation,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +66,19 @@ struct Losses {
 struct LossCase {
     config: LossConfig,
     share: Option<f64>,
+    loss: f64,
+    gradient: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Distillation {
+    labels: Vec<u16>,
+    cases: Vec<DistillationCase>,
+}
+
+#[derive(Deserialize)]
+struct DistillationCase {
+    config: Distill,
     loss: f64,
     gradient: Vec<f64>,
 }

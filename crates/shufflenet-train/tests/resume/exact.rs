@@ -56,7 +56,7 @@ fn so_it_does_in_bfloat16() {
 
 /// Eight steps an epoch of 250 records, of 32 or of 36, and epochs enough that a stop which comes late on
 /// a busy machine still comes before the end.
-fn check_interruption(overrides: &[&str]) {
+pub fn check_interruption(overrides: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let with = |workers: &str| {
         experiment(

@@ -7,6 +7,7 @@
 
 mod changes;
 mod damage;
+mod distill;
 mod exact;
 mod stored;
 

@@ -106,6 +106,7 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
             from: facts.start.as_ref().map(|start| start.path.clone()),
             ..FineTune::default()
         },
+        distill: None,
         model,
         checkpoint: Default::default(),
         cluster: Default::default(),
