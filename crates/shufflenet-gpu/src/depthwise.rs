@@ -14,6 +14,7 @@ use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::pointwise::Columns;
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Taps of a channel.
@@ -201,31 +202,38 @@ pub fn forward(
     let parts = Buffer::empty(client, share.rows * PARTS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    // SAFETY: images, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        depthwise_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            x.data.arg(n),
-            norm.arg(n),
-            weight.arg(1),
-            y.arg(n),
-            parts.arg(n),
-            images,
-            height,
-            width,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            x.row,
-            x.first,
-            Shape { stride, reading },
-        );
-    }
+    let launch = Launch::of("depthwise")
+        .reads(&x.data, images * height * width * channels)
+        .reads_all([weight])
+        .reads_by(norm, reading)
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: images, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            depthwise_forward::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                x.data.arg(n),
+                norm.arg(n),
+                weight.arg(1),
+                y.arg(n),
+                parts.arg(n),
+                images,
+                height,
+                width,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                x.row,
+                x.first,
+                Shape { stride, reading },
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,

@@ -20,6 +20,7 @@ use crate::norm::{self, MEAN, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
 use crate::pointwise::Columns;
 use crate::product::Product;
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Rows of a workgroup's sums: `sum(g_in)`, `sum(g_in (x - mean))`, and the taps of `dw`.
@@ -269,34 +270,41 @@ pub fn backward(
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, channels]);
-    // SAFETY: images, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        depthwise_backward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            behind.g.arg(n),
-            behind.y.arg(n),
-            behind.factors.arg(n),
-            weight.arg(1),
-            x.data.arg(n),
-            norm.arg(n),
-            g_in.arg(n),
-            parts.arg(n),
-            images,
-            height,
-            width,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            x.row,
-            x.first,
-            Shape { stride, reading },
-        );
-    }
+    let launch = Launch::of("depthwise, backward")
+        .reads_all([behind.g, behind.y, behind.factors, weight])
+        .reads_by(norm, reading)
+        .reads(&x.data, images * height * width * channels)
+        .writes_all([&g_in, &parts]);
+    launch.run(|| {
+        // SAFETY: images, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            depthwise_backward::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                behind.g.arg(n),
+                behind.y.arg(n),
+                behind.factors.arg(n),
+                weight.arg(1),
+                x.data.arg(n),
+                norm.arg(n),
+                g_in.arg(n),
+                parts.arg(n),
+                images,
+                height,
+                width,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                x.row,
+                x.first,
+                Shape { stride, reading },
+            );
+        }
+    });
     let weight = Product {
         parts: parts.clone(),
         rows: share.rows,

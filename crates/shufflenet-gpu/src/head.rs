@@ -15,6 +15,7 @@ use crate::norm::{self, ROWS, Reading};
 use crate::pointwise::{self, Columns};
 use crate::pointwise_backward;
 use crate::relu_gradient::{Behind, relu_gradient};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Units of a workgroup.
@@ -71,22 +72,25 @@ pub fn forward(
     let (norm, running) = moments.finish(conv, running, config);
     let out = Buffer::empty(client, images * outputs);
     let n = vector::width(&[outputs]);
-    // SAFETY: the image is compared with their number, and channels with the width, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        norm_relu_mean::launch_unchecked(
-            client,
-            vector::workgroups(images * outputs.div_ceil(4), UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            images,
-            pixels,
-            outputs,
-        );
-    }
+    let launch = Launch::of("mean").reads_all([&y, &norm]).writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: the image is compared with their number, and channels with the width, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            norm_relu_mean::launch_unchecked(
+                client,
+                vector::workgroups(images * outputs.div_ceil(4), UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                images,
+                pixels,
+                outputs,
+            );
+        }
+    });
     (out, running, Saved { y, norm })
 }
 

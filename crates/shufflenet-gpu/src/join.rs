@@ -15,6 +15,7 @@ use crate::buffer::Buffer;
 use crate::norm::{BETA, MEAN, SCALE};
 use crate::parts::Parts;
 use crate::pointwise::Columns;
+use crate::traffic::Launch;
 
 /// Channels and rows of a workgroup, a unit each.
 const CHANNELS: usize = 32;
@@ -196,33 +197,46 @@ pub fn join(first: &Side, second: &Side, pixels: usize) -> Buffer {
     let client = &a.client;
     let out = Buffer::empty(client, pixels * channels);
     let share = Parts::of(pixels.div_ceil(PIXELS));
-    // SAFETY: pixels and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        join_sides::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
-            CubeDim::new_1d((CHANNELS * ROWS) as u32),
-            a.arg(1),
-            a_norm.arg(1),
-            b.arg(1),
-            b_norm.arg(1),
-            residual.map_or(b, |x| &x.data).arg(1),
-            out.arg(1),
-            pixels,
-            share.tiles,
-            channels,
-            left.channels,
-            left.row,
-            left.first,
-            usize::from(left.transformed),
-            right.row,
-            right.first,
-            usize::from(right.transformed),
-            residual_side,
-            residual.map_or(0, |x| x.row),
-            residual.map_or(0, |x| x.first),
-        );
+    let mut launch = Launch::of("join").writes_all([&out]);
+    for side in [first, second] {
+        let [data, norm] = side.buffers();
+        launch = launch.reads(data, pixels * side.source().channels);
+        if side.source().transformed {
+            launch = launch.reads_all([norm]);
+        }
+        if let Some(residual) = side.residual() {
+            launch = launch.reads(&residual.data, pixels * side.source().channels);
+        }
     }
+    launch.run(|| {
+        // SAFETY: pixels and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            join_sides::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
+                CubeDim::new_1d((CHANNELS * ROWS) as u32),
+                a.arg(1),
+                a_norm.arg(1),
+                b.arg(1),
+                b_norm.arg(1),
+                residual.map_or(b, |x| &x.data).arg(1),
+                out.arg(1),
+                pixels,
+                share.tiles,
+                channels,
+                left.channels,
+                left.row,
+                left.first,
+                usize::from(left.transformed),
+                right.row,
+                right.first,
+                usize::from(right.transformed),
+                residual_side,
+                residual.map_or(0, |x| x.row),
+                residual.map_or(0, |x| x.first),
+            );
+        }
+    });
     out
 }

@@ -42,6 +42,7 @@ pub mod separate;
 pub mod stem;
 pub mod stem_gradient;
 mod tile;
+pub mod traffic;
 pub mod unit;
 mod vector;
 mod weight_gradient;

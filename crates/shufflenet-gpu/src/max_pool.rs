@@ -15,6 +15,7 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::norm::{self, ROWS, Reading};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Units of a workgroup.
@@ -110,26 +111,31 @@ pub fn max_pool(
     let out = Buffer::empty(client, pixels * channels);
     let places = Buffer::empty(client, units);
     let n = vector::width(&[channels]);
-    // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        max_pool_forward::launch_unchecked(
-            client,
-            vector::workgroups(units, UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            places.arg(1),
-            pixels,
-            height,
-            width,
-            map_height,
-            map_width,
-            channels,
-            padding,
-        );
-    }
+    let launch = Launch::of("max pooling")
+        .reads_all([y, norm])
+        .writes_all([&out, &places]);
+    launch.run(|| {
+        // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            max_pool_forward::launch_unchecked(
+                client,
+                vector::workgroups(units, UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                places.arg(1),
+                pixels,
+                height,
+                width,
+                map_height,
+                map_width,
+                channels,
+                padding,
+            );
+        }
+    });
     (out, places)
 }

@@ -11,6 +11,7 @@ use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Some channels of a map: `[pixels, row]` values, of which the channels from `first` on are meant.
@@ -49,13 +50,13 @@ fn pointwise_forward<N: Size>(
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
-    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let columns = valid(column, outputs);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
@@ -105,7 +106,7 @@ fn pointwise_forward<N: Size>(
         &seen,
         &mut shared,
         parts,
-        CUBE_POS_X as usize,
+        CUBE_POS_Y as usize,
         column,
         columns,
         outputs,
@@ -133,28 +134,35 @@ pub fn forward(
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
     let n = vector::width(&[x.row, x.first, inputs, outputs]);
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        pointwise_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
-            CubeDim::new_1d(tile.units() as u32),
-            n,
-            x.data.arg(n),
-            norm.arg(n),
-            weight.arg(1),
-            y.arg(n),
-            parts.arg(n),
-            pixels,
-            share.tiles,
-            inputs,
-            outputs,
-            x.row,
-            x.first,
-            Shape { tile, reading },
-        );
-    }
+    let launch = Launch::of("1x1")
+        .reads(&x.data, pixels * inputs)
+        .reads_all([weight])
+        .reads_by(norm, reading)
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            pointwise_forward::launch_unchecked(
+                client,
+                CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(tile.units() as u32),
+                n,
+                x.data.arg(n),
+                norm.arg(n),
+                weight.arg(1),
+                y.arg(n),
+                parts.arg(n),
+                pixels,
+                share.tiles,
+                inputs,
+                outputs,
+                x.row,
+                x.first,
+                Shape { tile, reading },
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,

@@ -17,6 +17,7 @@ use crate::pointwise::Columns;
 use crate::pointwise_gradient::{SUMS, input_gradient};
 use crate::product::Product;
 use crate::tile::Tile;
+use crate::traffic::Launch;
 use crate::vector::{self, V4};
 use crate::weight_gradient::{Block, weight_products};
 
@@ -67,8 +68,8 @@ fn pointwise_backward<N: Size>(
     let mut shared = Shared::<[V4]>::new_slice(comptime!(shape.shared()));
     let units = comptime!(shape.units());
     let reading = comptime!(shape.reading);
-    let block = CUBE_POS_Y as usize;
-    let share = CUBE_POS_X as usize;
+    let block = CUBE_POS_X as usize;
+    let share = CUBE_POS_Y as usize;
     // The conditions are those of a whole workgroup, so its units meet at the barriers inside.
     if block < blocks {
         if share < input_rows {
@@ -200,39 +201,56 @@ fn launch(
     let parts = Buffer::empty(client, first_product + of_weight.rows * values);
     let n = vector::width(&[outputs, inputs, x.row, x.first, to.row, to.first]);
     let rows = of_input.rows.max(of_weight.rows);
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        pointwise_backward::launch_unchecked(
-            client,
-            CubeCount::Static(rows as u32, (across + down * across) as u32, 1),
-            CubeDim::new_1d(shape.units() as u32),
-            n,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            weight.arg(1),
-            x.data.arg(n),
-            norm.arg(n),
-            to.data.arg(n),
-            parts.arg(n),
-            pixels,
-            outputs,
-            inputs,
-            x.row,
-            x.first,
-            to.row,
-            to.first,
-            usize::from(add),
-            across,
-            of_input.rows,
-            of_input.tiles,
-            of_weight.rows,
-            of_weight.tiles,
-            first_product,
-            shape,
-        );
-    }
+    // Both halves of the launch read the maps, a row of workgroups for each block of their columns.
+    let [of_y, of_x] = [outputs, inputs].map(|channels| pixels * channels);
+    let launch = Launch::of("1x1, backward")
+        .reads(gradient.g, 2 * of_y)
+        .reads(gradient.y, 2 * of_y)
+        .reads(&x.data, of_x)
+        .reads_all([gradient.factors, weight])
+        .reads_by(norm, reading)
+        .writes(&to.data, of_x)
+        .writes_all([&parts]);
+    let launch = match reading {
+        Reading::Plain if !add => launch,
+        // What the gradient is added to, or what the norm read.
+        _ => launch.reads(&to.data, of_x),
+    };
+    launch.run(|| {
+        // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            pointwise_backward::launch_unchecked(
+                client,
+                CubeCount::Static((across + down * across) as u32, rows as u32, 1),
+                CubeDim::new_1d(shape.units() as u32),
+                n,
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                weight.arg(1),
+                x.data.arg(n),
+                norm.arg(n),
+                to.data.arg(n),
+                parts.arg(n),
+                pixels,
+                outputs,
+                inputs,
+                x.row,
+                x.first,
+                to.row,
+                to.first,
+                usize::from(add),
+                across,
+                of_input.rows,
+                of_input.tiles,
+                of_weight.rows,
+                of_weight.tiles,
+                first_product,
+                shape,
+            );
+        }
+    });
     let product = Product {
         parts: parts.clone(),
         rows: of_weight.rows,

@@ -60,7 +60,7 @@ pub(crate) fn input_gradient<N: Size>(
     }
     let mut out_of_tile = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out_of_tile[p] = V4::new(0.0);
@@ -130,7 +130,7 @@ pub(crate) fn input_gradient<N: Size>(
             &sums,
             shared,
             parts,
-            CUBE_POS_X as usize,
+            CUBE_POS_Y as usize,
             column,
             columns,
             inputs,

@@ -19,6 +19,7 @@ use crate::gradient_sums::GradientSums;
 use crate::max_pool::{PLACE_BITS, PLACE_MASK, pooled};
 use crate::norm::{self, MEAN, ROWS, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// What is behind the ReLU.
@@ -200,33 +201,41 @@ pub fn relu_gradient(
         Source::Pool => [height, width].map(|side| pooled(side, padding)),
     };
     let n = vector::width(&[channels]);
-    // SAFETY: pixels, windows and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        norm_relu_gradient::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            dout.arg(n),
-            places.arg(1),
-            y.arg(n),
-            norm.arg(n),
-            g.arg(n),
-            parts.arg(n),
-            pixels,
-            height,
-            width,
-            map[0],
-            map[1],
-            padding,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            source,
-        );
+    let mut launch = Launch::of("relu, backward")
+        .reads_all([dout, y, norm])
+        .writes_all([&g, &parts]);
+    if let Behind::Pool { places, .. } = behind {
+        launch = launch.reads_all([places]);
     }
+    launch.run(|| {
+        // SAFETY: pixels, windows and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            norm_relu_gradient::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                dout.arg(n),
+                places.arg(1),
+                y.arg(n),
+                norm.arg(n),
+                g.arg(n),
+                parts.arg(n),
+                pixels,
+                height,
+                width,
+                map[0],
+                map[1],
+                padding,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                source,
+            );
+        }
+    });
     let sums = GradientSums {
         parts,
         rows: share.rows,

@@ -15,6 +15,7 @@ use crate::buffer::Buffer;
 use crate::gradient_sums::GradientSums;
 use crate::join::norm_of_channel;
 use crate::parts::Parts;
+use crate::traffic::Launch;
 
 /// Channels and pixels of a workgroup, a unit each.
 const CHANNELS: usize = 32;
@@ -202,30 +203,44 @@ fn launch(
     let channels = side.channels + second.columns;
     let share = Parts::of(pixels.div_ceil(PIXELS));
     let parts = Buffer::empty(client, share.rows * 2 * channels);
-    // SAFETY: pixels and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        separate_sides::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
-            CubeDim::new_1d((CHANNELS * PIXELS) as u32),
-            dout.arg(1),
-            first.y.arg(1),
-            first.norm.arg(1),
-            second.y.arg(1),
-            second.norm.arg(1),
-            out[0].arg(1),
-            out[1].arg(1),
-            parts.arg(1),
-            pixels,
-            share.tiles,
-            side.channels,
-            second.columns,
-            side.row,
-            usize::from(side.transformed),
-            usize::from(side.residual),
-        );
+    let [of_first, of_second] = [side.channels, second.columns].map(|channels| pixels * channels);
+    let mut launch = Launch::of("separate")
+        .reads_all([dout, second.y, second.norm])
+        .writes(out[0], of_first)
+        .writes(out[1], of_second)
+        .writes_all([&parts]);
+    if side.transformed {
+        launch = launch.reads_all([first.y, first.norm]);
     }
+    if side.residual {
+        launch = launch.writes(out[0], of_second);
+    }
+    launch.run(|| {
+        // SAFETY: pixels and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            separate_sides::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
+                CubeDim::new_1d((CHANNELS * PIXELS) as u32),
+                dout.arg(1),
+                first.y.arg(1),
+                first.norm.arg(1),
+                second.y.arg(1),
+                second.norm.arg(1),
+                out[0].arg(1),
+                out[1].arg(1),
+                parts.arg(1),
+                pixels,
+                share.tiles,
+                side.channels,
+                second.columns,
+                side.row,
+                usize::from(side.transformed),
+                usize::from(side.residual),
+            );
+        }
+    });
     let sums = |before: usize, columns: usize| GradientSums {
         parts: parts.clone(),
         rows: share.rows,

@@ -18,6 +18,7 @@ use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, ROWS, Reading};
 use crate::parts::Parts;
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, store, valid};
 
 /// Units of a workgroup of the second kernel.
@@ -137,14 +138,14 @@ fn stem_forward<M: Size>(
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
-    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let columns = valid(column, outputs);
     let inner = channels * TAPS;
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
@@ -191,7 +192,7 @@ fn stem_forward<M: Size>(
         &seen,
         &mut shared,
         parts,
-        CUBE_POS_X as usize,
+        CUBE_POS_Y as usize,
         column,
         columns,
         outputs,
@@ -250,28 +251,34 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
     let y = Buffer::empty(client, pixels * outputs);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let m = vector::width(&[outputs]);
-    // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
-            CubeDim::new_1d(tile.units() as u32),
-            m,
-            images.arg(1),
-            weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
-            pixels,
-            at.channels,
-            at.height,
-            at.width,
-            at.stride,
-            outputs,
-            share.tiles,
-            tile,
-        );
-    }
+    let launch = Launch::of("3x3")
+        .reads(images, images.len)
+        .reads_all([weight])
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_forward::launch_unchecked(
+                client,
+                CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(tile.units() as u32),
+                m,
+                images.arg(1),
+                weight.arg(1),
+                y.arg(m),
+                parts.arg(m),
+                pixels,
+                at.channels,
+                at.height,
+                at.width,
+                at.stride,
+                outputs,
+                share.tiles,
+                tile,
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,
@@ -286,20 +293,23 @@ fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
     let pixels = y.len / channels;
     let out = Buffer::empty(&y.client, y.len);
     let n = vector::width(&[channels]);
-    // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_norm_relu::launch_unchecked(
-            &y.client,
-            vector::workgroups(pixels * channels.div_ceil(4), UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            pixels,
-            channels,
-        );
-    }
+    let launch = Launch::of("relu").reads_all([y, norm]).writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_norm_relu::launch_unchecked(
+                &y.client,
+                vector::workgroups(pixels * channels.div_ceil(4), UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                pixels,
+                channels,
+            );
+        }
+    });
     out
 }

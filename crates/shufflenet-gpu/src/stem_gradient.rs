@@ -22,6 +22,7 @@ use crate::norm::{self, ROWS, Reading};
 use crate::product::Product;
 use crate::relu_gradient::{Behind, relu_gradient};
 use crate::stem::{Saved, Stem, window};
+use crate::traffic::Launch;
 use crate::vector::{self, V4, load, valid};
 use crate::weight_gradient::{
     Block, PIXELS, add_products, copy_gradient, no_products, write_products,
@@ -49,12 +50,12 @@ fn stem_weight_gradient<N: Size>(
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(sizes.shared()));
     let units = comptime!(sizes.units());
-    let block = CUBE_POS_Y as usize;
+    let block = CUBE_POS_X as usize;
     let first_o = block / blocks_across * comptime!(4 * sizes.down);
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
     let mut sums = no_products();
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * PIXELS;
         copy_gradient::<N>(
             g,
             y,
@@ -83,7 +84,7 @@ fn stem_weight_gradient<N: Size>(
         sync_cube();
     }
     let inputs = channels * TAPS;
-    let part = CUBE_POS_X as usize * outputs * inputs;
+    let part = CUBE_POS_Y as usize * outputs * inputs;
     write_products::<Const<1>>(
         &sums,
         &mut shared,
@@ -209,30 +210,38 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
     let share = Block::share(down * across, pixels);
     let parts = Buffer::empty(client, share.rows * values);
     let n = vector::width(&[outputs]);
-    // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_weight_gradient::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, (down * across) as u32, 1),
-            CubeDim::new_1d(sizes.units() as u32),
-            n,
-            images.arg(1),
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            parts.arg(1),
-            pixels,
-            at.channels,
-            at.height,
-            at.width,
-            at.stride,
-            outputs,
-            across,
-            share.tiles,
-            sizes,
-        );
-    }
+    let launch = Launch::of("3x3, backward")
+        .reads(images, images.len)
+        .reads(gradient.g, pixels * outputs)
+        .reads(gradient.y, pixels * outputs)
+        .reads_all([gradient.factors])
+        .writes_all([&parts]);
+    launch.run(|| {
+        // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_weight_gradient::launch_unchecked(
+                client,
+                CubeCount::Static((down * across) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(sizes.units() as u32),
+                n,
+                images.arg(1),
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                parts.arg(1),
+                pixels,
+                at.channels,
+                at.height,
+                at.width,
+                at.stride,
+                outputs,
+                across,
+                share.tiles,
+                sizes,
+            );
+        }
+    });
     let product = Product {
         parts,
         rows: share.rows,
@@ -252,26 +261,31 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
         at.images * at.channels * at.height * at.width,
     );
     let n = vector::width(&[outputs]);
-    // SAFETY: values, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_images_gradient::launch_unchecked(
-            &weight.client,
-            vector::workgroups(out.len, UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            weight.arg(1),
-            out.arg(1),
-            out.len,
-            at.height,
-            at.width,
-            at.channels,
-            outputs,
-            at.stride,
-        );
-    }
+    let launch = Launch::of("3x3, backward to the images")
+        .reads_all([gradient.g, gradient.y, gradient.factors, weight])
+        .writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: values, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_images_gradient::launch_unchecked(
+                &weight.client,
+                vector::workgroups(out.len, UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                weight.arg(1),
+                out.arg(1),
+                out.len,
+                at.height,
+                at.width,
+                at.channels,
+                outputs,
+                at.stride,
+            );
+        }
+    });
     out
 }

@@ -105,7 +105,7 @@ pub(crate) fn weight_products<N: Size>(
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
     let mut sums = no_products();
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * PIXELS;
         copy_gradient::<N>(
             g,
             y,
@@ -135,7 +135,7 @@ pub(crate) fn weight_products<N: Size>(
         add_products(&*shared, &mut sums, sizes);
         sync_cube();
     }
-    let part = first_part + CUBE_POS_X as usize * outputs * inputs;
+    let part = first_part + CUBE_POS_Y as usize * outputs * inputs;
     write_products::<N>(
         &sums, shared, parts, part, first_o, first_i, outputs, inputs, sizes,
     );

@@ -96,6 +96,8 @@ pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
 pub use shufflenet_ops::fused::Precision;
+#[cfg(feature = "gpu")]
+pub use shufflenet_ops::traffic;
 pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};
 pub use state_dict::{Fit, StateDict, StateDictError, groups, infer_config};
 pub use summary::Summary;

@@ -41,4 +41,6 @@ pub use plain::batch_norm::{BatchNormTraining, batch_norm_train};
 pub use plain::channel_shuffle::channel_shuffle;
 pub use plain::depthwise::depthwise;
 pub use runtime::subnormals;
+#[cfg(feature = "gpu")]
+pub use shufflenet_gpu::traffic;
 pub use simd::Isa;

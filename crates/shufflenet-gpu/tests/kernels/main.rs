@@ -16,4 +16,5 @@ mod max_pool;
 mod pointwise;
 mod pointwise_backward;
 mod stem;
+mod traffic;
 mod unit;
