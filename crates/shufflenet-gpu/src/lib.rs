@@ -23,6 +23,7 @@ pub const MOST_UNITS: u32 = 256;
 
 pub mod branch;
 pub mod buffer;
+pub mod cast;
 pub mod conv_norm;
 pub mod depthwise;
 pub mod depthwise_gradient;
@@ -41,6 +42,7 @@ pub mod relu_gradient;
 pub mod separate;
 pub mod stem;
 pub mod stem_gradient;
+pub mod stored;
 mod tile;
 pub mod traffic;
 pub mod unit;

@@ -17,9 +17,10 @@ use crate::max_pool::{max_pool, pooled};
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, ROWS, Reading};
 use crate::parts::Parts;
+use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
 use crate::traffic::Launch;
-use crate::vector::{self, V4, load, store, valid};
+use crate::vector::{self, V4, valid};
 
 /// Units of a workgroup of the second kernel.
 const UNITS: u32 = 256;
@@ -39,6 +40,8 @@ pub struct Stem {
     pub stride: usize,
     /// Padding of the max pooling, if there is one.
     pub pool: Option<usize>,
+    /// What maps are stored as. Images are float32.
+    pub stored: Stored,
 }
 
 impl Stem {
@@ -121,11 +124,11 @@ pub(crate) fn window(
 }
 
 #[cube(launch_unchecked)]
-fn stem_forward<M: Size>(
+fn stem_forward<N: Size, W: Size>(
     images: &[f32],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<u32, W>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
     channels: usize,
     height: usize,
@@ -134,6 +137,7 @@ fn stem_forward<M: Size>(
     outputs: usize,
     tiles: usize,
     #[comptime] tile: Tile,
+    #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
@@ -183,12 +187,13 @@ fn stem_forward<M: Size>(
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<M>(y, pixel * outputs + column, columns, out[p]);
-                moments::add(&mut seen, out[p]);
+                let value = rounded(out[p], stored);
+                store_map::<W>(y, pixel * outputs + column, columns, value, stored);
+                moments::add(&mut seen, value);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
@@ -203,12 +208,13 @@ fn stem_forward<M: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn stem_norm_relu<N: Size>(
-    y: &[Vector<f32, N>],
+fn stem_norm_relu<N: Size, W: Size>(
+    y: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    out: &mut [Vector<f32, N>],
+    out: &mut [Vector<u32, W>],
     pixels: usize,
     channels: usize,
+    #[comptime] stored: Stored,
 ) {
     let quads = channels.div_ceil(4);
     let pixel = ABSOLUTE_POS / quads;
@@ -216,9 +222,9 @@ fn stem_norm_relu<N: Size>(
     if pixel < pixels {
         let columns = valid(column, channels);
         let at = pixel * channels + column;
-        let value = load::<N>(y, at, columns);
+        let value = load_map::<W>(y, at, columns, stored);
         let z = norm::read::<N>(value, norm, column, columns, channels, Reading::NormRelu);
-        store::<N>(out, at, columns, z);
+        store_map::<W>(out, at, columns, rounded(z, stored), stored);
     }
 }
 
@@ -248,9 +254,9 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
     let pixels = at.pixels();
     let tile = Tile::new(outputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
-    let y = Buffer::empty(client, pixels * outputs);
+    let y = Buffer::map(client, pixels * outputs, at.stored);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
-    let m = vector::width(&[outputs]);
+    let n = vector::width(&[outputs], at.stored);
     let launch = Launch::of("3x3")
         .reads(images, images.len)
         .reads_all([weight])
@@ -263,11 +269,12 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
                 client,
                 CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
                 CubeDim::new_1d(tile.units() as u32),
-                m,
+                n,
+                n / at.stored.in_word(),
                 images.arg(1),
                 weight.arg(1),
-                y.arg(m),
-                parts.arg(m),
+                y.arg(n),
+                parts.arg(n),
                 pixels,
                 at.channels,
                 at.height,
@@ -276,6 +283,7 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
                 outputs,
                 share.tiles,
                 tile,
+                at.stored,
             );
         }
     });
@@ -291,8 +299,8 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
 fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
     let channels = norm.len / ROWS;
     let pixels = y.len / channels;
-    let out = Buffer::empty(&y.client, y.len);
-    let n = vector::width(&[channels]);
+    let out = Buffer::map(&y.client, y.len, y.stored);
+    let n = vector::width(&[channels], y.stored);
     let launch = Launch::of("relu").reads_all([y, norm]).writes_all([&out]);
     launch.run(|| {
         // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
@@ -303,11 +311,13 @@ fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
                 vector::workgroups(pixels * channels.div_ceil(4), UNITS),
                 CubeDim::new_1d(UNITS),
                 n,
+                n / y.stored.in_word(),
                 y.arg(n),
                 norm.arg(n),
                 out.arg(n),
                 pixels,
                 channels,
+                y.stored,
             );
         }
     });

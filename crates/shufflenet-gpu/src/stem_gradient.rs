@@ -22,8 +22,9 @@ use crate::norm::{self, ROWS, Reading};
 use crate::product::Product;
 use crate::relu_gradient::{Behind, relu_gradient};
 use crate::stem::{Saved, Stem, window};
+use crate::stored::{Stored, load_map};
 use crate::traffic::Launch;
-use crate::vector::{self, V4, load, valid};
+use crate::vector::{self, V4, valid};
 use crate::weight_gradient::{
     Block, PIXELS, add_products, copy_gradient, no_products, write_products,
 };
@@ -32,10 +33,10 @@ use crate::weight_gradient::{
 const UNITS: u32 = 256;
 
 #[cube(launch_unchecked)]
-fn stem_weight_gradient<N: Size>(
+fn stem_weight_gradient<N: Size, W: Size>(
     images: &[f32],
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     parts: &mut [Vector<f32, Const<1>>],
     pixels: usize,
@@ -47,6 +48,7 @@ fn stem_weight_gradient<N: Size>(
     blocks_across: usize,
     tiles: usize,
     #[comptime] sizes: Block,
+    #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(sizes.shared()));
     let units = comptime!(sizes.units());
@@ -56,7 +58,7 @@ fn stem_weight_gradient<N: Size>(
     let mut sums = no_products();
     for number in 0..tiles {
         let first_pixel = (CUBE_POS_Y as usize * tiles + number) * PIXELS;
-        copy_gradient::<N>(
+        copy_gradient::<N, W>(
             g,
             y,
             factors,
@@ -66,6 +68,7 @@ fn stem_weight_gradient<N: Size>(
             pixels,
             outputs,
             sizes,
+            stored,
             units,
         );
         let mut at = UNIT_POS as usize;
@@ -100,9 +103,9 @@ fn stem_weight_gradient<N: Size>(
 
 /// A unit computes one value of the images' gradient.
 #[cube(launch_unchecked)]
-fn stem_images_gradient<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+fn stem_images_gradient<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
     out: &mut [f32],
@@ -112,6 +115,7 @@ fn stem_images_gradient<N: Size>(
     channels: usize,
     outputs: usize,
     stride: usize,
+    #[comptime] stored: Stored,
 ) {
     let at = ABSOLUTE_POS;
     if at < values {
@@ -145,8 +149,8 @@ fn stem_images_gradient<N: Size>(
                     let pixel = (image * rows + row) * row_outputs + place;
                     let from = pixel * outputs + column;
                     let dy = norm::gradient_by(
-                        load::<N>(g, from, columns),
-                        load::<N>(y, from, columns),
+                        load_map::<W>(g, from, columns, stored),
+                        load_map::<W>(y, from, columns, stored),
                         &factors,
                     );
                     let mut w = V4::new(0.0);
@@ -209,7 +213,7 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
     let [down, across] = sizes.blocks(outputs, inputs);
     let share = Block::share(down * across, pixels);
     let parts = Buffer::empty(client, share.rows * values);
-    let n = vector::width(&[outputs]);
+    let n = vector::width(&[outputs], at.stored);
     let launch = Launch::of("3x3, backward")
         .reads(images, images.len)
         .reads(gradient.g, pixels * outputs)
@@ -225,6 +229,7 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
                 CubeCount::Static((down * across) as u32, share.rows as u32, 1),
                 CubeDim::new_1d(sizes.units() as u32),
                 n,
+                n / at.stored.in_word(),
                 images.arg(1),
                 gradient.g.arg(n),
                 gradient.y.arg(n),
@@ -239,6 +244,7 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Buffer {
                 across,
                 share.tiles,
                 sizes,
+                at.stored,
             );
         }
     });
@@ -260,7 +266,7 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
         &weight.client,
         at.images * at.channels * at.height * at.width,
     );
-    let n = vector::width(&[outputs]);
+    let n = vector::width(&[outputs], at.stored);
     let launch = Launch::of("3x3, backward to the images")
         .reads_all([gradient.g, gradient.y, gradient.factors, weight])
         .writes_all([&out]);
@@ -273,6 +279,7 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
                 vector::workgroups(out.len, UNITS),
                 CubeDim::new_1d(UNITS),
                 n,
+                n / at.stored.in_word(),
                 gradient.g.arg(n),
                 gradient.y.arg(n),
                 gradient.factors.arg(n),
@@ -284,6 +291,7 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
                 at.channels,
                 outputs,
                 at.stride,
+                at.stored,
             );
         }
     });

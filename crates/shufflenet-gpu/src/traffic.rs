@@ -188,6 +188,6 @@ impl Launch {
     }
 }
 
-fn bytes(_buffer: &Buffer, values: usize) -> u64 {
-    (values * size_of::<f32>()) as u64
+fn bytes(buffer: &Buffer, values: usize) -> u64 {
+    buffer.stored.bytes(values) as u64
 }

@@ -95,7 +95,7 @@ pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
-pub use shufflenet_ops::fused::Precision;
+pub use shufflenet_ops::fused::{Precision, has_kernels_on};
 #[cfg(feature = "gpu")]
 pub use shufflenet_ops::traffic;
 pub use shufflenet_ops::{Isa, orthogonal, ranks, subnormals};

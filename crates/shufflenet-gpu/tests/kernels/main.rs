@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
 
+mod bfloat16;
 mod depthwise;
 mod depthwise_gradient;
 mod head;

@@ -6,6 +6,7 @@ use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{ConvNorm, Running};
 use shufflenet_gpu::pointwise::{self, Columns};
 use shufflenet_gpu::stem::{self, Stem};
+use shufflenet_gpu::stored::Stored;
 use shufflenet_gpu::traffic::{self, Moved, Traffic};
 use shufflenet_gpu::unit::Unit;
 use shufflenet_gpu::{head, stem_gradient};
@@ -20,6 +21,7 @@ struct Network {
     images: [usize; 2],
     stride: usize,
     pool: Option<usize>,
+    stored: Stored,
 }
 
 const STEM: usize = 24;
@@ -32,6 +34,7 @@ fn cifar(stages: [usize; 3], images: usize) -> Network {
         images: [images, 32],
         stride: 1,
         pool: None,
+        stored: Stored::F32,
     }
 }
 
@@ -89,6 +92,7 @@ fn of_step(network: &Network) -> [Traffic; 3] {
         width: side,
         stride: network.stride,
         pool: network.pool,
+        stored: network.stored,
     };
     let pixels = values(&client, images * 3 * side * side);
     let (first, before) = conv(&client, STEM * 27, STEM);
@@ -176,16 +180,26 @@ fn gigabytes(of: &[Traffic; 3]) -> f64 {
 
 #[test]
 fn a_step_of_512_images_moves_few_bytes() {
-    for (name, stages, most) in [("x0.5", HALF, 6.2), ("x1.0", WHOLE, 13.0)] {
-        let step = of_step(&cifar(stages, 512));
-        println!("{name}, cifar stem, 512 images of 32x32");
+    let cases = [
+        ("x0.5", HALF, Stored::F32, 6.2),
+        ("x1.0", WHOLE, Stored::F32, 13.0),
+        ("x0.5", HALF, Stored::Bf16, 3.3),
+        ("x1.0", WHOLE, Stored::Bf16, 6.8),
+    ];
+    for (name, stages, stored, most) in cases {
+        let network = |images| Network {
+            stored,
+            ..cifar(stages, images)
+        };
+        let step = of_step(&network(512));
+        println!("{name}, cifar stem, 512 images of 32x32, {stored:?}");
         print(&step);
         let found = gigabytes(&step);
         assert!(found < most, "{name}: {found} GB");
         // Nearly all are of maps, of which twice the images have twice as many.
-        let half = gigabytes(&of_step(&cifar(stages, 256)));
+        let half = gigabytes(&of_step(&network(256)));
         assert!(
-            found < 2.0 * half && 1.9 * half < found,
+            found < 2.0 * half && 1.8 * half < found,
             "{name}: {half} GB of half the images"
         );
     }

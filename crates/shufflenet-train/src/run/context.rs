@@ -81,7 +81,8 @@ impl Run {
         };
         let schedule = experiment.schedule(sources.train.batches());
         preflight::check_cluster(&experiment, &sources, &cluster)?;
-        let notes = preflight::check(&experiment, &sources, &schedule)?;
+        let mut notes = preflight::check(&experiment, &sources, &schedule)?;
+        notes.extend(preflight::without_kernels(&experiment, &device, &cluster));
         let shape = sources.shape;
         Ok(Self {
             description: Description {
