@@ -137,7 +137,7 @@ pub(crate) fn load_value(map: &[u32], at: usize, #[comptime] stored: Stored) -> 
         Stored::F32 => f32::reinterpret(map[at]),
         Stored::Bf16 => {
             let word = map[at / 2];
-            f32::reinterpret(select(at % 2 == 0, word << 16u32, word & UPPER))
+            f32::reinterpret(select(at % 2 == 1, word & UPPER, word << 16u32))
         }
     }
 }

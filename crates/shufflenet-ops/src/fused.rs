@@ -112,12 +112,15 @@ pub fn stores(x: &Tensor<4>, precision: Precision, channels: usize) -> bool {
 }
 
 /// Whether a device of CubeCL has the tensor.
+#[cfg(feature = "gpu")]
 fn is_on_gpu(x: &Tensor<4>) -> bool {
-    match beneath(x) {
-        #[cfg(feature = "gpu")]
-        DispatchTensorKind::Cube(_) => true,
-        _ => false,
-    }
+    matches!(beneath(x), DispatchTensorKind::Cube(_))
+}
+
+/// Without the feature none has.
+#[cfg(not(feature = "gpu"))]
+fn is_on_gpu(_: &Tensor<4>) -> bool {
+    false
 }
 
 /// `x` stored as `precision`, on a device that [`serves`]; its gradient is stored as `x` is. Operations of Burn compute with

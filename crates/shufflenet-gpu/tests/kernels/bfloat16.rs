@@ -6,6 +6,7 @@
 
 use cubecl::prelude::Client;
 use shufflenet_gpu::buffer::Buffer;
+use shufflenet_gpu::cast::cast;
 use shufflenet_gpu::gradient_sums::{Backward, Gradient, GradientSums};
 use shufflenet_gpu::join::{Side, join};
 use shufflenet_gpu::max_pool::max_pool;
@@ -134,6 +135,19 @@ fn pointwise_of(client: &Client, weight: &[f32; 8]) -> [f32; 8] {
     let weight: Vec<f32> = weight.iter().flat_map(|w| [*w, 0.0]).collect();
     let (y, _) = pointwise::forward(&x, 1, 2, None, &upload(client, &weight));
     download(&y).try_into().unwrap()
+}
+
+#[test]
+fn a_cast_rounds_and_its_inverse_changes_nothing() {
+    let client = client();
+    // Whole vectors, pairs, and a last word of one value.
+    for len in [4096, 1030, 1031] {
+        let given = noise(len, 1);
+        let narrow = cast(&upload(&client, &given), Stored::Bf16);
+        let found = download(&narrow);
+        assert_eq!(found, rounded(&given, Stored::Bf16));
+        assert_eq!(download(&cast(&narrow, Stored::F32)), found);
+    }
 }
 
 #[test]

@@ -4,6 +4,10 @@
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
+#![expect(
+    clippy::print_stdout,
+    reason = "counted figures are for whoever asks with --nocapture"
+)]
 
 mod bfloat16;
 mod depthwise;
