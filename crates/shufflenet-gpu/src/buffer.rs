@@ -3,7 +3,10 @@
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-/// Some float32 values on a device. A clone is the same memory.
+use crate::stored::Stored;
+use crate::traffic;
+
+/// Some values on a device. A clone is the same memory.
 #[derive(Clone)]
 pub struct Buffer {
     /// The device.
@@ -12,20 +15,28 @@ pub struct Buffer {
     pub handle: Handle,
     /// Number of values.
     pub len: usize,
+    /// What they are stored as.
+    pub stored: Stored,
 }
 
 impl Buffer {
-    /// Memory for `len` values, which are not set.
+    /// Memory for `len` float32 values, which are not set.
     pub fn empty(client: &Client, len: usize) -> Self {
-        let bytes = len * size_of::<f32>();
+        Self::map(client, len, Stored::F32)
+    }
+
+    /// Memory for `len` values of maps, which are not set.
+    pub fn map(client: &Client, len: usize, stored: Stored) -> Self {
+        let values = if traffic::is_rehearsed() { 1 } else { len };
         Self {
             client: client.clone(),
-            handle: client.empty(bytes),
+            handle: client.empty(stored.bytes(values)),
             len,
+            stored,
         }
     }
 
-    /// The `len` values from number `start` on, which is a multiple of [`ALIGNMENT`](crate::arena::ALIGNMENT).
+    /// The `len` float32 values from number `start` on, which is a multiple of [`ALIGNMENT`](crate::arena::ALIGNMENT).
     pub(crate) fn part(&self, start: usize, len: usize) -> Self {
         let bytes = |values: usize| (values * size_of::<f32>()) as u64;
         let behind = self.len - start - len;
@@ -34,15 +45,17 @@ impl Buffer {
             client: self.client.clone(),
             handle: handle.offset_start(bytes(start)).offset_end(bytes(behind)),
             len,
+            stored: Stored::F32,
         }
     }
 
     /// The buffer as an argument of a kernel that reads it in vectors of `width` values.
     pub(crate) fn arg(&self, width: usize) -> BufferArg {
-        // SAFETY: the memory behind the handle has `len` values, whose number `width` divides.
+        // SAFETY: the memory behind the handle has `len` values in whole words, and `width` divides their number or is that of
+        // a word.
         #[expect(unsafe_code, reason = "the length is that of the memory")]
         unsafe {
-            BufferArg::from_raw_parts(self.handle.clone(), self.len / width)
+            BufferArg::from_raw_parts(self.handle.clone(), self.len.div_ceil(width))
         }
     }
 }

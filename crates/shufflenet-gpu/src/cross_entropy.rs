@@ -11,6 +11,8 @@
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
+use crate::traffic::Launch;
+use crate::vector;
 
 /// Units of a workgroup.
 const UNITS: usize = 64;
@@ -75,19 +77,24 @@ pub fn gradient(logits: &Buffer, factors: &Buffer, classes: usize) -> Buffer {
     let client = &logits.client;
     let out = Buffer::empty(client, logits.len);
     let images = logits.len / classes.max(1);
-    // SAFETY: the image is compared with their number, and a unit's classes are below their number.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        cross_entropy_gradient::launch_unchecked(
-            client,
-            crate::vector::workgroups(images * UNITS, UNITS as u32),
-            CubeDim::new_1d(UNITS as u32),
-            logits.arg(1),
-            factors.arg(1),
-            out.arg(1),
-            images,
-            classes,
-        );
-    }
+    let launch = Launch::of("loss's gradient")
+        .reads_all([logits, factors])
+        .writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: the image is compared with their number, and a unit's classes are below their number.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            cross_entropy_gradient::launch_unchecked(
+                client,
+                vector::workgroups(images * UNITS, UNITS as u32),
+                CubeDim::new_1d(UNITS as u32),
+                logits.arg(1),
+                factors.arg(1),
+                out.arg(1),
+                images,
+                classes,
+            );
+        }
+    });
     out
 }

@@ -14,7 +14,9 @@ use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::pointwise::Columns;
-use crate::vector::{self, V4, load, store, valid};
+use crate::stored::{Stored, load_map, rounded, store_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// Taps of a channel.
 pub(crate) const TAPS: usize = 9;
@@ -80,14 +82,15 @@ pub(crate) fn copy_taps(
 struct Shape {
     stride: usize,
     reading: Reading,
+    stored: Stored,
 }
 
 #[cube(launch_unchecked)]
-fn depthwise_forward<N: Size>(
-    x: &[Vector<f32, N>],
+fn depthwise_forward<N: Size, W: Size>(
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, N>],
+    y: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
@@ -101,6 +104,7 @@ fn depthwise_forward<N: Size>(
     #[comptime] shape: Shape,
 ) {
     let stride = comptime!(shape.stride);
+    let stored = comptime!(shape.stored);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(PARTS * UNITS));
     let mut taps = Shared::<[V4]>::new_slice(TAPS_SHARED);
     let unit_x = UNIT_POS as usize % units_x;
@@ -146,7 +150,7 @@ fn depthwise_forward<N: Size>(
                 let mut z = V4::new(0.0);
                 if row_here && place >= 1 && place <= width {
                     let pixel = (image * height + from_row - 1) * width + place - 1;
-                    let value = load::<N>(x, pixel * row + first + column, columns);
+                    let value = load_map::<W>(x, pixel * row + first + column, columns, stored);
                     z = norm::read_by(value, &norm, reading);
                 }
                 #[unroll]
@@ -161,8 +165,9 @@ fn depthwise_forward<N: Size>(
         for p in 0..STRIP {
             if here && j + p < row_outputs {
                 let pixel = line * row_outputs + j + p;
-                store::<N>(y, pixel * channels + column, columns, out[p]);
-                moments::add(&mut seen, out[p]);
+                let value = rounded(out[p], stored);
+                store_map::<W>(y, pixel * channels + column, columns, value, stored);
+                moments::add(&mut seen, value);
             }
         }
     }
@@ -197,35 +202,48 @@ pub fn forward(
     let [rows, row_outputs] = [height, width].map(|side| side.div_ceil(stride));
     let strips = images * rows * row_outputs.div_ceil(STRIP);
     let share = Parts::of(strips.div_ceil(block.units_y));
-    let y = Buffer::empty(client, images * rows * row_outputs * channels);
+    let stored = x.data.stored;
+    let y = Buffer::map(client, images * rows * row_outputs * channels, stored);
     let parts = Buffer::empty(client, share.rows * PARTS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
-    let n = vector::width(&[x.row, x.first, channels]);
-    // SAFETY: images, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        depthwise_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            x.data.arg(n),
-            norm.arg(n),
-            weight.arg(1),
-            y.arg(n),
-            parts.arg(n),
-            images,
-            height,
-            width,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            x.row,
-            x.first,
-            Shape { stride, reading },
-        );
-    }
+    let n = vector::width(&[x.row, x.first, channels], stored);
+    let launch = Launch::of("depthwise")
+        .reads(&x.data, images * height * width * channels)
+        .reads_all([weight])
+        .reads_by(norm, reading)
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: images, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            depthwise_forward::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                n / stored.in_word(),
+                x.data.arg(n),
+                norm.arg(n),
+                weight.arg(1),
+                y.arg(n),
+                parts.arg(n),
+                images,
+                height,
+                width,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                x.row,
+                x.first,
+                Shape {
+                    stride,
+                    reading,
+                    stored,
+                },
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,

@@ -20,7 +20,9 @@ use crate::norm::{self, MEAN, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
 use crate::pointwise::Columns;
 use crate::product::Product;
-use crate::vector::{self, V4, load, store, valid};
+use crate::stored::{Stored, load_map, rounded, store_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// Rows of a workgroup's sums: `sum(g_in)`, `sum(g_in (x - mean))`, and the taps of `dw`.
 const SUMS: usize = 2 + TAPS;
@@ -32,6 +34,7 @@ const PATCH: usize = 4;
 struct Shape {
     stride: usize,
     reading: Reading,
+    stored: Stored,
 }
 
 /// Rows and pixels a row of a patch.
@@ -50,19 +53,20 @@ fn tap(stride: usize, pixel: usize, value: usize) -> Option<usize> {
 
 /// `dy` at number `from`, or zero where that is not `inside` the map.
 #[cube]
-fn output_gradient<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+fn output_gradient<W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &Array<V4>,
     inside: bool,
     from: usize,
     columns: usize,
+    #[comptime] stored: Stored,
 ) -> V4 {
     let mut dy = V4::new(0.0);
     if inside {
         dy = norm::gradient_by(
-            load::<N>(g, from, columns),
-            load::<N>(y, from, columns),
+            load_map::<W>(g, from, columns, stored),
+            load_map::<W>(y, from, columns, stored),
             factors,
         );
     }
@@ -70,14 +74,14 @@ fn output_gradient<N: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn depthwise_backward<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+fn depthwise_backward<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, N>],
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    g_in: &mut [Vector<f32, N>],
+    g_in: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     images: usize,
     height: usize,
@@ -91,6 +95,7 @@ fn depthwise_backward<N: Size>(
     #[comptime] shape: Shape,
 ) {
     let stride = comptime!(shape.stride);
+    let stored = comptime!(shape.stored);
     let reading = comptime!(shape.reading);
     let down = comptime!(patch(shape.stride)[0]);
     let across = comptime!(patch(shape.stride)[1]);
@@ -137,7 +142,7 @@ fn depthwise_backward<N: Size>(
             values[p] = zero;
             if here && i + comptime!(p / across) < height && j + comptime!(p % across) < width {
                 let pixel = first_pixel + comptime!(p / across) * width + comptime!(p % across);
-                values[p] = load::<N>(x, pixel * row + first + column, columns);
+                values[p] = load_map::<W>(x, pixel * row + first + column, columns, stored);
                 z[p] = norm::read_by(values[p], &norm, reading);
             }
         }
@@ -158,7 +163,7 @@ fn depthwise_backward<N: Size>(
                     let inside = row_here && place >= 1 && place <= places;
                     let pixel = (image * rows + from_row - 1) * places + place - 1;
                     let from = pixel * channels + column;
-                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
+                    let dy = output_gradient::<W>(g, y, &factors, inside, from, columns, stored);
                     #[unroll]
                     for p in 0..PATCH {
                         let tap = comptime!(tap(1, p, v));
@@ -181,7 +186,7 @@ fn depthwise_backward<N: Size>(
                     let inside = here && from_row < rows && place < places;
                     let pixel = (image * rows + from_row) * places + place;
                     let from = pixel * channels + column;
-                    let dy = output_gradient::<N>(g, y, &factors, inside, from, columns);
+                    let dy = output_gradient::<W>(g, y, &factors, inside, from, columns, stored);
                     #[unroll]
                     for p in 0..PATCH {
                         let down = comptime!(tap(2, p / 2, u));
@@ -205,7 +210,8 @@ fn depthwise_backward<N: Size>(
                     let before = norm::read_by(values[p], &norm, Reading::Norm);
                     gradient = select_many(before.less_equal(&zero), zero, gradient);
                 }
-                store::<N>(g_in, pixel * channels + column, columns, gradient);
+                let gradient = rounded(gradient, stored);
+                store_map::<W>(g_in, pixel * channels + column, columns, gradient, stored);
                 sums[0] += gradient;
                 if comptime!(reading != Reading::Plain) {
                     sums[1] = fma(gradient, values[p] - norm[MEAN], sums[1]);
@@ -265,38 +271,51 @@ pub fn backward(
     let [down, across] = patch(stride);
     let patches = images * height.div_ceil(down) * width.div_ceil(across);
     let share = Parts::of(patches.div_ceil(block.units_y));
-    let g_in = Buffer::empty(client, images * height * width * channels);
+    let stored = x.data.stored;
+    let g_in = Buffer::map(client, images * height * width * channels, stored);
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
-    let n = vector::width(&[x.row, x.first, channels]);
-    // SAFETY: images, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        depthwise_backward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            behind.g.arg(n),
-            behind.y.arg(n),
-            behind.factors.arg(n),
-            weight.arg(1),
-            x.data.arg(n),
-            norm.arg(n),
-            g_in.arg(n),
-            parts.arg(n),
-            images,
-            height,
-            width,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            x.row,
-            x.first,
-            Shape { stride, reading },
-        );
-    }
+    let n = vector::width(&[x.row, x.first, channels], stored);
+    let launch = Launch::of("depthwise, backward")
+        .reads_all([behind.g, behind.y, behind.factors, weight])
+        .reads_by(norm, reading)
+        .reads(&x.data, images * height * width * channels)
+        .writes_all([&g_in, &parts]);
+    launch.run(|| {
+        // SAFETY: images, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            depthwise_backward::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                n / stored.in_word(),
+                behind.g.arg(n),
+                behind.y.arg(n),
+                behind.factors.arg(n),
+                weight.arg(1),
+                x.data.arg(n),
+                norm.arg(n),
+                g_in.arg(n),
+                parts.arg(n),
+                images,
+                height,
+                width,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                x.row,
+                x.first,
+                Shape {
+                    stride,
+                    reading,
+                    stored,
+                },
+            );
+        }
+    });
     let weight = Product {
         parts: parts.clone(),
         rows: share.rows,

@@ -12,7 +12,8 @@ use cubecl::server::Handle;
 
 use crate::arena::{ALIGNMENT, padded};
 use crate::buffer::Buffer;
-use crate::vector;
+use crate::stored::Stored;
+use crate::{traffic, vector};
 
 /// Allocations that a launch reads from.
 pub const MOST_SOURCES: usize = 6;
@@ -122,6 +123,7 @@ fn gathered(tensors: &[Buffer]) -> Option<Buffer> {
         client: first.client.clone(),
         handle: whole(&first.handle),
         len,
+        stored: Stored::F32,
     })
 }
 
@@ -180,6 +182,7 @@ impl Launch {
                 client: client.clone(),
                 len: handle.size() as usize / size_of::<f32>(),
                 handle,
+                stored: Stored::F32,
             }
             .arg(1)
         };
@@ -187,25 +190,32 @@ impl Launch {
             client: client.clone(),
             handle: client.create_from_slice(u32::as_bytes(&self.copies)),
             len: self.copies.len(),
+            stored: Stored::F32,
         };
         let chunks = self.copies.len() / WORDS;
-        // SAFETY: the chunk is compared with their number, and a copy stays within its tensors.
-        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-        unsafe {
-            gather_chunks::launch_unchecked(
-                client,
-                vector::workgroups(chunks * ALIGNMENT, UNITS),
-                CubeDim::new_1d(UNITS),
-                copies.arg(1),
-                source(0),
-                source(1),
-                source(2),
-                source(3),
-                source(4),
-                source(5),
-                out.arg(1),
-                chunks,
-            );
-        }
+        let launch = traffic::Launch::of("gather")
+            .reads(out, chunks * ALIGNMENT)
+            .reads_all([&copies])
+            .writes(out, chunks * ALIGNMENT);
+        launch.run(|| {
+            // SAFETY: the chunk is compared with their number, and a copy stays within its tensors.
+            #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+            unsafe {
+                gather_chunks::launch_unchecked(
+                    client,
+                    vector::workgroups(chunks * ALIGNMENT, UNITS),
+                    CubeDim::new_1d(UNITS),
+                    copies.arg(1),
+                    source(0),
+                    source(1),
+                    source(2),
+                    source(3),
+                    source(4),
+                    source(5),
+                    out.arg(1),
+                    chunks,
+                );
+            }
+        });
     }
 }

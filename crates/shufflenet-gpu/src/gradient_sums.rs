@@ -10,6 +10,7 @@ use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::norm::{A, B, C, MEAN, ROWS, RSTD, SCALE};
 use crate::product::{Product, UNITS, add_rows};
+use crate::traffic::Launch;
 use crate::vector;
 
 /// Channels of a workgroup, and the groups of rows that it adds up side by side.
@@ -215,32 +216,40 @@ impl GradientSums {
             product_columns,
             product_channels,
         ] = sizes;
-        // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
-        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-        unsafe {
-            finish_gradient_sums::launch_unchecked(
-                client,
-                vector::workgroups(blocks * UNITS, UNITS as u32),
-                CubeDim::new_1d(UNITS as u32),
-                self.parts.arg(1),
-                norm.arg(1),
-                factors.arg(1),
-                gamma.arg(1),
-                beta.arg(1),
-                buffers.0.arg(1),
-                buffers.1.arg(1),
-                self.rows,
-                values as f32,
-                self.row,
-                self.first,
-                self.columns,
-                product_rows,
-                product_row,
-                product_first,
-                product_columns,
-                product_channels,
-            );
-        }
+        let launch = Launch::of("sums, backward")
+            .reads(&self.parts, self.rows * 2 * self.columns)
+            .reads(buffers.0, product_rows * product_columns)
+            .reads_all([norm])
+            .writes_all([&factors, &gamma, &beta])
+            .writes(buffers.1, product_columns);
+        launch.run(|| {
+            // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
+            #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+            unsafe {
+                finish_gradient_sums::launch_unchecked(
+                    client,
+                    vector::workgroups(blocks * UNITS, UNITS as u32),
+                    CubeDim::new_1d(UNITS as u32),
+                    self.parts.arg(1),
+                    norm.arg(1),
+                    factors.arg(1),
+                    gamma.arg(1),
+                    beta.arg(1),
+                    buffers.0.arg(1),
+                    buffers.1.arg(1),
+                    self.rows,
+                    values as f32,
+                    self.row,
+                    self.first,
+                    self.columns,
+                    product_rows,
+                    product_row,
+                    product_first,
+                    product_columns,
+                    product_channels,
+                );
+            }
+        });
         NormGradient {
             factors,
             gamma,

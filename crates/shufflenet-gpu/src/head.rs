@@ -16,7 +16,9 @@ use crate::norm::{self, ROWS, Reading};
 use crate::pointwise::{self, Columns};
 use crate::pointwise_backward;
 use crate::relu_gradient::{Behind, relu_gradient};
-use crate::vector::{self, V4, load, store, valid};
+use crate::stored::{Stored, load_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, store, valid};
 
 /// Units of a workgroup.
 const UNITS: u32 = 256;
@@ -32,13 +34,14 @@ pub struct Saved {
 
 /// A unit computes four channels of an image, from the first pixel to the last.
 #[cube(launch_unchecked)]
-fn norm_relu_mean<N: Size>(
-    y: &[Vector<f32, N>],
+fn norm_relu_mean<N: Size, W: Size>(
+    y: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
     out: &mut [Vector<f32, N>],
     images: usize,
     pixels: usize,
     channels: usize,
+    #[comptime] stored: Stored,
 ) {
     let quads = channels.div_ceil(4);
     let image = ABSOLUTE_POS / quads;
@@ -49,7 +52,7 @@ fn norm_relu_mean<N: Size>(
         let mut sum = V4::new(0.0);
         for pixel in 0..pixels {
             let from = (image * pixels + pixel) * channels + column;
-            let value = load::<N>(y, from, columns);
+            let value = load_map::<W>(y, from, columns, stored);
             sum += norm::read_by(value, &norm, Reading::NormRelu);
         }
         let mean = sum / V4::new(f32::cast_from(pixels));
@@ -72,23 +75,28 @@ pub fn forward(
     let (norm, running) =
         moments.finish(conv, running, config, &ConvNorm::statistics(client, [conv]));
     let out = Buffer::empty(client, images * outputs);
-    let n = vector::width(&[outputs]);
-    // SAFETY: the image is compared with their number, and channels with the width, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        norm_relu_mean::launch_unchecked(
-            client,
-            vector::workgroups(images * outputs.div_ceil(4), UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            images,
-            pixels,
-            outputs,
-        );
-    }
+    let n = vector::width(&[outputs], y.stored);
+    let launch = Launch::of("mean").reads_all([&y, &norm]).writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: the image is compared with their number, and channels with the width, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            norm_relu_mean::launch_unchecked(
+                client,
+                vector::workgroups(images * outputs.div_ceil(4), UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                n / y.stored.in_word(),
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                images,
+                pixels,
+                outputs,
+                y.stored,
+            );
+        }
+    });
     (out, running, Saved { y, norm })
 }
 
@@ -114,7 +122,7 @@ pub fn backward(
         factors: &made.factors,
     };
     let dx = Columns {
-        data: Buffer::empty(&y.client, all * inputs),
+        data: Buffer::map(&y.client, all * inputs, y.stored),
         row: inputs,
         first: 0,
     };

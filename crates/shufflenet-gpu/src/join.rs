@@ -15,8 +15,11 @@ use crate::buffer::Buffer;
 use crate::norm::{BETA, MEAN, SCALE};
 use crate::parts::Parts;
 use crate::pointwise::Columns;
+use crate::stored::{Stored, load_value, rounded, store_word};
+use crate::traffic::Launch;
+use crate::vector::{self, V4};
 
-/// Channels and rows of a workgroup, a unit each.
+/// Words of a pixel and rows of a workgroup, a unit each.
 const CHANNELS: usize = 32;
 const ROWS: usize = 8;
 
@@ -91,26 +94,36 @@ impl Side<'_> {
     }
 }
 
-/// Mean, scale and beta of a channel.
+/// Copies mean, scale and beta of a channel to `rows`, from number `to` on.
 #[cube]
-pub(crate) fn norm_of_channel(norm: &[f32], channel: usize, channels: usize) -> Array<f32> {
-    let mut rows = Array::<f32>::new(3usize);
-    rows[0] = norm[MEAN * channels + channel];
-    rows[1] = norm[SCALE * channels + channel];
-    rows[2] = norm[BETA * channels + channel];
-    rows
+pub(crate) fn copy_norm(
+    norm: &[f32],
+    channel: usize,
+    channels: usize,
+    rows: &mut Array<f32>,
+    #[comptime] to: usize,
+) {
+    rows[to] = norm[MEAN * channels + channel];
+    rows[comptime!(to + 1)] = norm[SCALE * channels + channel];
+    rows[comptime!(to + 2)] = norm[BETA * channels + channel];
 }
 
-/// A unit computes one channel of some pixels. What the sides are is known at run time, so that all units of all networks
-/// share a pipeline: none of the conditions depends on the pixel.
+/// The place in the concatenation of channel `c` of the output.
+#[cube]
+fn place(c: usize, channels: usize) -> usize {
+    c % 2 * (channels / 2) + c / 2
+}
+
+/// A unit computes the channels of a word of some pixels. What the sides are is known at run time, so that all units of all
+/// networks share a pipeline: none of the conditions depends on the pixel.
 #[cube(launch_unchecked)]
 fn join_sides(
-    first: &[f32],
+    first: &[u32],
     first_norm: &[f32],
-    second: &[f32],
+    second: &[u32],
     second_norm: &[f32],
-    residual: &[f32],
-    out: &mut [f32],
+    residual: &[u32],
+    out: &mut [u32],
     pixels: usize,
     tiles: usize,
     channels: usize,
@@ -125,29 +138,26 @@ fn join_sides(
     residual_side: usize,
     residual_row: usize,
     residual_channel: usize,
+    #[comptime] stored: Stored,
 ) {
+    let each = comptime!(stored.in_word());
     let unit = UNIT_POS as usize;
-    let c = CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS;
+    let c = (CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS) * each;
     if c < channels {
-        let k = c % 2 * (channels / 2) + c / 2;
-        let of_first = k < left;
-        let mut channel = k;
-        let mut transformed = first_transformed == 1;
-        let mut added = residual_side == 0;
-        let mut norm = Array::<f32>::new(3usize);
-        if of_first {
-            if transformed {
-                norm = norm_of_channel(first_norm, channel, left);
-            }
-        } else {
-            channel = k - left;
-            transformed = second_transformed == 1;
-            added = residual_side == 1;
-            if transformed {
-                norm = norm_of_channel(second_norm, channel, channels - left);
+        let mut norms = Array::<f32>::new(comptime!(3 * each));
+        #[unroll]
+        for e in 0..each {
+            let k = place(c + e, channels);
+            if k < left {
+                if first_transformed == 1 {
+                    copy_norm(first_norm, k, left, &mut norms, comptime!(3 * e));
+                }
+            } else if second_transformed == 1 {
+                let right = channels - left;
+                copy_norm(second_norm, k - left, right, &mut norms, comptime!(3 * e));
             }
         }
-        let mut values = Array::<f32>::new(AT_ONCE);
+        let mut values = Array::<f32>::new(comptime!(AT_ONCE * each));
         for number in 0..tiles {
             let tile = CUBE_POS_X as usize * tiles + number;
             let first_pixel = tile * PIXELS + unit / CHANNELS;
@@ -155,10 +165,16 @@ fn join_sides(
             for p in 0..AT_ONCE {
                 let pixel = first_pixel + comptime!(p * ROWS);
                 if pixel < pixels {
-                    if of_first {
-                        values[p] = first[pixel * first_row + first_channel + channel];
-                    } else {
-                        values[p] = second[pixel * second_row + second_channel + channel];
+                    #[unroll]
+                    for e in 0..each {
+                        let k = place(c + e, channels);
+                        if k < left {
+                            let at = pixel * first_row + first_channel + k;
+                            values[comptime!(p * each + e)] = load_value(first, at, stored);
+                        } else {
+                            let at = pixel * second_row + second_channel + k - left;
+                            values[comptime!(p * each + e)] = load_value(second, at, stored);
+                        }
                     }
                 }
             }
@@ -166,16 +182,33 @@ fn join_sides(
             for p in 0..AT_ONCE {
                 let pixel = first_pixel + comptime!(p * ROWS);
                 if pixel < pixels {
-                    let mut value = values[p];
-                    if transformed {
-                        let z = fma(value - norm[0], norm[1], norm[2]);
-                        // A product keeps NaN: see `vector::relu`.
-                        value = z * select(z < 0.0, 0.0, 1.0);
+                    let mut word = V4::new(0.0);
+                    #[unroll]
+                    for e in 0..each {
+                        let k = place(c + e, channels);
+                        let mut channel = k;
+                        let mut transformed = first_transformed == 1;
+                        let mut added = residual_side == 0;
+                        if k >= left {
+                            channel = k - left;
+                            transformed = second_transformed == 1;
+                            added = residual_side == 1;
+                        }
+                        let mut value = values[comptime!(p * each + e)];
+                        if transformed {
+                            let centred = value - norms[comptime!(3 * e)];
+                            let scale = norms[comptime!(3 * e + 1)];
+                            let z = fma(centred, scale, norms[comptime!(3 * e + 2)]);
+                            // A product keeps NaN: see `vector::relu`.
+                            value = z * select(z < 0.0, 0.0, 1.0);
+                        }
+                        if added {
+                            let at = pixel * residual_row + residual_channel + channel;
+                            value += load_value(residual, at, stored);
+                        }
+                        word.insert(e, value);
                     }
-                    if added {
-                        value += residual[pixel * residual_row + residual_channel + channel];
-                    }
-                    out[pixel * channels + c] = value;
+                    store_word(out, pixel * channels + c, rounded(word, stored), stored);
                 }
             }
         }
@@ -194,35 +227,64 @@ pub fn join(first: &Side, second: &Side, pixels: usize) -> Buffer {
         (None, None) => (2, None),
     };
     let client = &a.client;
-    let out = Buffer::empty(client, pixels * channels);
+    let stored = a.stored;
+    // The channels of each side and their parity: see `stored`.
+    let widths = [
+        left.channels,
+        left.row,
+        left.first,
+        right.channels,
+        right.row,
+        right.first,
+    ];
+    vector::width(&widths, stored);
+    let out = Buffer::map(client, pixels * channels, stored);
     let share = Parts::of(pixels.div_ceil(PIXELS));
-    // SAFETY: pixels and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        join_sides::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
-            CubeDim::new_1d((CHANNELS * ROWS) as u32),
-            a.arg(1),
-            a_norm.arg(1),
-            b.arg(1),
-            b_norm.arg(1),
-            residual.map_or(b, |x| &x.data).arg(1),
-            out.arg(1),
-            pixels,
-            share.tiles,
-            channels,
-            left.channels,
-            left.row,
-            left.first,
-            usize::from(left.transformed),
-            right.row,
-            right.first,
-            usize::from(right.transformed),
-            residual_side,
-            residual.map_or(0, |x| x.row),
-            residual.map_or(0, |x| x.first),
-        );
+    let mut launch = Launch::of("join").writes_all([&out]);
+    for side in [first, second] {
+        let [data, norm] = side.buffers();
+        launch = launch.reads(data, pixels * side.source().channels);
+        if side.source().transformed {
+            launch = launch.reads_all([norm]);
+        }
+        if let Some(residual) = side.residual() {
+            launch = launch.reads(&residual.data, pixels * side.source().channels);
+        }
     }
+    launch.run(|| {
+        // SAFETY: pixels and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            join_sides::launch_unchecked(
+                client,
+                CubeCount::Static(
+                    share.rows as u32,
+                    channels.div_ceil(CHANNELS * stored.in_word()) as u32,
+                    1,
+                ),
+                CubeDim::new_1d((CHANNELS * ROWS) as u32),
+                a.arg(stored.in_word()),
+                a_norm.arg(1),
+                b.arg(stored.in_word()),
+                b_norm.arg(1),
+                residual.map_or(b, |x| &x.data).arg(stored.in_word()),
+                out.arg(stored.in_word()),
+                pixels,
+                share.tiles,
+                channels,
+                left.channels,
+                left.row,
+                left.first,
+                usize::from(left.transformed),
+                right.row,
+                right.first,
+                usize::from(right.transformed),
+                residual_side,
+                residual.map_or(0, |x| x.row),
+                residual.map_or(0, |x| x.first),
+                stored,
+            );
+        }
+    });
     out
 }

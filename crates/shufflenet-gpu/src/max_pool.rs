@@ -15,7 +15,9 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::norm::{self, ROWS, Reading};
-use crate::vector::{self, V4, load, store, valid};
+use crate::stored::{Stored, U4, UNSIGNED, load_map, rounded, store_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// Units of a workgroup.
 const UNITS: u32 = 256;
@@ -24,22 +26,16 @@ const UNITS: u32 = 256;
 pub(crate) const PLACE_BITS: u32 = 8;
 pub(crate) const PLACE_MASK: u32 = 0xff;
 
-/// All bits but the sign.
-const UNSIGNED: u32 = 0x7fff_ffff;
-
-/// The bits of four float32 values.
-type U4 = Vector<u32, Const<4>>;
-
 /// Height or width after pooling. `side` and the padding on both sides are at least 3.
 pub fn pooled(side: usize, padding: usize) -> usize {
     (side + 2 * padding - 3) / 2 + 1
 }
 
 #[cube(launch_unchecked)]
-fn max_pool_forward<N: Size>(
-    y: &[Vector<f32, N>],
+fn max_pool_forward<N: Size, W: Size>(
+    y: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    out: &mut [Vector<f32, N>],
+    out: &mut [Vector<u32, W>],
     places: &mut [u32],
     pixels: usize,
     height: usize,
@@ -48,6 +44,7 @@ fn max_pool_forward<N: Size>(
     map_width: usize,
     channels: usize,
     padding: usize,
+    #[comptime] stored: Stored,
 ) {
     let quads = channels.div_ceil(4);
     let at = ABSOLUTE_POS;
@@ -71,7 +68,7 @@ fn max_pool_forward<N: Size>(
                 && column_of_map < width + padding
             {
                 let from = (image * height + row - padding) * width + column_of_map - padding;
-                let value = load::<N>(y, from * channels + column, columns);
+                let value = load_map::<W>(y, from * channels + column, columns, stored);
                 let z = norm::read_by(value, &norm, Reading::NormRelu);
                 let bits = U4::reinterpret(z) & U4::new(UNSIGNED);
                 let more = bits.greater_than(&most);
@@ -79,12 +76,8 @@ fn max_pool_forward<N: Size>(
                 most = select_many(more, bits, most);
             }
         }
-        store::<N>(
-            out,
-            pixel * channels + column,
-            columns,
-            V4::reinterpret(most),
-        );
+        let value = rounded(V4::reinterpret(most), stored);
+        store_map::<W>(out, pixel * channels + column, columns, value, stored);
         let mut packed = 0u32;
         #[unroll]
         for c in 0..4usize {
@@ -107,29 +100,37 @@ pub fn max_pool(
     let [map_height, map_width] = [height, width].map(|side| pooled(side, padding));
     let pixels = images * map_height * map_width;
     let units = pixels * channels.div_ceil(4);
-    let out = Buffer::empty(client, pixels * channels);
+    let stored = y.stored;
+    let out = Buffer::map(client, pixels * channels, stored);
     let places = Buffer::empty(client, units);
-    let n = vector::width(&[channels]);
-    // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        max_pool_forward::launch_unchecked(
-            client,
-            vector::workgroups(units, UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            places.arg(1),
-            pixels,
-            height,
-            width,
-            map_height,
-            map_width,
-            channels,
-            padding,
-        );
-    }
+    let n = vector::width(&[channels], stored);
+    let launch = Launch::of("max pooling")
+        .reads_all([y, norm])
+        .writes_all([&out, &places]);
+    launch.run(|| {
+        // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            max_pool_forward::launch_unchecked(
+                client,
+                vector::workgroups(units, UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                n / stored.in_word(),
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                places.arg(1),
+                pixels,
+                height,
+                width,
+                map_height,
+                map_width,
+                channels,
+                padding,
+                stored,
+            );
+        }
+    });
     (out, places)
 }

@@ -16,6 +16,7 @@ use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, NormConfig, Running};
 use crate::norm::{BETA, MEAN, ROWS, RSTD, SCALE};
+use crate::traffic::Launch;
 use crate::vector::{V4, store};
 
 /// Rows of a workgroup's partial result: the number of values, their mean, the sum of squared differences from it.
@@ -199,27 +200,33 @@ impl Moments {
         let client = &self.parts.client;
         let norm = Buffer::empty(client, ROWS * self.columns);
         let [mean, variance] = [0; 2].map(|_| arena.take(self.columns));
-        // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
-        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-        unsafe {
-            finish_moments::launch_unchecked(
-                client,
-                CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
-                CubeDim::new_1d((CHANNELS * GROUPS) as u32),
-                self.parts.arg(1),
-                conv.gamma.arg(1),
-                conv.beta.arg(1),
-                running.mean.arg(1),
-                running.variance.arg(1),
-                norm.arg(1),
-                mean.arg(1),
-                variance.arg(1),
-                self.rows,
-                self.columns,
-                config.epsilon as f32,
-                config.momentum as f32,
-            );
-        }
+        let launch = Launch::of("moments")
+            .reads_all([&self.parts, &conv.gamma, &conv.beta])
+            .reads_all([&running.mean, &running.variance])
+            .writes_all([&norm, &mean, &variance]);
+        launch.run(|| {
+            // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
+            #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+            unsafe {
+                finish_moments::launch_unchecked(
+                    client,
+                    CubeCount::Static(self.columns.div_ceil(CHANNELS) as u32, 1, 1),
+                    CubeDim::new_1d((CHANNELS * GROUPS) as u32),
+                    self.parts.arg(1),
+                    conv.gamma.arg(1),
+                    conv.beta.arg(1),
+                    running.mean.arg(1),
+                    running.variance.arg(1),
+                    norm.arg(1),
+                    mean.arg(1),
+                    variance.arg(1),
+                    self.rows,
+                    self.columns,
+                    config.epsilon as f32,
+                    config.momentum as f32,
+                );
+            }
+        });
         (norm, Running { mean, variance })
     }
 }

@@ -10,8 +10,10 @@ use crate::buffer::Buffer;
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
+use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
-use crate::vector::{self, V4, load, store, valid};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// Some channels of a map: `[pixels, row]` values, of which the channels from `first` on are meant.
 #[derive(Clone)]
@@ -28,14 +30,15 @@ pub struct Columns {
 struct Shape {
     tile: Tile,
     reading: Reading,
+    stored: Stored,
 }
 
 #[cube(launch_unchecked)]
-fn pointwise_forward<N: Size>(
-    x: &[Vector<f32, N>],
+fn pointwise_forward<N: Size, W: Size>(
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
     weight: &[f32],
-    y: &mut [Vector<f32, N>],
+    y: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     pixels: usize,
     tiles: usize,
@@ -46,16 +49,17 @@ fn pointwise_forward<N: Size>(
     #[comptime] shape: Shape,
 ) {
     let tile = comptime!(shape.tile);
+    let stored = comptime!(shape.stored);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
-    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let columns = valid(column, outputs);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
@@ -69,7 +73,7 @@ fn pointwise_forward<N: Size>(
                 let mut four = V4::new(0.0);
                 let inner = valid(channel, inputs);
                 if pixel < pixels && inner > 0 {
-                    let value = load::<N>(x, pixel * row + first + channel, inner);
+                    let value = load_map::<W>(x, pixel * row + first + channel, inner, stored);
                     let reading = comptime!(shape.reading);
                     four = norm::read::<N>(value, norm, channel, inner, inputs, reading);
                 }
@@ -96,8 +100,9 @@ fn pointwise_forward<N: Size>(
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<N>(y, pixel * outputs + column, columns, out[p]);
-                moments::add(&mut seen, out[p]);
+                let value = rounded(out[p], stored);
+                store_map::<W>(y, pixel * outputs + column, columns, value, stored);
+                moments::add(&mut seen, value);
             }
         }
     }
@@ -105,7 +110,7 @@ fn pointwise_forward<N: Size>(
         &seen,
         &mut shared,
         parts,
-        CUBE_POS_X as usize,
+        CUBE_POS_Y as usize,
         column,
         columns,
         outputs,
@@ -129,32 +134,45 @@ pub fn forward(
     let outputs = weight.len / inputs;
     let tile = Tile::new(outputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
-    let y = Buffer::empty(client, pixels * outputs);
+    let stored = x.data.stored;
+    let y = Buffer::map(client, pixels * outputs, stored);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
     let (norm, reading) = norm.unwrap_or((weight, Reading::Plain));
-    let n = vector::width(&[x.row, x.first, inputs, outputs]);
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        pointwise_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
-            CubeDim::new_1d(tile.units() as u32),
-            n,
-            x.data.arg(n),
-            norm.arg(n),
-            weight.arg(1),
-            y.arg(n),
-            parts.arg(n),
-            pixels,
-            share.tiles,
-            inputs,
-            outputs,
-            x.row,
-            x.first,
-            Shape { tile, reading },
-        );
-    }
+    let n = vector::width(&[x.row, x.first, inputs, outputs], stored);
+    let launch = Launch::of("1x1")
+        .reads(&x.data, pixels * inputs)
+        .reads_all([weight])
+        .reads_by(norm, reading)
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            pointwise_forward::launch_unchecked(
+                client,
+                CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(tile.units() as u32),
+                n,
+                n / stored.in_word(),
+                x.data.arg(n),
+                norm.arg(n),
+                weight.arg(1),
+                y.arg(n),
+                parts.arg(n),
+                pixels,
+                share.tiles,
+                inputs,
+                outputs,
+                x.row,
+                x.first,
+                Shape {
+                    tile,
+                    reading,
+                    stored,
+                },
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,

@@ -16,7 +16,9 @@ use crate::parts::Parts;
 use crate::pointwise::Columns;
 use crate::pointwise_gradient::{SUMS, input_gradient};
 use crate::product::Product;
+use crate::stored::Stored;
 use crate::tile::Tile;
+use crate::traffic::Launch;
 use crate::vector::{self, V4};
 use crate::weight_gradient::{Block, weight_products};
 
@@ -25,6 +27,7 @@ struct Shape {
     tile: Tile,
     block: Block,
     reading: Reading,
+    stored: Stored,
 }
 
 impl Shape {
@@ -39,14 +42,14 @@ impl Shape {
 }
 
 #[cube(launch_unchecked)]
-fn pointwise_backward<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+fn pointwise_backward<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, N>],
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    dx: &mut [Vector<f32, N>],
+    dx: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     pixels: usize,
     outputs: usize,
@@ -67,12 +70,13 @@ fn pointwise_backward<N: Size>(
     let mut shared = Shared::<[V4]>::new_slice(comptime!(shape.shared()));
     let units = comptime!(shape.units());
     let reading = comptime!(shape.reading);
-    let block = CUBE_POS_Y as usize;
-    let share = CUBE_POS_X as usize;
+    let stored = comptime!(shape.stored);
+    let block = CUBE_POS_X as usize;
+    let share = CUBE_POS_Y as usize;
     // The conditions are those of a whole workgroup, so its units meet at the barriers inside.
     if block < blocks {
         if share < input_rows {
-            input_gradient::<N>(
+            input_gradient::<N, W>(
                 g,
                 y,
                 factors,
@@ -92,12 +96,13 @@ fn pointwise_backward<N: Size>(
                 add,
                 comptime!(shape.tile),
                 reading,
+                stored,
                 units,
             );
         }
     } else if share < weight_rows {
         // The blocks across `dW` are those of its columns in the input's gradient.
-        weight_products::<N>(
+        weight_products::<N, W>(
             g,
             y,
             factors,
@@ -116,6 +121,7 @@ fn pointwise_backward<N: Size>(
             first,
             comptime!(shape.block),
             reading,
+            stored,
             units,
         );
     }
@@ -131,7 +137,7 @@ pub fn through_norm(
     (norm, reading): (&Buffer, Reading),
 ) -> Backward {
     let inputs = x.len / pixels;
-    let [x, g] = [x.clone(), Buffer::empty(&x.client, x.len)].map(|data| Columns {
+    let [x, g] = [x.clone(), Buffer::map(&x.client, x.len, x.stored)].map(|data| Columns {
         data,
         row: inputs,
         first: 0,
@@ -186,6 +192,7 @@ fn launch(
         tile: Tile::new(inputs),
         block: Block::new(outputs, inputs),
         reading,
+        stored: x.data.stored,
     };
     let [down, across] = shape.block.blocks(outputs, inputs);
     let of_input = Parts::of(pixels.div_ceil(shape.tile.pixels()));
@@ -198,41 +205,60 @@ fn launch(
     let first_product = sums.next_multiple_of(4);
     let values = outputs * inputs;
     let parts = Buffer::empty(client, first_product + of_weight.rows * values);
-    let n = vector::width(&[outputs, inputs, x.row, x.first, to.row, to.first]);
+    let widths = [outputs, inputs, x.row, x.first, to.row, to.first];
+    let n = vector::width(&widths, shape.stored);
     let rows = of_input.rows.max(of_weight.rows);
-    // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        pointwise_backward::launch_unchecked(
-            client,
-            CubeCount::Static(rows as u32, (across + down * across) as u32, 1),
-            CubeDim::new_1d(shape.units() as u32),
-            n,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            weight.arg(1),
-            x.data.arg(n),
-            norm.arg(n),
-            to.data.arg(n),
-            parts.arg(n),
-            pixels,
-            outputs,
-            inputs,
-            x.row,
-            x.first,
-            to.row,
-            to.first,
-            usize::from(add),
-            across,
-            of_input.rows,
-            of_input.tiles,
-            of_weight.rows,
-            of_weight.tiles,
-            first_product,
-            shape,
-        );
-    }
+    // Both halves of the launch read the maps, a row of workgroups for each block of their columns.
+    let [of_y, of_x] = [outputs, inputs].map(|channels| pixels * channels);
+    let launch = Launch::of("1x1, backward")
+        .reads(gradient.g, 2 * of_y)
+        .reads(gradient.y, 2 * of_y)
+        .reads(&x.data, of_x)
+        .reads_all([gradient.factors, weight])
+        .reads_by(norm, reading)
+        .writes(&to.data, of_x)
+        .writes_all([&parts]);
+    let launch = match reading {
+        Reading::Plain if !add => launch,
+        // What the gradient is added to, or what the norm read.
+        _ => launch.reads(&to.data, of_x),
+    };
+    launch.run(|| {
+        // SAFETY: pixels are compared with `pixels`, and channels with the widths, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            pointwise_backward::launch_unchecked(
+                client,
+                CubeCount::Static((across + down * across) as u32, rows as u32, 1),
+                CubeDim::new_1d(shape.units() as u32),
+                n,
+                n / shape.stored.in_word(),
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                weight.arg(1),
+                x.data.arg(n),
+                norm.arg(n),
+                to.data.arg(n),
+                parts.arg(n),
+                pixels,
+                outputs,
+                inputs,
+                x.row,
+                x.first,
+                to.row,
+                to.first,
+                usize::from(add),
+                across,
+                of_input.rows,
+                of_input.tiles,
+                of_weight.rows,
+                of_weight.tiles,
+                first_product,
+                shape,
+            );
+        }
+    });
     let product = Product {
         parts: parts.clone(),
         rows: of_weight.rows,

@@ -13,8 +13,9 @@ use cubecl::prelude::*;
 
 use crate::norm::{self, MEAN, Reading};
 use crate::parts::write_sums;
+use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
-use crate::vector::{V4, load, store, valid};
+use crate::vector::{V4, valid};
 
 /// Rows of a workgroup's partial sums.
 pub(crate) const SUMS: usize = 2;
@@ -23,14 +24,14 @@ pub(crate) const SUMS: usize = 2;
 /// these only copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the
 /// input was read as it is, and `add` is 1, the gradient is added to what is there.
 #[cube]
-pub(crate) fn input_gradient<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+pub(crate) fn input_gradient<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
-    x: &[Vector<f32, N>],
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    out: &mut [Vector<f32, N>],
+    out: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     block: usize,
@@ -43,6 +44,7 @@ pub(crate) fn input_gradient<N: Size>(
     add: usize,
     #[comptime] tile: Tile,
     #[comptime] reading: Reading,
+    #[comptime] stored: Stored,
     #[comptime] units: usize,
 ) {
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
@@ -60,7 +62,7 @@ pub(crate) fn input_gradient<N: Size>(
     }
     let mut out_of_tile = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out_of_tile[p] = V4::new(0.0);
@@ -75,8 +77,8 @@ pub(crate) fn input_gradient<N: Size>(
                 let mut four = V4::new(0.0);
                 if pixel < pixels && inner > 0 {
                     let from = pixel * outputs + channel;
-                    let g = load::<N>(g, from, inner);
-                    let y = load::<N>(y, from, inner);
+                    let g = load_map::<W>(g, from, inner, stored);
+                    let y = load_map::<W>(y, from, inner, stored);
                     four = norm::gradient::<N>(g, y, factors, channel, inner, outputs);
                 }
                 shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
@@ -109,19 +111,21 @@ pub(crate) fn input_gradient<N: Size>(
                 let mut value = out_of_tile[p];
                 if comptime!(reading == Reading::Plain) {
                     if add == 1 {
-                        value += load::<N>(&*out, to, columns);
+                        value += load_map::<W>(&*out, to, columns, stored);
                     }
                 } else {
-                    let x = load::<N>(x, to, columns);
+                    let x = load_map::<W>(x, to, columns, stored);
                     if comptime!(reading == Reading::NormRelu) {
                         let z = norm::read_by(x, &norm, Reading::Norm);
                         let zero = V4::new(0.0);
                         value = select_many(z.less_equal(&zero), zero, value);
                     }
+                    value = rounded(value, stored);
                     sums[0] += value;
                     sums[1] = fma(value, x - norm[MEAN], sums[1]);
                 }
-                store::<N>(out, to, columns, value);
+                // A value that is rounded stays as it is.
+                store_map::<W>(out, to, columns, rounded(value, stored), stored);
             }
         }
     }
@@ -130,7 +134,7 @@ pub(crate) fn input_gradient<N: Size>(
             &sums,
             shared,
             parts,
-            CUBE_POS_X as usize,
+            CUBE_POS_Y as usize,
             column,
             columns,
             inputs,

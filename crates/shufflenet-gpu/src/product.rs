@@ -8,6 +8,7 @@ use cubecl::prelude::*;
 
 use crate::arena::Arena;
 use crate::buffer::Buffer;
+use crate::traffic::Launch;
 use crate::vector;
 
 /// Columns of a workgroup, and the groups of rows that it adds up side by side.
@@ -102,22 +103,27 @@ impl Product {
     pub fn sum(&self, arena: &Arena) -> Buffer {
         let client = &self.parts.client;
         let out = arena.take(self.columns);
-        // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
-        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-        unsafe {
-            sum_product::launch_unchecked(
-                client,
-                vector::workgroups(self.blocks() * UNITS, UNITS as u32),
-                CubeDim::new_1d(UNITS as u32),
-                self.parts.arg(1),
-                out.arg(1),
-                self.rows,
-                self.row,
-                self.first,
-                self.columns,
-                self.channels,
-            );
-        }
+        let launch = Launch::of("sum of a weight's gradient")
+            .reads(&self.parts, self.rows * self.columns)
+            .writes_all([&out]);
+        launch.run(|| {
+            // SAFETY: every index is below the length of its buffer, by the comparisons with `rows` and `columns`.
+            #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+            unsafe {
+                sum_product::launch_unchecked(
+                    client,
+                    vector::workgroups(self.blocks() * UNITS, UNITS as u32),
+                    CubeDim::new_1d(UNITS as u32),
+                    self.parts.arg(1),
+                    out.arg(1),
+                    self.rows,
+                    self.row,
+                    self.first,
+                    self.columns,
+                    self.channels,
+                );
+            }
+        });
         out
     }
 }

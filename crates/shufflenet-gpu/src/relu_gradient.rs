@@ -19,7 +19,9 @@ use crate::gradient_sums::GradientSums;
 use crate::max_pool::{PLACE_BITS, PLACE_MASK, pooled};
 use crate::norm::{self, MEAN, ROWS, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
-use crate::vector::{self, V4, load, store, valid};
+use crate::stored::{Stored, load_map, rounded, store_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// What is behind the ReLU.
 pub enum Behind<'a> {
@@ -44,14 +46,22 @@ enum Source {
     Pool,
 }
 
+#[derive_cube_comptime]
+struct Shape {
+    source: Source,
+    /// Of `dout`.
+    given: Stored,
+    stored: Stored,
+}
+
 /// Rows of a workgroup's sums.
 const SUMS: usize = 2;
 
 /// The gradients of the windows whose maximum was pixel `(i, j)` of an image, added up. The pooled map has `rows` rows of
 /// `row_places` pixels.
 #[cube]
-fn unpooled<N: Size>(
-    dout: &[Vector<f32, N>],
+fn unpooled<D: Size>(
+    dout: &[Vector<u32, D>],
     places: &[u32],
     image: usize,
     i: usize,
@@ -62,6 +72,7 @@ fn unpooled<N: Size>(
     valid: usize,
     channels: usize,
     padding: usize,
+    #[comptime] given: Stored,
 ) -> V4 {
     let mut sum = V4::new(0.0);
     for down in 0..2usize {
@@ -75,7 +86,7 @@ fn unpooled<N: Size>(
                 row >= down && row < rows + down && place >= across && place < row_places + across;
             if inside && u < 3 && v < 3 {
                 let pixel = (image * rows + row - down) * row_places + place - across;
-                let four = load::<N>(dout, pixel * channels + column, valid);
+                let four = load_map::<D>(dout, pixel * channels + column, valid, given);
                 let packed = places[pixel * channels.div_ceil(4) + column / 4];
                 let here = (3 * u + v) as u32;
                 #[unroll]
@@ -91,12 +102,12 @@ fn unpooled<N: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn norm_relu_gradient<N: Size>(
-    dout: &[Vector<f32, N>],
+fn norm_relu_gradient<N: Size, D: Size, W: Size>(
+    dout: &[Vector<u32, D>],
     places: &[u32],
-    y: &[Vector<f32, N>],
+    y: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    g: &mut [Vector<f32, N>],
+    g: &mut [Vector<u32, W>],
     parts: &mut [Vector<f32, N>],
     pixels: usize,
     height: usize,
@@ -108,8 +119,10 @@ fn norm_relu_gradient<N: Size>(
     channels: usize,
     units_x: usize,
     units_y: usize,
-    #[comptime] source: Source,
+    #[comptime] shape: Shape,
 ) {
+    let given = comptime!(shape.given);
+    let stored = comptime!(shape.stored);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(UNITS)));
     let unit_x = UNIT_POS as usize % units_x;
     let unit_y = UNIT_POS as usize / units_x;
@@ -130,15 +143,15 @@ fn norm_relu_gradient<N: Size>(
         let pixel = tile * units_y + unit_y;
         if pixel < pixels && columns > 0 {
             let at = pixel * channels + column;
-            let y = load::<N>(y, at, columns);
+            let y = load_map::<W>(y, at, columns, stored);
             let image = pixel / (height * width);
-            let d = match source {
-                Source::Pixel => load::<N>(dout, at, columns),
+            let d = match comptime!(shape.source) {
+                Source::Pixel => load_map::<D>(dout, at, columns, given),
                 Source::Mean => {
-                    let of_image = load::<N>(dout, image * channels + column, columns);
+                    let of_image = load_map::<D>(dout, image * channels + column, columns, given);
                     of_image / V4::new(f32::cast_from(height * width))
                 }
-                Source::Pool => unpooled::<N>(
+                Source::Pool => unpooled::<D>(
                     dout,
                     places,
                     image,
@@ -150,11 +163,12 @@ fn norm_relu_gradient<N: Size>(
                     columns,
                     channels,
                     padding,
+                    given,
                 ),
             };
             let z = norm::read_by(y, &norm, Reading::Norm);
-            let masked = select_many(z.less_equal(&zero), zero, d);
-            store::<N>(g, at, columns, masked);
+            let masked = rounded(select_many(z.less_equal(&zero), zero, d), stored);
+            store_map::<W>(g, at, columns, masked, stored);
             sums[0] += masked;
             sums[1] = fma(masked, y - norm[MEAN], sums[1]);
         }
@@ -187,7 +201,8 @@ pub fn relu_gradient(
     let pixels = images * height * width;
     let block = Block::new(channels);
     let share = Parts::of(pixels.div_ceil(block.units_y));
-    let g = Buffer::empty(client, y.len);
+    let [given, stored] = [dout.stored, y.stored];
+    let g = Buffer::map(client, y.len, stored);
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
     // A kernel without a pooling reads no places.
     let (source, places, padding) = match behind {
@@ -199,34 +214,48 @@ pub fn relu_gradient(
         Source::Pixel | Source::Mean => [0, 0],
         Source::Pool => [height, width].map(|side| pooled(side, padding)),
     };
-    let n = vector::width(&[channels]);
-    // SAFETY: pixels, windows and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        norm_relu_gradient::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-            CubeDim::new_1d(UNITS as u32),
-            n,
-            dout.arg(n),
-            places.arg(1),
-            y.arg(n),
-            norm.arg(n),
-            g.arg(n),
-            parts.arg(n),
-            pixels,
-            height,
-            width,
-            map[0],
-            map[1],
-            padding,
-            share.tiles,
-            channels,
-            block.units_x,
-            block.units_y,
-            source,
-        );
+    let n = vector::width(&[channels], stored);
+    let mut launch = Launch::of("relu, backward")
+        .reads_all([dout, y, norm])
+        .writes_all([&g, &parts]);
+    if let Behind::Pool { places, .. } = behind {
+        launch = launch.reads_all([places]);
     }
+    launch.run(|| {
+        // SAFETY: pixels, windows and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            norm_relu_gradient::launch_unchecked(
+                client,
+                CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
+                CubeDim::new_1d(UNITS as u32),
+                n,
+                n / given.in_word(),
+                n / stored.in_word(),
+                dout.arg(n),
+                places.arg(1),
+                y.arg(n),
+                norm.arg(n),
+                g.arg(n),
+                parts.arg(n),
+                pixels,
+                height,
+                width,
+                map[0],
+                map[1],
+                padding,
+                share.tiles,
+                channels,
+                block.units_x,
+                block.units_y,
+                Shape {
+                    source,
+                    given,
+                    stored,
+                },
+            );
+        }
+    });
     let sums = GradientSums {
         parts,
         rows: share.rows,

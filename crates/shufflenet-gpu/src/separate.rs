@@ -13,24 +13,27 @@ use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::gradient_sums::GradientSums;
-use crate::join::norm_of_channel;
+use crate::join::copy_norm;
 use crate::parts::Parts;
+use crate::stored::{Stored, load_value, store_word};
+use crate::traffic::Launch;
+use crate::vector::{self, V4};
 
-/// Channels and pixels of a workgroup, a unit each.
+/// Words of a pixel and pixels of a workgroup, a unit each.
 const CHANNELS: usize = 32;
 const PIXELS: usize = 8;
 
-/// A unit computes one channel of some pixels. What the first side is is known at run time, so that all units of all networks
-/// share a pipeline: none of the conditions depends on the pixel. The second side is a branch.
+/// A unit computes the channels of a word of some pixels, of one side. What the first side is is known at run time, so that
+/// all units of all networks share a pipeline: none of the conditions depends on the pixel. The second side is a branch.
 #[cube(launch_unchecked)]
 fn separate_sides(
-    dout: &[f32],
-    first_y: &[f32],
+    dout: &[u32],
+    first_y: &[u32],
     first_norm: &[f32],
-    second_y: &[f32],
+    second_y: &[u32],
     second_norm: &[f32],
-    first_out: &mut [f32],
-    second_out: &mut [f32],
+    first_out: &mut [u32],
+    second_out: &mut [u32],
     parts: &mut [f32],
     pixels: usize,
     tiles: usize,
@@ -41,69 +44,90 @@ fn separate_sides(
     first_transformed: usize,
     // Whether the second side's gradient is also written behind the first side's.
     residual: usize,
+    #[comptime] stored: Stored,
 ) {
+    let each = comptime!(stored.in_word());
     let units = comptime!(CHANNELS * PIXELS);
     let channels = left + right;
     let half = channels / 2;
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * units));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * units * each));
     let unit = UNIT_POS as usize;
-    // The unit's channel in the concatenation, and its place in the output.
-    let k = CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS;
-    let mut place = 2 * k;
-    if k >= half {
-        place = 2 * (k - half) + 1;
-    }
+    // The unit's first channel in the concatenation.
+    let k = (CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS) * each;
     let of_first = k < left;
     let mut transformed = true;
-    let mut norm = Array::<f32>::new(3usize);
-    if of_first {
-        transformed = first_transformed == 1;
-        if transformed {
-            norm = norm_of_channel(first_norm, k, left);
+    let mut norms = Array::<f32>::new(comptime!(3 * each));
+    let mut s = Array::<f32>::new(each);
+    let mut t = Array::<f32>::new(each);
+    #[unroll]
+    for e in 0..each {
+        s[e] = 0.0f32;
+        t[e] = 0.0f32;
+        if of_first {
+            transformed = first_transformed == 1;
+            if transformed {
+                copy_norm(first_norm, k + e, left, &mut norms, comptime!(3 * e));
+            }
+        } else if k < channels {
+            copy_norm(
+                second_norm,
+                k + e - left,
+                right,
+                &mut norms,
+                comptime!(3 * e),
+            );
         }
-    } else if k < channels {
-        norm = norm_of_channel(second_norm, k - left, right);
     }
-    let mut s = 0.0f32;
-    let mut t = 0.0f32;
     for number in 0..tiles {
         let tile = CUBE_POS_X as usize * tiles + number;
         let pixel = tile * PIXELS + unit / CHANNELS;
         if pixel < pixels && k < channels {
             let of_first_at = pixel * first_row + k;
             let of_second_at = pixel * right + k - left;
-            let mut gradient = dout[pixel * channels + place];
+            let mut word = V4::new(0.0);
+            #[unroll]
+            for e in 0..each {
+                let mut place = 2 * (k + e);
+                if k + e >= half {
+                    place = 2 * (k + e - half) + 1;
+                }
+                word.insert(e, load_value(dout, pixel * channels + place, stored));
+            }
             if residual == 1 && !of_first {
-                first_out[of_first_at] = gradient;
+                store_word(first_out, of_first_at, word, stored);
             }
             if transformed {
-                let y = if of_first {
-                    first_y[of_first_at]
-                } else {
-                    second_y[of_second_at]
-                };
-                let z = fma(y - norm[0], norm[1], norm[2]);
-                gradient = select(z <= 0.0, 0.0, gradient);
-                s += gradient;
-                t = fma(gradient, y - norm[0], t);
+                #[unroll]
+                for e in 0..each {
+                    let y = if of_first {
+                        load_value(first_y, of_first_at + e, stored)
+                    } else {
+                        load_value(second_y, of_second_at + e, stored)
+                    };
+                    let centred = y - norms[comptime!(3 * e)];
+                    let scale = norms[comptime!(3 * e + 1)];
+                    let z = fma(centred, scale, norms[comptime!(3 * e + 2)]);
+                    let gradient = select(z <= 0.0, 0.0, word.extract(e));
+                    s[e] += gradient;
+                    t[e] = fma(gradient, centred, t[e]);
+                    word.insert(e, gradient);
+                }
             }
+            // The gradients are stored as they were given, or zero.
             if of_first {
-                first_out[of_first_at] = gradient;
+                store_word(first_out, of_first_at, word, stored);
             } else {
-                second_out[of_second_at] = gradient;
+                store_word(second_out, of_second_at, word, stored);
             }
         }
     }
-    shared[unit] = s;
-    shared[units + unit] = t;
+    #[unroll]
+    for e in 0..each {
+        shared[comptime!(2 * e * units) + unit] = s[e];
+        shared[comptime!((2 * e + 1) * units) + unit] = t[e];
+    }
     sync_cube();
     if unit < CHANNELS && k < channels {
-        let mut s = 0.0f32;
-        let mut t = 0.0f32;
-        for other in 0..PIXELS {
-            s += shared[other * CHANNELS + unit];
-            t += shared[units + other * CHANNELS + unit];
-        }
         // A row has both sums of the first side, then both of the second.
         let mut to = CUBE_POS_X as usize * 2 * channels + k;
         let mut behind = to + left;
@@ -111,8 +135,17 @@ fn separate_sides(
             to += left;
             behind = to + right;
         }
-        parts[to] = s;
-        parts[behind] = t;
+        #[unroll]
+        for e in 0..each {
+            let mut s = 0.0f32;
+            let mut t = 0.0f32;
+            for other in 0..PIXELS {
+                s += shared[comptime!(2 * e * units) + other * CHANNELS + unit];
+                t += shared[comptime!((2 * e + 1) * units) + other * CHANNELS + unit];
+            }
+            parts[to + e] = s;
+            parts[behind + e] = t;
+        }
     }
 }
 
@@ -144,7 +177,7 @@ pub fn passed_and_branch(
     passed: &Passed,
     branch: &Branch,
 ) -> (Buffer, GradientSums) {
-    let g = Buffer::empty(&dout.client, branch.y.len);
+    let g = Buffer::map(&dout.client, branch.y.len, branch.y.stored);
     let first = First {
         channels: passed.channels,
         row: passed.dx.len / pixels,
@@ -164,7 +197,7 @@ pub fn branches(
     [a, b]: &[Branch; 2],
     second_first: bool,
 ) -> [(Buffer, GradientSums); 2] {
-    let [g_a, g_b] = [a, b].map(|branch| Buffer::empty(&dout.client, branch.y.len));
+    let [g_a, g_b] = [a, b].map(|branch| Buffer::map(&dout.client, branch.y.len, branch.y.stored));
     let first = |branch: &Branch| First {
         channels: branch.columns,
         row: branch.columns,
@@ -200,32 +233,54 @@ fn launch(
 ) -> [GradientSums; 2] {
     let client = &dout.client;
     let channels = side.channels + second.columns;
+    let stored = dout.stored;
+    // The widths are even in bfloat16, so a word has channels of one side: see `stored`.
+    vector::width(&[side.channels, second.columns, side.row], stored);
     let share = Parts::of(pixels.div_ceil(PIXELS));
     let parts = Buffer::empty(client, share.rows * 2 * channels);
-    // SAFETY: pixels and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        separate_sides::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, channels.div_ceil(CHANNELS) as u32, 1),
-            CubeDim::new_1d((CHANNELS * PIXELS) as u32),
-            dout.arg(1),
-            first.y.arg(1),
-            first.norm.arg(1),
-            second.y.arg(1),
-            second.norm.arg(1),
-            out[0].arg(1),
-            out[1].arg(1),
-            parts.arg(1),
-            pixels,
-            share.tiles,
-            side.channels,
-            second.columns,
-            side.row,
-            usize::from(side.transformed),
-            usize::from(side.residual),
-        );
+    let [of_first, of_second] = [side.channels, second.columns].map(|channels| pixels * channels);
+    let mut launch = Launch::of("separate")
+        .reads_all([dout, second.y, second.norm])
+        .writes(out[0], of_first)
+        .writes(out[1], of_second)
+        .writes_all([&parts]);
+    if side.transformed {
+        launch = launch.reads_all([first.y, first.norm]);
     }
+    if side.residual {
+        launch = launch.writes(out[0], of_second);
+    }
+    launch.run(|| {
+        // SAFETY: pixels and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            separate_sides::launch_unchecked(
+                client,
+                CubeCount::Static(
+                    share.rows as u32,
+                    channels.div_ceil(CHANNELS * stored.in_word()) as u32,
+                    1,
+                ),
+                CubeDim::new_1d((CHANNELS * PIXELS) as u32),
+                dout.arg(stored.in_word()),
+                first.y.arg(stored.in_word()),
+                first.norm.arg(1),
+                second.y.arg(stored.in_word()),
+                second.norm.arg(1),
+                out[0].arg(stored.in_word()),
+                out[1].arg(stored.in_word()),
+                parts.arg(1),
+                pixels,
+                share.tiles,
+                side.channels,
+                second.columns,
+                side.row,
+                usize::from(side.transformed),
+                usize::from(side.residual),
+                stored,
+            );
+        }
+    });
     let sums = |before: usize, columns: usize| GradientSums {
         parts: parts.clone(),
         rows: share.rows,

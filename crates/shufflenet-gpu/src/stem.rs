@@ -17,8 +17,10 @@ use crate::max_pool::{max_pool, pooled};
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, ROWS, Reading};
 use crate::parts::Parts;
+use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
-use crate::vector::{self, V4, load, store, valid};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 
 /// Units of a workgroup of the second kernel.
 const UNITS: u32 = 256;
@@ -38,6 +40,8 @@ pub struct Stem {
     pub stride: usize,
     /// Padding of the max pooling, if there is one.
     pub pool: Option<usize>,
+    /// What maps are stored as. Images are float32.
+    pub stored: Stored,
 }
 
 impl Stem {
@@ -120,11 +124,11 @@ pub(crate) fn window(
 }
 
 #[cube(launch_unchecked)]
-fn stem_forward<M: Size>(
+fn stem_forward<N: Size, W: Size>(
     images: &[f32],
     weight: &[f32],
-    y: &mut [Vector<f32, M>],
-    parts: &mut [Vector<f32, M>],
+    y: &mut [Vector<u32, W>],
+    parts: &mut [Vector<f32, N>],
     pixels: usize,
     channels: usize,
     height: usize,
@@ -133,18 +137,19 @@ fn stem_forward<M: Size>(
     outputs: usize,
     tiles: usize,
     #[comptime] tile: Tile,
+    #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
     let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
     let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
-    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
+    let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
     let column = first_column + unit_x * 4;
     let columns = valid(column, outputs);
     let inner = channels * TAPS;
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * comptime!(tile.pixels());
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * comptime!(tile.pixels());
         #[unroll]
         for p in 0..comptime!(tile.m) {
             out[p] = V4::new(0.0);
@@ -182,16 +187,17 @@ fn stem_forward<M: Size>(
         for p in 0..comptime!(tile.m) {
             let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
             if pixel < pixels && columns > 0 {
-                store::<M>(y, pixel * outputs + column, columns, out[p]);
-                moments::add(&mut seen, out[p]);
+                let value = rounded(out[p], stored);
+                store_map::<W>(y, pixel * outputs + column, columns, value, stored);
+                moments::add(&mut seen, value);
             }
         }
     }
-    moments::write_parts::<M>(
+    moments::write_parts::<N>(
         &seen,
         &mut shared,
         parts,
-        CUBE_POS_X as usize,
+        CUBE_POS_Y as usize,
         column,
         columns,
         outputs,
@@ -202,12 +208,13 @@ fn stem_forward<M: Size>(
 }
 
 #[cube(launch_unchecked)]
-fn stem_norm_relu<N: Size>(
-    y: &[Vector<f32, N>],
+fn stem_norm_relu<N: Size, W: Size>(
+    y: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
-    out: &mut [Vector<f32, N>],
+    out: &mut [Vector<u32, W>],
     pixels: usize,
     channels: usize,
+    #[comptime] stored: Stored,
 ) {
     let quads = channels.div_ceil(4);
     let pixel = ABSOLUTE_POS / quads;
@@ -215,9 +222,9 @@ fn stem_norm_relu<N: Size>(
     if pixel < pixels {
         let columns = valid(column, channels);
         let at = pixel * channels + column;
-        let value = load::<N>(y, at, columns);
+        let value = load_map::<W>(y, at, columns, stored);
         let z = norm::read::<N>(value, norm, column, columns, channels, Reading::NormRelu);
-        store::<N>(out, at, columns, z);
+        store_map::<W>(out, at, columns, rounded(z, stored), stored);
     }
 }
 
@@ -252,31 +259,39 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
     let pixels = at.pixels();
     let tile = Tile::new(outputs);
     let share = Parts::of(pixels.div_ceil(tile.pixels()));
-    let y = Buffer::empty(client, pixels * outputs);
+    let y = Buffer::map(client, pixels * outputs, at.stored);
     let parts = Buffer::empty(client, share.rows * PARTS * outputs);
-    let m = vector::width(&[outputs]);
-    // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_forward::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, tile.blocks(outputs) as u32, 1),
-            CubeDim::new_1d(tile.units() as u32),
-            m,
-            images.arg(1),
-            weight.arg(1),
-            y.arg(m),
-            parts.arg(m),
-            pixels,
-            at.channels,
-            at.height,
-            at.width,
-            at.stride,
-            outputs,
-            share.tiles,
-            tile,
-        );
-    }
+    let n = vector::width(&[outputs], at.stored);
+    let launch = Launch::of("3x3")
+        .reads(images, images.len)
+        .reads_all([weight])
+        .writes_all([&y, &parts]);
+    launch.run(|| {
+        // SAFETY: pixels, values of a window and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_forward::launch_unchecked(
+                client,
+                CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(tile.units() as u32),
+                n,
+                n / at.stored.in_word(),
+                images.arg(1),
+                weight.arg(1),
+                y.arg(n),
+                parts.arg(n),
+                pixels,
+                at.channels,
+                at.height,
+                at.width,
+                at.stride,
+                outputs,
+                share.tiles,
+                tile,
+                at.stored,
+            );
+        }
+    });
     let moments = Moments {
         parts,
         rows: share.rows,
@@ -289,22 +304,27 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
 fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
     let channels = norm.len / ROWS;
     let pixels = y.len / channels;
-    let out = Buffer::empty(&y.client, y.len);
-    let n = vector::width(&[channels]);
-    // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_norm_relu::launch_unchecked(
-            &y.client,
-            vector::workgroups(pixels * channels.div_ceil(4), UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            y.arg(n),
-            norm.arg(n),
-            out.arg(n),
-            pixels,
-            channels,
-        );
-    }
+    let out = Buffer::map(&y.client, y.len, y.stored);
+    let n = vector::width(&[channels], y.stored);
+    let launch = Launch::of("relu").reads_all([y, norm]).writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: the pixel is compared with their number, and channels with the width, before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_norm_relu::launch_unchecked(
+                &y.client,
+                vector::workgroups(pixels * channels.div_ceil(4), UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                n / y.stored.in_word(),
+                y.arg(n),
+                norm.arg(n),
+                out.arg(n),
+                pixels,
+                channels,
+                y.stored,
+            );
+        }
+    });
     out
 }

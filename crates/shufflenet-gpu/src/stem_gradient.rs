@@ -23,7 +23,9 @@ use crate::norm::{self, ROWS, Reading};
 use crate::product::Product;
 use crate::relu_gradient::{Behind, relu_gradient};
 use crate::stem::{Saved, Stem, window};
-use crate::vector::{self, V4, load, valid};
+use crate::stored::{Stored, load_map};
+use crate::traffic::Launch;
+use crate::vector::{self, V4, valid};
 use crate::weight_gradient::{
     Block, PIXELS, add_products, copy_gradient, no_products, write_products,
 };
@@ -32,10 +34,10 @@ use crate::weight_gradient::{
 const UNITS: u32 = 256;
 
 #[cube(launch_unchecked)]
-fn stem_weight_gradient<N: Size>(
+fn stem_weight_gradient<N: Size, W: Size>(
     images: &[f32],
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     parts: &mut [Vector<f32, Const<1>>],
     pixels: usize,
@@ -47,16 +49,17 @@ fn stem_weight_gradient<N: Size>(
     blocks_across: usize,
     tiles: usize,
     #[comptime] sizes: Block,
+    #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(sizes.shared()));
     let units = comptime!(sizes.units());
-    let block = CUBE_POS_Y as usize;
+    let block = CUBE_POS_X as usize;
     let first_o = block / blocks_across * comptime!(4 * sizes.down);
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
     let mut sums = no_products();
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
-        copy_gradient::<N>(
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * PIXELS;
+        copy_gradient::<N, W>(
             g,
             y,
             factors,
@@ -66,6 +69,7 @@ fn stem_weight_gradient<N: Size>(
             pixels,
             outputs,
             sizes,
+            stored,
             units,
         );
         let mut at = UNIT_POS as usize;
@@ -84,7 +88,7 @@ fn stem_weight_gradient<N: Size>(
         sync_cube();
     }
     let inputs = channels * TAPS;
-    let part = CUBE_POS_X as usize * outputs * inputs;
+    let part = CUBE_POS_Y as usize * outputs * inputs;
     write_products::<Const<1>>(
         &sums,
         &mut shared,
@@ -100,9 +104,9 @@ fn stem_weight_gradient<N: Size>(
 
 /// A unit computes one value of the images' gradient.
 #[cube(launch_unchecked)]
-fn stem_images_gradient<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+fn stem_images_gradient<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     weight: &[f32],
     out: &mut [f32],
@@ -112,6 +116,7 @@ fn stem_images_gradient<N: Size>(
     channels: usize,
     outputs: usize,
     stride: usize,
+    #[comptime] stored: Stored,
 ) {
     let at = ABSOLUTE_POS;
     if at < values {
@@ -145,8 +150,8 @@ fn stem_images_gradient<N: Size>(
                     let pixel = (image * rows + row) * row_outputs + place;
                     let from = pixel * outputs + column;
                     let dy = norm::gradient_by(
-                        load::<N>(g, from, columns),
-                        load::<N>(y, from, columns),
+                        load_map::<W>(g, from, columns, stored),
+                        load_map::<W>(y, from, columns, stored),
                         &factors,
                     );
                     let mut w = V4::new(0.0);
@@ -211,31 +216,41 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Product {
     let [down, across] = sizes.blocks(outputs, inputs);
     let share = Block::share(down * across, pixels);
     let parts = Buffer::empty(client, share.rows * values);
-    let n = vector::width(&[outputs]);
-    // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_weight_gradient::launch_unchecked(
-            client,
-            CubeCount::Static(share.rows as u32, (down * across) as u32, 1),
-            CubeDim::new_1d(sizes.units() as u32),
-            n,
-            images.arg(1),
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            parts.arg(1),
-            pixels,
-            at.channels,
-            at.height,
-            at.width,
-            at.stride,
-            outputs,
-            across,
-            share.tiles,
-            sizes,
-        );
-    }
+    let n = vector::width(&[outputs], at.stored);
+    let launch = Launch::of("3x3, backward")
+        .reads(images, images.len)
+        .reads(gradient.g, pixels * outputs)
+        .reads(gradient.y, pixels * outputs)
+        .reads_all([gradient.factors])
+        .writes_all([&parts]);
+    launch.run(|| {
+        // SAFETY: pixels, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_weight_gradient::launch_unchecked(
+                client,
+                CubeCount::Static((down * across) as u32, share.rows as u32, 1),
+                CubeDim::new_1d(sizes.units() as u32),
+                n,
+                n / at.stored.in_word(),
+                images.arg(1),
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                parts.arg(1),
+                pixels,
+                at.channels,
+                at.height,
+                at.width,
+                at.stride,
+                outputs,
+                across,
+                share.tiles,
+                sizes,
+                at.stored,
+            );
+        }
+    });
     Product {
         parts,
         rows: share.rows,
@@ -253,27 +268,34 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
         &weight.client,
         at.images * at.channels * at.height * at.width,
     );
-    let n = vector::width(&[outputs]);
-    // SAFETY: values, rows, places and channels are compared with their numbers before each access.
-    #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
-    unsafe {
-        stem_images_gradient::launch_unchecked(
-            &weight.client,
-            vector::workgroups(out.len, UNITS),
-            CubeDim::new_1d(UNITS),
-            n,
-            gradient.g.arg(n),
-            gradient.y.arg(n),
-            gradient.factors.arg(n),
-            weight.arg(1),
-            out.arg(1),
-            out.len,
-            at.height,
-            at.width,
-            at.channels,
-            outputs,
-            at.stride,
-        );
-    }
+    let n = vector::width(&[outputs], at.stored);
+    let launch = Launch::of("3x3, backward to the images")
+        .reads_all([gradient.g, gradient.y, gradient.factors, weight])
+        .writes_all([&out]);
+    launch.run(|| {
+        // SAFETY: values, rows, places and channels are compared with their numbers before each access.
+        #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
+        unsafe {
+            stem_images_gradient::launch_unchecked(
+                &weight.client,
+                vector::workgroups(out.len, UNITS),
+                CubeDim::new_1d(UNITS),
+                n,
+                n / at.stored.in_word(),
+                gradient.g.arg(n),
+                gradient.y.arg(n),
+                gradient.factors.arg(n),
+                weight.arg(1),
+                out.arg(1),
+                out.len,
+                at.height,
+                at.width,
+                at.channels,
+                outputs,
+                at.stride,
+                at.stored,
+            );
+        }
+    });
     out
 }

@@ -146,7 +146,7 @@ impl Unit {
                 },
                 _,
             ) => {
-                let dx = Buffer::empty(&dout.client, x.data.len);
+                let dx = Buffer::map(&dout.client, x.data.len, x.data.stored);
                 let passed = Passed {
                     dx: &dx,
                     channels: *left,

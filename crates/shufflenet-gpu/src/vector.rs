@@ -6,16 +6,21 @@
 
 use cubecl::prelude::*;
 
+use crate::stored::Stored;
+
 /// Four channels of one pixel.
 pub(crate) type V4 = Vector<f32, Const<4>>;
 
-/// The widest vector that divides all of `numbers`.
-pub(crate) fn width(numbers: &[usize]) -> usize {
+/// The widest vector that divides all of `numbers`, the widths and first channels of maps.
+pub(crate) fn width(numbers: &[usize], stored: Stored) -> usize {
     let divides = |width: usize| numbers.iter().all(|number| number.is_multiple_of(width));
-    [4, 2]
-        .into_iter()
-        .find(|&width| divides(width))
-        .unwrap_or(1)
+    let width = [4, 2].into_iter().find(|&width| divides(width));
+    let width = width.unwrap_or(1);
+    assert!(
+        width >= stored.in_word(),
+        "maps in bfloat16 have an even number of channels"
+    );
+    width
 }
 
 /// The four values from number `at` on. Those from the `valid`th on are zero and not read.

@@ -15,8 +15,9 @@ use cubecl::prelude::*;
 
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
+use crate::stored::{Stored, load_map};
 use crate::tile::{MOST_UNITS, units_across};
-use crate::vector::{V4, load, store, valid};
+use crate::vector::{V4, store, valid};
 
 /// Pixels in shared memory at a time.
 pub(crate) const PIXELS: usize = 16;
@@ -80,11 +81,11 @@ impl Block {
 /// of products is behind the first `first_part` values of `parts`. There may be more units than the block has: these only
 /// copy. The input's channels are the `inputs` from the `first` on of a map of `row` channels.
 #[cube]
-pub(crate) fn weight_products<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+pub(crate) fn weight_products<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
-    x: &[Vector<f32, N>],
+    x: &[Vector<u32, W>],
     norm: &[Vector<f32, N>],
     parts: &mut [Vector<f32, N>],
     shared: &mut Shared<[V4]>,
@@ -99,14 +100,15 @@ pub(crate) fn weight_products<N: Size>(
     first: usize,
     #[comptime] sizes: Block,
     #[comptime] reading: Reading,
+    #[comptime] stored: Stored,
     #[comptime] units: usize,
 ) {
     let first_o = block / blocks_across * comptime!(4 * sizes.down);
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
     let mut sums = no_products();
     for number in 0..tiles {
-        let first_pixel = (CUBE_POS_X as usize * tiles + number) * PIXELS;
-        copy_gradient::<N>(
+        let first_pixel = (CUBE_POS_Y as usize * tiles + number) * PIXELS;
+        copy_gradient::<N, W>(
             g,
             y,
             factors,
@@ -116,6 +118,7 @@ pub(crate) fn weight_products<N: Size>(
             pixels,
             outputs,
             sizes,
+            stored,
             units,
         );
         let mut at = UNIT_POS as usize;
@@ -125,7 +128,7 @@ pub(crate) fn weight_products<N: Size>(
             let columns = valid(channel, inputs);
             let mut four = V4::new(0.0);
             if pixel < pixels && columns > 0 {
-                let x = load::<N>(x, pixel * row + first + channel, columns);
+                let x = load_map::<W>(x, pixel * row + first + channel, columns, stored);
                 four = norm::read::<N>(x, norm, channel, columns, inputs, reading);
             }
             shared[comptime!(sizes.right()) + at] = four;
@@ -135,7 +138,7 @@ pub(crate) fn weight_products<N: Size>(
         add_products(&*shared, &mut sums, sizes);
         sync_cube();
     }
-    let part = first_part + CUBE_POS_X as usize * outputs * inputs;
+    let part = first_part + CUBE_POS_Y as usize * outputs * inputs;
     write_products::<N>(
         &sums, shared, parts, part, first_o, first_i, outputs, inputs, sizes,
     );
@@ -153,9 +156,9 @@ pub(crate) fn no_products() -> Array<V4> {
 
 /// Copies `dy` of the pixels from `first_pixel` on, and the channels from `first_o` on, to shared memory: the left operand.
 #[cube]
-pub(crate) fn copy_gradient<N: Size>(
-    g: &[Vector<f32, N>],
-    y: &[Vector<f32, N>],
+pub(crate) fn copy_gradient<N: Size, W: Size>(
+    g: &[Vector<u32, W>],
+    y: &[Vector<u32, W>],
     factors: &[Vector<f32, N>],
     shared: &mut Shared<[V4]>,
     first_pixel: usize,
@@ -163,6 +166,7 @@ pub(crate) fn copy_gradient<N: Size>(
     pixels: usize,
     outputs: usize,
     #[comptime] sizes: Block,
+    #[comptime] stored: Stored,
     #[comptime] units: usize,
 ) {
     let mut at = UNIT_POS as usize;
@@ -173,8 +177,8 @@ pub(crate) fn copy_gradient<N: Size>(
         let mut four = V4::new(0.0);
         if pixel < pixels && columns > 0 {
             let from = pixel * outputs + channel;
-            let g = load::<N>(g, from, columns);
-            let y = load::<N>(y, from, columns);
+            let g = load_map::<W>(g, from, columns, stored);
+            let y = load_map::<W>(y, from, columns, stored);
             four = norm::gradient::<N>(g, y, factors, channel, columns, outputs);
         }
         shared[at] = four;

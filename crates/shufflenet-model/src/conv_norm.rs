@@ -10,7 +10,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{DType, Tensor, activation};
 use shufflenet_ops::depthwise;
-use shufflenet_ops::fused::{self, ConvNormWeights, Output};
+use shufflenet_ops::fused::{self, ConvNormWeights, Output, Precision};
 
 use crate::batch_norm::BatchNorm;
 use crate::initialise::Initialiser;
@@ -83,15 +83,37 @@ impl ConvNorm {
     }
 }
 
-/// Whether the fused kernels can run all of these convolutions: the device has kernels, every batch norm is
-/// in training mode, and the weights are float32.
+/// Whether the fused kernels can run all of these convolutions between maps that are stored as `precision`: the device has
+/// kernels, every batch norm is in training mode, the weights are float32, and the device can store the convolutions' outputs.
 pub(crate) fn kernels_serve<'a>(
     mut convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,
+    precision: Precision,
 ) -> bool {
-    let serves =
-        |conv: &ConvNorm| conv.norm.is_training(x) && conv.norm.gamma.val().dtype() == DType::F32;
+    let serves = |conv: &ConvNorm| {
+        let gamma = conv.norm.gamma.val();
+        conv.norm.is_training(x)
+            && gamma.dtype() == DType::F32
+            && fused::stores(x, precision, gamma.dims()[0])
+    };
     fused::serves(x) && convolutions.all(serves)
+}
+
+/// [`kernels_serve`] where `x` is a map, stored as the others.
+pub(crate) fn kernels_serve_map<'a>(
+    convolutions: impl Iterator<Item = &'a ConvNorm>,
+    x: &Tensor<4>,
+) -> bool {
+    let precision = precision(x);
+    fused::stores(x, precision, x.dims()[1]) && kernels_serve(convolutions, x, precision)
+}
+
+/// What `x` is stored as.
+pub(crate) fn precision(x: &Tensor<4>) -> Precision {
+    match x.dtype() {
+        DType::BF16 => Precision::Bf16,
+        _ => Precision::F32,
+    }
 }
 
 /// Sets the running statistics and returns the kernel's output.
@@ -108,9 +130,9 @@ pub(crate) fn settle<'a, const D: usize>(
 /// `plain`, a part of the network in plain Burn operations, computed in float32 whatever `x` is stored as. The output is
 /// stored as `x` is.
 pub(crate) fn in_float32(x: Tensor<4>, plain: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
-    match x.dtype() {
-        DType::BF16 => plain(x.cast(DType::F32)).cast(DType::BF16),
-        _ => plain(x),
+    match precision(&x) {
+        Precision::Bf16 => fused::cast(plain(fused::cast(x, Precision::F32)), Precision::Bf16),
+        Precision::F32 => plain(x),
     }
 }
 

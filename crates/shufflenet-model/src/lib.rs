@@ -95,8 +95,12 @@ pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
-pub use shufflenet_ops::fused::Precision;
-pub use shufflenet_ops::{Isa, cross_entropy_gradient, flat, orthogonal, ranks, subnormals};
+pub use shufflenet_ops::fused::{Precision, has_kernels_on};
+#[cfg(feature = "gpu")]
+pub use shufflenet_ops::traffic;
+pub use shufflenet_ops::{
+    Isa, clip_norm, cross_entropy_gradient, flat, orthogonal, ranks, subnormals,
+};
 pub use state_dict::{Fit, StateDict, StateDictError, groups, infer_config};
 pub use summary::Summary;
 pub use weights::{

@@ -9,12 +9,12 @@
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 use shufflenet_ops::fused::{self, Precision};
 
 use crate::batch_norm::{BatchNorm, CONFIG};
 use crate::config::{Layout, ModelConfig, Widths};
-use crate::conv_norm::{ConvNorm, kernels_serve, settle};
+use crate::conv_norm::{ConvNorm, kernels_serve, kernels_serve_map, precision, settle};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
@@ -81,8 +81,9 @@ impl ShuffleNetV2 {
     }
 
     /// The network with activations, and their gradients, stored as `precision` in training, where the device has
-    /// kernels for it (the CPU, Burn's Flex). What kernels do not serve (squeeze-and-excitation, frozen batch norms)
-    /// computes in float32 between such activations. Weights, features, logits and inference are float32.
+    /// kernels for it (the CPU, Burn's Flex, and GPUs). What kernels do not serve (squeeze-and-excitation, frozen batch
+    /// norms; on a GPU an odd number of channels) computes in float32 between such activations. Weights, features, logits and
+    /// inference are float32.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
@@ -128,7 +129,7 @@ impl ShuffleNetV2 {
     /// Convolution and pooling, by one kernel if the device has it.
     fn forward_stem(&self, images: Tensor<4>) -> Tensor<4> {
         let convolution = || std::iter::once(&self.stem);
-        if kernels_serve(convolution(), &images) {
+        if kernels_serve(convolution(), &images, self.precision) {
             let (weights, kind) = (self.stem.weights(&images), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
             let stem = fused::stem(images, weights, stride, pool, self.precision, CONFIG);
@@ -137,7 +138,7 @@ impl ShuffleNetV2 {
         let training_by_kernels = images.device().is_autodiff() && fused::serves(&images);
         let x = self.plain_stem(images);
         match self.precision {
-            Precision::Bf16 if training_by_kernels => x.cast(DType::BF16),
+            Precision::Bf16 if training_by_kernels => fused::cast(x, Precision::Bf16),
             _ => x,
         }
     }
@@ -154,14 +155,14 @@ impl ShuffleNetV2 {
     /// The last convolution, averaged over the map; by one kernel if the device has it.
     fn forward_head(&self, x: Tensor<4>) -> Tensor<2> {
         let convolution = || std::iter::once(&self.last);
-        if kernels_serve(convolution(), &x) {
+        if kernels_serve_map(convolution(), &x) {
             let weights = self.last.weights(&x);
             let head = fused::head(x, weights, CONFIG);
             return settle(head, convolution());
         }
-        self.plain_head(match x.dtype() {
-            DType::BF16 => x.cast(DType::F32),
-            _ => x,
+        self.plain_head(match precision(&x) {
+            Precision::Bf16 => fused::cast(x, Precision::F32),
+            Precision::F32 => x,
         })
     }
 

@@ -99,6 +99,19 @@ impl ModelConfig {
         Ok(())
     }
 
+    /// Whether a map of the network, or a part of one that a unit splits off, has an odd number of channels.
+    pub fn has_odd_widths(&self) -> bool {
+        let widths = self.widths();
+        let of_units = |plan: StagePlan| {
+            let units = plan.units.into_iter();
+            let units = units.flat_map(|unit| [unit.inputs, unit.outputs, unit.left]);
+            units.chain([plan.inputs, plan.branch]).collect::<Vec<_>>()
+        };
+        let plans = self.plan().unwrap_or_default().into_iter();
+        let all = plans.flat_map(of_units).chain([widths.stem, widths.last]);
+        all.into_iter().any(|width| width % 2 == 1)
+    }
+
     /// The channels of every stage.
     ///
     /// # Errors

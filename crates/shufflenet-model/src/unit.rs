@@ -33,7 +33,7 @@ use shufflenet_ops::channel_shuffle;
 use shufflenet_ops::fused::{self, BranchWeights};
 
 use crate::batch_norm::{BatchNorm, CONFIG};
-use crate::conv_norm::{ConvNorm, in_float32, kernels_serve, settle};
+use crate::conv_norm::{ConvNorm, in_float32, kernels_serve_map, settle};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
 use crate::squeeze_excitation::SqueezeExcitation;
@@ -135,7 +135,7 @@ impl BasicUnit {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let convolutions = || self.right.convolutions().into_iter();
         // No kernel has squeeze-and-excitation.
-        if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
+        if self.right.squeeze_excitation.is_some() || !kernels_serve_map(convolutions(), &x) {
             return in_float32(x, |x| self.plain(x));
         }
         let (left, residual) = (self.left_channels, self.residual);
@@ -196,7 +196,7 @@ impl DownsampleUnit {
         let left = [&self.left_depthwise, &self.left_pointwise];
         let convolutions = || self.right.convolutions().into_iter().chain(left);
         // No kernel has squeeze-and-excitation.
-        if self.right.squeeze_excitation.is_some() || !kernels_serve(convolutions(), &x) {
+        if self.right.squeeze_excitation.is_some() || !kernels_serve_map(convolutions(), &x) {
             return in_float32(x, |x| self.plain(x));
         }
         let (right, left) = (self.right.weights(&x), left.map(|conv| conv.weights(&x)));

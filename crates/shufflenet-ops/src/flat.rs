@@ -65,14 +65,6 @@ pub fn split(flat: Tensor<1>, lens: &[usize]) -> Vec<Tensor<1>> {
     lens.iter().map(part).collect()
 }
 
-/// The same values in as few tensors as the device allows: one where parts are views, else these tensors.
-pub fn merged(tensors: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
-    match tensors.is_empty() || !tensors.iter().all(has_views) {
-        true => tensors,
-        false => vec![gather(tensors)],
-    }
-}
-
 /// `formula`, which is elementwise, of the tensors that have the same place in the lists. All lists hold tensors of the
 /// same sizes.
 pub fn elementwise<const N: usize>(

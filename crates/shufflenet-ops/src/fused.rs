@@ -13,7 +13,7 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, DispatchTensorKind, TensorMetadata};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 pub use crate::backend::operation::NormConfig;
 pub use crate::precision::Precision;
@@ -70,14 +70,20 @@ pub struct Output<const D: usize> {
     pub running: Vec<RunningStatistics>,
 }
 
-/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, and for
-/// float32 on wgpu, CUDA and ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
+/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu, CUDA and
+/// ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
 /// [`ranks::summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
+///
+/// [`stores`] returns whether the widths are served, too.
 pub fn serves(x: &Tensor<4>) -> bool {
-    let kind = x.clone().into_dispatch().kind;
-    match &kind {
-        DispatchTensorKind::Autodiff(inner) => has_kernels(inner),
-        kind => has_kernels(kind),
+    has_kernels(&beneath(x))
+}
+
+/// The tensor of the backend beneath autodiff.
+fn beneath(x: &Tensor<4>) -> DispatchTensorKind {
+    match x.clone().into_dispatch().kind {
+        DispatchTensorKind::Autodiff(inner) => *inner,
+        kind => kind,
     }
 }
 
@@ -86,10 +92,50 @@ fn has_kernels(tensor: &DispatchTensorKind) -> bool {
         DispatchTensorKind::Flex(x) => matches!(x.dtype(), DType::F32 | DType::BF16),
         #[cfg(feature = "gpu")]
         DispatchTensorKind::Cube(x) => {
-            x.dtype() == DType::F32 && ranks::sum().is_none() && cube::serves(&x.device())
+            matches!(x.dtype(), DType::F32 | DType::BF16)
+                && ranks::sum().is_none()
+                && cube::serves(&x.device())
         }
         _ => false,
     }
+}
+
+/// Whether [`serves`] is true of the tensors of `device`, where no ranks sum.
+pub fn has_kernels_on(device: &Device) -> bool {
+    serves(&Tensor::from_data([[[[0.0f32]]]], device))
+}
+
+/// Whether a map of so many channels can be stored as `precision` on the tensor's device. In bfloat16 a GPU reads and writes
+/// two neighbouring channels at a time, so there their number is even.
+pub fn stores(x: &Tensor<4>, precision: Precision, channels: usize) -> bool {
+    precision == Precision::F32 || channels.is_multiple_of(2) || !is_on_gpu(x)
+}
+
+/// Whether a device of CubeCL has the tensor.
+#[cfg(feature = "gpu")]
+fn is_on_gpu(x: &Tensor<4>) -> bool {
+    matches!(beneath(x), DispatchTensorKind::Cube(_))
+}
+
+/// Without the feature none has.
+#[cfg(not(feature = "gpu"))]
+fn is_on_gpu(_: &Tensor<4>) -> bool {
+    false
+}
+
+/// `x` stored as `precision`, on a device that [`serves`]; its gradient is stored as `x` is. Operations of Burn compute with
+/// bfloat16 on Flex alone, so elsewhere such tensors are for this module.
+///
+/// # Panics
+/// If [`serves`] is false.
+pub fn cast(x: Tensor<4>, precision: Precision) -> Tensor<4> {
+    if x.dtype() == precision.dtype() {
+        return x;
+    }
+    if !is_on_gpu(&x) {
+        return x.cast(precision.dtype());
+    }
+    Tensor::from_dispatch(<Dispatch as Kernels>::cast(x.into_dispatch(), precision))
 }
 
 /// Dense 3x3 convolution padded by 1, batch norm and ReLU. If `pool` is `Some(padding)`, 3x3 max pooling

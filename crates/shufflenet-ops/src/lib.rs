@@ -5,6 +5,7 @@
 //! instead. Both ways compute the same equation, and the same tests check them.
 
 mod backend;
+mod clip;
 mod cross_entropy;
 pub mod flat;
 pub mod fused;
@@ -38,10 +39,13 @@ mod simd;
 mod testing;
 mod training;
 
+pub use clip::clip_norm;
 pub use cross_entropy::cross_entropy_gradient;
 pub use orthogonal::orthogonal;
 pub use plain::batch_norm::{BatchNormTraining, batch_norm_train};
 pub use plain::channel_shuffle::channel_shuffle;
 pub use plain::depthwise::depthwise;
 pub use runtime::subnormals;
+#[cfg(feature = "gpu")]
+pub use shufflenet_gpu::traffic;
 pub use simd::Isa;

@@ -252,6 +252,18 @@ fn a_benchmark_of_training_says_the_launches_on_a_gpu_and_none_on_the_cpu() {
     assert!(json["enqueue_ms"].as_f64() > Some(0.0), "{json}");
     assert!(found.to_string().contains("\nlaunches "), "{found}");
 
+    // Stem, units and head are kernels of this project, in the forward and the backward. Loss and optimizer are Burn's.
+    let sum = |sums: &str| -> u64 {
+        let sums = json[sums].as_object().unwrap();
+        sums.values().map(|bytes| bytes.as_u64().unwrap()).sum()
+    };
+    let bytes = json["bytes"].as_u64().unwrap();
+    assert_eq!([sum("bytes_by_part"), sum("bytes_by_kernel")], [bytes; 2]);
+    let parts = &json["bytes_by_part"];
+    assert!(parts["forward"].as_u64() > Some(0), "{json}");
+    assert!(parts["backward"].as_u64() > parts["forward"].as_u64());
+    assert!(found.to_string().contains("\nbytes "), "{found}");
+
     let found = timing("flex");
     let json = serde_json::to_value(&found).unwrap();
     assert!(json.get("launches").is_none() && json.get("enqueue_ms").is_none());

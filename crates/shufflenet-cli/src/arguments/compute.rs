@@ -26,7 +26,7 @@ impl Compute {
 /// What activations are stored as.
 #[derive(Args)]
 pub struct Stored {
-    /// What activations are stored as, on the CPU: f32 or bf16 [default: f32; bench train: the experiment's]
+    /// What activations are stored as: f32, or bf16 (on the CPU; bench train: on a GPU, too) [default: f32; bench train: the experiment's]
     #[arg(long, value_name = "NAME", value_parser = precision)]
     pub precision: Option<Precision>,
 }

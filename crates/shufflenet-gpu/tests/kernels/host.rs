@@ -5,6 +5,7 @@ use cubecl::wgpu::WgpuDevice;
 use shufflenet_gpu::arena::Arena;
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{ConvNorm, NormConfig, Running};
+use shufflenet_gpu::stored::Stored;
 
 /// As the network has them.
 pub const CONFIG: NormConfig = NormConfig {
@@ -35,16 +36,58 @@ pub fn arena(client: &Client) -> Arena {
 }
 
 pub fn upload(client: &Client, values: &[f32]) -> Buffer {
+    upload_as(client, values, Stored::F32)
+}
+
+/// A map of these values, which are rounded to what it is stored as.
+pub fn upload_as(client: &Client, values: &[f32], stored: Stored) -> Buffer {
+    let bits: Vec<u32> = rounded(values, stored)
+        .iter()
+        .map(|x| x.to_bits())
+        .collect();
+    let words: Vec<u32> = match stored {
+        Stored::F32 => bits,
+        Stored::Bf16 => bits
+            .chunks(2)
+            .map(|pair| pair[0] >> 16 | pair.get(1).copied().unwrap_or(0))
+            .collect(),
+    };
     Buffer {
         client: client.clone(),
-        handle: client.create_from_slice(f32::as_bytes(values)),
+        handle: client.create_from_slice(u32::as_bytes(&words)),
         len: values.len(),
+        stored,
     }
 }
 
 pub fn download(buffer: &Buffer) -> Vec<f32> {
     let bytes = buffer.client.read_one(buffer.handle.clone()).unwrap();
-    f32::from_bytes(&bytes)[..buffer.len].to_vec()
+    let words = u32::from_bytes(&bytes).iter();
+    let bits: Vec<u32> = match buffer.stored {
+        Stored::F32 => words.copied().collect(),
+        Stored::Bf16 => words
+            .flat_map(|word| [word << 16, word >> 16 << 16])
+            .collect(),
+    };
+    let values = bits.into_iter().map(f32::from_bits);
+    values.take(buffer.len).collect()
+}
+
+/// The values as they are stored: bfloat16 to the nearest, ties to even.
+pub fn rounded(values: &[f32], stored: Stored) -> Vec<f32> {
+    let round = |x: &f32| match x.is_nan() {
+        true => f32::from_bits((x.to_bits() | 0x40_0000) >> 16 << 16),
+        false => {
+            let bits = x.to_bits();
+            let (below, rest) = (bits >> 16 << 16, bits & 0xffff);
+            let up = rest > 0x8000 || rest == 0x8000 && bits & 0x1_0000 != 0;
+            f32::from_bits(below + u32::from(up) * 0x1_0000)
+        }
+    };
+    match stored {
+        Stored::F32 => values.to_vec(),
+        Stored::Bf16 => values.iter().map(round).collect(),
+    }
 }
 
 /// Asserts that the norm of the difference is at most 1e-5 of the norm of `expected`.
@@ -54,6 +97,11 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f64]) {
 
 /// Asserts that the norm of the difference is at most 1e-5 of the norm of `scale`.
 pub fn assert_within(what: &str, found: &[f32], expected: &[f64], scale: &[f64]) {
+    assert_to(1e-5, what, found, expected, scale);
+}
+
+/// Asserts that the norm of the difference is at most `tolerance` of the norm of `scale`.
+pub fn assert_to(tolerance: f64, what: &str, found: &[f32], expected: &[f64], scale: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let difference = found
         .iter()
@@ -62,7 +110,7 @@ pub fn assert_within(what: &str, found: &[f32], expected: &[f64], scale: &[f64])
     let error = difference.sum::<f64>().sqrt();
     let norm = scale.iter().map(|x| x * x).sum::<f64>().sqrt();
     assert!(
-        error <= 1e-5 * norm,
+        error <= tolerance * norm,
         "{what}: {error:e} off where the norm is {norm:e}"
     );
 }

@@ -7,6 +7,7 @@ use std::thread::{self, ThreadId};
 use cubecl::logging::{LaunchObservation, LaunchObserver};
 use shufflenet_gpu::pointwise::Columns;
 use shufflenet_gpu::stem::{self, Stem};
+use shufflenet_gpu::stored::Stored;
 use shufflenet_gpu::{head, stem_gradient};
 
 use crate::host::{CONFIG, client, conv_norm, noise, upload};
@@ -70,6 +71,7 @@ fn of_stem() -> [usize; 2] {
         width: 11,
         stride: 2,
         pool: Some(1),
+        stored: Stored::F32,
     };
     let client = client();
     let images = upload(&client, &noise(3 * 3 * 13 * 11, 1));

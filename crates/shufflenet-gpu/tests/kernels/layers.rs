@@ -2,9 +2,11 @@
 
 use cubecl::prelude::Client;
 use shufflenet_gpu::conv_norm::ConvNorm;
+use shufflenet_gpu::stored::Stored;
 
 use crate::host::{
-    AT_ONCE, Norm, depthwise, depthwise_backward, noise, product, product_backward, relu, upload,
+    AT_ONCE, Norm, depthwise, depthwise_backward, noise, product, product_backward, relu, rounded,
+    upload, widened,
 };
 
 /// A convolution with batch norm; a ReLU follows a 1x1 convolution.
@@ -48,12 +50,25 @@ pub struct Trace {
     norm: Norm,
 }
 
-/// The output of the layers one after the other. The depthwise convolution has the stride.
+/// The values as maps store them.
+pub fn as_stored(values: &[f64], stored: Stored) -> Vec<f64> {
+    match stored {
+        Stored::F32 => values.to_vec(),
+        Stored::Bf16 => {
+            let narrow: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+            widened(&rounded(&narrow, stored))
+        }
+    }
+}
+
+/// The output of the layers one after the other. The depthwise convolution has the stride. Each convolution's output is
+/// stored.
 pub fn forward(
     layers: &[Layer],
     x: Vec<f64>,
     shape: [usize; 3],
     stride: usize,
+    stored: Stored,
 ) -> (Vec<Trace>, Vec<f64>) {
     let (mut traces, mut z, mut shape) = (Vec::new(), x, shape);
     for layer in layers {
@@ -61,6 +76,7 @@ pub fn forward(
             true => depthwise(&z, shape, stride, &layer.weight),
             false => product(&z, &layer.weight, layer.inputs),
         };
+        let y = as_stored(&y, stored);
         let norm = Norm::of(&y, &layer.gamma, &layer.beta, AT_ONCE.epsilon);
         let normed = norm.apply(&y);
         let out = match layer.depthwise {
@@ -83,11 +99,12 @@ pub fn forward(
     (traces, z)
 }
 
-/// The gradients of the input, and of weight, gamma and beta of each layer.
+/// The gradients of the input, and of weight, gamma and beta of each layer. The gradient of each norm's output is stored.
 pub fn backward(
     layers: &[Layer],
     traces: &[Trace],
     dout: Vec<f64>,
+    stored: Stored,
 ) -> (Vec<f64>, Vec<[Vec<f64>; 3]>) {
     let (mut g, mut gradients) = (dout, Vec::new());
     for (layer, trace) in layers.iter().zip(traces).rev() {
@@ -96,7 +113,8 @@ pub fn backward(
             let behind = g.iter_mut().zip(normed).filter(|(_, z)| *z <= 0.0);
             behind.for_each(|(g, _)| *g = 0.0);
         }
-        let [dy, dgamma, dbeta] = trace.norm.backward(&trace.y, &g);
+        let g_stored = as_stored(&g, stored);
+        let [dy, dgamma, dbeta] = trace.norm.backward(&trace.y, &g_stored);
         let [dz, dw] = match layer.depthwise {
             true => depthwise_backward(&dy, &trace.z, trace.shape, trace.stride, &layer.weight),
             false => product_backward(&dy, &trace.z, &layer.weight, layer.inputs),

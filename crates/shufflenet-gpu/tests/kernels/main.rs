@@ -4,7 +4,13 @@
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
+#![expect(
+    clippy::print_stdout,
+    reason = "counted figures are for whoever asks with --nocapture"
+)]
 
+mod bfloat16;
+mod clip;
 mod cross_entropy;
 mod depthwise;
 mod depthwise_gradient;
@@ -18,4 +24,5 @@ mod max_pool;
 mod pointwise;
 mod pointwise_backward;
 mod stem;
+mod traffic;
 mod unit;

@@ -3,6 +3,7 @@
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::stem::{self, Stem};
 use shufflenet_gpu::stem_gradient;
+use shufflenet_gpu::stored::Stored;
 
 use crate::host::{
     AT_ONCE, Norm, assert_close, at_once, bits, client, download, noise, relu, statistics, upload,
@@ -33,6 +34,7 @@ fn given(
         width,
         stride,
         pool,
+        stored: Stored::F32,
     };
     Given {
         at,

@@ -3,6 +3,9 @@
 //!
 //! As on Flex, maps are stored pixel by pixel, and a tensor's strides express that order. A tensor that comes in another
 //! order is copied, which is a launch.
+//!
+//! A tensor of bfloat16 is memory that only these kernels read and write: WGSL has no such type, so no operation of Burn's may
+//! touch it. It is in the kernels' order always, and never copied.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
@@ -14,17 +17,20 @@ use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{self, ConvNorm, ConvNormGradient, Running};
 use shufflenet_gpu::pointwise::Columns;
 use shufflenet_gpu::stem::Stem;
+use shufflenet_gpu::stored::Stored;
 use shufflenet_gpu::unit::{Unit, UnitSaved};
-use shufflenet_gpu::{head, stem, stem_gradient};
+use shufflenet_gpu::{cast, head, stem, stem_gradient};
 
 use crate::backend::extension::RunningTensors;
 use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
+use crate::precision::Precision;
 
 /// What an operation keeps.
 pub(crate) enum Saved {
     Stem(stem::Saved),
     Unit(Box<UnitSaved>),
     Head(head::Saved),
+    Cast,
 }
 
 /// Whether a device keeps to the limits that the kernels are written for.
@@ -93,6 +99,11 @@ impl HasKernels for CubeBackend {
                     saved,
                 )
             }
+            Kind::Cast { precision } => {
+                let out = cast::cast(&x, stored(precision.dtype()));
+                let shape = [images, channels, height, width];
+                (from_rows(out, shape, device), vec![], Saved::Cast)
+            }
             Kind::Head => {
                 let x = whole(x, channels);
                 let size = [images, height * width];
@@ -145,6 +156,11 @@ impl HasKernels for CubeBackend {
                 let (dx, gradients) = unit.backward(&x, [images, height, width], saved, &dout);
                 (Some(from_rows(dx, shape, device)), gradients)
             }
+            Saved::Cast => {
+                let dout = buffer(channels_last(output));
+                let dx = cast::cast(&dout, x.stored);
+                (Some(from_rows(dx, shape, device)), vec![])
+            }
             Saved::Head(saved) => {
                 let dout = buffer(into_contiguous(output));
                 let x = whole(x, channels);
@@ -187,9 +203,13 @@ impl Operation<CubeBackend> {
 
     fn stem(&self) -> Stem {
         let [images, channels, height, width] = self.input();
-        let (stride, pool) = match self.kind {
-            Kind::Stem { stride, pool, .. } => (stride, pool),
-            _ => (1, None),
+        let (stride, pool, precision) = match self.kind {
+            Kind::Stem {
+                stride,
+                pool,
+                precision,
+            } => (stride, pool, precision),
+            _ => (1, None, Precision::F32),
         };
         Stem {
             images,
@@ -198,6 +218,7 @@ impl Operation<CubeBackend> {
             width,
             stride,
             pool,
+            stored: stored(precision.dtype()),
         }
     }
 
@@ -225,7 +246,9 @@ impl Operation<CubeBackend> {
                 residual,
                 right,
             },
-            Kind::Stem { .. } | Kind::Head => unreachable!("neither stem nor head is a unit"),
+            Kind::Stem { .. } | Kind::Head | Kind::Cast { .. } => {
+                unreachable!("only units have branches")
+            }
         }
     }
 
@@ -243,16 +266,28 @@ impl Operation<CubeBackend> {
 pub(super) fn buffer(tensor: CubeTensor) -> Buffer {
     Buffer {
         len: tensor.meta.shape().num_elements(),
+        stored: stored(tensor.dtype),
         client: tensor.client,
         handle: tensor.handle,
     }
 }
 
-/// A float32 tensor, stored in the order of its dimensions.
+fn stored(dtype: DType) -> Stored {
+    match dtype {
+        DType::BF16 => Stored::Bf16,
+        _ => Stored::F32,
+    }
+}
+
+/// A tensor, stored in the order of its dimensions.
 pub(super) fn tensor(buffer: Buffer, shape: &[usize], device: &CubeDevice) -> CubeTensor {
     let shape = Shape::from(shape.to_vec());
+    let dtype = match buffer.stored {
+        Stored::F32 => DType::F32,
+        Stored::Bf16 => DType::BF16,
+    };
     let Buffer { client, handle, .. } = buffer;
-    CubeTensor::new_contiguous(client, device.clone(), shape, handle, DType::F32)
+    CubeTensor::new_contiguous(client, device.clone(), shape, handle, dtype)
 }
 
 /// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.

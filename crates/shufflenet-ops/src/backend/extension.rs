@@ -105,6 +105,8 @@ pub trait Kernels: Backend {
         #[extension_type] conv: ConvNormTensors<Self>,
         config: NormConfig,
     ) -> ConvOutput<Self>;
+
+    fn cast(x: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self>;
 }
 
 impl<B: Apply> Kernels for B {
@@ -190,5 +192,15 @@ impl<B: Apply> Kernels for B {
     ) -> ConvOutput<Self> {
         let (output, [running]) = B::apply::<1, 4>(Kind::Head, x, [conv], config);
         ConvOutput { output, running }
+    }
+
+    fn cast(x: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self> {
+        // There is no norm.
+        let config = NormConfig {
+            epsilon: 0.0,
+            momentum: 0.0,
+        };
+        let (output, []) = B::apply::<0, 1>(Kind::Cast { precision }, x, [], config);
+        output
     }
 }

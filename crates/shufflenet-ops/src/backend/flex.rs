@@ -135,6 +135,7 @@ impl Operation<Flex> {
             Kind::Basic { .. } => Geometry::new(isa, sizes, 1, self.conv(2).outputs()),
             Kind::Downsample { .. } => Geometry::new(isa, sizes, 2, self.conv(2).outputs()),
             Kind::Head => Geometry::new(isa, sizes, 1, self.conv(0).outputs()),
+            Kind::Cast { .. } => unreachable!("Burn casts"),
         }
     }
 
@@ -162,7 +163,9 @@ impl Operation<Flex> {
                 residual,
                 right,
             },
-            Kind::Stem { .. } | Kind::Head => unreachable!("neither stem nor head is a unit"),
+            Kind::Stem { .. } | Kind::Head | Kind::Cast { .. } => {
+                unreachable!("only units have branches")
+            }
         }
     }
 
@@ -201,6 +204,7 @@ impl Operation<Flex> {
                 let size = [images, self.conv(0).outputs()];
                 (tensor(out.into_bytes(), &size), Kept::Head(kept))
             }
+            Kind::Cast { .. } => unreachable!("Burn casts"),
         };
         let statistics = self.statistics(&kept);
         Forward {

@@ -39,11 +39,12 @@ impl HasKernels for Fusion<CubeBackend> {
         config: NormConfig,
     ) -> Forward<Self> {
         let kind = operation.kind;
+        let float32 = |tensor: &Tensor| (tensor.shape.clone(), DType::F32);
         let mut shapes = vec![operation.output_shape()];
         let mut inputs = operation.tensors.clone();
         let count = inputs.len();
         for RunningTensors { mean, variance } in running {
-            shapes.extend([mean.shape.clone(), variance.shape.clone()]);
+            shapes.extend([float32(&mean), float32(&variance)]);
             inputs.extend([mean, variance]);
         }
         let saved = Saved::default();
@@ -78,7 +79,8 @@ impl HasKernels for Fusion<CubeBackend> {
         let with_input = for_input || !matches!(operation.kind, Kind::Stem { .. });
         let skipped = usize::from(!with_input);
         let shapes = operation.tensors[skipped..].iter();
-        let shapes = shapes.map(|tensor| tensor.shape.clone()).collect();
+        let shapes = shapes.map(|tensor| (tensor.shape.clone(), tensor.dtype));
+        let shapes = shapes.collect();
         let cell = saved.clone();
         let gradients = register(vec![output], shapes, move |mut tensors| {
             let (Some((operation, saved)), Some(output)) = (cell.get(), tensors.pop()) else {
@@ -95,7 +97,17 @@ impl HasKernels for Fusion<CubeBackend> {
 }
 
 impl Operation<Fusion<CubeBackend>> {
-    fn output_shape(&self) -> Shape {
+    /// The output's shape, and what it is stored as.
+    fn output_shape(&self) -> (Shape, DType) {
+        let dtype = match self.kind {
+            Kind::Stem { precision, .. } | Kind::Cast { precision } => precision.dtype(),
+            Kind::Basic { .. } | Kind::Downsample { .. } => self.tensors[0].dtype,
+            Kind::Head => DType::F32,
+        };
+        (self.output_dimensions(), dtype)
+    }
+
+    fn output_dimensions(&self) -> Shape {
         let [images, _, height, width] = self.tensors[0].shape.dims();
         let outputs = |conv: usize| self.tensors[1 + 3 * conv].shape[0];
         match self.kind {
@@ -116,19 +128,20 @@ impl Operation<Fusion<CubeBackend>> {
                 Shape::new([images, outputs(2) + outputs(4), height, width])
             }
             Kind::Head => Shape::new([images, outputs(0)]),
+            Kind::Cast { .. } => self.tensors[0].shape.clone(),
         }
     }
 }
 
-/// Queues `run`, which computes float32 tensors of these shapes from `inputs`.
+/// Queues `run`, which computes tensors of these shapes and types from `inputs`.
 pub(super) fn register(
     inputs: Vec<Tensor>,
-    shapes: Vec<Shape>,
+    shapes: Vec<(Shape, DType)>,
     run: impl Fn(Vec<CubeTensor>) -> Result<Vec<CubeTensor>, ExecutionError> + Send + Sync + 'static,
 ) -> Vec<Tensor> {
     let client = inputs[0].client.clone();
     let inputs: Vec<TensorIr> = inputs.into_iter().map(Tensor::into_ir).collect();
-    let output = |shape| TensorIr::uninit(client.create_empty_handle(), shape, DType::F32);
+    let output = |(shape, dtype)| TensorIr::uninit(client.create_empty_handle(), shape, dtype);
     let outputs: Vec<TensorIr> = shapes.into_iter().map(output).collect();
     let description = CustomOpIr::new("shufflenet", &inputs, &outputs);
     let operation = OperationFn(move |handles: &mut Handles| {

@@ -25,6 +25,10 @@ pub(crate) enum Kind {
         right_first: bool,
     },
     Head,
+    /// The input stored as `precision`, on a GPU. Flex leaves that to Burn.
+    Cast {
+        precision: Precision,
+    },
 }
 
 /// The constants of the batch norms.

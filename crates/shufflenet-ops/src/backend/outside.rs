@@ -8,7 +8,7 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use shufflenet_gpu::{cross_entropy, flat};
+use shufflenet_gpu::{clip, cross_entropy, flat};
 
 use crate::backend::cube::{buffer, tensor};
 #[cfg(feature = "fused")]
@@ -18,6 +18,7 @@ use crate::backend::fusion::register;
 trait Outside: Backend {
     fn gather(tensors: Vec<Self::FloatTensorPrimitive>) -> Self::FloatTensorPrimitive;
     fn split(flat: Self::FloatTensorPrimitive, lens: &[usize]) -> Vec<Self::FloatTensorPrimitive>;
+    fn clip(flat: Self::FloatTensorPrimitive, most: f64) -> Self::FloatTensorPrimitive;
     fn cross_entropy_gradient(
         logits: Self::FloatTensorPrimitive,
         factors: Self::FloatTensorPrimitive,
@@ -41,6 +42,14 @@ pub(crate) fn gather(tensors: Vec<Tensor<1>>) -> Tensor<1> {
 pub(crate) fn split(flat: Tensor<1>, lens: &[usize]) -> Vec<Tensor<1>> {
     let parts = unwrapped(flat).map(|flat| Cube::split(flat, lens));
     parts.into_iter().flatten().map(wrapped).collect()
+}
+
+/// The tensor scaled down to the norm `most`, as [`crate::clip_norm`] has it. It is [served](serves).
+pub(crate) fn clip(flat: Tensor<1>, most: f64) -> Tensor<1> {
+    match unwrapped(flat.clone()) {
+        Some(flat) => wrapped(Cube::clip(flat, most)),
+        None => flat,
+    }
 }
 
 /// [`crate::cross_entropy_gradient`] of tensors that are [served](serves). `None`: they are not.
@@ -89,6 +98,11 @@ impl Outside for CubeBackend {
             .collect()
     }
 
+    fn clip(flat: CubeTensor, most: f64) -> CubeTensor {
+        let (device, shape) = (flat.device.clone(), flat.meta.shape().to_vec());
+        tensor(clip::clip(&buffer(flat), most), &shape, &device)
+    }
+
     fn cross_entropy_gradient(logits: CubeTensor, factors: CubeTensor) -> CubeTensor {
         let (device, shape) = (logits.device.clone(), logits.meta.shape().to_vec());
         let classes = shape.last().copied().unwrap_or(1);
@@ -107,20 +121,27 @@ impl Outside for burn::backend::fusion::Fusion<CubeBackend> {
     fn gather(tensors: Vec<Primitive>) -> Primitive {
         let len = flat::len(tensors.iter().map(|tensor| tensor.shape[0]));
         let run = |tensors| Ok(vec![CubeBackend::gather(tensors)]);
-        let mut made = register(tensors, vec![[len].into()], run);
+        let mut made = register(tensors, vec![([len].into(), DType::F32)], run);
         made.swap_remove(0)
     }
 
     fn split(flat: Primitive, lens: &[usize]) -> Vec<Primitive> {
-        let shapes = lens.iter().map(|&len| [len].into()).collect();
+        let shapes = lens.iter().map(|&len| ([len].into(), DType::F32)).collect();
         let lens = lens.to_vec();
         let run =
             move |mut flat: Vec<CubeTensor>| Ok(CubeBackend::split(flat.swap_remove(0), &lens));
         register(vec![flat], shapes, run)
     }
 
+    fn clip(flat: Primitive, most: f64) -> Primitive {
+        let shape = (flat.shape.clone(), DType::F32);
+        let run =
+            move |mut flat: Vec<CubeTensor>| Ok(vec![CubeBackend::clip(flat.swap_remove(0), most)]);
+        register(vec![flat], vec![shape], run).swap_remove(0)
+    }
+
     fn cross_entropy_gradient(logits: Primitive, factors: Primitive) -> Primitive {
-        let shape = logits.shape.clone();
+        let shape = (logits.shape.clone(), DType::F32);
         let run = |mut tensors: Vec<CubeTensor>| {
             let factors = tensors.swap_remove(1);
             let logits = tensors.swap_remove(0);

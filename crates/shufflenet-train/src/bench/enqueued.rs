@@ -14,7 +14,7 @@ use crate::error::TrainError;
 pub struct Enqueued {
     /// Median time that the host takes to enqueue a step, in milliseconds.
     pub enqueue_ms: f64,
-    /// Kernels of one step, counted in one more step after those that are timed.
+    /// Kernels of one step and the bytes that they move, counted in one more step after those that are timed.
     #[serde(flatten)]
     pub launches: Launches,
 }
@@ -63,7 +63,13 @@ impl Clock {
 
 impl std::fmt::Display for Enqueued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Launches { total, by_part, .. } = &self.launches;
+        let Launches {
+            total,
+            by_part,
+            bytes,
+            bytes_by_part,
+            ..
+        } = &self.launches;
         let parts = by_part
             .iter()
             .map(|(part, count)| format!("{part} {}", thousands(*count)));
@@ -73,6 +79,23 @@ impl std::fmt::Display for Enqueued {
             "launches {} a step ({})",
             thousands(*total),
             parts.collect::<Vec<_>>().join(", ")
+        )?;
+        let parts = bytes_by_part
+            .iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(part, bytes)| format!("{part} {}", size(*bytes)));
+        writeln!(
+            f,
+            "bytes    {} a step, read and written by kernels of this project ({}); Burn's are not counted",
+            size(*bytes),
+            parts.collect::<Vec<_>>().join(", ")
         )
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
 }

@@ -1,9 +1,12 @@
-//! How many kernels a GPU is told to launch, by part of a training step and by kernel.
+//! How many kernels a GPU is told to launch, and how many bytes they move, by part of a training step and by kernel.
 //!
 //! The host pays for every launch, however short its kernel is, so their number bounds the speed of a small network.
 //! CubeCL calls an observer at every launch of the process, Burn's launches included. It has one place for an observer,
 //! so [`count`] is called by one thread at a time. [`crate::step`] names the part that begins by [`part`], which does
 //! nothing while nobody counts. Uploads and readings are no launches.
+//!
+//! Bytes are those that this project's kernels read and write by their shapes
+//! ([`traffic`](shufflenet_model::traffic)). What Burn's kernels move is not known here.
 
 use serde::{Serialize, Serializer};
 
@@ -19,6 +22,14 @@ pub struct Launches {
     /// The ten kernels that were launched most, the most launched first.
     #[serde(rename = "launches_by_kernel", serialize_with = "as_map")]
     pub by_kernel: Vec<(String, usize)>,
+    /// Bytes that this project's kernels read and write.
+    pub bytes: u64,
+    /// Those of each part that was named.
+    #[serde(serialize_with = "as_map")]
+    pub bytes_by_part: Vec<(String, u64)>,
+    /// Those of each of this project's kernels, by what it computes, the greatest first.
+    #[serde(serialize_with = "as_map")]
+    pub bytes_by_kernel: Vec<(String, u64)>,
 }
 
 impl Launches {
@@ -29,7 +40,10 @@ impl Launches {
     }
 }
 
-fn as_map<S: Serializer>(pairs: &[(String, usize)], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_map<N: Serialize, S: Serializer>(
+    pairs: &[(String, N)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, count)| (name, count)))
 }
 
@@ -45,6 +59,7 @@ mod observed {
     use burn::cubecl::config::{TypeNameFormatLevel, type_name_format};
     use burn::cubecl::logging::{LaunchObservation, LaunchObserver};
     use burn::tensor::Device;
+    use shufflenet_model::traffic::{self, Observation, Traffic};
 
     use super::Launches;
     use crate::error::TrainError;
@@ -54,31 +69,68 @@ mod observed {
     /// The part before the first one that is named.
     const BEFORE: &str = "before";
 
-    /// What was launched so far, by the name of the part, and within it by the name of the kernel.
+    /// What was launched for a part.
     #[derive(Default)]
-    struct Parts(Mutex<Vec<(&'static str, BTreeMap<&'static str, usize>)>>);
+    struct Part {
+        name: &'static str,
+        /// Launches of each kernel.
+        kernels: BTreeMap<&'static str, usize>,
+        /// What this project's kernels moved. It is known when the part is over.
+        traffic: Traffic,
+    }
+
+    /// The parts so far, in the order of the launches.
+    #[derive(Default)]
+    struct Parts(Mutex<Vec<Part>>);
 
     impl Parts {
-        fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, BTreeMap<&'static str, usize>)>> {
+        fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
+
+        /// Ends a part, which moved `traffic`.
+        fn end(&self, traffic: Traffic) {
+            let mut parts = self.lock();
+            begun(&mut parts).traffic = traffic;
+        }
+
+        fn begin(&self, name: &'static str) {
+            self.lock().push(Part {
+                name,
+                ..Part::default()
+            });
+        }
+    }
+
+    /// The part that was begun last.
+    fn begun(parts: &mut Vec<Part>) -> &mut Part {
+        if parts.is_empty() {
+            parts.push(Part {
+                name: BEFORE,
+                ..Part::default()
+            });
+        }
+        let last = parts.len() - 1;
+        &mut parts[last]
     }
 
     impl LaunchObserver for Parts {
         fn launched(&self, kernel: &'static str) {
             let mut parts = self.lock();
-            if parts.is_empty() {
-                parts.push((BEFORE, BTreeMap::new()));
-            }
-            if let Some((_, kernels)) = parts.last_mut() {
-                *kernels.entry(kernel).or_default() += 1;
-            }
+            *begun(&mut parts).kernels.entry(kernel).or_default() += 1;
         }
+    }
+
+    /// What a thread counts, and where.
+    struct Counting {
+        device: Device,
+        parts: Arc<Parts>,
+        traffic: Observation,
     }
 
     thread_local! {
         /// What this thread counts, and where.
-        static COUNTING: RefCell<Option<(Device, Arc<Parts>)>> = const { RefCell::new(None) };
+        static COUNTING: RefCell<Option<Counting>> = const { RefCell::new(None) };
     }
 
     /// Counts the launches on `device` while `work` computes.
@@ -92,12 +144,18 @@ mod observed {
         device.sync()?;
         let parts = Arc::new(Parts::default());
         let observation = LaunchObservation::new(parts.clone());
-        COUNTING.set(Some((device.clone(), parts.clone())));
+        COUNTING.set(Some(Counting {
+            device: device.clone(),
+            parts: parts.clone(),
+            traffic: traffic::observe(),
+        }));
         let value = work();
-        COUNTING.set(None);
         // With fusion the last operations are launched only now.
         let synced = device.sync();
         drop(observation);
+        if let Some(counting) = COUNTING.take() {
+            parts.end(counting.traffic.take());
+        }
         synced?;
         let launches = summed(&parts.lock());
         Ok((value, launches))
@@ -107,35 +165,53 @@ mod observed {
     /// fusion it launches later than the host computes.
     pub fn part(part: &'static str) {
         COUNTING.with_borrow(|counting| {
-            if let Some((device, parts)) = counting {
+            if let Some(counting) = counting {
                 // An error of the device is told where a value is read.
-                let _ = device.sync();
-                parts.lock().push((part, BTreeMap::new()));
+                let _ = counting.device.sync();
+                counting.parts.end(counting.traffic.take());
+                counting.parts.begin(part);
             }
         });
     }
 
-    fn summed(parts: &[(&'static str, BTreeMap<&'static str, usize>)]) -> Launches {
+    fn summed(parts: &[Part]) -> Launches {
         let mut launches = Launches::default();
         let mut by_kernel = BTreeMap::<String, usize>::new();
-        for (part, kernels) in parts {
-            let count: usize = kernels.values().sum();
+        let mut traffic = Traffic::default();
+        for part in parts {
+            let count: usize = part.kernels.values().sum();
+            let bytes = part.traffic.total().bytes();
             launches.total += count;
-            match launches.by_part.iter_mut().find(|(name, _)| name == part) {
-                Some((_, sum)) => *sum += count,
-                None => launches.by_part.push((part.to_string(), count)),
-            }
-            for (kernel, count) in kernels {
+            launches.bytes += bytes;
+            add(&mut launches.by_part, part.name, count);
+            add(&mut launches.bytes_by_part, part.name, bytes);
+            for (kernel, count) in &part.kernels {
                 let name = type_name_format(kernel, TypeNameFormatLevel::Balanced);
                 *by_kernel.entry(name).or_default() += count;
             }
+            traffic = traffic.with(&part.traffic);
         }
         launches.by_kernel = by_kernel.into_iter().collect();
         launches
             .by_kernel
             .sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         launches.by_kernel.truncate(MOST_LAUNCHED);
+        let bytes = traffic.by_kernel();
+        launches.bytes_by_kernel = bytes
+            .map(|(kernel, moved)| (kernel.into(), moved.bytes()))
+            .collect();
         launches
+            .bytes_by_kernel
+            .sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        launches
+    }
+
+    /// Adds to the sum of this name.
+    fn add<N: std::ops::AddAssign>(sums: &mut Vec<(String, N)>, name: &str, value: N) {
+        match sums.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += value,
+            None => sums.push((name.into(), value)),
+        }
     }
 }
 

@@ -51,11 +51,33 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
     }
 }
 
-/// Refuses a precision that only the CPU has, on another device. `key` is where it was asked for.
+/// Whether `device` trains networks by kernels of this project.
+pub fn has_kernels(device: &Device) -> bool {
+    shufflenet_model::has_kernels_on(&device.clone().inner())
+}
+
+/// Refuses a precision that no network is trained in on `device`, for want of kernels. `key` is where it was asked for.
 ///
 /// # Errors
 /// [`TrainError::Value`].
 pub fn require_precision(
+    key: &'static str,
+    precision: Precision,
+    device: &Device,
+) -> Result<(), TrainError> {
+    require(
+        precision == Precision::F32 || has_kernels(device),
+        key,
+        format!("\"{}\" on a device without kernels", precision.name()),
+        "\"f32\", or --device flex, or a GPU's with WebGPU's limits",
+    )
+}
+
+/// Refuses a precision that no network classifies in on `device`. `key` is where it was asked for.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub fn require_inference_precision(
     key: &'static str,
     precision: Precision,
     device: &Device,
@@ -185,15 +207,22 @@ mod tests {
     }
 
     #[test]
-    fn bfloat16_is_refused_on_another_device_than_the_cpu() {
+    fn bfloat16_is_refused_on_a_device_without_kernels() {
         for device in [Device::flex(), Device::flex().autodiff()] {
             assert!(require_precision("train.precision", Precision::Bf16, &device).is_ok());
+            assert!(require_inference_precision("--precision", Precision::Bf16, &device).is_ok());
         }
         if let Some(device) = ndarray() {
             assert!(require_precision("train.precision", Precision::F32, &device).is_ok());
-            let line = require_precision("train.precision", Precision::Bf16, &device.autodiff())
-                .unwrap_err();
+            let line = require_precision(
+                "train.precision",
+                Precision::Bf16,
+                &device.clone().autodiff(),
+            )
+            .unwrap_err();
             let line = line.to_string();
+            let inference = require_inference_precision("--precision", Precision::Bf16, &device);
+            assert!(inference.is_err());
             assert!(
                 line.contains("train.precision") && line.contains("flex"),
                 "{line}"

@@ -196,7 +196,7 @@ pub(crate) fn inference(
     precision: Precision,
     device: &Device,
 ) -> Result<Inference, TrainError> {
-    device::require_precision(ASKED, precision, device)?;
+    device::require_inference_precision(ASKED, precision, device)?;
     let inference = Inference::with_precision(network, precision);
     require(
         inference.precision() == precision,

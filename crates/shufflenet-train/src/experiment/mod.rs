@@ -139,7 +139,7 @@ pub struct TrainConfig {
     /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so
     /// are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except
     /// in the tile registers of AMX, on processors that have them. Squeeze-and-excitation and frozen batch norms compute in
-    /// float32. `bf16` needs `--device flex`.
+    /// float32, and so do parts with an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
     pub precision: Precision,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,

@@ -86,6 +86,7 @@ impl Run {
         let schedule = experiment.schedule(sources.train.batches());
         preflight::check_cluster(&experiment, &sources, &cluster)?;
         let mut notes = preflight::check(&experiment, &sources, &schedule)?;
+        notes.extend(preflight::without_kernels(&experiment, &device, &cluster));
         let shape = sources.shape;
         let mut description = Description {
             experiment: written,

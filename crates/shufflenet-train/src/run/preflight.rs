@@ -1,11 +1,12 @@
 //! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
 
+use burn::tensor::Device;
 use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
-use shufflenet_model::{ShuffleNetV2, Stem, num_parameters};
+use shufflenet_model::{Precision, ShuffleNetV2, Stem, num_parameters};
 
 use crate::cluster::Cluster;
 use crate::data::sources::Sources;
-use crate::device::machine::Environment;
+use crate::device::{self, machine::Environment};
 use crate::display::words::{counted, thousands};
 use crate::error::{TrainError, require};
 use crate::experiment::Experiment;
@@ -70,6 +71,44 @@ pub fn check(
         );
     }
     Ok(notes)
+}
+
+/// Lines on what kernels of this project do not compute on a GPU. Burn's operations do.
+pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Cluster) -> Vec<String> {
+    if !device::is_queued(device) {
+        return Vec::new();
+    }
+    let precision = experiment.train.precision;
+    let in_float32 = match precision {
+        Precision::F32 => "",
+        Precision::Bf16 => ", in float32",
+    };
+    let plainly = |why: &str, what: &str| {
+        format!(
+            "note       {why}: on this GPU {what} by Burn's operations{in_float32}, which are slower than kernels"
+        )
+    };
+    if !device::has_kernels(device) {
+        let why = "the adapter has less than WebGPU's limits";
+        return vec![plainly(why, "the network is trained")];
+    }
+    if !cluster.is_alone() && experiment.cluster.sync_batch_norm {
+        let why = "ranks norm a batch together (cluster.sync_batch_norm)";
+        return vec![plainly(why, "the network is trained")];
+    }
+    let mut notes = Vec::new();
+    if experiment.model.squeeze_excitation {
+        let why = "no kernel has squeeze-and-excitation";
+        notes.push(plainly(why, "units that have it are computed"));
+    }
+    if precision == Precision::Bf16 && experiment.model.has_odd_widths() {
+        let why = "a GPU stores bfloat16 in pairs of channels";
+        notes.push(plainly(
+            why,
+            "parts with an odd number of them are computed",
+        ));
+    }
+    notes
 }
 
 /// Lines on classes whose names look alike, the first few of them.

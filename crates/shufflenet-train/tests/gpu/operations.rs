@@ -8,13 +8,13 @@ use shufflenet_model::{ShuffleNetV2, Stem};
 use shufflenet_ops::fused::{self, Precision};
 
 use crate::fixture::{Fixture, signed};
-use crate::{TOLERANCE, distance, gpu};
+use crate::{TOLERANCE, assert_rounds_alike, distance, gpu};
 
 /// An operation: its name, the shape of its input, and how it is reached.
 type Operation = (
     &'static str,
     [usize; 4],
-    fn(&ShuffleNetV2, Tensor<4>) -> Tensor<4>,
+    fn(&ShuffleNetV2, Tensor<4>, Precision) -> Tensor<4>,
 );
 
 #[test]
@@ -42,8 +42,13 @@ fn every_operation_computes_and_differentiates_as_on_the_cpu() {
     let gpu = gpu();
     for (fixture, operation) in operations {
         let fixture = Fixture::read(fixture);
-        let expected = measure(&fixture, &operation, &Device::flex());
-        let found = measure(&fixture, &operation, &gpu);
+        let cpu = Device::flex();
+        let expected = measure(&fixture, &operation, &cpu, Precision::F32);
+        let found = measure(&fixture, &operation, &gpu, Precision::F32);
+        let narrow = [&cpu, &gpu].map(|on| measure(&fixture, &operation, on, Precision::Bf16));
+        for (what, error) in errors(&narrow, &expected) {
+            assert_rounds_alike(&format!("{}, {what}", operation.0), error);
+        }
         for ((what, found), (_, expected)) in found.iter().zip(&expected) {
             let error = distance(found, expected, expected);
             println!("{:<20} {what:<15} {error:.1e}", operation.0);
@@ -52,8 +57,20 @@ fn every_operation_computes_and_differentiates_as_on_the_cpu() {
     }
 }
 
+/// Of each quantity: how far the CPU and the adapter in bfloat16 are from float32.
+fn errors<'a>(
+    narrow: &'a [[(&'static str, Vec<f64>); 3]; 2],
+    wide: &'a [(&'static str, Vec<f64>); 3],
+) -> impl Iterator<Item = (&'static str, [f64; 2])> {
+    (0..wide.len()).map(|i| {
+        let (what, expected) = &wide[i];
+        let error = |of: &[(&'static str, Vec<f64>); 3]| distance(&of[i].1, expected, expected);
+        (*what, [error(&narrow[0]), error(&narrow[1])])
+    })
+}
+
 /// The one kernel where the device has it, else the plain operations, as in the network.
-fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+fn stem(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
     if fused::serves(&x) {
         let [stride, _] = network.stem.conv.stride;
         let pool = match network.config().stem() {
@@ -62,7 +79,7 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
             Stem::Cifar => None,
         };
         let stem = network.stem.weights(&x);
-        return fused::stem(x, stem, stride, pool, Precision::F32, CONFIG).output;
+        return fused::stem(x, stem, stride, pool, precision, CONFIG).output;
     }
     let x = network.stem.forward(x);
     match &network.pool {
@@ -72,7 +89,8 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
 }
 
 /// As a map of one pixel; by the kernel where the device has it, as above.
-fn head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
+fn head(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
+    let x = fused::cast(x, precision);
     if fused::serves(&x) {
         let weights = network.last.weights(&x);
         let pooled = fused::head(x, weights, CONFIG).output;
@@ -82,12 +100,14 @@ fn head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
     network.last.forward(x).mean_dim(2).mean_dim(3)
 }
 
-fn downsample(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
-    network.stages[0].downsample.forward(x)
+fn downsample(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
+    network.stages[0]
+        .downsample
+        .forward(fused::cast(x, precision))
 }
 
-fn basic(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<4> {
-    network.stages[0].units[0].forward(x)
+fn basic(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
+    network.stages[0].units[0].forward(fused::cast(x, precision))
 }
 
 /// Output, input gradient, and all parameters' gradients in one, of a loss that weighs every output.
@@ -95,11 +115,12 @@ fn measure(
     fixture: &Fixture,
     (name, shape, forward): &Operation,
     device: &Device,
+    precision: Precision,
 ) -> [(&'static str, Vec<f64>); 3] {
     let device = device.clone().autodiff();
     let network = fixture.network(&device);
     let x = noise(name, *shape, &device).require_grad();
-    let y = forward(&network, x.clone());
+    let y = fused::cast(forward(&network, x.clone(), precision), Precision::F32);
     let weights = noise("weights of the loss", y.dims(), &device);
     let mut gradients = (y.clone() * weights).sum().backward();
     let dx = x.grad_remove(&mut gradients).unwrap();

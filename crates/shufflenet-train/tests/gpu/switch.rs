@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use shufflenet_train::display::console::Console;
-use shufflenet_train::evaluation::{EvaluationRequest, evaluate};
+use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
 use shufflenet_train::experiment::Experiment;
 use shufflenet_train::experiment::settings;
 use shufflenet_train::run::folder::Existing;
@@ -13,7 +13,7 @@ use shufflenet_train::{Interrupter, checkpoint};
 use crate::gpu_name;
 
 /// A small network on the few images of the CIFAR-format fixture.
-fn experiment(steps: usize) -> Experiment {
+fn experiment(steps: usize, precision: &str) -> Experiment {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let data = root.join("crates/shufflenet-data/tests/fixtures/cifar10-format");
     let overrides = [
@@ -22,6 +22,7 @@ fn experiment(steps: usize) -> Experiment {
         "train.batch_size=20".into(),
         format!("train.max_steps={steps}"),
         "train.ema_decay=0.9".into(),
+        format!("train.precision={precision:?}"),
         "schedule.kind=\"constant\"".into(),
         "model.widths=[8, 16, 24, 32, 48]".into(),
         "model.repeats=[1, 1, 1]".into(),
@@ -30,6 +31,10 @@ fn experiment(steps: usize) -> Experiment {
 }
 
 fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
+    train_in("f32", out, steps, device, existing);
+}
+
+fn train_in(precision: &str, out: &Path, steps: usize, device: &str, existing: Existing) {
     let options = RunOptions {
         device: device.into(),
         threads: 2,
@@ -38,7 +43,7 @@ fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
         accept_changed_data: false,
         accept_changed_precision: false,
     };
-    let experiment = experiment(steps);
+    let experiment = experiment(steps, precision);
     start(
         &experiment,
         &options,
@@ -46,6 +51,15 @@ fn train(out: &Path, steps: usize, device: &str, existing: Existing) {
         &mut Console::new(),
     )
     .unwrap();
+}
+
+fn report(run: &Path, device: &str) -> EvaluationReport {
+    let request = EvaluationRequest {
+        data: None,
+        device: device.into(),
+        ..EvaluationRequest::new(run.join("checkpoints/last"))
+    };
+    evaluate(&request).unwrap().report
 }
 
 /// Loss and accuracy after five steps are those of the CPU's own run, to what rounding makes of them.
@@ -62,14 +76,6 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
     let environment = std::fs::read_to_string(moved.join("environment.json")).unwrap();
     assert!(environment.contains("\"adapter\""), "{environment}");
 
-    let report = |run: &Path, device: &str| {
-        let request = EvaluationRequest {
-            data: None,
-            device: device.into(),
-            ..EvaluationRequest::new(run.join("checkpoints/last"))
-        };
-        evaluate(&request).unwrap().report
-    };
     let here = report(&moved, "flex");
     assert_eq!(here.step, 5);
     for other in [report(&moved, &gpu_name()), report(&stayed, "flex")] {
@@ -81,4 +87,23 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
         assert_eq!(a.count, b.count);
         assert!((a.loss - b.loss).abs() <= 1e-3 * b.loss, "{a:?}, {b:?}");
     }
+}
+
+#[test]
+fn a_run_in_bfloat16_gives_the_same_bits_twice_and_nearly_the_cpus_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let [once, again, cpu] = ["once", "again", "cpu"].map(|name| folder.path().join(name));
+    train_in("bf16", &once, 3, &gpu_name(), Existing::Refuse);
+    train_in("bf16", &again, 1, &gpu_name(), Existing::Refuse);
+    train_in("bf16", &again, 3, &gpu_name(), Existing::Resume);
+    train_in("bf16", &cpu, 3, "flex", Existing::Refuse);
+
+    let [a, b] = [&once, &again].map(|run| {
+        let weights = std::fs::read(run.join("checkpoints/last/model.safetensors"));
+        weights.unwrap()
+    });
+    assert!(a == b, "the weights of two runs, one of them interrupted");
+    let [a, b] = [report(&once, &gpu_name()), report(&cpu, "flex")].map(|of| of.metrics);
+    println!("bf16: loss {:.6} and {:.6}", a.loss, b.loss);
+    assert!((a.loss - b.loss).abs() <= 1e-2 * b.loss, "{a:?}, {b:?}");
 }

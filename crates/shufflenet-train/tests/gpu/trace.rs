@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use burn::tensor::Tensor;
 use burn::train::{InferenceStep, TrainStep};
-use shufflenet_model::{parameters, to_safetensors};
+use shufflenet_model::{Precision, parameters, to_safetensors};
 use shufflenet_train::evaluation::tally::Tally;
 use shufflenet_train::recipe::loss::LossConfig;
 use shufflenet_train::recipe::optimizer::Optimizer;
@@ -20,10 +20,10 @@ use crate::fixture::{Fixture, Tensors, unpack};
 pub type Trace = BTreeMap<&'static str, Tensors>;
 
 /// Inference, then as many steps of the trainer's as the fixture has.
-pub fn trace(fixture: &Fixture, device: &Device) -> Trace {
+pub fn trace(fixture: &Fixture, device: &Device, precision: Precision) -> Trace {
     let training = device.clone().autodiff();
     let mut classifier = Classifier {
-        network: fixture.network(&training),
+        network: fixture.network(&training).with_precision(precision),
     };
     let mut trace = Trace::new();
     let (loss, classes) = (LossConfig::default(), fixture.model.classes());

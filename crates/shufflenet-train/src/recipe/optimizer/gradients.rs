@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use shufflenet_model::flat;
+use shufflenet_model::{clip_norm, flat};
 
 /// Gradients of parameters.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,12 @@ impl Gradients {
     /// The sum of both, which are of the same parameters.
     pub fn plus(self, other: Self) -> Self {
         let rows = flat::elementwise([self.rows, other.rows], |[a, b]| a + b);
+        Self { rows, ..self }
+    }
+
+    /// These, scaled down so that their common norm is at most `most` ([`clip_norm`]).
+    pub fn clipped(self, most: f64) -> Self {
+        let rows = clip_norm(self.rows, most);
         Self { rows, ..self }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Each optimizer is a `Rule` in a file with its formula. Every parameter has a rule, a rate and a decay,
 //! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients, scales them
-//! down together where their norm is too large (`clip.rs`), shows each rule its parameters together (Muon makes
+//! down together where their norm is too large, shows each rule its parameters together (Muon makes
 //! matrices orthogonal there), and updates each parameter by its rule. `tests/recipes` holds every rule to PyTorch
 //! over twenty steps.
 //!
@@ -11,7 +11,6 @@
 
 mod adamw;
 mod checks;
-mod clip;
 mod config;
 pub mod gradients;
 mod lion;
@@ -120,7 +119,7 @@ impl Optimizer {
     ) -> M {
         self.steps += 1;
         let gradients = match self.clip_norm {
-            Some(most) => clip::clip(gradients, most),
+            Some(most) => gradients.clipped(most),
             None => gradients,
         };
         let mut weights = Weights(HashMap::new());
