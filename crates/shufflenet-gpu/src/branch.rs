@@ -10,10 +10,11 @@
 
 use crate::arena::Arena;
 use crate::buffer::Buffer;
-use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Normed, Running};
+use crate::conv_norm::{ConvNorm, ConvNormGradient, Normed};
 use crate::gradient_sums::{Backward, Gradient, NormGradient};
 use crate::moments::Moments;
 use crate::norm::{ROWS, Reading};
+use crate::norms::Norms;
 use crate::pointwise::{self, Columns};
 use crate::{depthwise, depthwise_gradient, pointwise_backward};
 
@@ -99,20 +100,11 @@ impl Branch {
         first.chain([&self.depthwise, &self.pointwise2])
     }
 
-    /// Computes the convolutions. `x` begins at the branch's first channel. The running statistics, before and after the
-    /// batch, are in the order of the convolutions. Those after the batch are in `arena`.
-    pub(crate) fn forward(
-        &self,
-        maps: Maps,
-        x: &Columns,
-        running: &[Running],
-        config: NormConfig,
-        arena: &Arena,
-    ) -> (Saved, Vec<Running>) {
-        let mut moved = Vec::new();
+    /// Computes the convolutions. `x` begins at the branch's first channel. `norms` gives the norm of each convolution, in
+    /// their order.
+    pub(crate) fn forward(&self, maps: Maps, x: &Columns, norms: &mut Norms) -> Saved {
         let mut normed = |(y, moments): (Buffer, Moments), conv| {
-            let (norm, running) = moments.finish(conv, &running[moved.len()], config, arena);
-            moved.push(running);
+            let norm = norms.next(&moments, conv);
             Normed { y, norm }
         };
         let first = self.pointwise1.as_ref().map(|conv| {
@@ -132,12 +124,11 @@ impl Branch {
             &self.pointwise2.weight,
         );
         let last = normed(last, &self.pointwise2);
-        let saved = Saved {
+        Saved {
             pointwise1: first,
             depthwise: second,
             pointwise2: last,
-        };
-        (saved, moved)
+        }
     }
 
     /// Computes the gradients of the last two convolutions from `g`, the gradient of norm3's output, and `norm3`'s. The

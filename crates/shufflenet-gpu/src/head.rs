@@ -13,6 +13,7 @@ use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::gradient_sums::Gradient;
 use crate::norm::{self, ROWS, Reading};
+use crate::norms::Norms;
 use crate::pointwise::{self, Columns};
 use crate::pointwise_backward;
 use crate::relu_gradient::{Behind, relu_gradient};
@@ -67,13 +68,30 @@ pub fn forward(
     conv: &ConvNorm,
     running: &Running,
     config: NormConfig,
-) -> (Buffer, Running, Saved) {
+) -> (Buffer, Vec<Running>, Saved) {
+    let running = std::slice::from_ref(running);
+    let mut norms = Norms::of_batch(&x.data.client, [conv], running, config);
+    let (out, saved) = pass(x, [images, pixels], conv, &mut norms);
+    (out, norms.moved(), saved)
+}
+
+/// Computes the output in inference, with the norm's [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows).
+pub fn infer(x: &Columns, size: [usize; 2], conv: &ConvNorm, norm: &Buffer) -> Buffer {
+    let mut norms = Norms::frozen(std::slice::from_ref(norm));
+    pass(x, size, conv, &mut norms).0
+}
+
+fn pass(
+    x: &Columns,
+    [images, pixels]: [usize; 2],
+    conv: &ConvNorm,
+    norms: &mut Norms,
+) -> (Buffer, Saved) {
     let client = &x.data.client;
     let outputs = conv.outputs();
     let inputs = conv.weight.len / outputs;
     let (y, moments) = pointwise::forward(x, images * pixels, inputs, None, &conv.weight);
-    let (norm, running) =
-        moments.finish(conv, running, config, &ConvNorm::statistics(client, [conv]));
+    let norm = norms.next(&moments, conv);
     let out = Buffer::empty(client, images * outputs);
     let n = vector::width(&[outputs], y.stored);
     let launch = Launch::of("mean").reads_all([&y, &norm]).writes_all([&out]);
@@ -97,7 +115,7 @@ pub fn forward(
             );
         }
     });
-    (out, running, Saved { y, norm })
+    (out, Saved { y, norm })
 }
 
 /// The gradients of the input, `[pixels, inputs]`, and of the parameters, from that of the output. `x`, its sizes and the

@@ -37,6 +37,7 @@ pub mod join;
 pub mod max_pool;
 pub mod moments;
 pub mod norm;
+pub mod norms;
 mod parts;
 pub mod pointwise;
 pub mod pointwise_backward;

@@ -16,6 +16,7 @@ use crate::depthwise::TAPS;
 use crate::max_pool::{max_pool, pooled};
 use crate::moments::{self, Moments, PARTS};
 use crate::norm::{self, ROWS, Reading};
+use crate::norms::Norms;
 use crate::parts::Parts;
 use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
@@ -235,14 +236,22 @@ pub fn forward(
     conv: &ConvNorm,
     running: &Running,
     config: NormConfig,
-) -> (Buffer, Running, Saved) {
+) -> (Buffer, Vec<Running>, Saved) {
+    let running = std::slice::from_ref(running);
+    let mut norms = Norms::of_batch(&images.client, [conv], running, config);
+    let (out, saved) = pass(images, at, conv, &mut norms);
+    (out, norms.moved(), saved)
+}
+
+/// Computes the output in inference, with the norm's [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows).
+pub fn infer(images: &Buffer, at: &Stem, conv: &ConvNorm, norm: &Buffer) -> Buffer {
+    let mut norms = Norms::frozen(std::slice::from_ref(norm));
+    pass(images, at, conv, &mut norms).0
+}
+
+fn pass(images: &Buffer, at: &Stem, conv: &ConvNorm, norms: &mut Norms) -> (Buffer, Saved) {
     let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
-    let (norm, running) = moments.finish(
-        conv,
-        running,
-        config,
-        &ConvNorm::statistics(&images.client, [conv]),
-    );
+    let norm = norms.next(&moments, conv);
     let (out, places) = match at.pool {
         Some(padding) => {
             let (out, places) = max_pool(&y, &norm, at.convolved(), padding);
@@ -250,7 +259,7 @@ pub fn forward(
         }
         None => (norm_relu(&y, &norm), None),
     };
-    (out, running, Saved { y, norm, places })
+    (out, Saved { y, norm, places })
 }
 
 /// `y`, `[pixels, outputs]`, and its moments.

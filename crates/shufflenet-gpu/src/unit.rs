@@ -8,6 +8,7 @@ use crate::branch::{Branch, Gradients, Maps, Saved, whole};
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::join::{self, Side};
+use crate::norms::Norms;
 use crate::pointwise::Columns;
 use crate::separate::{self, Passed};
 
@@ -61,31 +62,36 @@ impl Unit {
         running: &[Running],
         config: NormConfig,
     ) -> Forward {
+        let mut norms = Norms::of_batch(&x.client, self.convolutions(), running, config);
+        let (output, saved) = self.pass(x, input, &mut norms);
+        Forward {
+            output,
+            running: norms.moved(),
+            saved,
+        }
+    }
+
+    /// Computes the output in inference. `norms` has [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows) of each norm,
+    /// in the order of [`Forward::running`].
+    pub fn infer(&self, x: &Buffer, input: [usize; 3], norms: &[Buffer]) -> Buffer {
+        let (output, _) = self.pass(x, input, &mut Norms::frozen(norms));
+        output
+    }
+
+    fn pass(&self, x: &Buffer, input: [usize; 3], norms: &mut Norms) -> (Buffer, UnitSaved) {
         let maps = self.maps(input);
-        let arena = ConvNorm::statistics(&x.client, self.convolutions());
         let x = whole(x, x.len / maps.pixels_in());
-        let (right, mut moved) = match self {
+        let (right, left) = match self {
             Self::Basic { left, right, .. } => {
-                right.forward(maps, &behind(&x, *left), running, config, &arena)
+                (right.forward(maps, &behind(&x, *left), norms), None)
             }
-            Self::Downsample { right, .. } => right.forward(maps, &x, running, config, &arena),
-        };
-        let left = match self {
-            Self::Basic { .. } => None,
-            Self::Downsample { left, .. } => {
-                let (saved, of_left) =
-                    left.forward(maps, &x, &running[moved.len()..], config, &arena);
-                moved.extend(of_left);
-                Some(saved)
+            Self::Downsample { left, right, .. } => {
+                let of_right = right.forward(maps, &x, norms);
+                (of_right, Some(left.forward(maps, &x, norms)))
             }
         };
         let saved = UnitSaved { right, left };
-        let output = self.join(&x, maps, &saved);
-        Forward {
-            output,
-            running: moved,
-            saved,
-        }
+        (self.join(&x, maps, &saved), saved)
     }
 
     fn join(&self, x: &Columns, maps: Maps, saved: &UnitSaved) -> Buffer {

@@ -1,8 +1,8 @@
 //! A network prepared for inference: batch norms are folded and weights packed once, for many batches.
 //!
 //! On the CPU it is a [`Chain`], several times as fast as [`ShuffleNetV2::forward`]; tests compare the two.
-//! On other devices, and with squeeze-and-excitation, which the chain lacks, it is the network itself in
-//! inference mode.
+//! On a GPU it is the kernels of training with frozen norms (`frozen.rs`). Elsewhere, and with squeeze-and-excitation,
+//! which both lack, it is the network itself in inference mode.
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -11,6 +11,8 @@ use shufflenet_ops::inference::{BasicParts, Chain, Folded, FrozenNorm, Parts, St
 
 use crate::batch_norm::EPSILON;
 use crate::conv_norm::ConvNorm;
+#[cfg(feature = "gpu")]
+use crate::frozen::Frozen;
 use crate::network::{ShuffleNetV2, Stage};
 use crate::unit::{BasicUnit, Branch};
 
@@ -23,6 +25,8 @@ pub struct Inference {
 
 enum Path {
     Chain(Box<Chain>),
+    #[cfg(feature = "gpu")]
+    Frozen(Box<Frozen>),
     Network(Box<ShuffleNetV2>),
 }
 
@@ -37,15 +41,15 @@ impl Inference {
     pub fn with_precision(network: &ShuffleNetV2, precision: Precision) -> Self {
         let weight = network.classifier.weight.val();
         let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
-        match on_cpu && !network.config().squeeze_excitation {
-            true => Self {
+        if on_cpu && !network.config().squeeze_excitation {
+            return Self {
                 path: Path::Chain(Box::new(Chain::new(&parts(network), precision))),
                 precision,
-            },
-            false => Self {
-                path: Path::Network(Box::new(network.valid())),
-                precision: Precision::F32,
-            },
+            };
+        }
+        Self {
+            path: elsewhere(network),
+            precision: Precision::F32,
         }
     }
 
@@ -65,6 +69,8 @@ impl Inference {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let chain = match &self.path {
             Path::Chain(chain) => chain,
+            #[cfg(feature = "gpu")]
+            Path::Frozen(network) => return network.forward(images),
             Path::Network(network) => return network.forward(images),
         };
         let [count, channels, height, width] = images.dims();
@@ -73,6 +79,15 @@ impl Inference {
         let logits = with_values(images, |images| chain.run(images, size));
         Tensor::from_data(TensorData::new(logits, [count, chain.classes()]), &device)
     }
+}
+
+/// The way of a device that has no chain.
+fn elsewhere(network: &ShuffleNetV2) -> Path {
+    #[cfg(feature = "gpu")]
+    if let Some(network) = Frozen::new(network) {
+        return Path::Frozen(Box::new(network));
+    }
+    Path::Network(Box::new(network.valid()))
 }
 
 fn parts(network: &ShuffleNetV2) -> Parts {

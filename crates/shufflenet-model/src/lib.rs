@@ -74,6 +74,8 @@ pub mod conv_norm;
 mod entries;
 mod error;
 pub mod fine_tune;
+#[cfg(feature = "gpu")]
+mod frozen;
 pub mod inference;
 mod initialise;
 pub mod names;

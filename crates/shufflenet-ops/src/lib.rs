@@ -8,6 +8,8 @@ mod backend;
 mod clip;
 mod cross_entropy;
 pub mod flat;
+#[cfg(feature = "gpu")]
+pub mod frozen;
 pub mod fused;
 #[expect(
     unsafe_code,

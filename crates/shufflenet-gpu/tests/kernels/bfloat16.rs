@@ -444,7 +444,7 @@ fn the_stem() {
     let made = BOTH.map(|stored| stem::forward(&images, &at(stored), &conv, &running, CONFIG));
     let [wide, narrow] = made.each_ref().map(|(_, _, saved)| &saved.y);
     assert_rounded("y", [wide, narrow]);
-    assert_moved(&running, &made[1].1, &widened(&download(narrow)));
+    assert_moved(&running, &made[1].1[0], &widened(&download(narrow)));
 
     // From here on the convolution's output is the rounded one for both.
     let norm = norm_of(&download(narrow), outputs);
@@ -484,7 +484,7 @@ fn the_head() {
         };
         let (out, moved, saved) = head::forward(&x, [images, pixels], &conv, &running, CONFIG);
         assert_eq!(out.stored, Stored::F32);
-        assert_moved(&running, &moved, &widened(&download(&saved.y)));
+        assert_moved(&running, &moved[0], &widened(&download(&saved.y)));
         let expected = norm_relu_mean(&saved, [images, pixels, outputs]);
         assert_close("out", &download(&out), &expected);
 

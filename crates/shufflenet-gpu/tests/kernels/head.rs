@@ -86,8 +86,8 @@ impl Case {
         let (dx, gradients) = head::backward(&x, size, &weight, &saved, &dout);
         [
             out,
-            running.mean,
-            running.variance,
+            running[0].mean.clone(),
+            running[0].variance.clone(),
             dx,
             gradients.weight,
             gradients.gamma,

@@ -144,8 +144,8 @@ impl Given {
             stem_gradient::backward(&images, &self.at, Some(&weight), &saved, &dout);
         [
             out,
-            running.mean,
-            running.variance,
+            running[0].mean.clone(),
+            running[0].variance.clone(),
             gradients.weight,
             gradients.gamma,
             gradients.beta,

@@ -80,11 +80,7 @@ impl HasKernels for CubeBackend {
                     stem::forward(&x, &stem, &operation.conv(0), &before[0], config);
                 let [_, height, width] = stem.output();
                 let shape = [images, operation.conv(0).outputs(), height, width];
-                (
-                    from_rows(out, shape, device),
-                    vec![running],
-                    Saved::Stem(saved),
-                )
+                (from_rows(out, shape, device), running, Saved::Stem(saved))
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
                 let unit = operation.unit();
@@ -110,11 +106,7 @@ impl HasKernels for CubeBackend {
                 let (out, running, saved) =
                     head::forward(&x, size, &operation.conv(0), &before[0], config);
                 let shape = [images, operation.conv(0).outputs()];
-                (
-                    tensor(out, &shape, device),
-                    vec![running],
-                    Saved::Head(saved),
-                )
+                (tensor(out, &shape, device), running, Saved::Head(saved))
             }
         };
         let vector = |buffer: Buffer| {
@@ -183,6 +175,41 @@ impl HasKernels for CubeBackend {
             gradients.push(Some(tensor(beta, &columns, device)));
         }
         gradients
+    }
+}
+
+/// The operation's output in inference. `norms` has the rows of each norm, in the order of the convolutions.
+pub(super) fn infer(operation: &Operation<CubeBackend>, norms: Vec<CubeTensor>) -> CubeTensor {
+    let norms: Vec<Buffer> = norms
+        .into_iter()
+        .map(|x| buffer(into_contiguous(x)))
+        .collect();
+    let x = buffer(operation.tensors[0].clone());
+    let device = &operation.tensors[0].device;
+    let [images, channels, height, width] = operation.input();
+    match operation.kind {
+        Kind::Stem { .. } => {
+            let stem = operation.stem();
+            let out = stem::infer(&x, &stem, &operation.conv(0), &norms[0]);
+            let [_, height, width] = stem.output();
+            from_rows(
+                out,
+                [images, operation.conv(0).outputs(), height, width],
+                device,
+            )
+        }
+        Kind::Basic { .. } | Kind::Downsample { .. } => {
+            let out = operation.unit().infer(&x, [images, height, width], &norms);
+            let [height, width] = operation.output();
+            let channels = out.len / (images * height * width);
+            from_rows(out, [images, channels, height, width], device)
+        }
+        Kind::Head => {
+            let x = whole(x, channels);
+            let out = head::infer(&x, [images, height * width], &operation.conv(0), &norms[0]);
+            tensor(out, &[images, operation.conv(0).outputs()], device)
+        }
+        Kind::Cast { .. } => operation.tensors[0].clone(),
     }
 }
 

@@ -97,6 +97,18 @@ impl HasKernels for Fusion<CubeBackend> {
 }
 
 impl Operation<Fusion<CubeBackend>> {
+    /// Queues the operation in inference, as [`cube::infer`] computes it.
+    pub(super) fn infer(&self, norms: Vec<Tensor>) -> Tensor {
+        let (kind, count) = (self.kind, self.tensors.len());
+        let inputs = self.tensors.iter().cloned().chain(norms).collect();
+        let mut made = register(inputs, vec![self.output_shape()], move |mut tensors| {
+            let norms = tensors.split_off(count);
+            let operation = CubeBackend::operation(kind, tensors);
+            Ok(vec![cube::infer(&operation, norms)])
+        });
+        made.swap_remove(0)
+    }
+
     /// The output's shape, and what it is stored as.
     fn output_shape(&self) -> (Shape, DType) {
         let dtype = match self.kind {

@@ -1,4 +1,4 @@
-//! [`crate::flat`] and [`crate::cross_entropy`] on the backends of CubeCL: operations outside of any graph. A part of a
+//! [`crate::flat`], [`crate::frozen`] and others on the backends of CubeCL: operations outside of any graph. A part of a
 //! tensor is a view of its memory there.
 
 use burn::backend::{
@@ -10,14 +10,21 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use shufflenet_gpu::{clip, cross_entropy, flat};
 
-use crate::backend::cube::{buffer, tensor};
+use crate::backend::cube::{self, buffer, tensor};
 #[cfg(feature = "fused")]
 use crate::backend::fusion::register;
+use crate::backend::operation::{HasKernels, Kind};
+use crate::frozen::FrozenConv;
 
 /// A backend with these operations.
 trait Outside: Backend {
     fn gather(tensors: Vec<Self::FloatTensorPrimitive>) -> Self::FloatTensorPrimitive;
     fn split(flat: Self::FloatTensorPrimitive, lens: &[usize]) -> Vec<Self::FloatTensorPrimitive>;
+    fn infer(
+        kind: Kind,
+        tensors: Vec<Self::FloatTensorPrimitive>,
+        norms: Vec<Self::FloatTensorPrimitive>,
+    ) -> Self::FloatTensorPrimitive;
     fn clip(flat: Self::FloatTensorPrimitive, most: f64) -> Self::FloatTensorPrimitive;
     fn cross_entropy_gradient(
         logits: Self::FloatTensorPrimitive,
@@ -61,6 +68,23 @@ pub(crate) fn cross_entropy_gradient(logits: &Tensor<2>, factors: &Tensor<2>) ->
     Some(wrapped(Cube::cross_entropy_gradient(logits?, factors?)))
 }
 
+/// A part of the network in inference. `tensors` is the input, then weight, gamma and beta of each convolution, and `norms`
+/// the rows of their norms. The input is [served](serves).
+pub(crate) fn infer<const D: usize>(
+    kind: Kind,
+    x: Tensor<4>,
+    convolutions: &[&FrozenConv],
+) -> Option<Tensor<D>> {
+    let (mut tensors, mut norms) = (vec![unwrapped(x)?], Vec::new());
+    for conv in convolutions {
+        tensors.push(unwrapped(conv.weight.clone())?);
+        tensors.push(unwrapped(conv.gamma.clone())?);
+        tensors.push(unwrapped(conv.beta.clone())?);
+        norms.push(unwrapped(conv.norm.clone())?);
+    }
+    Some(wrapped(Cube::infer(kind, tensors, norms)))
+}
+
 type Primitive = <Cube as BackendTypes>::FloatTensorPrimitive;
 
 fn unwrapped<const D: usize>(tensor: Tensor<D>) -> Option<Primitive> {
@@ -98,6 +122,10 @@ impl Outside for CubeBackend {
             .collect()
     }
 
+    fn infer(kind: Kind, tensors: Vec<CubeTensor>, norms: Vec<CubeTensor>) -> CubeTensor {
+        cube::infer(&Self::operation(kind, tensors), norms)
+    }
+
     fn clip(flat: CubeTensor, most: f64) -> CubeTensor {
         let (device, shape) = (flat.device.clone(), flat.meta.shape().to_vec());
         tensor(clip::clip(&buffer(flat), most), &shape, &device)
@@ -131,6 +159,10 @@ impl Outside for burn::backend::fusion::Fusion<CubeBackend> {
         let run =
             move |mut flat: Vec<CubeTensor>| Ok(CubeBackend::split(flat.swap_remove(0), &lens));
         register(vec![flat], shapes, run)
+    }
+
+    fn infer(kind: Kind, tensors: Vec<Primitive>, norms: Vec<Primitive>) -> Primitive {
+        Self::operation(kind, tensors).infer(norms)
     }
 
     fn clip(flat: Primitive, most: f64) -> Primitive {
