@@ -19,11 +19,12 @@ use burn::backend::{BackendTensor, DispatchTensorKind};
 use burn::cubecl::MemoryScope;
 use burn::tensor::{Device, Tensor};
 use shufflenet_data::{Batch, ImageShape};
-use shufflenet_model::{ModelConfig, Scale, Stem};
+use shufflenet_model::{Inference, ModelConfig, Scale, ShuffleNetV2, Stem};
 use shufflenet_train::bench::{self, Workload};
 use shufflenet_train::device;
 use shufflenet_train::device::launches::{self, Launches};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
+use shufflenet_train::step::classifier::{MicroBatch, pixels};
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
 
 /// Most launches of forward, loss and backward together. With Burn's operations alone they were 3,692.
@@ -32,6 +33,17 @@ const AT_MOST: usize = 300;
 const MOST_OF_A_STEP: usize = 350;
 /// Most launches of an optimizer, and of the average of the weights.
 const MOST_OF_AN_OPTIMIZER: usize = 20;
+
+/// Most launches of a batch's evaluation: 4 a stride-1 unit, 6 a stride-2 unit, 2 each for stem, head and classifier.
+const MOST_OF_AN_EVALUATION: usize = 76;
+/// Most launches that dropout, smaller images or one more micro-batch (besides its own passes) add to a step.
+const MOST_OF_AN_ADDITION: usize = 4;
+
+const CIFAR: ImageShape = ImageShape {
+    channels: 3,
+    height: 32,
+    width: 32,
+};
 
 /// Name of the device under test.
 fn gpu_name() -> String {
@@ -73,12 +85,7 @@ fn half_width() -> ModelConfig {
 fn of_two_steps(config: impl Into<LearnerConfig>) -> [Launches; 2] {
     let device = gpu();
     let model = half_width();
-    let shape = ImageShape {
-        channels: 3,
-        height: 32,
-        width: 32,
-    };
-    let batch = Batch::noise(0, 4, shape, model.classes());
+    let batch = Batch::noise(0, 4, CIFAR, model.classes());
     let mut learner = fresh(&model, config, &device);
     let mut step = || {
         let (taken, launches) = counted(&device, || bench::step(&mut learner, &batch, None, 0.01));
@@ -182,6 +189,52 @@ fn an_optimizer_and_the_average_are_few_launches() {
 fn a_whole_step_is_few_launches() {
     let [step, _] = second_and_third_step();
     assert!(step.total <= MOST_OF_A_STEP, "{:?}", step.by_part);
+}
+
+#[test]
+fn what_a_recipe_adds_to_a_step_is_few_launches() {
+    let device = gpu();
+    let model = half_width();
+    let features = model.widths().last;
+    let batch = Batch::noise(0, 4, CIFAR, model.classes());
+    let plain = || MicroBatch::from(batch.clone());
+    let mut learner = fresh(&model, OptimizerConfig::default(), &device);
+    let mut step = |parts: Vec<MicroBatch>| {
+        let parts = parts.into_iter().map(Ok);
+        let (taken, launches) = counted(&device, || learner.step(parts, 0.01));
+        taken.unwrap();
+        launches
+    };
+    step(vec![plain()]);
+    let alone = step(vec![plain()]);
+    let mask = Some(vec![1.0; 4 * features]);
+    let dropout = step(vec![MicroBatch { mask, ..plain() }]);
+    let smaller = step(vec![MicroBatch {
+        size: Some(16),
+        ..plain()
+    }]);
+    for (what, with) in [("dropout", dropout), ("smaller images", smaller)] {
+        let added = with.total - alone.total;
+        println!("{what}: {added}");
+        assert!(added <= MOST_OF_AN_ADDITION, "{what}: {added}");
+    }
+    let twice = step(vec![plain(), plain()]);
+    let of_images = alone.total - alone.of("optimizer");
+    let added = twice.total - alone.total - of_images;
+    println!("accumulation: {added}");
+    assert!(added <= MOST_OF_AN_ADDITION, "{added}");
+}
+
+#[test]
+fn a_batch_is_evaluated_in_few_launches() {
+    let device = gpu();
+    let model = half_width();
+    let network = alone(|| ShuffleNetV2::new(&model, 0, &device).unwrap());
+    let images = pixels(Batch::noise(0, 4, CIFAR, model.classes()), &device);
+    let inference = Inference::new(&network);
+    let (_, launches) = counted(&device, || inference.forward(images));
+    println!("evaluation: {}", launches.total);
+    assert!(launches.total <= MOST_OF_AN_EVALUATION, "{launches:?}");
 }
 
 #[test]
