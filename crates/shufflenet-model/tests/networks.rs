@@ -70,6 +70,30 @@ fn map_sizes_of_the_published_inputs() {
 }
 
 #[test]
+fn the_published_networks_have_even_widths_throughout() {
+    for layout in [Layout::Standard, Layout::Listing] {
+        for scale in [Scale::Half, Scale::One, Scale::OneAndHalf, Scale::Two] {
+            let config = config(layout, scale, Stem::Imagenet);
+            assert!(!config.has_odd_widths(), "{config:?}");
+        }
+    }
+    let odd = |widths: [usize; 5], split_ratio| {
+        let config = ModelConfig {
+            widths: Some(widths.into()),
+            split_ratio,
+            ..ModelConfig::default()
+        };
+        config.has_odd_widths()
+    };
+    // The stem, a branch, what a unit splits off, the last convolution.
+    assert!(odd([9, 16, 24, 32, 48], 0.5));
+    assert!(odd([8, 18, 24, 32, 48], 0.5));
+    assert!(odd([8, 16, 24, 32, 48], 0.3));
+    assert!(odd([8, 16, 24, 32, 49], 0.5));
+    assert!(!odd([8, 16, 24, 32, 48], 0.5));
+}
+
+#[test]
 fn any_channels_and_classes() {
     for (input_channels, classes) in [(1, 2), (4, 37), (5, 1)] {
         let config = ModelConfig {

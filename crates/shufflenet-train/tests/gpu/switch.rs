@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
+use shufflenet_model::ModelConfig;
+use shufflenet_train::cluster::Cluster;
 use shufflenet_train::display::console::Console;
 use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
 use shufflenet_train::experiment::Experiment;
 use shufflenet_train::experiment::settings;
 use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::preflight;
 use shufflenet_train::run::start::{RunOptions, train as start};
 use shufflenet_train::{Interrupter, checkpoint};
 
-use crate::gpu_name;
+use crate::{gpu, gpu_name};
 
 /// A small network on the few images of the CIFAR-format fixture.
 fn experiment(steps: usize, precision: &str) -> Experiment {
@@ -106,4 +110,34 @@ fn a_run_in_bfloat16_gives_the_same_bits_twice_and_nearly_the_cpus_loss() {
     let [a, b] = [report(&once, &gpu_name()), report(&cpu, "flex")].map(|of| of.metrics);
     println!("bf16: loss {:.6} and {:.6}", a.loss, b.loss);
     assert!((a.loss - b.loss).abs() <= 1e-2 * b.loss, "{a:?}, {b:?}");
+}
+
+#[test]
+fn what_has_no_kernels_on_a_gpu_is_said_once() {
+    let (gpu, cpu) = (gpu(), Device::flex());
+    let alone = Cluster::alone(&Interrupter::new());
+    let notes = |model: ModelConfig, precision: &str, device: &Device| {
+        let mut experiment = experiment(1, precision);
+        experiment.model = model;
+        preflight::without_kernels(&experiment, device, &alone)
+    };
+    let squeezing = ModelConfig {
+        squeeze_excitation: true,
+        ..ModelConfig::default()
+    };
+    let odd = ModelConfig {
+        widths: Some([9, 16, 24, 32, 48].into()),
+        ..ModelConfig::default()
+    };
+    assert!(notes(ModelConfig::default(), "bf16", &gpu).is_empty());
+    assert!(notes(odd.clone(), "f32", &gpu).is_empty());
+    for (model, precision, word) in [
+        (&squeezing, "f32", "squeeze-and-excitation"),
+        (&squeezing, "bf16", "in float32"),
+        (&odd, "bf16", "odd number"),
+    ] {
+        let found = notes(model.clone(), precision, &gpu);
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+        assert!(notes(model.clone(), precision, &cpu).is_empty());
+    }
 }
