@@ -27,6 +27,10 @@ pub(crate) enum Kind {
     Head,
     /// The input stored as `precision`, on a GPU. Flex leaves that to Burn.
     Cast {
+        #[cfg_attr(
+            not(feature = "gpu"),
+            expect(dead_code, reason = "only a GPU reads it")
+        )]
         precision: Precision,
     },
 }
