@@ -208,7 +208,7 @@ fn launch(
     let widths = [outputs, inputs, x.row, x.first, to.row, to.first];
     let n = vector::width(&widths, shape.stored);
     let rows = of_input.rows.max(of_weight.rows);
-    // Both halves of the launch read the maps, a row of workgroups for each block of their columns.
+    // Both halves of the launch read the maps.
     let [of_y, of_x] = [outputs, inputs].map(|channels| pixels * channels);
     let launch = Launch::of("1x1, backward")
         .reads(gradient.g, 2 * of_y)

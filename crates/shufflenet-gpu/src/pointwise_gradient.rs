@@ -113,6 +113,7 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
                     if add == 1 {
                         value += load_map::<W>(&*out, to, columns, stored);
                     }
+                    value = rounded(value, stored);
                 } else {
                     let x = load_map::<W>(x, to, columns, stored);
                     if comptime!(reading == Reading::NormRelu) {
@@ -124,8 +125,7 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
                     sums[0] += value;
                     sums[1] = fma(value, x - norm[MEAN], sums[1]);
                 }
-                // A value that is rounded stays as it is.
-                store_map::<W>(out, to, columns, rounded(value, stored), stored);
+                store_map::<W>(out, to, columns, value, stored);
             }
         }
     }

@@ -154,7 +154,7 @@ pub fn cast(x: Tensor<4>, precision: Precision) -> Tensor<4> {
 ///   3) / 2 + 1` after the pooling
 ///
 /// # Panics
-/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn stem(
     images: Tensor<4>,
     conv: ConvNormWeights,
@@ -183,7 +183,7 @@ pub fn stem(
 /// - output: `[batch, outputs]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn head(x: Tensor<4>, conv: ConvNormWeights, config: NormConfig) -> Output<2> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
@@ -208,7 +208,7 @@ pub fn head(x: Tensor<4>, conv: ConvNormWeights, config: NormConfig) -> Output<2
 /// - output: `[batch, left_channels + branch width, height, width]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn basic_unit(
     x: Tensor<4>,
     right: BranchWeights,
@@ -238,7 +238,7 @@ pub fn basic_unit(
 /// - output: `[batch, both branches' width, ceil(height / 2), ceil(width / 2)]`
 ///
 /// # Panics
-/// If [`serves`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
 pub fn downsample_unit(
     x: Tensor<4>,
     right: BranchWeights,

@@ -153,7 +153,7 @@ fn a_cast_rounds_and_its_inverse_changes_nothing() {
 #[test]
 fn the_1x1_convolution() {
     let client = client();
-    for [row, first, inputs, outputs] in [[24, 0, 24, 24], [116, 58, 58, 58], [14, 6, 8, 10]] {
+    for [row, first, inputs, outputs] in [[24, 0, 24, 24], [116, 58, 58, 58]] {
         let pixels = 211;
         let weight = upload(&client, &noise(outputs * inputs, 2));
         let runs = BOTH.map(|stored| {
@@ -175,7 +175,7 @@ fn the_1x1_convolution() {
 #[test]
 fn the_1x1_convolution_backward_through_a_norm() {
     let client = client();
-    for [inputs, outputs] in [[24, 24], [58, 58], [8, 10]] {
+    for [inputs, outputs] in [[24, 24], [58, 58]] {
         let pixels = 211;
         let weight = upload(&client, &noise(outputs * inputs, 2));
         let runs = BOTH.map(|stored| {
@@ -237,12 +237,7 @@ fn the_1x1_convolution_backward_into_a_map() {
 fn the_depthwise_convolution() {
     let client = client();
     let shape @ [images, height, width] = [3, 5, 7];
-    for (stride, [row, first, channels]) in [
-        (1, [24, 0, 24]),
-        (1, [116, 58, 58]),
-        (2, [24, 0, 24]),
-        (2, [14, 6, 8]),
-    ] {
+    for (stride, [row, first, channels]) in [(1, [24, 0, 24]), (2, [116, 58, 58])] {
         let weight = upload(&client, &noise(9 * channels, 2));
         let runs = BOTH.map(|stored| {
             let data = map(&client, images * height * width * row, 1, stored);
@@ -262,7 +257,7 @@ fn the_depthwise_convolution_backward() {
     let client = client();
     let shape @ [images, height, width]: [usize; 3] = [3, 5, 7];
     let pixels = images * height * width;
-    for (stride, channels) in [(1, 24), (1, 58), (2, 24), (2, 10)] {
+    for (stride, channels) in [(1, 58), (2, 24)] {
         let weight = upload(&client, &noise(9 * channels, 2));
         let outputs = images * height.div_ceil(stride) * width.div_ceil(stride) * channels;
         let runs = BOTH.map(|stored| {
