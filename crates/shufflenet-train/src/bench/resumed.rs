@@ -11,7 +11,8 @@ use std::rc::Rc;
 use shufflenet_model::num_parameters;
 
 use super::enqueued::Clock;
-use super::{TOGETHER, Timing, Workload, report, teaching, time};
+use super::timing::report;
+use super::{TOGETHER, Timing, Workload, teaching, time};
 use crate::Interrupter;
 use crate::checkpoint::store;
 use crate::checkpoint::{self, MANIFEST};
