@@ -9,15 +9,18 @@ fn idx(magic: u32, sizes: &[u32], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The error message for a folder with these training images and labels.
-fn refusal(images: &[u8], labels: &[u8]) -> String {
+/// A folder with these training images and labels, or the error message.
+fn opening(images: &[u8], labels: &[u8]) -> Result<Dataset, String> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     std::fs::write(root.join("train-images-idx3-ubyte"), images).unwrap();
     std::fs::write(root.join("train-labels-idx1-ubyte"), labels).unwrap();
-    open(root, Split::Train, &Options::default())
-        .unwrap_err()
-        .to_string()
+    open(root, Split::Train, &Options::default()).map_err(|error| error.to_string())
+}
+
+/// The error message for such a folder.
+fn refusal(images: &[u8], labels: &[u8]) -> String {
+    opening(images, labels).unwrap_err()
 }
 
 #[test]
@@ -266,12 +269,12 @@ proptest::proptest! {
     #[test]
     fn damage_is_answered_never_panicked_on(at in 0usize..24, byte: u8, cut in 0usize..28) {
         let mut images = idx(IMAGES, &[2, 2, 3], &[7; 12]);
-        let intact = images.clone();
         images[at] = byte;
         images.truncate(cut);
-        if images != intact {
-            let line = refusal(&images, &idx(LABELS, &[2], &[0, 1]));
-            proptest::prop_assert!(line.contains("train-"), "{}", line);
+        match opening(&images, &idx(LABELS, &[2], &[0, 1])) {
+            // Another size in the header, and as many bytes: a whole file of smaller images.
+            Ok(set) => proptest::prop_assert_eq!(images.len(), 16 + set.len() * set.shape.values()),
+            Err(line) => proptest::prop_assert!(line.contains("train-"), "{}", line),
         }
     }
 }
