@@ -72,7 +72,7 @@ pub struct Output<const D: usize> {
 
 /// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu, CUDA and
 /// ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
-/// [`ranks::summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
+/// [`summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
 ///
 /// [`stores`] returns whether the widths are served, too.
 pub fn serves(x: &Tensor<4>) -> bool {

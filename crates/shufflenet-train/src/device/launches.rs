@@ -6,7 +6,7 @@
 //! nothing while nobody counts. Uploads and readings are no launches.
 //!
 //! Bytes are those that this project's kernels read and write by their shapes
-//! ([`traffic`](shufflenet_model::traffic)). What Burn's kernels move is not known here.
+//! (`traffic.rs` of `shufflenet-gpu`). What Burn's kernels move is not known here.
 
 use serde::{Serialize, Serializer};
 
