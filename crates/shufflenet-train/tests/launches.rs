@@ -34,6 +34,8 @@ const MOST_OF_A_STEP: usize = 350;
 /// Most launches of an optimizer, and of the average of the weights.
 const MOST_OF_AN_OPTIMIZER: usize = 20;
 
+/// Most launches of Muon.
+const MOST_OF_MUON: usize = 350;
 /// Most launches of a batch's evaluation: 4 a stride-1 unit, 6 a stride-2 unit, 2 each for stem, head and classifier.
 const MOST_OF_AN_EVALUATION: usize = 76;
 /// Most launches that dropout, smaller images or one more micro-batch (besides its own passes) add to a step.
@@ -183,6 +185,19 @@ fn an_optimizer_and_the_average_are_few_launches() {
             );
         }
     }
+}
+
+/// Its matrices are stacked by their shapes.
+#[test]
+fn muon_launches_by_the_number_of_shapes() {
+    let optimizer = serde_json::from_str(r#"{"kind": "muon"}"#).unwrap();
+    let [_, step] = of_two_steps(LearnerConfig {
+        optimizer,
+        ..LearnerConfig::default()
+    });
+    let found = step.of("optimizer");
+    println!("muon, optimizer: {found}");
+    assert!(found > 0 && found <= MOST_OF_MUON, "{found}");
 }
 
 #[test]
