@@ -1,6 +1,6 @@
 //! From what the data is to how it is trained.
 //!
-//! docs/recipes.md ("Your own photographs") has what was measured to choose these numbers.
+//! docs/photographs.md has what was measured to choose these numbers.
 
 use std::path::Path;
 

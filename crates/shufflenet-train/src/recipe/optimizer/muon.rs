@@ -2,7 +2,7 @@
 //! https://kellerjordan.github.io/posts/muon/)): momentum whose matrix is replaced by the nearest
 //! orthogonal one, for every weight that is a matrix: of 1x1 convolutions, `[outputs, inputs]`, which are nearly
 //! all there is in this family of networks, of the stem, `[outputs, inputs * 9]`, and of the classifier. (Jordan
-//! leaves the first and the last layer to another optimizer; here both gain by it, as `docs/recipes.md` shows.)
+//! leaves the first and the last layer to another optimizer; here both gain by it, as `docs/coffee.md` shows.)
 //! Depthwise kernels and what batch norm scales and shifts by are left to SGD. As PyTorch's `torch.optim.Muon`
 //! has it, in float32 where that rounds to bfloat16:
 //!
