@@ -2,7 +2,7 @@
 """Kills a training run twenty times, resumes it each time, and compares it with one left alone.
 
   kill_and_resume.py [--binary target/release/shufflenet] [--kills 20] [--seed 0]
-                     [--workers 0,1,4] [--threads 1,2] [--keep FOLDER]
+                     [--workers 0,1,4] [--threads 1,2] [--set KEY=VALUE] [--keep FOLDER]
 
 The run is small and has all that must come back: dropout, gradient accumulation, augmentation, momentum, a
 moving average of the weights, a held-out part, a warm-up; it saves after every step. For each number of
@@ -65,7 +65,9 @@ def fail(message):
 
 def command(options, config, out, workers, threads, resume):
     command = [options.binary, "train", "--config", config, "--out", out, "--threads", threads]
-    command += ["--set", f"data.workers={workers}", "--set", f"train.precision={options.precision}"]
+    command += ["--set", f"data.workers={workers}"]
+    for assignment in options.set:
+        command += ["--set", assignment]
     command += ["--resume"] if resume else []
     return [str(word) for word in command]
 
@@ -210,7 +212,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", default="0,1,4")
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--precision", default="f32", help="f32 or bf16")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="of the experiment, as in train.precision=bf16 or distill.from=FOLDER; may be repeated")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the runs there")
     options = parser.parse_args()
     options.binary = pathlib.Path(options.binary).resolve()

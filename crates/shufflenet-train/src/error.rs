@@ -108,6 +108,14 @@ pub enum TrainError {
         /// What is wrong with it.
         message: String,
     },
+    /// An error of the file or folder that a key of the experiment names.
+    #[error("{key}: {source}")]
+    Named {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        source: Box<TrainError>,
+    },
     /// The loss, a gradient or a weight is infinite or NaN.
     #[error("{0}")]
     Diverged(Box<Divergence>),
@@ -252,6 +260,12 @@ impl TrainError {
             path: path.into(),
             message: message.into(),
         }
+    }
+
+    /// Adds the key of the experiment that names the file or folder.
+    pub(crate) fn named_by(self, key: &'static str) -> Self {
+        let source = Box::new(self);
+        Self::Named { key, source }
     }
 
     /// A divergence: `what` is infinite or NaN.

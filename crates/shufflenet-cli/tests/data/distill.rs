@@ -144,10 +144,17 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
         8,
     );
     for (more, line) in [
-        ("distill.from=nowhere", "nowhere: does not exist"),
+        (
+            "distill.from=nowhere",
+            "distill.from: nowhere: does not exist",
+        ),
+        (
+            "fine_tune.from=nowhere",
+            "fine_tune.from: nowhere: does not exist",
+        ),
         (
             "distill.from=set",
-            "set: is neither a checkpoint nor a run folder",
+            "distill.from: set: is neither a checkpoint nor a run folder",
         ),
         (
             "distill.weight=1.5",

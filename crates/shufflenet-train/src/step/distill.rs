@@ -52,7 +52,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
     distill.check_classes(now.class_names.len())?;
     let (mut members, mut sha256, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for path in &distill.from.0 {
-        let found = trained::find(path, None)?;
+        let found = trained::find(path, None).map_err(|error| error.named_by(KEY))?;
         let then = &found.checkpoint.description;
         let model = &then.experiment.model;
         check_images(path, model, experiment, now.input)?;
@@ -101,7 +101,7 @@ pub fn open_for_noise(
 ) -> Result<Teacher, TrainError> {
     let mut members = Vec::new();
     for path in &distill.from.0 {
-        let found = trained::find(path, None)?;
+        let found = trained::find(path, None).map_err(|error| error.named_by(KEY))?;
         let model = &found.checkpoint.description.experiment.model;
         check_channels(path, model, student.input_channels())?;
         let (taught, own) = (model.classes(), student.classes());

@@ -26,7 +26,7 @@ pub fn load(
     let Some(from) = &config.from else {
         return Ok((network, Vec::new()));
     };
-    let found = trained::find(from, None)?;
+    let found = trained::find(from, None).map_err(|error| error.named_by("fine_tune.from"))?;
     let (path, bytes) = (found.path(), found.bytes()?);
     let before = &found.checkpoint.description;
     let mut notes = vec![format!("start      from {}", path.display())];
