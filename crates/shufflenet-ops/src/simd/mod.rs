@@ -1,9 +1,9 @@
 //! Vectors of float32 and the choice of instruction set, made once at run time.
 //!
 //! A kernel is a struct of its arguments that implements [`Kernel`]. Its body is written once, over
-//! the operations of [`Simd`], and [`Isa::run`] compiles it three times: for AVX-512, for AVX2 with
-//! FMA, and portably for every other processor. Users need no compiler flags. The environment
-//! variable `SHUFFLENET_ISA` (`amx`, `avx512`, `avx2`, `portable`) forces a narrower set than the processor
+//! the operations of [`Simd`], and [`Isa::run`] compiles it for each set of the target: AVX-512, and AVX2 with
+//! FMA, on x86-64; NEON on AArch64; portably for every other processor. Users need no compiler flags. The environment
+//! variable `SHUFFLENET_ISA` (`amx`, `avx512`, `avx2`, `neon`, `portable`) forces a narrower set than the processor
 //! has, for tests and comparisons. Different sets add in different orders, so their results may
 //! differ in the last bits. One set always gives the same bits.
 //!
@@ -19,6 +19,8 @@ pub(crate) mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 pub(crate) mod stored;
 
@@ -115,6 +117,8 @@ pub enum Isa {
     Avx512,
     /// Eight lanes: AVX2 and FMA.
     Avx2,
+    /// Four lanes: NEON, on AArch64.
+    Neon,
     /// Eight lanes in plain Rust, which the compiler translates to the target's instructions.
     Portable,
 }
@@ -150,8 +154,15 @@ impl Isa {
 
     /// Every set that this processor has, widest first.
     pub fn available() -> Vec<Self> {
-        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        #[cfg_attr(
+            not(any(target_arch = "x86_64", target_arch = "aarch64")),
+            expect(unused_mut)
+        )]
         let mut sets = vec![Self::Portable];
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            sets.insert(0, Self::Neon);
+        }
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -176,6 +187,7 @@ impl Isa {
             Self::Amx => "amx",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -185,6 +197,7 @@ impl Isa {
         match self {
             Self::Amx | Self::Avx512 => 16,
             Self::Avx2 | Self::Portable => 8,
+            Self::Neon => 4,
         }
     }
 
@@ -195,6 +208,8 @@ impl Isa {
             Self::Amx | Self::Avx512 => avx512::Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::TILE_ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::Neon::TILE_ROWS,
             _ => Portable::TILE_ROWS,
         }
     }
@@ -215,8 +230,13 @@ impl Isa {
                 Self::Amx | Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },
                 // SAFETY: as above.
                 Self::Avx2 => return unsafe { run_avx2(kernel, Avx2(())) },
-                Self::Portable => {}
+                Self::Neon | Self::Portable => {}
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if self == Self::Neon {
+            // Every function is compiled with NEON on these targets.
+            return kernel.run(neon::Neon(()));
         }
         kernel.run(Portable);
     }
@@ -230,7 +250,7 @@ mod tests {
     #[test]
     fn each_instruction_set_is_tested_or_named() {
         let available = Isa::available();
-        for isa in [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Portable] {
+        for isa in [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable] {
             let how = match available.contains(&isa) {
                 false => "not tested: this processor lacks it",
                 true if isa == Isa::Amx && amx::emulated() => "tested, its tiles emulated",

@@ -153,6 +153,7 @@ fn dispatch() -> &'static str {
         Isa::Amx => "AMX",
         Isa::Avx512 => "AVX-512",
         Isa::Avx2 => "AVX2",
+        Isa::Neon => "NEON",
         Isa::Portable => "portable",
     }
 }

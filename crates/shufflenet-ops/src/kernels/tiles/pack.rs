@@ -63,8 +63,9 @@ impl<T: Stored> Kernel for ByRows<'_, T> {
         let steps = columns.div_ceil(TERMS);
         for (number, tile) in self.out.chunks_exact_mut(TILE_VALUES).enumerate() {
             let (line, step) = (number / steps, number % steps);
-            for part in 0..(SIDE / S::LANES).pow(2) {
-                let at = [part % 2 * S::LANES, part / 2 * S::LANES];
+            let parts = SIDE / S::LANES;
+            for part in 0..parts.pow(2) {
+                let at = [part % parts * S::LANES, part / parts * S::LANES];
                 let (row, column) = (line * SIDE + at[0], step * TERMS + 2 * at[1]);
                 let count = columns.saturating_sub(column).min(2 * S::LANES);
                 let mut vectors = [s.splat(0.0); SIDE];
@@ -122,8 +123,9 @@ impl<T: Stored> Kernel for ByColumns<'_, T> {
         let steps = rows.div_ceil(TERMS);
         for (number, tile) in self.out.chunks_exact_mut(TILE_VALUES).enumerate() {
             let (line, step) = (number / steps, number % steps);
-            for part in 0..(SIDE / S::LANES).pow(2) {
-                let at = [part % 2 * S::LANES, part / 2 * S::LANES];
+            let parts = SIDE / S::LANES;
+            for part in 0..parts.pow(2) {
+                let at = [part % parts * S::LANES, part / parts * S::LANES];
                 let (row, column) = (step * TERMS + 2 * at[0], line * SIDE + at[1]);
                 let count = columns.saturating_sub(column).min(S::LANES);
                 let rows = rows.saturating_sub(row).min(2 * S::LANES);
