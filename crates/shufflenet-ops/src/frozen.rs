@@ -1,15 +1,15 @@
 //! The network's parts in inference on a GPU: the kernels of training, with norms made of running statistics.
 //!
 //! A stride-1 unit is four launches, a stride-2 unit six, stem and head two each. Nothing is kept for a backward. (On the
-//! CPU inference is [`crate::inference`].)
+//! CPU inference is [`shufflenet_kernels::inference`].)
 
 use burn::tensor::{DType, Tensor, TensorData};
 use shufflenet_gpu::norms::FrozenNorm;
+use shufflenet_kernels::Precision;
 
 use crate::backend::operation::Kind;
 use crate::backend::outside;
 use crate::fused::has_kernels_on;
-use crate::precision::Precision;
 
 /// A convolution without bias, and its batch norm with the statistics that it has in inference.
 #[derive(Clone, Debug)]

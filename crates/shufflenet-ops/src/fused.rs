@@ -3,7 +3,7 @@
 //! The parts are the paper's (Ma et al., 2018, table 5; figure 3 (c) and (d) for the units). Batch norms
 //! normalise by the batch's statistics, and each operation is one node of the autodiff graph. [`serves`]
 //! returns whether a tensor's device has the kernels; elsewhere the caller computes the same part from plain
-//! Burn operations. Inference has its own implementation, [`crate::inference`].
+//! Burn operations. Inference has its own implementation, [`shufflenet_kernels::inference`].
 //!
 //! Activations and their gradients are float32 or bfloat16 ([`Precision`]) between the operations and in what they
 //! keep for the backward. The stem takes float32 images and begins in the precision that it is told; a unit's output
@@ -15,13 +15,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, DispatchTensorKind, TensorMetadata};
 use burn::tensor::{DType, Device, Tensor};
 
+pub use shufflenet_kernels::Precision;
+
 pub use crate::backend::operation::NormConfig;
-pub use crate::precision::Precision;
 
 #[cfg(feature = "gpu")]
 use crate::{backend::cube, ranks};
 
 use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, RunningTensors};
+use crate::backend::operation::dtype;
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -72,7 +74,7 @@ pub struct Output<const D: usize> {
 
 /// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu, CUDA and
 /// ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
-/// [`summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
+/// [`summed_by`](ranks::summed_by), and none if it keeps less than WebGPU's limits.
 ///
 /// [`stores`] returns whether the widths are served, too.
 pub fn serves(x: &Tensor<4>) -> bool {
@@ -129,11 +131,11 @@ fn is_on_gpu(_: &Tensor<4>) -> bool {
 /// # Panics
 /// If [`serves`] is false.
 pub fn cast(x: Tensor<4>, precision: Precision) -> Tensor<4> {
-    if x.dtype() == precision.dtype() {
+    if x.dtype() == dtype(precision) {
         return x;
     }
     if !is_on_gpu(&x) {
-        return x.cast(precision.dtype());
+        return x.cast(dtype(precision));
     }
     Tensor::from_dispatch(<Dispatch as Kernels>::cast(x.into_dispatch(), precision))
 }

@@ -1,21 +1,11 @@
 //! An approximation of the nearest orthogonal matrix, by Newton-Schulz iterations with Jordan's quintic (Jordan
 //! et al., 2024, [Muon](https://kellerjordan.github.io/posts/muon/)). The optimizer Muon moves weights along it.
 //!
-//! `x` is a matrix with at most as many rows as columns, divided by its Frobenius norm. Five times,
-//!
-//! ```text
-//! g = x x'
-//! x = (a + b g + c g g) x
-//! ```
-//!
-//! After that every singular value that was not tiny is between 0.7 and 1.2, and the singular vectors are
-//! unchanged. Each step multiplies by a polynomial of `g`, and all these polynomials commute. So if `x` has many
-//! more columns than rows, only the small matrices are iterated, `g = p g p` with `p` the polynomial, and `x`
-//! is multiplied once by the product of all `p`.
+//! [`shufflenet_kernels::orthogonal`] has the equations.
 
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use shufflenet_kernels::orthogonal as kernel;
 
-use crate::kernels;
 use crate::plain::orthogonal::plain;
 
 /// Approximates the nearest orthogonal matrix of each matrix in a stack (see the [module](self)). The result is
@@ -26,19 +16,28 @@ use crate::plain::orthogonal::plain;
 /// - output: the same
 pub fn orthogonal(stack: Tensor<3>) -> Tensor<3> {
     match stack.dtype() == DType::F32 && stack.device() == Device::flex() {
-        true => kernels::orthogonal::orthogonal(stack),
+        true => by_kernels(stack),
         false => plain(stack),
     }
 }
 
+fn by_kernels(stack: Tensor<3>) -> Tensor<3> {
+    let (shape, device) = (stack.dims(), stack.device());
+    let [_, rows, columns] = shape;
+    let mut values: Vec<f32> = stack.into_data().iter().collect();
+    kernel::orthogonal(&mut values, [rows, columns]);
+    Tensor::from_data(TensorData::new(values, shape), &device)
+}
+
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{TensorData, Tolerance};
+    use burn::tensor::Tolerance;
+    use shufflenet_kernels::orthogonal::{EPSILON, ITERATIONS, QUINTIC};
+    use shufflenet_kernels::subnormals::flushed;
+    use shufflenet_kernels::testing::numbers;
 
     use super::*;
-    use crate::plain::orthogonal::{EPSILON, ITERATIONS, QUINTIC, by_gram_matrix, by_products};
-    use crate::runtime::subnormals::flushed;
-    use crate::testing::numbers;
+    use crate::plain::orthogonal::{by_gram_matrix, by_products};
 
     /// Matrices of numbers without a pattern, different for each matrix.
     fn stack(shape: [usize; 3]) -> Tensor<3> {

@@ -20,10 +20,10 @@ use shufflenet_gpu::stem::Stem;
 use shufflenet_gpu::stored::Stored;
 use shufflenet_gpu::unit::{Unit, UnitSaved};
 use shufflenet_gpu::{cast, head, stem, stem_gradient};
+use shufflenet_kernels::Precision;
 
 use crate::backend::extension::RunningTensors;
-use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
-use crate::precision::Precision;
+use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation, dtype};
 
 /// What an operation keeps.
 pub(crate) enum Saved {
@@ -96,7 +96,7 @@ impl HasKernels for CubeBackend {
                 )
             }
             Kind::Cast { precision } => {
-                let out = cast::cast(&x, stored(precision.dtype()));
+                let out = cast::cast(&x, stored(dtype(precision)));
                 let shape = [images, channels, height, width];
                 (from_rows(out, shape, device), vec![], Saved::Cast)
             }
@@ -245,7 +245,7 @@ impl Operation<CubeBackend> {
             width,
             stride,
             pool,
-            stored: stored(precision.dtype()),
+            stored: stored(dtype(precision)),
         }
     }
 

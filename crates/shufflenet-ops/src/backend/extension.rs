@@ -6,10 +6,10 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
+use shufflenet_kernels::Precision;
 
 use crate::backend::node::Apply;
 use crate::backend::operation::{Kind, NormConfig};
-use crate::precision::Precision;
 
 /// A convolution and its batch norm.
 #[derive(ExtensionType)]

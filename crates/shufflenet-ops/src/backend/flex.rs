@@ -11,21 +11,14 @@ use burn::backend::ops::{ConvOptions, ModuleOps};
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::bf16;
+use shufflenet_kernels::training::{
+    Branch, ConvNormGradient, Geometry, Normed, Stem, Unit, UnitSaved, head, stem,
+};
+use shufflenet_kernels::{Buffer, ConvNorm, Isa, Precision, Rows, Stored};
 
 use crate::backend::extension::RunningTensors;
 use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
-use crate::kernels::packing::ConvNorm;
-use crate::kernels::rows::Rows;
-use crate::precision::Precision;
-use crate::runtime::buffer::Buffer;
-use crate::simd::Isa;
-use crate::simd::stored::Stored;
-use crate::training::branch::Branch;
-use crate::training::geometry::Geometry;
-use crate::training::head;
-use crate::training::pointwise::{ConvNormGradient, Normed};
-use crate::training::stem::{self, Stem};
-use crate::training::unit::{Unit, UnitSaved};
+use crate::backend::storage::bytes;
 
 /// What the backward needs besides the tensors, as it is stored.
 pub(crate) enum Saved {
@@ -202,7 +195,7 @@ impl Operation<Flex> {
                 let rows = Rows::new(T::values(x), channels);
                 let (out, kept) = head::forward(at, rows, self.conv(0), epsilon);
                 let size = [images, self.conv(0).outputs()];
-                (tensor(out.into_bytes(), &size), Kept::Head(kept))
+                (tensor(bytes(out), &size), Kept::Head(kept))
             }
             Kind::Cast { .. } => unreachable!("Burn casts"),
         };
@@ -272,7 +265,7 @@ impl Operation<Flex> {
         {
             let shape = self.tensors[1 + 3 * number].layout().shape().to_vec();
             let width = [gamma.len()];
-            gradients.push(Some(tensor(weight.into_bytes(), &shape)));
+            gradients.push(Some(tensor(bytes(weight), &shape)));
             gradients.push(Some(tensor(Bytes::from_elems(gamma), &width)));
             gradients.push(Some(tensor(Bytes::from_elems(beta), &width)));
         }
@@ -320,7 +313,7 @@ fn maps<T: Carried>(rows: Buffer<T>, images: usize, [height, width]: [usize; 2])
 /// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.
 fn from_rows<T: Carried>(rows: Buffer<T>, shape: [usize; 4]) -> FlexTensor {
     let layout = Layout::new(Shape::from(shape.to_vec()), pixel_strides(shape), 0);
-    FlexTensor::new(rows.into_bytes(), layout, T::DTYPE)
+    FlexTensor::new(bytes(rows), layout, T::DTYPE)
 }
 
 /// Strides of a `[batch, channels, height, width]` tensor that is stored pixel by pixel.
@@ -343,7 +336,7 @@ fn whole<T: Carried>(x: &FlexTensor) -> FlexTensor {
     let mut copy = Buffer::any(values);
     copy.copy_from_slice(&storage[start..start + values]);
     let layout = Layout::contiguous(x.layout().shape().clone());
-    FlexTensor::new(copy.into_bytes(), layout, T::DTYPE)
+    FlexTensor::new(bytes(copy), layout, T::DTYPE)
 }
 
 /// The tensor stored pixel by pixel, with nothing else in its storage. It is copied only if it is not

@@ -18,7 +18,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::backend::cube;
 use crate::backend::extension::RunningTensors;
-use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
+use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation, dtype};
 
 type Tensor = FusionTensor<FusionCubeRuntime>;
 type Handles = HandleContainer<<FusionCubeRuntime as FusionRuntime>::FusionHandle>;
@@ -112,7 +112,7 @@ impl Operation<Fusion<CubeBackend>> {
     /// The output's shape, and what it is stored as.
     fn output_shape(&self) -> (Shape, DType) {
         let dtype = match self.kind {
-            Kind::Stem { precision, .. } | Kind::Cast { precision } => precision.dtype(),
+            Kind::Stem { precision, .. } | Kind::Cast { precision } => dtype(precision),
             Kind::Basic { .. } | Kind::Downsample { .. } => self.tensors[0].dtype,
             Kind::Head => DType::F32,
         };

@@ -13,3 +13,4 @@ mod node;
 pub(crate) mod operation;
 #[cfg(feature = "gpu")]
 pub(crate) mod outside;
+mod storage;

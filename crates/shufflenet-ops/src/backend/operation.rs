@@ -4,9 +4,10 @@ use std::fmt;
 
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::DType;
+use shufflenet_kernels::Precision;
 
 use crate::backend::extension::RunningTensors;
-use crate::precision::Precision;
 
 /// Kind of an operation, with its parameters that are no tensors.
 #[derive(Clone, Copy, Debug)]
@@ -98,5 +99,13 @@ impl<B: Backend> Clone for Operation<B> {
 impl<B: Backend> fmt::Debug for Operation<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)
+    }
+}
+
+/// The type of a tensor of this precision.
+pub(crate) const fn dtype(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
     }
 }

@@ -12,9 +12,9 @@
 //! a 4x4 map and 4 images the two differ by 1.6 %.
 
 use burn::tensor::{Tensor, module};
+use shufflenet_kernels::ranks;
 
-use crate::ranks;
-use crate::ranks::sum::sum_over_ranks;
+use crate::sum_over_ranks::sum_over_ranks;
 
 /// A normalised batch and its statistics.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ mod tests {
             .map(|i| ((i * 37 % 23) as f32).sin() + 4.0)
             .collect();
         let whole = passed(&x);
-        let sum = ranks::sums_over(2);
+        let sum = shufflenet_kernels::testing::sums_over(2);
         let shares = thread::scope(|scope| {
             let ranks = [&x[..2 * 8], &x[2 * 8..]].map(|share| {
                 let sum = sum.clone();

@@ -155,7 +155,7 @@ mod tests {
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
-    use crate::testing::numbers;
+    use shufflenet_kernels::testing::numbers;
 
     /// Numbers without a pattern, with a gradient.
     fn input(shape: [usize; 4], device: &Device) -> Tensor<4> {

@@ -1,18 +1,7 @@
-//! [`crate::orthogonal`] in plain Burn operations, and its coefficients.
+//! [`crate::orthogonal`] in plain Burn operations.
 
 use burn::tensor::Tensor;
-
-pub(crate) const ITERATIONS: usize = 5;
-/// Jordan's coefficients. They have the steepest slope at zero with which the values still end near 1.
-pub(crate) const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
-/// Smallest divisor: smaller norms are clamped to it.
-pub(crate) const EPSILON: f32 = 1e-7;
-
-/// Whether one side of a matrix is so much longer than the other that only its Gram matrix is iterated. Five
-/// such iterations take four products of small matrices each, and two products of large ones in total.
-pub(crate) fn is_long([rows, columns]: [usize; 2]) -> bool {
-    2 * rows.min(columns) <= rows.max(columns)
-}
+use shufflenet_kernels::orthogonal::{EPSILON, ITERATIONS, QUINTIC, is_long};
 
 /// The iterations in plain Burn operations, for every backend. The nearest orthogonal matrix of a transpose is
 /// the transpose of the nearest one.
