@@ -75,7 +75,7 @@ pub struct Predict {
 /// `shufflenet report`
 #[derive(Args)]
 pub struct Report {
-    /// Run folders; several are compared
+    /// Run folders; several are compared. The folder of train --seeds is one report, of all seeds
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// The file to write; only an earlier report is replaced [default: RUN/report.html]
