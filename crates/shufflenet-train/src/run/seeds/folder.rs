@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::{Seeds, from};
+use super::{Seeds, with_seed};
 use crate::checkpoint::{self, store};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -107,7 +107,7 @@ impl<'a> SeedsFolder<'a> {
         let before = self.before.iter().flat_map(Seeds::iter);
         let begun = before.filter(|seed| self.is_begun(*seed));
         let open = |seed| {
-            let (place, experiment) = (place(self.path, seed), from(experiment, seed));
+            let (place, experiment) = (place(self.path, seed), with_seed(experiment, seed));
             let folder = RunFolder::open(&place, &experiment, self.existing, accepted);
             let folder = folder.map_err(|error| error.of_seed(seed))?;
             Ok((folder, experiment))

@@ -48,7 +48,7 @@ pub fn train_seeds(
         console.line(&format!("seed       {seed}, {number} of {of}"));
         let named = |error: TrainError| error.of_seed(seed);
         let cluster = Rc::new(Cluster::alone(interrupter));
-        let run = start::open(&from(experiment, seed), options, &cluster, console);
+        let run = start::open(&with_seed(experiment, seed), options, &cluster, console);
         let run = run.map_err(named)?;
         folder.take(&run, options.accepted())?;
         let options = folder.options(seed, options);
@@ -63,8 +63,8 @@ pub fn train_seeds(
     Ok(Outcome::Finished)
 }
 
-/// `experiment` from another seed.
-fn from(experiment: &Experiment, seed: u64) -> Experiment {
+/// `experiment` with another seed.
+fn with_seed(experiment: &Experiment, seed: u64) -> Experiment {
     let mut experiment = experiment.clone();
     experiment.train.seed = seed;
     experiment
