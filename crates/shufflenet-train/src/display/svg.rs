@@ -414,4 +414,27 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 1);
         assert!(svg.contains("a &lt; b") && !svg.contains("NaN"));
     }
+
+    #[test]
+    fn a_band_goes_along_the_greatest_and_back_along_the_least() {
+        let mut series = Series {
+            name: "x".into(),
+            colour: 1,
+            dashed: false,
+            points: vec![(0.0, 1.0), (1.0, 2.0)],
+            band: vec![(0.0, [0.0, 2.0]), (1.0, [1.0, 4.0]), (2.0, [f64::NAN, 1.0])],
+        };
+        let (x, y) = (
+            Axis::new((0.0, 1.0), 0.0, 10.0),
+            Axis::new((0.0, 4.0), 40.0, 0.0),
+        );
+        let mut svg = String::new();
+        band(&mut svg, &series, &x, &y);
+        let outline = "points=\"0.0,20.0 10.0,0.0 10.0,30.0 0.0,40.0\"";
+        assert!(svg.contains(outline) && svg.contains("band c1"), "{svg}");
+        series.band.clear();
+        let drawn = svg.len();
+        band(&mut svg, &series, &x, &y);
+        assert_eq!(svg.len(), drawn);
+    }
 }

@@ -152,14 +152,15 @@ fn notes(members: &[Member], unfinished: &[u64]) -> String {
         .iter()
         .map(|seed| format!("Seed {seed} is left out: its run has not come to its end."))
         .collect();
+    let mut reports = members.iter().filter_map(Member::report);
+    if reports.any(|report| report.chosen_by_this_split) {
+        notes.push(
+            "The best epochs were chosen by this very set, which flatters the figures.".into(),
+        );
+    }
     for member in members {
-        match &member.part.evaluated {
-            Err(error) => notes.push(format!("Seed {} was not evaluated: {error}", member.seed)),
-            Ok(evaluated) if evaluated.report.chosen_by_this_split => notes.push(format!(
-                "The best epoch of seed {} was chosen by this very set, which flatters it.",
-                member.seed
-            )),
-            Ok(_) => {}
+        if let Err(error) = &member.part.evaluated {
+            notes.push(format!("Seed {} was not evaluated: {error}", member.seed));
         }
         if let Some(slowdown) = member.part.history.slowdown() {
             notes.push(format!(
