@@ -59,10 +59,10 @@ pub enum Command {
 
 /// `shufflenet train`
 #[derive(Args)]
-#[command(group = ArgGroup::new("experiment").required(true).args(["config", "data"]))]
+#[command(group = ArgGroup::new("experiment").required(true).multiple(true).args(["config", "data", "resume"]))]
 pub struct Train {
     /// The experiment
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub config: Option<PathBuf>,
     /// Images to train on, instead of an experiment: a folder with a folder for each class, a list, a known set.
     /// Everything else is chosen to suit them, and printed
@@ -79,14 +79,21 @@ pub struct Train {
     /// Override a key of the experiment, as in --set train.epochs=3; may be repeated
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
+    /// Train once from each of these seeds, as in 1,2,3, in the folders seed-1, seed-2... of the run folder
+    #[arg(long, value_name = "N,N...")]
+    pub seeds: Option<String>,
     #[command(flatten)]
     pub compute: Compute,
     /// The run folder [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in the run folder
-    #[arg(long, conflicts_with = "force")]
-    pub resume: bool,
+    /// Go on with the run in the run folder, or in DIR, which needs no --config
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "force")]
+    #[expect(
+        clippy::option_option,
+        reason = "not given, given, given with a folder"
+    )]
+    pub resume: Option<Option<PathBuf>>,
     /// With --resume, go on although the data has changed since the run began
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,

@@ -10,6 +10,7 @@ use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::float16::widened;
 use crate::names::names;
 use crate::network::ShuffleNetV2;
 use crate::weights::{WeightsError, load_safetensors, to_safetensors};
@@ -84,10 +85,10 @@ pub fn load_for_fine_tuning(
         .into_iter()
         .map(|name| (name.file, name.path))
         .collect();
-    let own = to_safetensors(&network)?;
+    let (own, file) = (to_safetensors(&network)?, widened(bytes)?);
     let (own, file) = (
         SafeTensors::deserialize(&own)?,
-        SafeTensors::deserialize(bytes)?,
+        SafeTensors::deserialize(&file)?,
     );
     let mut adapted = Vec::new();
     let mut tensors = Vec::new();

@@ -44,7 +44,8 @@
 //! [`to_safetensors`] and [`load_safetensors`] write and read files in PyTorch's shapes, under
 //! torchvision's names (layout `standard`) or the seed listing's (layout `seed`). [`parameters`] gives the
 //! same names, for code that stores other data about a parameter. [`to_state_dict`] writes files for
-//! PyTorch's `load_state_dict(strict=True)`, and [`to_onnx`] writes files for any ONNX runtime.
+//! PyTorch's `load_state_dict(strict=True)` ([`to_half_state_dict`] in half the bytes), and [`to_onnx`] writes files for any
+//! ONNX runtime.
 //! [`StateDict`] reads files that PyTorch saved, and [`infer_config`] finds out which network such a file
 //! belongs to. [`load_for_fine_tuning`] starts from the weights of another task.
 //! [`ShuffleNetV2::freeze_parts`] excludes parts from training.
@@ -74,6 +75,7 @@ pub mod conv_norm;
 mod entries;
 mod error;
 pub mod fine_tune;
+pub mod float16;
 #[cfg(feature = "gpu")]
 mod frozen;
 pub mod inference;
@@ -94,6 +96,7 @@ mod words;
 pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;
 pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
+pub use float16::to_half_state_dict;
 pub use inference::Inference;
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};

@@ -1,7 +1,7 @@
 //! Reads and writes safetensors files that PyTorch can write and read.
 //!
-//! A file holds float32 tensors under the names of [`crate::names`], in PyTorch's shapes: a linear weight
-//! is `[outputs, inputs]` there and `[inputs, outputs]` in Burn. Tensors are sorted by name, so the same
+//! A file holds float32 tensors (or float16, [`crate::float16`]) under the names of [`crate::names`], in PyTorch's shapes:
+//! a linear weight is `[outputs, inputs]` there and `[inputs, outputs]` in Burn. Tensors are sorted by name, so the same
 //! weights give the same bytes. Loading requires exactly the network's tensors: a tensor that is missing,
 //! unused, of another shape or of another type is refused by name. A damaged or hostile file never causes a
 //! panic. PyTorch's `num_batches_tracked` counters, which are not needed here, are skipped on reading and
@@ -15,6 +15,7 @@ use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
 use crate::entries::{Entry, entries, put};
+use crate::float16::widened;
 use crate::network::ShuffleNetV2;
 use crate::words::counted;
 
@@ -57,8 +58,10 @@ pub enum WeightsError {
         /// The network in words.
         network: String,
     },
-    /// A tensor with another element type than float32.
-    #[error("tensor `{name}` is of type {found} in the file: float32 (F32) is accepted")]
+    /// A tensor with another element type than float32 and float16.
+    #[error(
+        "tensor `{name}` is of type {found} in the file: float32 (F32) and float16 (F16) are accepted"
+    )]
     Type {
         /// The tensor's name in files.
         name: String,
@@ -74,6 +77,14 @@ pub enum WeightsError {
         found: f32,
         /// What is accepted.
         accepted: &'static str,
+    },
+    /// A value that float16 does not have.
+    #[error("tensor `{name}` holds {found}: float16 ends at 65504")]
+    TooLarge {
+        /// The tensor's name in files.
+        name: String,
+        /// The first such value.
+        found: f32,
     },
     /// A tensor that the device did not return.
     #[error("tensor `{name}` cannot be read from the device: {message}")]
@@ -118,14 +129,18 @@ pub fn to_safetensors(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
 /// # Errors
 /// Errors are those of [`to_safetensors`].
 pub fn to_state_dict(network: &ShuffleNetV2) -> Result<Vec<u8>, WeightsError> {
-    let mut tensors = encoded(network)?;
+    serialize(with_counters(encoded(network)?))
+}
+
+/// `tensors` with batch norm's counters.
+pub(crate) fn with_counters(mut tensors: Encoded) -> Encoded {
     let counters: Vec<String> = tensors
         .keys()
         .filter_map(|name| Some(format!("{}{COUNTER}", name.strip_suffix("running_mean")?)))
         .collect();
     let zero = (Dtype::I64, Vec::new(), vec![0; 8]);
     tensors.extend(counters.into_iter().map(|name| (name, zero.clone())));
-    serialize(tensors)
+    tensors
 }
 
 /// A safetensors file without tensors: the optimizer's state for a network that was trained elsewhere.
@@ -168,9 +183,9 @@ pub(crate) fn stored(
 }
 
 /// Type, shape and bytes by name.
-type Encoded = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+pub(crate) type Encoded = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
-fn encoded(network: &ShuffleNetV2) -> Result<Encoded, WeightsError> {
+pub(crate) fn encoded(network: &ShuffleNetV2) -> Result<Encoded, WeightsError> {
     let encode = |(name, tensor): (String, StoredTensor)| {
         let bytes = tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect();
         (name, (Dtype::F32, tensor.shape, bytes))
@@ -178,7 +193,7 @@ fn encoded(network: &ShuffleNetV2) -> Result<Encoded, WeightsError> {
     Ok(stored(network)?.into_iter().map(encode).collect())
 }
 
-fn serialize(tensors: Encoded) -> Result<Vec<u8>, WeightsError> {
+pub(crate) fn serialize(tensors: Encoded) -> Result<Vec<u8>, WeightsError> {
     let views = tensors
         .iter()
         .map(|(name, (dtype, shape, bytes))| {
@@ -197,7 +212,8 @@ fn serialize(tensors: Encoded) -> Result<Vec<u8>, WeightsError> {
 /// # Errors
 /// Any [`WeightsError`] unless the file holds exactly this network's tensors.
 pub fn load_safetensors(network: ShuffleNetV2, bytes: &[u8]) -> Result<ShuffleNetV2, WeightsError> {
-    let file = SafeTensors::deserialize(bytes)?;
+    let bytes = widened(bytes)?;
+    let file = SafeTensors::deserialize(&bytes)?;
     let mut stored: BTreeMap<&str, TensorView> = file
         .iter()
         .filter(|(name, _)| !name.ends_with(COUNTER))

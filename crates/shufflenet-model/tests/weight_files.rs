@@ -254,7 +254,7 @@ fn a_file_that_does_not_fit_is_refused_by_name() {
     let dtype = refusal(|tensors| tensors.get_mut("fc.bias").unwrap().0 = Dtype::I32);
     assert_eq!(
         dtype,
-        "tensor `fc.bias` is of type I32 in the file: float32 (F32) is accepted"
+        "tensor `fc.bias` is of type I32 in the file: float32 (F32) and float16 (F16) are accepted"
     );
 }
 

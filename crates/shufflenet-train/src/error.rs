@@ -45,6 +45,14 @@ pub enum TrainError {
         .0.display()
     )]
     NotARun(PathBuf),
+    /// The run of one of several seeds.
+    #[error("seed {seed}: {source}")]
+    Seed {
+        /// The seed.
+        seed: u64,
+        /// The run's error.
+        source: Box<TrainError>,
+    },
     /// Another process trains in the folder.
     #[error("{} is in use by another shufflenet process", .0.display())]
     RunLocked(PathBuf),
@@ -268,6 +276,14 @@ impl TrainError {
         Self::Named { key, source }
     }
 
+    /// The error of the run of one of several seeds.
+    pub(crate) fn of_seed(self, seed: u64) -> Self {
+        Self::Seed {
+            seed,
+            source: Box::new(self),
+        }
+    }
+
     /// A divergence: `what` is infinite or NaN.
     pub(crate) fn diverged(what: impl Into<String>) -> Self {
         Self::Diverged(Box::new(Divergence {
@@ -309,7 +325,8 @@ impl TrainError {
             self,
             Self::NoMpi | Self::Elsewhere { usage: true } | Self::Differs { .. }
         );
-        value || data || run || cluster
+        let seed = matches!(self, Self::Seed { source, .. } if source.is_usage());
+        value || data || run || cluster || seed
     }
 }
 

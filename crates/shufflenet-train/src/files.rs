@@ -34,6 +34,8 @@ pub(crate) fn write_folder(
     write: impl FnOnce(&Path) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let fresh = partial(place);
+    let parent = place.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
     fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
     let written = write(&fresh)
         .and_then(|()| sync_folder(&fresh))

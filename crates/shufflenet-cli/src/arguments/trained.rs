@@ -75,7 +75,7 @@ pub struct Predict {
 /// `shufflenet report`
 #[derive(Args)]
 pub struct Report {
-    /// Run folders; several are compared
+    /// Run folders; several are compared. The folder of train --seeds is one report, of all seeds
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// The file to write; only an earlier report is replaced [default: RUN/report.html]
@@ -142,12 +142,19 @@ pub struct Export {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// safetensors (torchvision's or the listing's names, for load_state_dict) or onnx
+    /// safetensors (torchvision's or the listing's names, for load_state_dict), onnx, or model (a folder that is a
+    /// checkpoint in float16, with a card)
     #[arg(long, value_name = "NAME")]
     pub format: ExportFormat,
-    /// The file to write; one that exists is not replaced
-    #[arg(long, value_name = "FILE")]
+    /// The file to write, or the folder to make; what exists is not replaced
+    #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
+    /// Model: the licence of the weights, for the card
+    #[arg(long, value_name = "TEXT")]
+    pub licence: Option<String>,
+    /// Model: where the data is that the card's accuracy is measured on [default: where the run had it]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
     /// ONNX: images of any height and width, instead of the checkpoint's
     #[arg(long)]
     pub dynamic_size: bool,
@@ -162,6 +169,8 @@ pub enum ExportFormat {
     Safetensors,
     /// For ONNX runtimes
     Onnx,
+    /// To take away: a checkpoint
+    Model,
 }
 
 /// Which weights of a checkpoint, where it has a moving average.

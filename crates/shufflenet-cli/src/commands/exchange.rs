@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use shufflenet_train::TrainError;
 use shufflenet_train::exchange::export as exports;
 use shufflenet_train::exchange::import::{
     ImportRequest, import as import_weights, read_class_names,
 };
+use shufflenet_train::exchange::shipped::{ShipRequest, ship};
 
 use crate::arguments::{Export, ExportFormat, Import};
 use crate::process::print;
@@ -14,7 +16,15 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
     let format = match arguments.format {
         ExportFormat::Safetensors => exports::ExportFormat::Safetensors,
         ExportFormat::Onnx => exports::ExportFormat::Onnx,
+        ExportFormat::Model => return model(arguments),
     };
+    let flags = [
+        ("--licence", arguments.licence.is_some()),
+        ("--data", arguments.data.is_some()),
+    ];
+    if let Some((flag, _)) = flags.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(misplaced(flag, "--format model").into());
+    }
     let sizes = match arguments.dynamic_size {
         true => exports::Sizes::Dynamic,
         false => exports::Sizes::Fixed,
@@ -28,6 +38,31 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
         &arguments.out,
     )?;
     print(&format!("{line}\n"))
+}
+
+/// The folder of --format model.
+fn model(arguments: &Export) -> anyhow::Result<ExitCode> {
+    if arguments.dynamic_size {
+        return Err(misplaced("--dynamic-size", "--format onnx").into());
+    }
+    let lines = ship(&ShipRequest {
+        checkpoint: arguments.checkpoint.clone(),
+        weights: arguments.weights.chosen(),
+        // Without one, its refusal says what is accepted.
+        licence: arguments.licence.clone().unwrap_or_default(),
+        data: arguments.data.clone(),
+        out: arguments.out.clone(),
+    })?;
+    print(&format!("{}\n", lines.join("\n")))
+}
+
+/// The refusal of a flag that belongs to another format.
+fn misplaced(flag: &str, format: &str) -> TrainError {
+    TrainError::Value {
+        key: flag.into(),
+        found: "given with another format".into(),
+        accepted: format!("{flag} with {format}"),
+    }
 }
 
 pub fn import(arguments: &Import) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,8 @@ use shufflenet_train::display::console::Console;
 use shufflenet_train::experiment::settings;
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::dry_run::dry_run;
-use shufflenet_train::run::folder::{Existing, experiment_in};
+use shufflenet_train::run::folder::Existing;
+use shufflenet_train::run::seeds::{Seeds, experiment_in, train_seeds};
 use shufflenet_train::run::start::{RunOptions, train_together};
 use shufflenet_train::{Interrupter, TrainError};
 
@@ -18,14 +19,22 @@ use crate::arguments::Train;
 use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads};
 use crate::{failure, say};
 
+/// What is to be trained, and where.
+struct Asked {
+    proposal: Proposal,
+    out: PathBuf,
+    /// `None`: a single run.
+    seeds: Option<Seeds>,
+}
+
 pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     if arguments.print_config {
-        let Proposal { experiment, lines } = experiment(arguments)?;
+        let Proposal { experiment, lines } = asked(arguments)?.proposal;
         let comments: String = lines.iter().map(|line| format!("# {line}\n")).collect();
         return print(&(comments + &settings::to_toml(&experiment)?));
     }
     if arguments.dry_run {
-        let Proposal { experiment, lines } = experiment(arguments)?;
+        let Proposal { experiment, lines } = asked(arguments)?.proposal;
         let compute = &arguments.compute;
         let threads = compute.use_threads();
         let mut console = Console::new();
@@ -35,9 +44,10 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
     let interrupter = Interrupter::new();
     let cluster = Rc::new(Cluster::join(&interrupter)?);
-    let proposal = cluster.agree(experiment(arguments))?;
+    let asked =
+        cluster.agree(asked(arguments).and_then(|asked| check(asked, arguments, &cluster)))?;
     stop_on_signal(&interrupter, cluster.is_alone())?;
-    match open_and_train(arguments, &proposal, &cluster) {
+    match open_and_train(arguments, &asked, &interrupter, &cluster) {
         Ok(Outcome::Finished) => Ok(ExitCode::SUCCESS),
         Ok(Outcome::Interrupted) => Ok(ExitCode::from(INTERRUPTED)),
         Err(error) => {
@@ -52,7 +62,59 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The experiment of --config, which needs no lines, or that for --data. `--resume` takes the latter from its run.
+/// The experiment, its folder and its seeds, those of --seeds or of the runs that --resume continues. With several seeds
+/// the experiment has the first one.
+fn asked(arguments: &Train) -> Result<Asked, TrainError> {
+    let mut proposal = experiment(arguments)?;
+    let out = out(arguments, &proposal.experiment.name)?;
+    let seeds = match &arguments.seeds {
+        Some(seeds) => Some(Seeds::parse(seeds)?),
+        None if arguments.resume.is_some() => Seeds::read(&out)?,
+        None => None,
+    };
+    if let Some(seeds) = &seeds {
+        if let Some(seed) = settings::value_of(&arguments.overrides, "train.seed") {
+            return Err(TrainError::Value {
+                key: "train.seed".into(),
+                found: format!("{seed}, beside the seeds {seeds}"),
+                accepted: "--seeds alone".into(),
+            });
+        }
+        proposal.experiment.train.seed = seeds.first();
+    }
+    Ok(Asked {
+        proposal,
+        out,
+        seeds,
+    })
+}
+
+/// Refuses what several seeds cannot be trained with.
+fn check(asked: Asked, arguments: &Train, cluster: &Cluster) -> Result<Asked, TrainError> {
+    let Some(seeds) = &asked.seeds else {
+        return Ok(asked);
+    };
+    let refuse = |found: String, accepted: &str| TrainError::Value {
+        key: "--seeds".into(),
+        found,
+        accepted: accepted.into(),
+    };
+    if arguments.tui {
+        let found = format!("{seeds}, with --tui");
+        return Err(refuse(found, "lines and a progress bar, without --tui"));
+    }
+    if !cluster.is_alone() {
+        let found = format!("{seeds}, for {} processes together", cluster.ranks());
+        return Err(refuse(
+            found,
+            "one process, or a run for each seed: --set train.seed=N",
+        ));
+    }
+    Ok(asked)
+}
+
+/// The experiment of --config, which needs no lines, that for --data, or that of the run in the folder of --resume, which
+/// also has that for --data where it was begun.
 fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
     let overrides = &arguments.overrides;
     let written = |experiment| Proposal {
@@ -62,8 +124,8 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
     match (&arguments.config, &arguments.data) {
         (Some(config), _) => settings::load(config, overrides).map(written),
         (None, Some(data)) => {
-            let run = out(arguments, &proposal::name(data, overrides));
-            let begun = match arguments.resume {
+            let run = out(arguments, &proposal::name(data, overrides))?;
+            let begun = match arguments.resume.is_some() {
                 true => experiment_in(&run)?,
                 false => None,
             };
@@ -75,8 +137,23 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
             require_there(&experiment.data.root, &run)?;
             Ok(written(experiment))
         }
-        // Not reachable: one of them is required.
-        (None, None) => settings::load_or_assemble(None, overrides).map(written),
+        (None, None) => {
+            let refuse = |found: String| TrainError::Value {
+                key: "--resume".into(),
+                found,
+                accepted:
+                    "the folder of a run, as in --resume runs/NAME; or --config or --data with it"
+                        .into(),
+            };
+            // One of the three is required.
+            let Some(Some(run)) = &arguments.resume else {
+                return Err(refuse("without a folder".into()));
+            };
+            let Some(experiment) = experiment_in(run)? else {
+                return Err(refuse(format!("{}, where no run was begun", run.display())));
+            };
+            settings::overridden(&experiment, overrides).map(written)
+        }
     }
 }
 
@@ -96,25 +173,32 @@ fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// The folder of the run called `name`.
-fn out(arguments: &Train, name: &str) -> PathBuf {
-    let out = arguments.out.clone();
-    out.unwrap_or_else(|| Path::new("runs").join(name))
+/// The folder of --resume or --out, or else that of the run called `name`.
+fn out(arguments: &Train, name: &str) -> Result<PathBuf, TrainError> {
+    match (arguments.resume.clone().flatten(), arguments.out.clone()) {
+        (Some(run), Some(out)) => Err(TrainError::Value {
+            key: "--out".into(),
+            found: format!("{}, beside --resume {}", out.display(), run.display()),
+            accepted: "one of the two".into(),
+        }),
+        (run, out) => Ok(run.or(out).unwrap_or_else(|| Path::new("runs").join(name))),
+    }
 }
 
 fn open_and_train(
     arguments: &Train,
-    proposal: &Proposal,
+    asked: &Asked,
+    interrupter: &Interrupter,
     cluster: &Rc<Cluster>,
 ) -> Result<Outcome, TrainError> {
-    let Proposal { experiment, lines } = proposal;
+    let Proposal { experiment, lines } = &asked.proposal;
     cluster.wait_at_most(&experiment.cluster);
     let threads = use_share_of_threads(arguments.compute.threads, cluster.ranks_here());
     let options = RunOptions {
         device: arguments.compute.device.clone(),
         threads,
-        out: out(arguments, &experiment.name),
-        existing: match (arguments.resume, arguments.force) {
+        out: asked.out.clone(),
+        existing: match (arguments.resume.is_some(), arguments.force) {
             (true, _) => Existing::Resume,
             (false, true) => Existing::Replace,
             (false, false) => Existing::Refuse,
@@ -128,5 +212,8 @@ fn open_and_train(
         (true, true) => Console::with_dashboard()?,
     };
     lines.iter().for_each(|line| console.line(line));
-    train_together(experiment, &options, cluster, &mut console)
+    match &asked.seeds {
+        None => train_together(experiment, &options, cluster, &mut console),
+        Some(seeds) => train_seeds(experiment, seeds, &options, interrupter, &mut console),
+    }
 }

@@ -9,6 +9,7 @@ mod exchange;
 mod predict;
 mod refusals;
 mod report;
+mod shipped;
 
 use std::fs;
 use std::path::{Path, PathBuf};

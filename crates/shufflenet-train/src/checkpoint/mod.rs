@@ -199,6 +199,12 @@ pub fn description(folder: &Path) -> Option<Description> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// The progress in the checkpoint `folder` alone, unchecked. `None`: there is none that can be read.
+pub fn progress(folder: &Path) -> Option<Progress> {
+    let bytes = fs::read(folder.join(PROGRESS)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// SHA-256 of `weights` and of the description in the checkpoint `folder`, as its file has it: of all that decides what
 /// the network makes of an image.
 ///

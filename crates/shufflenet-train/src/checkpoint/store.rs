@@ -79,6 +79,9 @@ pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
     }
 }
 
+/// Name of the list of seeds in a folder that holds a run for each ([`crate::run::seeds`]).
+pub(crate) const SEEDS: &str = "seeds.toml";
+
 /// Where a run folder keeps its best checkpoint.
 pub fn best(run: &Path) -> PathBuf {
     run.join("checkpoints/best")
@@ -110,8 +113,13 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
             .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());
         let located = folder.map(|folder| Located { folder, file: None });
         return located.ok_or_else(|| {
-            let message = "is neither a checkpoint nor a run folder with one \
-                           (expected manifest.json or checkpoints/best in it)";
+            let message = match path.join(SEEDS).is_file() {
+                true => "holds a run for each of several seeds: name one, as its seed-N",
+                false => {
+                    "is neither a checkpoint nor a run folder with one \
+                     (expected manifest.json or checkpoints/best in it)"
+                }
+            };
             TrainError::checkpoint(path, message)
         });
     }

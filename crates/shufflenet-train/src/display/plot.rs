@@ -94,6 +94,7 @@ impl Curve<'_> {
             colour,
             dashed: colour > 0,
             points,
+            band: Vec::new(),
         };
         let powers = self.x.iter().map(|x| x.log10());
         let mut series = vec![line(

@@ -26,6 +26,8 @@ pub(crate) struct Series {
     pub colour: usize,
     pub dashed: bool,
     pub points: Vec<(f64, f64)>,
+    /// For a line of means, the least and the greatest of the values at each place. Empty: no band.
+    pub band: Vec<(f64, [f64; 2])>,
 }
 
 /// Lines over a pair of axes, the legend below.
@@ -69,7 +71,10 @@ impl Chart<'_> {
     /// Axes and lines. `None`: there is no point.
     fn drawing(&self) -> Option<String> {
         let points = || self.series.iter().flat_map(|series| &series.points);
-        let finite = || points().filter(|(x, y)| x.is_finite() && y.is_finite());
+        let bands = || self.series.iter().flat_map(|series| &series.band);
+        let edges = || bands().flat_map(|(x, [low, high])| [(*x, *low), (*x, *high)]);
+        let all = || points().copied().chain(edges());
+        let finite = || all().filter(|(x, y)| x.is_finite() && y.is_finite());
         finite().next()?;
         let range = |values: &mut dyn Iterator<Item = f64>| {
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
@@ -81,6 +86,9 @@ impl Chart<'_> {
         let y = Axis::new(range(&mut finite().map(|p| p.1)), HEIGHT - BOTTOM, TOP);
         let mut svg = String::new();
         axes(&mut svg, &x, &y, self.x, self.percent);
+        for series in &self.series {
+            band(&mut svg, series, &x, &y);
+        }
         for series in &self.series {
             line(&mut svg, series, &x, &y, self.percent);
         }
@@ -110,6 +118,25 @@ fn legend(series: &Series) -> String {
         series.colour % COLOURS,
         escape(&series.name)
     )
+}
+
+/// The band as an area: along its upper edge, and back along the lower one.
+fn band(svg: &mut String, series: &Series, x: &Axis, y: &Axis) {
+    let is_finite = |&&(a, [low, high]): &&(f64, [f64; 2])| {
+        a.is_finite() && low.is_finite() && high.is_finite()
+    };
+    let edges = series.band.iter().filter(is_finite);
+    let place = |a: f64, b: f64| format!("{:.1},{:.1}", x.place(a), y.place(b));
+    let upper = edges.clone().map(|&(a, [_, high])| place(a, high));
+    let lower = edges.rev().map(|&(a, [low, _])| place(a, low));
+    let outline: Vec<String> = upper.chain(lower).collect();
+    if !outline.is_empty() {
+        let (colour, outline) = (series.colour % COLOURS, outline.join(" "));
+        let _ = write!(
+            svg,
+            "<polygon class=\"band c{colour}\" points=\"{outline}\"/>"
+        );
+    }
 }
 
 fn line(svg: &mut String, series: &Series, x: &Axis, y: &Axis, percent: bool) {
@@ -379,11 +406,35 @@ mod tests {
                 colour: 0,
                 dashed: false,
                 points,
+                band: Vec::new(),
             }],
         };
         assert_eq!(chart(vec![(1.0, f64::NAN)]).figure(), "");
         let svg = chart(vec![(1.0, f64::NAN), (2.0, 1.0)]).figure();
         assert_eq!(svg.matches("<circle").count(), 1);
         assert!(svg.contains("a &lt; b") && !svg.contains("NaN"));
+    }
+
+    #[test]
+    fn a_band_goes_along_the_greatest_and_back_along_the_least() {
+        let mut series = Series {
+            name: "x".into(),
+            colour: 1,
+            dashed: false,
+            points: vec![(0.0, 1.0), (1.0, 2.0)],
+            band: vec![(0.0, [0.0, 2.0]), (1.0, [1.0, 4.0]), (2.0, [f64::NAN, 1.0])],
+        };
+        let (x, y) = (
+            Axis::new((0.0, 1.0), 0.0, 10.0),
+            Axis::new((0.0, 4.0), 40.0, 0.0),
+        );
+        let mut svg = String::new();
+        band(&mut svg, &series, &x, &y);
+        let outline = "points=\"0.0,20.0 10.0,0.0 10.0,30.0 0.0,40.0\"";
+        assert!(svg.contains(outline) && svg.contains("band c1"), "{svg}");
+        series.band.clear();
+        let drawn = svg.len();
+        band(&mut svg, &series, &x, &y);
+        assert_eq!(svg.len(), drawn);
     }
 }

@@ -6,7 +6,6 @@
 //! is given.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use shufflenet_data::{DataError, Normalization, Options, text};
@@ -142,7 +141,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             normalization,
         },
     };
-    write(out, &checkpoint)?;
+    write_folder(out, |folder| checkpoint::write(folder, &checkpoint))?;
     let mut lines = notes;
     lines.push(format!(
         "network    {}, {channels} channels in, images of {size}x{size}: {}",
@@ -294,13 +293,4 @@ fn encoded(
         path: path.into(),
         source,
     })
-}
-
-/// Writes the checkpoint's folder, complete or not at all.
-fn write(out: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
-    }
-    write_folder(out, |folder| checkpoint::write(folder, checkpoint))
 }

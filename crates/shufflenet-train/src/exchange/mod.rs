@@ -1,6 +1,8 @@
-//! Networks of other programs: weights in, weights and ONNX out.
+//! Networks of other programs, and for them: weights in, weights, ONNX and whole networks out.
 
+mod card;
 pub mod export;
 pub mod import;
 #[cfg(feature = "fetch")]
 pub mod pretrained;
+pub mod shipped;

@@ -143,7 +143,8 @@ pub struct TrainConfig {
     pub precision: Precision,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
-    /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part.
+    /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part. `train --seeds 1,2,3`
+    /// trains once from each of several.
     pub seed: u64,
     /// Write a line to `metrics.jsonl` every so many steps. 0: only at each epoch's end.
     pub log_every: usize,

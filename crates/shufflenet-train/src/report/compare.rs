@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::history::HistoryLine;
+use super::history::{History, HistoryLine};
 use super::{Part, page as whole, percent, table};
 use crate::display::svg::escape;
 use crate::display::svg::{Chart, Series};
@@ -36,6 +36,7 @@ pub(super) fn page(parts: &[Part]) -> String {
         colour,
         dashed: false,
         points: part.history.rates(),
+        band: Vec::new(),
     });
     body += &Chart {
         title: "Schedule",
@@ -45,7 +46,8 @@ pub(super) fn page(parts: &[Part]) -> String {
     }
     .figure();
     body += "</div>\n<h2>What differs in the configuration</h2>\n";
-    body += &differences(parts);
+    let histories: Vec<&History> = parts.iter().map(|part| &part.history).collect();
+    body += &differences(&histories);
     whole(&title, &body)
 }
 
@@ -100,6 +102,7 @@ fn curves(
         colour,
         dashed: false,
         points: part.history.curve(false, value),
+        band: Vec::new(),
     });
     Chart {
         title,
@@ -111,12 +114,12 @@ fn curves(
 }
 
 /// The keys whose values are not the same in every run.
-fn differences(parts: &[Part]) -> String {
-    let configs: Vec<BTreeMap<String, String>> = parts
+pub(super) fn differences(histories: &[&History]) -> String {
+    let configs: Vec<BTreeMap<String, String>> = histories
         .iter()
-        .map(|part| {
+        .map(|history| {
             let mut keys = BTreeMap::new();
-            let table: Table = part.history.config.parse().unwrap_or_default();
+            let table: Table = history.config.parse().unwrap_or_default();
             flatten("", &Value::Table(table), &mut keys);
             keys
         })
@@ -124,7 +127,7 @@ fn differences(parts: &[Part]) -> String {
     let mut keys: Vec<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
     keys.sort();
     keys.dedup();
-    let runs = parts.iter().map(|part| part.history.name.clone());
+    let runs = histories.iter().map(|history| history.name.clone());
     let mut rows: Vec<Vec<String>> = vec![std::iter::once("key".into()).chain(runs).collect()];
     for key in keys {
         let values: Vec<String> = configs

@@ -58,11 +58,8 @@ impl History {
         // A run in progress may have written half a line. A whole line ends with a line feed.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().map(line);
-        let resolved = path.canonicalize();
-        let resolved = resolved.as_deref().unwrap_or(path);
-        let name = resolved.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {
-            name: name.into_owned(),
+            name: name(path),
             config,
             environment: environment(&path.join("environment.json")),
             lines: lines.collect::<Result<_, _>>()?,
@@ -147,6 +144,14 @@ impl History {
         speeds.sort_by(f64::total_cmp);
         speeds.get(speeds.len() / 2).copied()
     }
+}
+
+/// The name of the folder `path`, wherever it is named from.
+pub(super) fn name(path: &Path) -> String {
+    let resolved = path.canonicalize();
+    let resolved = resolved.as_deref().unwrap_or(path);
+    let name = resolved.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Keys and values of the JSON object in the file `path`. Empty where there is none.

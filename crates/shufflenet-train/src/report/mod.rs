@@ -1,4 +1,4 @@
-//! A run, or several beside each other, as one HTML file: curves, schedule, what the best checkpoint gets right and
+//! A run, several beside each other, or the runs of several seeds, as one HTML file: curves, schedule, what the best checkpoint gets right and
 //! wrong, configuration, environment.
 //!
 //! The file is self-contained: style sheet, charts (`display/svg.rs`) and pictures are inside, nothing is fetched and no
@@ -9,6 +9,7 @@ mod compare;
 mod history;
 mod mistakes;
 mod one;
+mod seeds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,17 @@ use crate::display::svg::escape;
 use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
 use crate::files::{replace, write_new};
+use crate::run;
+use crate::run::seeds::{Measured, Seeds, is_finished};
 use history::History;
+use seeds::Member;
 
 /// First bytes of every report. Only a file that begins with them is replaced.
 const MARK: &str = "<!doctype html><!-- a report of shufflenet -->\n";
 
 /// What to report, and where.
 pub struct ReportRequest {
-    /// Run folders; several are compared.
+    /// Run folders, or one folder with the runs of several seeds; several are compared.
     pub runs: Vec<PathBuf>,
     /// The file. `None`: `report.html` in the run's folder.
     pub out: Option<PathBuf>,
@@ -52,31 +56,76 @@ struct Part {
 /// Runs that cannot be read; [`TrainError::Value`] where the file would replace one that is no report.
 pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainError> {
     let out = place(reported)?;
-    let mut parts = Vec::new();
     let mut notes = Vec::new();
-    for run in &reported.runs {
-        let history = History::read(run)?;
-        let evaluated = evaluate(&EvaluationRequest {
-            data: reported.data.clone(),
-            split: reported.split.clone(),
-            unknown: reported.unknown,
-            device: reported.device.clone(),
-            ..EvaluationRequest::new(run)
-        });
-        if let Err(error) = &evaluated {
-            notes.push(format!("{}: not evaluated: {error}", run.display()));
+    let page = match reported.runs.as_slice() {
+        [run] => match Seeds::read(run)? {
+            Some(of) => of_seeds(reported, run, &of, &mut notes)?,
+            None => one::page(&part(reported, run, &mut notes)?),
+        },
+        several => {
+            let parts = several.iter().map(|run| part(reported, run, &mut notes));
+            compare::page(&parts.collect::<Result<Vec<Part>, TrainError>>()?)
         }
-        parts.push(Part { history, evaluated });
-    }
-    let page = match parts.as_slice() {
-        [part] => one::page(part),
-        several => compare::page(several),
     };
     match out.exists() {
         true => replace(&out, page.as_bytes())?,
         false => write_new(&out, page.as_bytes())?,
     }
     Ok((out, notes))
+}
+
+/// Reads and evaluates the run in the folder `run`.
+fn part(reported: &ReportRequest, run: &Path, notes: &mut Vec<String>) -> Result<Part, TrainError> {
+    if Seeds::read(run)?.is_some() {
+        return Err(TrainError::Value {
+            key: "a run to compare".into(),
+            found: format!(
+                "{}, which holds a run for each of several seeds",
+                run.display()
+            ),
+            accepted: "a folder of one run, as its seed-N, or this folder alone".into(),
+        });
+    }
+    let history = History::read(run)?;
+    let evaluated = evaluate(&EvaluationRequest {
+        data: reported.data.clone(),
+        split: reported.split.clone(),
+        unknown: reported.unknown,
+        device: reported.device.clone(),
+        ..EvaluationRequest::new(run)
+    });
+    if let Err(error) = &evaluated {
+        notes.push(format!("{}: not evaluated: {error}", run.display()));
+    }
+    Ok(Part { history, evaluated })
+}
+
+/// The page of the runs in `folder`, those that have come to their end.
+fn of_seeds(
+    reported: &ReportRequest,
+    folder: &Path,
+    of: &Seeds,
+    notes: &mut Vec<String>,
+) -> Result<String, TrainError> {
+    let is_whole = |seed: &u64| is_finished(&run::seeds::place(folder, *seed));
+    let (finished, unfinished): (Vec<u64>, Vec<u64>) = of.iter().partition(is_whole);
+    if finished.is_empty() {
+        let message = "no run of its seeds has come to its end yet; its seed-N can be reported";
+        return Err(TrainError::checkpoint(folder, message));
+    }
+    for seed in &unfinished {
+        notes.push(format!("seed {seed}: left out, not at its end yet"));
+    }
+    let mut members = Vec::new();
+    for seed in finished {
+        let run = run::seeds::place(folder, seed);
+        members.push(Member {
+            seed,
+            part: part(reported, &run, notes)?,
+            measured: Measured::read(&run),
+        });
+    }
+    Ok(seeds::page(&history::name(folder), &members, &unfinished))
 }
 
 /// Path of the report. A file that is not a report is never replaced.
@@ -128,6 +177,19 @@ fn table(rows: &[Vec<String>]) -> String {
     };
     let rows: String = rows.iter().enumerate().map(row).collect();
     format!("<div class=\"wide\"><table>\n{rows}</table></div>\n")
+}
+
+/// Figures with their names, large.
+fn tiles(tiles: &[(String, String)]) -> String {
+    let tile = |(value, name): &(String, String)| {
+        format!(
+            "<div class=\"tile\"><b>{}</b><span>{}</span></div>\n",
+            escape(value),
+            escape(name)
+        )
+    };
+    let tiles: String = tiles.iter().map(tile).collect();
+    format!("<div class=\"tiles\">\n{tiles}</div>\n")
 }
 
 /// A share as a percentage with the given number of decimals.

@@ -1,7 +1,7 @@
 //! The page of one run.
 
 use super::history::{History, HistoryLine};
-use super::{Part, mistakes, page as whole, percent, table};
+use super::{Part, mistakes, page as whole, percent, table, tiles};
 use crate::display::svg::escape;
 use crate::display::svg::{self, Chart, Series};
 use crate::display::words::{counted, thousands};
@@ -56,7 +56,7 @@ fn headline(evaluated: &Evaluated) -> String {
     let report = &evaluated.report;
     let (metrics, measures) = (&report.metrics, &report.measures);
     let [low, high] = measures.top1_interval.map(|share| percent(share, 1));
-    let tiles = [
+    let shown = [
         (
             percent(metrics.top1, 2),
             format!("top-1, {low} to {high} (95 %)"),
@@ -70,13 +70,6 @@ fn headline(evaluated: &Evaluated) -> String {
         ),
         (thousands(report.parameters), "parameters".into()),
     ];
-    let tile = |(value, name): &(String, String)| {
-        format!(
-            "<div class=\"tile\"><b>{}</b><span>{}</span></div>\n",
-            escape(value),
-            escape(name)
-        )
-    };
     let caveat = if report.chosen_by_this_split {
         "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
     } else {
@@ -89,12 +82,12 @@ fn headline(evaluated: &Evaluated) -> String {
         split => format!("{} ", escape(split)),
     };
     format!(
-        "<p>{} of {} after {}, on {}.</p>\n{caveat}{notes}<div class=\"tiles\">\n{}</div>\n",
+        "<p>{} of {} after {}, on {}.</p>\n{caveat}{notes}{}",
         escape(report.weights),
         escape(&report.checkpoint.display().to_string()),
         counted(report.step, "step"),
         counted(metrics.count as usize, &format!("{part}record")),
-        tiles.iter().map(tile).collect::<String>()
+        tiles(&shown)
     )
 }
 
@@ -106,6 +99,7 @@ fn training(history: &History) -> String {
             colour,
             dashed: training,
             points: history.curve(training, value),
+            band: Vec::new(),
         };
         let series = [("train", true, 1), (evaluated, false, 0)].map(series);
         let (x, series) = ("epoch", series.into());
@@ -122,6 +116,7 @@ fn training(history: &History) -> String {
         colour: 2,
         dashed: false,
         points: history.rates(),
+        band: Vec::new(),
     };
     let schedule = Chart {
         title: "Schedule",
@@ -134,6 +129,7 @@ fn training(history: &History) -> String {
         colour: 3,
         dashed: false,
         points: history.pace(),
+        band: Vec::new(),
     };
     let pace = Chart {
         title: "Images per second",

@@ -8,6 +8,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::store::SEEDS;
 use crate::device::machine::Environment;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -36,7 +37,7 @@ pub struct RunFolder {
     _lock: File,
 }
 
-const CONFIG: &str = "config.toml";
+pub(super) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
 const LOCK: &str = ".lock";
 
@@ -59,7 +60,8 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
     /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`];
-    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from or a teacher lie in the folder.
+    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from or a teacher lie in the folder, or
+    /// it holds a run for each of several seeds.
     pub fn open(
         path: &Path,
         experiment: &Experiment,
@@ -68,6 +70,16 @@ impl RunFolder {
     ) -> Result<Self, TrainError> {
         let config = path.join(CONFIG);
         let is_run = config.is_file();
+        if path.join(SEEDS).is_file() {
+            return Err(TrainError::Value {
+                key: "the run folder".into(),
+                found: format!(
+                    "{}, which holds a run for each of several seeds",
+                    path.display()
+                ),
+                accepted: "--resume, which continues them, or another place: --out DIR".into(),
+            });
+        }
         if !is_run && !is_vacant(path) {
             return Err(TrainError::NotARun(path.into()));
         }
@@ -133,11 +145,13 @@ impl RunFolder {
     }
 }
 
-fn is_vacant(path: &Path) -> bool {
+/// Whether nothing of a person's is in the folder `path`, which need not be there.
+pub(super) fn is_vacant(path: &Path) -> bool {
     match fs::read_dir(path) {
         // A run that stopped before its first step leaves these files.
         Ok(mut entries) => {
-            let ours = [path.join(LOCK), partial(&path.join(CONFIG))];
+            let files = [CONFIG, SEEDS].map(|name| partial(&path.join(name)));
+            let ours = [[path.join(LOCK)].as_slice(), &files].concat();
             entries.all(|entry| entry.is_ok_and(|entry| ours.contains(&entry.path())))
         }
         Err(_) => !path.exists(),
@@ -145,7 +159,7 @@ fn is_vacant(path: &Path) -> bool {
 }
 
 /// Locks a file in the folder through the operating system, which frees the lock when the process ends.
-fn lock(path: &Path) -> Result<File, TrainError> {
+pub(super) fn lock(path: &Path) -> Result<File, TrainError> {
     let file = path.join(LOCK);
     let handle = File::create(&file).map_err(|e| TrainError::io("create", &file, e))?;
     match handle.try_lock() {
@@ -157,7 +171,7 @@ fn lock(path: &Path) -> Result<File, TrainError> {
 
 /// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start or teacher would be
 /// deleted with the run that was there.
-fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
+pub(super) fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
     let place = resolved(path);
     let refuse = |key: &str, found: String| {
         Err(TrainError::Value {

@@ -2,7 +2,7 @@
 //!
 //! [`start::train`] opens an experiment ([`context`]) and its folder ([`folder`]), and hands both to the training loop
 //! (`training_loop.rs`), which writes metrics and checkpoints through the journal (`journal.rs`) and closes with
-//! `conclusion.rs`.
+//! `conclusion.rs`. [`seeds`] has several runs that differ in their seed alone.
 
 mod conclusion;
 pub mod context;
@@ -15,6 +15,7 @@ pub(crate) mod pace;
 pub mod preflight;
 mod ranks;
 mod resume;
+pub mod seeds;
 pub mod start;
 mod training_loop;
 

@@ -82,6 +82,23 @@ pub fn train_together(
     cluster: &Rc<Cluster>,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
+    train_opened(
+        &open(experiment, options, cluster, console)?,
+        options,
+        console,
+    )
+}
+
+/// Opens device and data, and checks them.
+///
+/// # Errors
+/// What they refuse. No file is changed.
+pub(crate) fn open(
+    experiment: &Experiment,
+    options: &RunOptions,
+    cluster: &Rc<Cluster>,
+    console: &mut Console,
+) -> Result<Run, TrainError> {
     let mut open = || {
         let run = Run::open(
             experiment,
@@ -94,11 +111,24 @@ pub fn train_together(
     };
     let run = cluster.agree(open())?;
     run.compare_ranks()?;
+    Ok(run)
+}
+
+/// Opens the folder of an open run, and trains in it.
+///
+/// # Errors
+/// Those of [`train_together`].
+pub(crate) fn train_opened(
+    run: &Run,
+    options: &RunOptions,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let cluster = &run.cluster;
     let mut begin = || match cluster.is_first() {
         true => {
             let (experiment, accepted) = (&run.description.experiment, options.accepted());
             let folder = RunFolder::open(&options.out, experiment, options.existing, accepted)?;
-            let (state, notes) = resume::start(&run, &folder, options)?;
+            let (state, notes) = resume::start(run, &folder, options)?;
             if options.existing == Existing::Replace {
                 // Everything that can be refused is by now.
                 folder.clear()?;
@@ -113,7 +143,7 @@ pub fn train_together(
     if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
-    cluster.told(open_and_train(&run, folder.as_ref(), state, console))
+    cluster.told(open_and_train(run, folder.as_ref(), state, console))
 }
 
 /// Opens the records of a run and trains.

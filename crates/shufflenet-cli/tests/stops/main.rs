@@ -5,6 +5,8 @@
     reason = "the helpers of tests may panic like the tests"
 )]
 
+mod seeds;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,0 +1,210 @@
+//! The card of a shipped network: what it is, where it comes from and how good it is, in Markdown.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::checkpoint::{Checkpoint, WEIGHTS};
+use crate::display::words::{counted, thousands};
+use crate::error::TrainError;
+use crate::evaluation::EvaluationReport;
+use crate::evaluation::trained::{Trained, Weights};
+use crate::experiment::settings;
+use crate::files::hex;
+use crate::metrics::line::Line;
+
+/// What the run of a checkpoint has written down. Empty where the checkpoint is of no run.
+pub(super) struct Origin {
+    /// Which of the checkpoint's weights.
+    weights: Weights,
+    /// The content of `environment.json`.
+    environment: Value,
+    /// Images of an epoch.
+    images: Option<u64>,
+}
+
+impl Origin {
+    pub fn of(trained: &Trained) -> Self {
+        let folder = trained.folder.canonicalize();
+        let folder = folder.as_deref().unwrap_or(&trained.folder);
+        // RUN/checkpoints/step-001234
+        let run = folder.ancestors().nth(2);
+        let read = |name: &str| run.and_then(|run| fs::read_to_string(run.join(name)).ok());
+        let environment = read("environment.json").unwrap_or_default();
+        let metrics = read("metrics.jsonl").unwrap_or_default();
+        let lines = metrics.lines().map(serde_json::from_str::<Line>);
+        let mut epochs = lines
+            .flatten()
+            .filter(|line| line.event == "epoch" && line.split == "train");
+        Self {
+            weights: match trained.checkpoint.average.is_some() && trained.weights != WEIGHTS {
+                true => Weights::Ema,
+                false => Weights::Raw,
+            },
+            environment: serde_json::from_str(&environment).unwrap_or_default(),
+            images: epochs.next().map(|line| line.metrics.count),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.environment.get(key)?.as_str()
+    }
+
+    /// Processor, device, threads and build.
+    fn machine(&self) -> Option<String> {
+        let threads = self.environment.get("threads")?.as_u64()?;
+        Some(format!(
+            "{}, device {}, {}; shufflenet {} ({})",
+            self.text("cpu")?,
+            self.text("device")?,
+            counted(threads as usize, "thread"),
+            self.text("version")?,
+            self.text("commit")?
+        ))
+    }
+}
+
+/// A card.
+pub(super) struct Card<'a> {
+    /// The folder of the network.
+    pub out: &'a Path,
+    /// The network, in words.
+    pub network: &'a str,
+    pub parameters: usize,
+    /// What the folder holds.
+    pub checkpoint: &'a Checkpoint,
+    pub origin: &'a Origin,
+    /// The figures of the folder's weights, or why there are none.
+    pub evaluated: Result<&'a EvaluationReport, &'a String>,
+    pub licence: &'a str,
+}
+
+impl Card<'_> {
+    /// The card's text.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`], which today's types do not reach.
+    pub fn text(&self) -> Result<String, TrainError> {
+        let experiment = &self.checkpoint.description.experiment;
+        let recipe = settings::to_toml(experiment)?;
+        let (out, data) = (self.out.display(), &experiment.data);
+        let name = self.out.file_name().unwrap_or_default().to_string_lossy();
+        let mut rows = vec![("network", self.network())];
+        rows.extend([("classes", self.classes()), ("data", self.data())]);
+        rows.push((
+            "recipe",
+            format!(
+                "`{}`, below; SHA-256 of the configuration `{}`",
+                experiment.name,
+                hex(&Sha256::digest(recipe.as_bytes()))
+            ),
+        ));
+        rows.push(("training", self.training()));
+        let machine = self.origin.machine();
+        rows.push(("processor", machine.unwrap_or("not known".into())));
+        rows.push(("accuracy of this file", self.accuracy()));
+        let weights = &self.checkpoint.weights;
+        rows.push((
+            "file",
+            format!(
+                "`{WEIGHTS}`, {} bytes, float16, running variances float32; SHA-256 `{}`",
+                thousands(weights.len()),
+                hex(&Sha256::digest(weights))
+            ),
+        ));
+        rows.push(("licence of the weights", self.licence.into()));
+        let rows: String = rows
+            .iter()
+            .map(|(key, value)| format!("| {key} | {} |\n", value.replace('|', "\\|")))
+            .collect();
+        Ok(format!(
+            "# {name}\n\n| | |\n|---|---|\n{rows}\n## Use\n\nThis folder is a checkpoint:\n\n```sh\n\
+             shufflenet predict --checkpoint {out} photo.jpg\n\
+             shufflenet eval --checkpoint {out} --data {}\n\
+             shufflenet train --data photos --from {out}\n\
+             ```\n\n## Recipe\n\n```toml\n{recipe}```\n",
+            data.root.display()
+        ))
+    }
+
+    fn network(&self) -> String {
+        let [channels, height, width] = self.checkpoint.description.input;
+        format!(
+            "ShuffleNetV2, {}, images of {channels}x{height}x{width}, {}",
+            self.network,
+            counted(self.parameters, "parameter")
+        )
+    }
+
+    fn classes(&self) -> String {
+        const MOST: usize = 10;
+        let names = &self.checkpoint.description.class_names;
+        let shown = names.get(..MOST).unwrap_or(names).join(", ");
+        match names.len() > MOST {
+            true => format!("{shown}... ({})", names.len()),
+            false => shown,
+        }
+    }
+
+    fn data(&self) -> String {
+        let description = &self.checkpoint.description;
+        let format = description.experiment.data.format.name();
+        let mut text = format!("`{format}`");
+        if let Some(images) = self.origin.images {
+            text += &format!(", {} trained on", counted(images as usize, "record"));
+        }
+        if !description.data_sha256.is_empty() {
+            text += &format!("; SHA-256 `{}`", description.data_sha256);
+        }
+        text
+    }
+
+    fn training(&self) -> String {
+        let (progress, experiment) = (
+            &self.checkpoint.progress,
+            &self.checkpoint.description.experiment,
+        );
+        let train = &experiment.train;
+        if progress.step == 0 {
+            return "imported weights".into();
+        }
+        let mut text = format!(
+            "seed {}, after epoch {} of {} ({})",
+            train.seed,
+            progress.epochs,
+            train.epochs,
+            counted(progress.step, "step")
+        );
+        if let (Weights::Ema, Some(decay)) = (self.origin.weights, train.ema_decay) {
+            text += &format!(", moving average {decay} of the weights");
+        }
+        if let Some(distill) = &experiment.distill {
+            text += &format!(", taught: {}", distill.law());
+        }
+        text
+    }
+
+    fn accuracy(&self) -> String {
+        let report = match self.evaluated {
+            Ok(report) => report,
+            Err(reason) => return format!("not evaluated: {reason}"),
+        };
+        let metrics = &report.metrics;
+        let caveat = match report.chosen_by_this_split {
+            true => "; the epoch was chosen by this very part",
+            false => "",
+        };
+        let part = match report.split.as_str() {
+            "all" => "record".into(),
+            split => format!("{split} record"),
+        };
+        format!(
+            "top-1 {:.2} %, loss {:.4} on {}{caveat}",
+            metrics.top1 * 100.0,
+            metrics.loss,
+            counted(metrics.count as usize, &part)
+        )
+    }
+}

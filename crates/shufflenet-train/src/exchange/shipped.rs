@@ -1,0 +1,135 @@
+//! A trained network to take away: a folder that is a checkpoint, with the weights in float16, and a card.
+//!
+//! ```text
+//! models/NAME/model.safetensors   float16, running variances float32, under the names of PyTorch's network
+//!             README.md           the card (`card.rs`): data, recipe, processor, accuracy of this very file
+//!             classifier.json     classes, normalisation, size of the images, the experiment
+//!             manifest.json  progress.json  optimizer.safetensors (without tensors)
+//! ```
+//!
+//! The card's figures are those of the file that was written, evaluated before the folder gets its name.
+
+use std::path::{Path, PathBuf};
+
+use shufflenet_model::{num_parameters, to_half_state_dict, weights};
+
+use super::card::{Card, Origin};
+use crate::checkpoint::{self, Checkpoint, Progress, WEIGHTS};
+use crate::device;
+use crate::display::words::{describe, thousands};
+use crate::error::{TrainError, require};
+use crate::evaluation::trained::{self, Trained, Weights};
+use crate::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
+use crate::files::{write_folder, write_synced};
+
+/// Name of the card in the folder.
+const CARD: &str = "README.md";
+
+/// Which network to ship, and what the card says that no checkpoint knows.
+pub struct ShipRequest {
+    /// The checkpoint, see [`crate::checkpoint::store::locate`].
+    pub checkpoint: PathBuf,
+    /// Which weights of the checkpoint. `None`: the weights that `best` was chosen by.
+    pub weights: Option<Weights>,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Where the data is that the card's figures are measured on. `None`: where the run had it.
+    pub data: Option<PathBuf>,
+    /// The folder to make.
+    pub out: PathBuf,
+}
+
+/// Makes the folder. Returns lines on what was written.
+///
+/// # Errors
+/// What the checkpoint or the folder refuses; [`TrainError::Weights`] for weights beyond float16; what the data refuses,
+/// where the request says where it is.
+pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
+    let out = &request.out;
+    let there = format!("{}, which exists", out.display());
+    require(!out.exists(), "--out", there, "a folder to be made")?;
+    let licence = request.licence.trim();
+    let is_line = !licence.is_empty() && !licence.contains('\n');
+    let accepted = "one line, the licence of the weights";
+    let found = match licence {
+        "" => "not given".into(),
+        text => format!("`{}`", text.replace('\n', "` `")),
+    };
+    require(is_line, "--licence", found, accepted)?;
+    let device = device::open(device::DEFAULT)?;
+    let trained = trained::open(&request.checkpoint, request.weights, &device)?;
+    let (network, origin) = (&trained.classifier.network, Origin::of(&trained));
+    let half = to_half_state_dict(network).map_err(|source| TrainError::Weights {
+        path: trained.folder.join(trained.weights),
+        source,
+    })?;
+    let (config, parameters) = (network.config().with_stem(), num_parameters(network));
+    let shipped = checkpoint_of(trained, half, out)?;
+    let mut lines = Vec::new();
+    write_folder(out, |folder| {
+        checkpoint::write(folder, &shipped)?;
+        let evaluated = measure(folder, request)?;
+        let card = Card {
+            out,
+            network: &config,
+            parameters,
+            checkpoint: &shipped,
+            origin: &origin,
+            evaluated: evaluated.as_ref(),
+            licence,
+        };
+        lines = vec![
+            format!(
+                "{}: {config}, {WEIGHTS} in float16, {} bytes",
+                out.display(),
+                thousands(shipped.weights.len())
+            ),
+            match &evaluated {
+                Ok(report) => format!("{}: {}", report.split, describe(&report.metrics)),
+                Err(reason) => format!("not evaluated: {reason}"),
+            },
+        ];
+        write_synced(&folder.join(CARD), card.text()?.as_bytes())
+    })?;
+    Ok(lines)
+}
+
+/// The checkpoint of the folder.
+fn checkpoint_of(trained: Trained, half: Vec<u8>, out: &Path) -> Result<Checkpoint, TrainError> {
+    let Checkpoint {
+        progress,
+        description,
+        ..
+    } = trained.checkpoint;
+    let optimizer = weights::no_tensors().map_err(|source| TrainError::Weights {
+        path: out.into(),
+        source,
+    })?;
+    Ok(Checkpoint {
+        weights: half,
+        average: None,
+        optimizer,
+        // The metrics stay with the run.
+        progress: Progress {
+            metrics_bytes: 0,
+            ..progress
+        },
+        description,
+    })
+}
+
+/// The figures of the checkpoint in `folder`, or the reason why there are none.
+fn measure(
+    folder: &Path,
+    request: &ShipRequest,
+) -> Result<Result<EvaluationReport, String>, TrainError> {
+    let evaluated = evaluate(&EvaluationRequest {
+        data: request.data.clone(),
+        ..EvaluationRequest::new(folder)
+    });
+    match evaluated {
+        Ok(evaluated) => Ok(Ok(evaluated.report)),
+        Err(error) if request.data.is_some() => Err(error),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}

@@ -1,0 +1,71 @@
+//! One experiment from several seeds: a whole run for each, one after the other, resumed together.
+//!
+//! Runs that differ in their seed alone show how much of a figure is chance. Each is an ordinary run in a folder of its
+//! own (`folder.rs`), and ends with the bits that it has by itself. `outcome.rs` has what the runs measured, as mean and
+//! standard deviation.
+
+mod folder;
+mod list;
+mod outcome;
+
+use std::rc::Rc;
+
+pub use folder::experiment_in;
+pub(crate) use folder::{is_finished, place};
+pub use list::Seeds;
+pub(crate) use outcome::{Measured, Spread};
+
+use crate::Interrupter;
+use crate::cluster::Cluster;
+use crate::display::console::Console;
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::run::start::{self, RunOptions};
+use crate::run::training_loop::Outcome;
+use folder::SeedsFolder;
+
+/// Trains `experiment` once from each of `seeds`, in the folder `seed-N` of the folder of `options`, and prints what they
+/// measured. A resumption keeps finished runs, continues the one that was interrupted, and begins the others.
+///
+/// # Errors
+/// Those of [`crate::train`]; [`TrainError::Seed`] for the run of one seed.
+pub fn train_seeds(
+    experiment: &Experiment,
+    seeds: &Seeds,
+    options: &RunOptions,
+    interrupter: &Interrupter,
+    console: &mut Console,
+) -> Result<Outcome, TrainError> {
+    let mut folder = SeedsFolder::find(&options.out, seeds, options.existing)?;
+    for (index, seed) in seeds.iter().enumerate() {
+        if interrupter.should_stop() {
+            console.line(&format!(
+                "stopped    before seed {seed}; the same command with --resume goes on"
+            ));
+            return Ok(Outcome::Interrupted);
+        }
+        let (number, of) = (index + 1, seeds.iter().count());
+        console.line(&format!("seed       {seed}, {number} of {of}"));
+        let named = |error: TrainError| error.of_seed(seed);
+        let cluster = Rc::new(Cluster::alone(interrupter));
+        let run = start::open(&with_seed(experiment, seed), options, &cluster, console);
+        let run = run.map_err(named)?;
+        folder.take(&run, options.accepted())?;
+        let options = folder.options(seed, options);
+        match start::train_opened(&run, &options, console).map_err(named)? {
+            Outcome::Finished => {}
+            Outcome::Interrupted => return Ok(Outcome::Interrupted),
+        }
+    }
+    for line in outcome::summary(&options.out, seeds) {
+        console.line(&line);
+    }
+    Ok(Outcome::Finished)
+}
+
+/// `experiment` with another seed.
+fn with_seed(experiment: &Experiment, seed: u64) -> Experiment {
+    let mut experiment = experiment.clone();
+    experiment.train.seed = seed;
+    experiment
+}
