@@ -16,6 +16,14 @@ use crate::simd::{Kernel, Simd};
 
 /// What a product multiplies, 32 bits each.
 pub(crate) trait Operand: Copy {
+    /// Terms of a sum in an operand.
+    const TERMS: usize;
+    /// What a term is stored as.
+    type Term: Stored;
+
+    /// `x` as a term.
+    fn term(x: f32) -> Self::Term;
+
     /// The operand's bits as those of a float32.
     fn bits(self) -> u32;
 
@@ -24,6 +32,13 @@ pub(crate) trait Operand: Copy {
 }
 
 impl Operand for f32 {
+    const TERMS: usize = 1;
+    type Term = f32;
+
+    fn term(x: f32) -> f32 {
+        x
+    }
+
     #[inline(always)]
     fn bits(self) -> u32 {
         self.to_bits()
@@ -39,6 +54,13 @@ impl Operand for f32 {
 pub(crate) type Pair = [bf16; 2];
 
 impl Operand for Pair {
+    const TERMS: usize = 2;
+    type Term = bf16;
+
+    fn term(x: f32) -> bf16 {
+        bf16::from_f32(x)
+    }
+
     #[inline(always)]
     fn bits(self) -> u32 {
         u32::from(self[0].to_bits()) | u32::from(self[1].to_bits()) << 16

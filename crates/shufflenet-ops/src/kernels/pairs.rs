@@ -105,3 +105,133 @@ impl PairedRows {
         (pairs(&self.copy), stride / 2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::matmul::{Ahead, Matmul};
+    use crate::testing::numbers;
+
+    fn rounded(x: f32) -> f32 {
+        bf16::from_f32(x).widened()
+    }
+
+    fn stored(values: &[f32]) -> Vec<bf16> {
+        values.iter().map(|x| bf16::from_f32(*x)).collect()
+    }
+
+    /// Whole vectors, tails, an odd number of rows or of columns, one value.
+    const SIZES: [[usize; 2]; 5] = [[8, 32], [7, 58], [12, 24], [33, 17], [1, 1]];
+
+    #[test]
+    fn rows_are_interleaved_and_padded_with_zeros() {
+        for isa in Isa::available() {
+            for [rows, columns] in SIZES {
+                let stride = columns + 3;
+                let mut x = numbers(rows * stride, 1);
+                for row in x.chunks_exact_mut(stride) {
+                    row[columns..].fill(f32::NAN);
+                }
+                let mut out = [0, 1].map(|_| vec![bf16::NAN; row_pairs_len(isa, rows, columns)]);
+                let [wide, narrow] = &mut out;
+                isa.run(RowPairs {
+                    rows,
+                    columns,
+                    x: Rows::new(&x, stride),
+                    out: wide,
+                });
+                isa.run(RowPairs {
+                    rows,
+                    columns,
+                    x: Rows::new(&stored(&x), stride),
+                    out: narrow,
+                });
+                for out in &out {
+                    for (at, found) in out.iter().enumerate() {
+                        let pair = at / 2;
+                        let (row, column) = (
+                            pair / isa.padded(columns) * 2 + at % 2,
+                            pair % isa.padded(columns),
+                        );
+                        let expected = match row < rows && column < columns {
+                            true => rounded(x[row * stride + column]),
+                            false => 0.0,
+                        };
+                        assert_eq!(
+                            found.widened(),
+                            expected,
+                            "{isa:?} {rows}x{columns} {row},{column}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stored rows of each kind times row pairs, and row pairs read by columns, against float64 on rounded operands.
+    #[test]
+    fn a_product_of_pairs_is_the_sum_of_products() {
+        for isa in Isa::available() {
+            for ([rows, inner], columns) in SIZES.into_iter().zip([24, 58, 116, 5, 1]) {
+                for gap in [2, 3] {
+                    let stride = inner + gap;
+                    let x = numbers(rows * stride, 1);
+                    let sizes = [rows, inner, columns];
+                    check(isa, Rows::new(&x, stride), &x, sizes);
+                    check(isa, Rows::new(&stored(&x), stride), &x, sizes);
+                }
+            }
+        }
+    }
+
+    fn check<T: Stored>(isa: Isa, x: Rows<T>, wide: &[f32], [rows, inner, columns]: [usize; 3]) {
+        let w = numbers(inner * columns, 2);
+        let row_pairs = |x: Rows<f32>, [rows, columns]: [usize; 2]| {
+            let mut out = vec![bf16::NAN; row_pairs_len(isa, rows, columns)];
+            isa.run(RowPairs {
+                rows,
+                columns,
+                x,
+                out: &mut out,
+            });
+            out
+        };
+        let right = row_pairs(Rows::new(&w, columns), [inner, columns]);
+        let transposed: Vec<f32> = (0..inner * rows)
+            .map(|at| wide[at % rows * x.stride + at / rows])
+            .collect();
+        let by_columns = row_pairs(Rows::new(&transposed, rows), [inner, rows]);
+        let mut paired = PairedRows::new(isa, inner);
+        let (by_rows, stride) = paired.read(x, rows);
+        let sides = [
+            (by_rows, [stride, 1]),
+            (pairs(&by_columns), [1, isa.padded(rows)]),
+        ];
+        for (left, left_strides) in sides {
+            let mut out = vec![0.0; rows * columns];
+            isa.run(Matmul {
+                rows,
+                inner: inner.div_ceil(2),
+                columns,
+                left,
+                left_strides,
+                right: pairs(&right),
+                right_row: isa.padded(columns),
+                out: &mut out,
+                out_row: columns,
+                accumulate: false,
+                ahead: Ahead::NONE,
+            });
+            for (at, found) in out.iter().enumerate() {
+                let (row, column) = (at / columns, at % columns);
+                let term = |k: usize| {
+                    let (x, w) = (wide[row * x.stride + k], w[k * columns + column]);
+                    f64::from(rounded(x)) * f64::from(rounded(w))
+                };
+                let expected: f64 = (0..inner).map(term).sum();
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error < 1e-5, "{isa:?} {rows}x{inner}x{columns}: {error}");
+            }
+        }
+    }
+}
