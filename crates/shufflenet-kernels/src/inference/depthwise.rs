@@ -46,12 +46,12 @@ impl Taps {
 
 /// Computes some of the output's pixels, counted over all images, and writes one row each to `out`. Maps in bfloat16 are
 /// widened first, the lines that are read: a value belongs to nine windows.
-pub(super) fn depthwise<T: Stored>(
+pub(super) fn depthwise<T: Stored, U: Stored>(
     isa: Isa,
     taps: &Taps,
     (maps, shape): (&[T], MapShape),
     pixels: &Range<usize>,
-    out: &mut [f32],
+    out: &mut [U],
 ) {
     let reads = taps.reads(shape, pixels);
     let lines = &maps[reads.clone()];
@@ -81,17 +81,17 @@ pub(super) fn depthwise<T: Stored>(
 }
 
 /// The convolution of maps in float32.
-struct Depthwise<'a> {
+struct Depthwise<'a, U> {
     shape: MapShape,
     /// The maps, from their value `start` on.
     maps: &'a [f32],
     start: usize,
     taps: &'a Taps,
     pixels: Range<usize>,
-    out: &'a mut [f32],
+    out: &'a mut [U],
 }
 
-impl Kernel for Depthwise<'_> {
+impl<U: Stored> Kernel for Depthwise<'_, U> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.taps.stride {
@@ -101,7 +101,7 @@ impl Kernel for Depthwise<'_> {
     }
 }
 
-impl Depthwise<'_> {
+impl<U: Stored> Depthwise<'_, U> {
     #[inline(always)]
     fn strided<S: Simd, const STRIDE: usize>(self, s: S) {
         let Self {
@@ -171,15 +171,15 @@ impl Depthwise<'_> {
 /// # Safety
 /// A vector is writable at each of `N` pixels of `channels` values from `to` on.
 #[inline(always)]
-unsafe fn put<S: Simd, const N: usize>(
+unsafe fn put<S: Simd, U: Stored, const N: usize>(
     s: S,
     sums: [S::Vector; N],
     bias: S::Vector,
-    to: *mut f32,
+    to: *mut U,
     channels: usize,
 ) {
     for (o, sum) in sums.into_iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { s.store(to.add(o * channels), s.add(sum, bias)) }
+        unsafe { U::store_first(s, to.add(o * channels), S::LANES, s.add(sum, bias)) }
     }
 }

@@ -25,7 +25,7 @@
 //!
 //! **Precision.** What one pass leaves for later ones, rows and maps, is stored as float32 or bfloat16. All else is
 //! float32: weights, sums, what stays within a pass, the head's averages and the logits. A value is rounded once, when it
-//! is stored. On AMX the products of bfloat16 round their operands, too (`pointwise.rs`).
+//! is stored. On AMX and AVX512-BF16 the products of bfloat16 round their operands, too (`pointwise.rs`).
 
 mod columns;
 mod depthwise;
@@ -116,7 +116,10 @@ impl Chain {
     /// # Panics
     /// If the parts do not fit each other.
     pub fn new(parts: &Parts, precision: Precision) -> Self {
-        let isa = Isa::detected();
+        Self::on(Isa::detected(), parts, precision)
+    }
+
+    fn on(isa: Isa, parts: &Parts, precision: Precision) -> Self {
         let stem = Stem::new(isa, parts);
         let mut columns: Vec<usize> = (0..stem.outputs()).collect();
         let mut stages = Vec::new();

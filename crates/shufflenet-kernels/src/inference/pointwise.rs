@@ -1,25 +1,37 @@
-//! The 1x1 convolutions of inference, in either of two ways: vectors of float32 ([`super::product`]), or, where activations
-//! are bfloat16 and the processor has AMX, tiles of bfloat16 ([`crate::kernels::tiles`]).
+//! The 1x1 convolutions of inference, in one of three ways: vectors of float32 ([`super::product`]), or, where activations
+//! are bfloat16, the same in pairs of bfloat16 on processors with AVX512-BF16, and tiles of bfloat16
+//! ([`crate::kernels::tiles`]) on processors with AMX.
 //!
-//! For tiles the left side is packed as a whole, with the values between those that are read. Their weights are zero, so
-//! they must be numbers: passes write whole vectors, and a value that is not finite spreads to all outputs of its pixel. The
-//! float32 weights stay beside those in tiles, which read them no more.
+//! In pairs and tiles, values between those that are read are multiplied by weights of zero. So they must be numbers: passes
+//! write whole vectors, and a value that is not finite spreads to all outputs of its pixel. The float32 weights stay beside
+//! the others, which do not read them.
+
+use std::ops::Range;
 
 use half::bf16;
 
 use super::product::{Place, Product, Weights};
+use super::reading::Left;
 use super::weights::Folded;
+use crate::kernels::matmul::Pair;
+use crate::kernels::pairs::pairs;
 use crate::kernels::rows::Rows;
 use crate::kernels::tiles::{BLOCK, ByRows, configured, each_block, packed_len};
 use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
 use crate::simd::stored::Stored;
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Products, Simd};
 
 /// A 1x1 convolution with ReLU.
 pub(super) struct Pointwise {
     pub weights: Weights,
-    tiled: Option<Tiled>,
+    way: Way,
+}
+
+enum Way {
+    Vectors,
+    Pairs(Weights<Pair>),
+    Tiles(Tiled),
 }
 
 /// Weights in tile order.
@@ -27,6 +39,14 @@ struct Tiled {
     packed: Buffer<bf16>,
     /// Values of a row of the left side.
     inner: usize,
+}
+
+/// What 1x1 convolutions multiply where activations are stored in `precision`.
+pub(super) fn products(isa: Isa, precision: Precision) -> Products {
+    match precision {
+        Precision::F32 => Products::Widened,
+        Precision::Bf16 => isa.bf16_products(),
+    }
 }
 
 impl Pointwise {
@@ -39,73 +59,85 @@ impl Pointwise {
         places: &[usize],
         (packed, inner): (&[usize], usize),
     ) -> Self {
-        let in_tiles = isa == Isa::Amx && precision == Precision::Bf16;
         Self {
             weights: Weights::new(isa, layer, places),
-            tiled: in_tiles.then(|| Tiled::new(isa, layer, packed, inner)),
+            way: match products(isa, precision) {
+                Products::Widened => Way::Vectors,
+                Products::Pairs => Way::Pairs(Weights::new(isa, layer, places)),
+                Products::Tiles => Way::Tiles(Tiled::new(isa, layer, packed, inner)),
+            },
         }
     }
 
-    /// Whether products are in tiles.
-    pub fn in_tiles(&self) -> bool {
-        self.tiled.is_some()
+    /// What the product multiplies.
+    pub fn products(&self) -> Products {
+        match self.way {
+            Way::Vectors => Products::Widened,
+            Way::Pairs(_) => Products::Pairs,
+            Way::Tiles(_) => Products::Tiles,
+        }
     }
 
-    /// Computes `rows` rows from row `first` of `place` on. `left` has the values at `terms`, and `out` starts at
-    /// position `out_start` of `place`.
+    /// Computes the columns of `panels` (all of them where products are in tiles) of `rows` rows, from row `first` of `place`
+    /// on. `out` starts at position `out_start` of `place`.
     pub fn run<T: Stored>(
         &self,
         isa: Isa,
         rows: usize,
-        (left, terms): (Rows<f32>, &[u32]),
+        left: Left,
+        panels: Range<usize>,
         (out, out_start): (&mut [T], usize),
         (place, first): (Place, usize),
     ) {
         let weights = &self.weights;
-        let Some(tiled) = &self.tiled else {
-            isa.run(Product {
+        match (&self.way, left) {
+            (Way::Vectors, Left::Float32(left, terms)) => isa.run(Product {
                 rows,
                 left: left.data,
                 left_row: left.stride,
                 terms,
                 weights,
-                panels: weights.all(),
+                panels,
                 relu: true,
                 out,
                 out_start,
                 place,
                 first,
-            });
-            return;
-        };
-        let inner = tiled.inner;
-        let mut packed = Buffer::any(packed_len(rows, inner));
-        isa.run(ByRows {
-            rows,
-            columns: inner,
-            x: left,
-            transposed: false,
-            out: &mut packed,
-        });
-        let (tiles, sizes) = (configured(), [rows, inner, weights.padded()]);
-        each_block(
-            &tiles,
-            sizes,
-            [&packed, &tiled.packed],
-            |row, column, sums| {
-                isa.run(Finish {
-                    rows: BLOCK.min(rows - row),
-                    columns: BLOCK.min(weights.padded() - column),
-                    sums,
-                    bias: &weights.bias()[column..],
-                    out,
-                    out_start,
-                    place,
-                    first: first + row,
-                    column,
-                });
-            },
-        );
+            }),
+            (Way::Pairs(weights), Left::Bf16(left)) => isa.run(Product {
+                rows,
+                left: pairs(left.data),
+                left_row: left.stride / 2,
+                terms: &weights.terms,
+                weights,
+                panels,
+                relu: true,
+                out,
+                out_start,
+                place,
+                first,
+            }),
+            (Way::Tiles(tiled), Left::Float32(left, _)) => {
+                assert_eq!(panels, weights.all());
+                let packed = tiled.pack(isa, left, rows);
+                let (tiles, sizes) = (configured(), [rows, tiled.inner, weights.padded()]);
+                let finish = |row, column, sums: &[f32]| {
+                    isa.run(Finish {
+                        rows: BLOCK.min(rows - row),
+                        columns: BLOCK.min(weights.padded() - column),
+                        sums,
+                        bias: &weights.bias()[column..],
+                        out,
+                        out_start,
+                        place,
+                        first: first + row,
+                        column,
+                    });
+                };
+                each_block(&tiles, sizes, [&packed, &tiled.packed], finish);
+            }
+            _ => unreachable!("whoever reads the left side asks for the product's operands"),
+        }
     }
 }
 
@@ -128,6 +160,19 @@ impl Tiled {
             out: &mut packed,
         });
         Self { packed, inner }
+    }
+
+    /// The left side in tile order, as a whole.
+    fn pack(&self, isa: Isa, x: Rows, rows: usize) -> Buffer<bf16> {
+        let mut packed = Buffer::any(packed_len(rows, self.inner));
+        isa.run(ByRows {
+            rows,
+            columns: self.inner,
+            x,
+            transposed: false,
+            out: &mut packed,
+        });
+        packed
     }
 }
 

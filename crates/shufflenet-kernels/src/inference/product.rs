@@ -5,13 +5,14 @@
 //! ```
 //!
 //! `terms` has the positions of a sum's terms: the columns that a unit reads, or the nine positions of
-//! a window. Weights are packed in panels of a few vectors, so that a panel is read in order.
+//! a window. A term is a float32, or two neighbours in bfloat16 ([`Operand`]); a neighbour that is not read has the weight zero.
+//! Weights are packed in panels of a few vectors, so that a panel is read in order.
 
 use std::ops::Range;
 
 use super::pass::cut;
 use super::weights::Folded;
-use crate::kernels::matmul::{panel, sized_tile};
+use crate::kernels::matmul::{Operand, panel, sized_tile};
 use crate::kernels::packing;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
@@ -19,11 +20,11 @@ use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};
 
 /// Packed weights with the positions of the terms that they are multiplied by.
-pub(super) struct Weights {
-    /// Positions of the left side's terms, from the start of its row.
+pub(super) struct Weights<O: Operand = f32> {
+    /// Positions of the left side's operands, from the start of its row.
     pub terms: Vec<u32>,
     panels: Vec<Panel>,
-    values: Buffer,
+    values: Buffer<O::Term>,
     bias: Buffer,
     outputs: usize,
     lanes: usize,
@@ -35,28 +36,31 @@ struct Panel {
     first: usize,
     /// Number of the panel's vectors.
     width: usize,
-    /// Index of the panel's first value; the panel has `width` vectors per term.
+    /// Index of the panel's first operand; the panel has `width` vectors per term.
     start: usize,
 }
 
-impl Weights {
+impl<O: Operand> Weights<O> {
     /// Packs `layer`, whose input `k` is at `places[k]`. Sums run in the order of the places.
     pub fn new(isa: Isa, layer: &Folded, places: &[usize]) -> Self {
         let (inputs, outputs, lanes) = (layer.inputs(), layer.outputs(), isa.lanes());
         assert_eq!(places.len(), inputs, "a place for each input");
-        let mut order: Vec<usize> = (0..inputs).collect();
-        order.sort_by_key(|&k| places[k]);
+        let mut terms: Vec<usize> = places.iter().map(|place| place / O::TERMS).collect();
+        terms.sort_unstable();
+        terms.dedup();
         let vectors = outputs.div_ceil(lanes);
-        let mut values = Buffer::zeros(inputs * vectors * lanes);
+        let mut values = Buffer::zeros(terms.len() * vectors * lanes * O::TERMS);
         let mut panels = Vec::new();
         let (mut first, mut start) = (0, 0);
         while first < vectors {
             let width = panel(isa.tile_rows(), vectors - first);
             let columns = first * lanes..((first + width) * lanes).min(outputs);
-            let rows = values[start..].chunks_exact_mut(width * lanes);
-            for (row, &k) in rows.zip(&order) {
-                for (value, j) in row.iter_mut().zip(columns.clone()) {
-                    *value = layer.weight[j * inputs + k];
+            for (k, place) in places.iter().enumerate() {
+                let row = terms.partition_point(|term| *term < place / O::TERMS);
+                let row = (start + row * width * lanes) * O::TERMS;
+                let row = values[row..].iter_mut().skip(place % O::TERMS);
+                for (value, j) in row.step_by(O::TERMS).zip(columns.clone()) {
+                    *value = O::term(layer.weight[j * inputs + k]);
                 }
             }
             panels.push(Panel {
@@ -65,10 +69,10 @@ impl Weights {
                 start,
             });
             first += width;
-            start += inputs * width * lanes;
+            start += terms.len() * width * lanes;
         }
         Self {
-            terms: order.iter().map(|&k| places[k] as u32).collect(),
+            terms: terms.into_iter().map(|term| term as u32).collect(),
             panels,
             values,
             bias: packing::padded(isa, &layer.bias, outputs),
@@ -218,14 +222,14 @@ impl Positions {
 }
 
 /// One matrix product.
-pub(super) struct Product<'a, T> {
+pub(super) struct Product<'a, T, O: Operand = f32> {
     pub rows: usize,
-    pub left: &'a [f32],
-    /// Values from one row of the left side to the next.
+    pub left: &'a [O],
+    /// Operands from one row of the left side to the next.
     pub left_row: usize,
     /// Positions of the left side's terms in a row, in ascending order.
     pub terms: &'a [u32],
-    pub weights: &'a Weights,
+    pub weights: &'a Weights<O>,
     /// The panels to compute.
     pub panels: Range<usize>,
     /// Whether to apply a ReLU.
@@ -239,8 +243,8 @@ pub(super) struct Product<'a, T> {
 }
 
 /// Rows and vectors of a result that are computed together.
-struct Tile<'a, T> {
-    left: *const f32,
+struct Tile<'a, T, O> {
+    left: *const O,
     left_row: usize,
     terms: &'a [u32],
     right: *const f32,
@@ -252,7 +256,14 @@ struct Tile<'a, T> {
 
 const MOST_ROWS: usize = 14;
 
-impl<T: Stored> Kernel for Product<'_, T> {
+impl<T, O: Operand> Tile<'_, T, O> {
+    #[inline(always)]
+    fn multiply_add<S: Simd>(&self, s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        O::multiply_add(s, a, b, c)
+    }
+}
+
+impl<T: Stored, O: Operand> Kernel for Product<'_, T, O> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (rows, weights, lanes) = (self.rows, self.weights, S::LANES);
@@ -277,7 +288,7 @@ impl<T: Stored> Kernel for Product<'_, T> {
                 let mut out = [std::ptr::null_mut::<T>(); MOST_ROWS];
                 // SAFETY: positions grow with the row, so all rows are before the end of the last one,
                 // which was asserted; the left side's length was asserted too; a panel has `width`
-                // vectors for each term, and the bias has whole vectors for all panels.
+                // vectors of operands, 32 bits each, for each term, and the bias has whole vectors for all panels.
                 unsafe {
                     for out in out.iter_mut().take(count) {
                         let at = places.step() - self.out_start;
@@ -287,7 +298,7 @@ impl<T: Stored> Kernel for Product<'_, T> {
                         left: self.left.as_ptr().add(i * self.left_row),
                         left_row: self.left_row,
                         terms: self.terms,
-                        right: weights.values.as_ptr().add(panel.start),
+                        right: weights.values.as_ptr().cast::<f32>().add(panel.start),
                         bias: weights.bias.as_ptr().add(panel.first * lanes),
                         relu: self.relu,
                         out,
@@ -308,7 +319,10 @@ impl<T: Stored> Kernel for Product<'_, T> {
     reason = "constant bounds, unrolled over registers"
 )]
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<impl Stored>) {
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    s: S,
+    at: &Tile<impl Stored, impl Operand>,
+) {
     // SAFETY of all accesses: the caller's promise.
     unsafe {
         let mut sums = [[s.splat(0.0); WIDTH]; ROWS];
@@ -326,9 +340,9 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<i
                 b[j] = s.load(right.add(j * S::LANES));
             }
             for i in 0..ROWS {
-                let a = s.splat(*left.add(i * at.left_row));
+                let a = s.splat(f32::from_bits((*left.add(i * at.left_row)).bits()));
                 for j in 0..WIDTH {
-                    sums[i][j] = s.mul_add(a, b[j], sums[i][j]);
+                    sums[i][j] = at.multiply_add(s, a, b[j], sums[i][j]);
                 }
             }
             right = right.add(WIDTH * S::LANES);

@@ -1,8 +1,10 @@
-//! The columns of a stage's rows that a product reads, in float32.
+//! The columns of a stage's rows that a product reads, in float32 or in pairs of bfloat16.
 //!
-//! Rows in float32 are read where they are. Of rows in bfloat16, the vectors that have any of the columns are widened
+//! Rows in float32, and in bfloat16 where products are in pairs, are read where they are. Otherwise of rows in bfloat16, the vectors that have any of the columns are widened
 //! once for each block of rows, into scratch in the cache. A stage's row is up to ten times as wide as what one unit
 //! reads of it, and most of a unit's columns are neighbours.
+
+use half::bf16;
 
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
@@ -17,33 +19,51 @@ pub(super) struct Reading {
     vectors: Vec<u32>,
     /// Position of each column in these vectors, one after the other.
     places: Vec<u32>,
+    /// Whether rows in bfloat16 are read in pairs.
+    pairs: bool,
 }
 
-/// Rows in float32, and the positions of the columns in each.
-pub(super) struct Left<'a> {
-    values: Values<'a>,
-    /// Values from one row to the next.
-    pub row: usize,
-    pub terms: &'a [u32],
-}
-
-enum Values<'a> {
-    Stored(&'a [f32]),
-    Widened(Buffer),
+/// The rows that a product reads.
+#[derive(Clone, Copy)]
+pub(super) enum Left<'a> {
+    /// Float32, and the positions of the terms in each row.
+    Float32(Rows<'a>, &'a [u32]),
+    /// bfloat16. The weights have the positions of the pairs.
+    Bf16(Rows<'a, bf16>),
 }
 
 impl Left<'_> {
-    pub fn values(&self) -> &[f32] {
-        match &self.values {
-            Values::Stored(values) => values,
-            Values::Widened(values) => values,
+    /// The rows from `first` on.
+    pub fn behind(self, first: usize) -> Self {
+        match self {
+            Self::Float32(rows, terms) => Self::Float32(rows.behind(first), terms),
+            Self::Bf16(rows) => Self::Bf16(rows.behind(first)),
+        }
+    }
+}
+
+/// Rows as they are stored, or widened.
+pub(super) enum Read<'a> {
+    Stored(Left<'a>),
+    Widened {
+        values: Buffer,
+        row: usize,
+        terms: &'a [u32],
+    },
+}
+
+impl Read<'_> {
+    pub fn left(&self) -> Left<'_> {
+        match self {
+            Self::Stored(left) => *left,
+            Self::Widened { values, row, terms } => Left::Float32(Rows::new(values, *row), terms),
         }
     }
 }
 
 impl Reading {
-    /// Reads `columns`, which ascend.
-    pub fn new(isa: Isa, columns: &[u32]) -> Self {
+    /// Reads `columns`, which ascend, in pairs if rows in bfloat16 are to be read so.
+    pub fn new(isa: Isa, columns: &[u32], pairs: bool) -> Self {
         let lanes = isa.lanes() as u32;
         let mut vectors: Vec<u32> = columns.iter().map(|c| c / lanes * lanes).collect();
         vectors.dedup();
@@ -55,6 +75,7 @@ impl Reading {
             places: columns.iter().map(place).collect(),
             columns: columns.to_vec(),
             vectors,
+            pairs,
         }
     }
 
@@ -69,27 +90,24 @@ impl Reading {
     }
 
     /// The first `rows` rows of `x`, which are whole vectors.
-    pub fn read<'a, T: Stored>(&'a self, isa: Isa, x: Rows<'a, T>, rows: usize) -> Left<'a> {
+    pub fn read<'a, T: Stored>(&'a self, isa: Isa, x: Rows<'a, T>, rows: usize) -> Read<'a> {
         if let Some(values) = T::as_float32(x.data) {
-            return Left {
-                values: Values::Stored(values),
-                row: x.stride,
-                terms: &self.columns,
-            };
+            let x = Rows::new(values, x.stride);
+            return Read::Stored(Left::Float32(x, &self.columns));
+        }
+        if let (true, Some(values)) = (self.pairs, T::as_bf16(x.data)) {
+            return Read::Stored(Left::Bf16(Rows::new(values, x.stride)));
         }
         let row = self.width(isa);
-        let mut out = Buffer::any(rows * row);
+        let mut values = Buffer::any(rows * row);
         isa.run(Widen {
             rows,
             x,
             vectors: &self.vectors,
-            out: &mut out,
+            out: &mut values,
         });
-        Left {
-            values: Values::Widened(out),
-            row,
-            terms: &self.places,
-        }
+        let terms = &self.places;
+        Read::Widened { values, row, terms }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Chain, Stage};
 use crate::kernels::rows::Rows;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
+use crate::simd::Products;
 use crate::simd::stored::Stored;
 
 /// Greatest number of bytes of the images that a thread takes through all layers together.
@@ -157,18 +158,19 @@ fn units<T: Stored>(
 fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], usize)) -> Buffer {
     let (isa, weights, all) = (chain.isa, &chain.head.weights, site.pixels());
     let (pixels, padded) = (site.height * site.width, weights.padded());
-    let left = chain.last.read(isa, Rows::new(rows, row), all);
+    let read = chain.last.read(isa, Rows::new(rows, row), all);
+    let left = read.left();
     let mut features = Buffer::zeros(site.images * padded);
     let weight = 1.0 / pixels as f32;
-    if chain.head.in_tiles() {
+    if chain.head.products() == Products::Tiles {
         let mut y = Buffer::<f32>::any(TILED_HEAD_ROWS * padded);
         for (image, out) in features.chunks_exact_mut(padded).enumerate() {
             for start in (0..pixels).step_by(TILED_HEAD_ROWS) {
                 let count = TILED_HEAD_ROWS.min(pixels - start);
-                let rows = Rows::new(left.values(), left.row).behind(image * pixels + start);
+                let left = left.behind(image * pixels + start);
+                let to = (&mut y[..], 0);
                 let place = (Place::rows(padded, 0), 0);
-                let from = (rows, left.terms);
-                chain.head.run(isa, count, from, (&mut y[..], 0), place);
+                chain.head.run(isa, count, left, weights.all(), to, place);
                 add_rows(out, &y[..count * padded], weight);
             }
         }
@@ -185,19 +187,10 @@ fn head<T: Stored>(chain: &Chain, site: Site, bands: usize, (rows, row): (&[T], 
                 let out = &mut out[columns.clone()];
                 for start in (0..pixels).step_by(HEAD_ROWS) {
                     let count = HEAD_ROWS.min(pixels - start);
-                    isa.run(Product {
-                        rows: count,
-                        left: &left.values()[(image * pixels + start) * left.row..],
-                        left_row: left.row,
-                        terms: left.terms,
-                        weights,
-                        panels: panel..panel + 1,
-                        relu: true,
-                        out: &mut y[..],
-                        out_start: 0,
-                        place: Place::rows(width, 0),
-                        first: 0,
-                    });
+                    let left = left.behind(image * pixels + start);
+                    let (to, panels) = ((&mut y[..], 0), panel..panel + 1);
+                    let place = (Place::rows(width, 0), 0);
+                    chain.head.run(isa, count, left, panels, to, place);
                     add_rows(out, &y[..count * width], weight);
                 }
             }

@@ -4,11 +4,11 @@ use half::bf16;
 
 use super::depthwise::{Taps, depthwise};
 use super::product::{Place, Product, Weights};
-use super::reading::Reading;
+use super::reading::{Left, Reading};
 use super::*;
 use crate::kernels::map::MapShape;
 use crate::kernels::rows::Rows;
-use crate::simd::Isa;
+use crate::simd::{Isa, Products};
 use crate::testing::numbers;
 
 fn rounded(values: &[f32]) -> Vec<bf16> {
@@ -32,20 +32,23 @@ fn layer(outputs: usize, inputs: usize, seed: usize) -> Folded {
 fn the_columns_of_stored_rows_are_read_in_both_precisions() {
     let columns = [0, 1, 17, 18, 19, 40, 47, 95];
     for isa in Isa::available() {
-        let reading = Reading::new(isa, &columns);
+        let reading = Reading::new(isa, &columns, false);
         let (rows, stride) = (7, 96);
         let stored = rounded(&numbers(rows * stride, 1));
         let wide = widened(&stored);
         let narrow = reading.read(isa, Rows::new(&stored[..], stride), rows);
         let float = reading.read(isa, Rows::new(&wide[..], stride), rows);
-        // Not more than the vectors that have a column.
-        assert!(narrow.values().len() <= rows * columns.len() * isa.lanes());
-        for row in 0..rows {
-            for (i, column) in columns.iter().enumerate() {
-                let expected = wide[row * stride + *column as usize];
-                for left in [&narrow, &float] {
-                    let at = row * left.row + left.terms[i] as usize;
-                    assert_eq!(left.values()[at], expected, "{isa:?} {row},{column}");
+        for (read, row) in [(&narrow, columns.len() * isa.lanes()), (&float, stride)] {
+            let Left::Float32(left, terms) = read.left() else {
+                panic!("{isa:?}: not in float32");
+            };
+            // Not more than the vectors that have a column.
+            assert!(left.data.len() <= rows * row);
+            for row in 0..rows {
+                for (column, term) in columns.iter().zip(terms) {
+                    let expected = wide[row * stride + *column as usize];
+                    let found = left.data[row * left.stride + *term as usize];
+                    assert_eq!(found, expected, "{isa:?} {row},{column}");
                 }
             }
         }
@@ -109,7 +112,7 @@ fn a_product_is_rounded_once_where_it_is_stored() {
     }
 }
 
-/// On every set, with and without tiles: against float64 on the operands that the set reads.
+/// On every set, in vectors, pairs and tiles: against float64 on the operands that the set reads.
 #[test]
 fn a_convolution_reads_the_columns_of_stored_rows() {
     for isa in Isa::available() {
@@ -118,19 +121,19 @@ fn a_convolution_reads_the_columns_of_stored_rows() {
             let read: Vec<usize> = (0..inputs).map(|k| 3 * ((k * 5) % inputs)).collect();
             let folded = layer(outputs, inputs, 3);
             let (reading, pointwise) = units::reading(isa, Precision::Bf16, &folded, &read);
-            assert_eq!(pointwise.in_tiles(), isa == Isa::Amx);
-            let operand = |x: f32| match pointwise.in_tiles() {
-                true => f64::from(bf16::from_f32(x).to_f32()),
-                false => f64::from(x),
+            assert_eq!(pointwise.products(), isa.bf16_products());
+            let operand = |x: f32| match pointwise.products() {
+                Products::Widened => f64::from(x),
+                Products::Pairs | Products::Tiles => f64::from(bf16::from_f32(x).to_f32()),
             };
             let stride = isa.padded(3 * inputs);
             let x = rounded(&numbers(rows * stride, 5));
-            let left = reading.read(isa, Rows::new(&x[..], stride), rows);
+            let stored = reading.read(isa, Rows::new(&x[..], stride), rows);
             let out_row = pointwise.weights.padded();
             let mut out = vec![-1.0; rows * out_row];
             let place = (Place::rows(out_row, 0), 0);
-            let left = (Rows::new(left.values(), left.row), left.terms);
-            pointwise.run(isa, rows, left, (&mut out[..], 0), place);
+            let (panels, out_at) = (pointwise.weights.all(), (&mut out[..], 0));
+            pointwise.run(isa, rows, stored.left(), panels, out_at, place);
             for (at, found) in out.iter().enumerate() {
                 let (row, j) = (at / out_row, at % out_row);
                 let sum: f64 = match j < outputs {
@@ -276,8 +279,10 @@ fn parts() -> Parts {
 fn logits_do_not_depend_on_threads_or_neighbours() {
     let size = [37, 30];
     let images = numbers(9 * 3 * size[0] * size[1], 9);
-    for precision in [Precision::F32, Precision::Bf16] {
-        let chain = Chain::new(&parts(), precision);
+    let precisions = [Precision::F32, Precision::Bf16];
+    let sets = Isa::available().into_iter();
+    for (isa, precision) in sets.flat_map(|isa| precisions.map(|precision| (isa, precision))) {
+        let chain = Chain::on(isa, &parts(), precision);
         let run = |threads: usize, count: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let images = &images[..count * 3 * size[0] * size[1]];
@@ -287,31 +292,33 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
         let expected = run(1, 9);
         for (threads, count) in [(1, 1), (2, 1), (3, 2), (7, 3), (2, 9), (3, 8), (4, 9)] {
             let logits = run(threads, count);
-            let what = format!("{precision:?}, {count} images, {threads} threads");
+            let what = format!("{isa:?}, {precision:?}, {count} images, {threads} threads");
             assert_eq!(logits[..], expected[..5 * count], "{what}");
         }
     }
 }
 
 /// Each of the `n` values that a path from pixel to logit stores is rounded by at most 2^-9 of itself. Signs are random,
-/// so errors add up like their squares; three standard deviations are allowed. Where products are in tiles, the rounded
+/// so errors add up like their squares; three standard deviations are allowed. Where products are in pairs or tiles, the rounded
 /// weights and the rounded outputs of the depthwise convolutions have so much room as well.
 #[test]
 fn logits_in_bfloat16_are_near_those_in_float32() {
     // The last maps have few pixels, and more than a block of rows.
-    for size in [[4, 33, 33], [2, 130, 140]] {
-        near(size);
+    for isa in Isa::available() {
+        for size in [[4, 33, 33], [2, 130, 140]] {
+            near(isa, size);
+        }
     }
 }
 
-fn near([count, height, width]: [usize; 3]) {
+fn near(isa: Isa, [count, height, width]: [usize; 3]) {
     let images = numbers(count * 3 * height * width, 9);
     let [wide, narrow] = [Precision::F32, Precision::Bf16]
-        .map(|precision| Chain::new(&parts(), precision).run(&images, [count, height, width]));
+        .map(|precision| Chain::on(isa, &parts(), precision).run(&images, [count, height, width]));
     // The stem, and two values for each of six units.
     let bound = 3.0 * 13f32.sqrt() / 512.0;
     let largest = wide.iter().fold(0f32, |most, x| most.max(x.abs()));
     let errors = wide.iter().zip(&narrow).map(|(a, b)| (a - b).abs());
     let error = errors.fold(0f32, f32::max) / largest;
-    assert!(0.0 < error && error < bound, "{error} of {bound}");
+    assert!(0.0 < error && error < bound, "{isa:?}: {error} of {bound}");
 }

@@ -2,19 +2,21 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::columns::{joined, runs};
 use super::depthwise::{Taps, depthwise};
 use super::pass::{Maps, Site};
-use super::pointwise::Pointwise;
+use super::pointwise::{Pointwise, products};
 use super::product::Place;
-use super::reading::Reading;
+use super::reading::{Left, Reading};
 use super::weights::Folded;
 use crate::kernels::map::MapShape;
 use crate::kernels::rows::{Copy, Rows};
 use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
 use crate::simd::stored::Stored;
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Products, Simd};
 
 /// Rows of some pixels; pixels are counted over all images of a site.
 pub(super) struct Band<'a, T> {
@@ -69,16 +71,24 @@ impl Exit {
         out: &mut [U],
         place: Place,
     ) {
-        let taps = &self.taps;
+        let (taps, pointwise) = (&self.taps, &self.pointwise);
+        let (rows, channels) = (pixels.len(), taps.channels());
+        let mut run = |left: Left| {
+            let panels = pointwise.weights.all();
+            pointwise.run(isa, rows, left, panels, (out, 0), (place, 0));
+        };
+        if pointwise.products() == Products::Pairs {
+            let mut y = Buffer::<bf16>::any(rows * channels);
+            depthwise(isa, taps, (maps, shape), pixels, &mut y);
+            return run(Left::Bf16(Rows::new(&y, channels)));
+        }
         // In float32, because it stays in the cache.
-        let mut y = Buffer::any(pixels.len() * taps.channels());
+        let mut y = Buffer::<f32>::any(rows * channels);
         depthwise(isa, taps, (maps, shape), pixels, &mut y);
-        let left = (
-            Rows::new(&y[..], taps.channels()),
-            &self.pointwise.weights.terms[..],
-        );
-        self.pointwise
-            .run(isa, pixels.len(), left, (out, 0), (place, 0));
+        run(Left::Float32(
+            Rows::new(&y, channels),
+            &pointwise.weights.terms,
+        ));
     }
 }
 
@@ -323,10 +333,11 @@ impl Entrance {
     fn run<T: Stored>(&self, isa: Isa, band: &Band<T>, place: Place, start: usize, map: &mut [T]) {
         let rows = band.pixels.len();
         let x = Rows::new(&*band.rows, band.row);
-        let left = self.reading.read(isa, x, rows);
-        let left = (Rows::new(left.values(), left.row), left.terms);
-        let place = (place, band.pixels.start);
-        self.pointwise.run(isa, rows, left, (map, start), place);
+        let read = self.reading.read(isa, x, rows);
+        let (place, panels) = ((place, band.pixels.start), self.pointwise.weights.all());
+        let left = read.left();
+        self.pointwise
+            .run(isa, rows, left, panels, (map, start), place);
     }
 }
 
@@ -339,7 +350,8 @@ pub(super) fn reading(
 ) -> (Reading, Pointwise) {
     let mut columns: Vec<u32> = read.iter().map(|&column| column as u32).collect();
     columns.sort_unstable();
-    let reading = Reading::new(isa, &columns);
+    let pairs = products(isa, precision) == Products::Pairs;
+    let reading = Reading::new(isa, &columns, pairs);
     let place = |&column: &usize| {
         let number = columns.partition_point(|&before| before < column as u32);
         reading.places()[number] as usize

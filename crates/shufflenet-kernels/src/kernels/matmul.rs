@@ -4,28 +4,89 @@
 //! out[i][j] (+)= sum over k of left[i * left_strides[0] + k * left_strides[1]] * right[k][j]
 //! ```
 //!
-//! With strides for the left side, one kernel computes a convolution's forward (`x W'`), its input
+//! An operand is float32, or a *pair* of neighbouring terms in bfloat16, whose two products are added to the sum
+//! ([`Operand`]). With strides for the left side, one kernel computes a convolution's forward (`x W'`), its input
 //! gradient (`dy W`) and its weight gradient (`x' dy`). A tile of the result stays in registers
 //! while `k` runs. The right side is padded to whole vectors, the result is not.
+
+use half::bf16;
 
 use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
+/// What a product multiplies, 32 bits each.
+pub(crate) trait Operand: Copy {
+    /// Terms of a sum in an operand.
+    const TERMS: usize;
+    /// What a term is stored as.
+    type Term: Stored;
+
+    /// `x` as a term.
+    fn term(x: f32) -> Self::Term;
+
+    /// The operand's bits as those of a float32.
+    fn bits(self) -> u32;
+
+    /// `a * b + c`
+    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector;
+}
+
+impl Operand for f32 {
+    const TERMS: usize = 1;
+    type Term = f32;
+
+    fn term(x: f32) -> f32 {
+        x
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        s.mul_add(a, b, c)
+    }
+}
+
+/// Two terms of a sum that follow each other.
+pub(crate) type Pair = [bf16; 2];
+
+impl Operand for Pair {
+    const TERMS: usize = 2;
+    type Term = bf16;
+
+    fn term(x: f32) -> bf16 {
+        bf16::from_f32(x)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from(self[0].to_bits()) | u32::from(self[1].to_bits()) << 16
+    }
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        s.add_dot(a, b, c)
+    }
+}
+
 /// One matrix product.
-pub(crate) struct Matmul<'a, T = f32> {
+pub(crate) struct Matmul<'a, T = f32, O = f32> {
     /// Rows of the result.
     pub rows: usize,
-    /// Terms of each sum.
+    /// Terms of each sum, or pairs of them.
     pub inner: usize,
     /// Columns of the result.
     pub columns: usize,
     /// The left side.
-    pub left: &'a [f32],
-    /// Values from one row of the left side to the next, and from one term to the next.
+    pub left: &'a [O],
+    /// Operands from one row of the left side to the next, and from one term to the next.
     pub left_strides: [usize; 2],
-    /// The right side, `inner` rows of `right_row` values, whole vectors.
-    pub right: &'a [f32],
-    /// Values from one row of the right side to the next.
+    /// The right side, `inner` rows of `right_row` operands, whole vectors.
+    pub right: &'a [O],
+    /// Operands from one row of the right side to the next.
     pub right_row: usize,
     /// The result.
     pub out: &'a mut [T],
@@ -45,11 +106,11 @@ pub(crate) fn block_rows(inner: usize, columns: usize) -> usize {
 }
 
 /// Position of a tile, and the length of its sums.
-struct Tile<T> {
+struct Tile<T, O> {
     inner: usize,
-    left: *const f32,
+    left: *const O,
     left_strides: [usize; 2],
-    right: *const f32,
+    right: *const O,
     right_row: usize,
     out: *mut T,
     out_row: usize,
@@ -58,7 +119,14 @@ struct Tile<T> {
     accumulate: bool,
 }
 
-impl<T: Stored> Kernel for Matmul<'_, T> {
+impl<T, O: Operand> Tile<T, O> {
+    #[inline(always)]
+    fn multiply_add<S: Simd>(&self, s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
+        O::multiply_add(s, a, b, c)
+    }
+}
+
+impl<T: Stored, O: Operand> Kernel for Matmul<'_, T, O> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         if self.rows == 0 || self.columns == 0 {
@@ -106,7 +174,7 @@ impl<T: Stored> Kernel for Matmul<'_, T> {
     }
 }
 
-impl<T: Stored> Matmul<'_, T> {
+impl<T, O> Matmul<'_, T, O> {
     /// Number of tiles of the result.
     #[inline(always)]
     fn tiles<S: Simd>(&self, vectors: usize) -> usize {
@@ -210,7 +278,10 @@ pub(crate) use sized_tile;
     reason = "constant bounds, unrolled over registers"
 )]
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<impl Stored>) {
+unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
+    s: S,
+    at: &Tile<impl Stored, impl Operand>,
+) {
     let [row, term] = at.left_strides;
     // SAFETY of all accesses: the caller's promise, see above.
     unsafe {
@@ -224,12 +295,12 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(s: S, at: &Tile<i
         for _ in 0..at.inner {
             let mut b = [s.splat(0.0); WIDTH];
             for j in 0..WIDTH {
-                b[j] = s.load(right.add(j * S::LANES));
+                b[j] = s.load(right.add(j * S::LANES).cast());
             }
             for i in 0..ROWS {
-                let a = s.splat(*left.add(i * row));
+                let a = s.splat(f32::from_bits((*left.add(i * row)).bits()));
                 for j in 0..WIDTH {
-                    sums[i][j] = s.mul_add(a, b[j], sums[i][j]);
+                    sums[i][j] = at.multiply_add(s, a, b[j], sums[i][j]);
                 }
             }
             left = left.wrapping_add(term);

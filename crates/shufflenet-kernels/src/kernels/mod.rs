@@ -11,6 +11,7 @@ pub(crate) mod matmul;
 pub(crate) mod max_pool;
 pub mod orthogonal;
 pub(crate) mod packing;
+pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod shuffle;
 pub(crate) mod tiles;

@@ -259,19 +259,19 @@ impl<G: Stored, T: Stored> Kernel for ReluGradient<'_, G, T> {
 }
 
 /// Batch norm's backward, row by row: `out = a * g + b * (y - mean) + c`. The four vectors are whole,
-/// and so are the rows of `out`. The padding of `out` has unspecified values.
-pub(crate) struct NormGradient<'a, T> {
+/// and so are the rows of `out`. The padding of `out` has the values of zeros with the vectors' padding.
+pub(crate) struct NormGradient<'a, T, U> {
     pub rows: usize,
     pub columns: usize,
     pub g: Rows<'a, T>,
     pub y: Rows<'a, T>,
     pub mean: &'a [f32],
     pub factors: [&'a [f32]; 3],
-    pub out: &'a mut [f32],
+    pub out: &'a mut [U],
     pub out_stride: usize,
 }
 
-impl<T: Stored> Kernel for NormGradient<'_, T> {
+impl<T: Stored, U: Stored> Kernel for NormGradient<'_, T, U> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self {
@@ -304,7 +304,8 @@ impl<T: Stored> Kernel for NormGradient<'_, T> {
                         let g = self.g.data.as_ptr().add(row * self.g.stride + column);
                         let dy = s.mul_add(s.sub(T::load_first(s, y, n), mean), b, c);
                         let dy = s.mul_add(T::load_first(s, g, n), a, dy);
-                        s.store(self.out.as_mut_ptr().add(row * out_stride + column), dy);
+                        let to = self.out.as_mut_ptr().add(row * out_stride + column);
+                        U::store_first(s, to, S::LANES, dy);
                     }
                 }
             }

@@ -138,7 +138,7 @@ impl Team {
         };
         while *helpers + 1 < threads {
             let place = *helpers + 1;
-            let helper = thread::Builder::new().name(format!("shufflenet-ops {place}"));
+            let helper = thread::Builder::new().name(format!("shufflenet {place}"));
             if helper.spawn(move || self.help(place)).is_err() {
                 break;
             }

@@ -1,18 +1,30 @@
-//! [`Simd`] in AVX-512: F, BW and VL.
+//! [`Simd`] in AVX-512: F, BW and VL, and with or without BF16.
+//!
+//! BF16 rounds two vectors to bfloat16 in one instruction, and multiplies pairs: `VDPBF16PS` adds the two products of
+//! each lane's pairs to the lane's float32 (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2). Both
+//! take subnormal numbers for zero in any mode.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use crate::simd::{Kernel, Simd};
 
 /// Sixteen lanes. Only [`Isa::run`](crate::simd::Isa::run) makes a value, which proves that the
-/// processor has AVX-512.
+/// processor has AVX-512, with the instructions for bfloat16 if `BF16` says so.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(pub(crate) ());
+pub(crate) struct Avx512<const BF16: bool>(pub(crate) ());
 
 /// # Safety
 /// The processor has AVX-512F, AVX-512BW, AVX-512VL, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
-pub(crate) unsafe fn run_avx512(kernel: impl Kernel, simd: Avx512) {
+pub(crate) unsafe fn run_avx512(kernel: impl Kernel, simd: Avx512<false>) {
+    kernel.run(simd);
+}
+
+/// # Safety
+/// The processor has what [`run_avx512`] needs, and AVX512-BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2,fma")]
+pub(crate) unsafe fn run_avx512_bf16(kernel: impl Kernel, simd: Avx512<true>) {
     kernel.run(simd);
 }
 
@@ -58,9 +70,15 @@ unsafe fn upper16(v: __m512i) -> __m256i {
     }
 }
 
-// SAFETY of every block below: a value of type `Avx512` proves that the processor has AVX-512F, BW and VL.
-// Each method's contract says what its pointers must point at.
-impl Simd for Avx512 {
+/// The 16-bit lanes of two halves of a vector in turn: one of the lower half, one of the upper half.
+const PAIRS: [i16; 32] = [
+    0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+    13, 29, 14, 30, 15, 31,
+];
+
+// SAFETY of every block below: a value of type `Avx512` proves that the processor has AVX-512F, BW and VL, and BF16
+// where that is `true`. Each method's contract says what its pointers must point at.
+impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
     // Of 32 registers, 24 to 28 hold the tile.
     const TILE_ROWS: [usize; 4] = [6, 8, 12, 14];
@@ -191,8 +209,52 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn round_bf16(self, v: __m512) -> __m512 {
-        // SAFETY: see above.
-        unsafe { _mm512_castsi512_ps(rounded16(v)) }
+        // SAFETY: see above; the types have the same size.
+        unsafe {
+            if !BF16 {
+                return _mm512_castsi512_ps(rounded16(v));
+            }
+            let halves = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_rounded_first(self, p: *mut u16, n: usize, v: __m512) {
+        // SAFETY: see above; masked lanes are not accessed.
+        unsafe {
+            if !BF16 {
+                return self.store_upper_first(p, n, self.round_bf16(v));
+            }
+            let halves = transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm256_mask_storeu_epi16(p.cast(), mask16(n), halves);
+        }
+    }
+
+    #[inline(always)]
+    fn pair_rounded(self, a: __m512, b: __m512) -> __m512 {
+        if !BF16 {
+            return self.pair_upper(self.round_bf16(a), self.round_bf16(b));
+        }
+        // SAFETY: see above; the types have the same size.
+        unsafe {
+            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
+            let pairs = _mm512_loadu_si512(PAIRS.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(pairs, halves))
+        }
+    }
+
+    #[inline(always)]
+    fn add_dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see above; the types have the same size.
+        unsafe {
+            if !BF16 {
+                let (a, b) = (self.unpair_bf16(a), self.unpair_bf16(b));
+                return self.mul_add(a.0, b.0, self.mul_add(a.1, b.1, c));
+            }
+            let [a, b] = [a, b].map(|pairs| transmute::<__m512, __m512bh>(pairs));
+            _mm512_dpbf16_ps(c, a, b)
+        }
     }
 
     #[inline(always)]

@@ -1,14 +1,15 @@
 //! Vectors of float32 and the choice of instruction set, made once at run time.
 //!
 //! A kernel is a struct of its arguments that implements [`Kernel`]. Its body is written once, over
-//! the operations of [`Simd`], and [`Isa::run`] compiles it for each set of the target: AVX-512, and AVX2 with
-//! FMA, on x86-64; NEON on AArch64; portably for every other processor. Users need no compiler flags. The environment
-//! variable `SHUFFLENET_ISA` (`amx`, `avx512`, `avx2`, `neon`, `portable`) forces a narrower set than the processor
-//! has, for tests and comparisons. Different sets add in different orders, so their results may
+//! the operations of [`Simd`], and [`Isa::run`] compiles it for each set of the target: AVX-512 with and without its
+//! instructions for bfloat16, and AVX2 with FMA, on x86-64; NEON on AArch64; portably for every other processor. Users need
+//! no compiler flags. The environment variable `SHUFFLENET_ISA` (`amx`, `avx512_bf16`, `avx512`, `avx2`, `neon`, `portable`)
+//! forces another set of the processor's than the fastest, for tests and comparisons. Different sets add in different
+//! orders, so their results may
 //! differ in the last bits. One set always gives the same bits.
 //!
-//! AMX is AVX-512 and, for matrix products of bfloat16, tile registers ([`amx`]). Such a product rounds both operands to
-//! bfloat16, while the other sets widen them to float32.
+//! AMX is AVX-512 and, for matrix products of bfloat16, tile registers ([`amx`]). `avx512_bf16` multiplies pairs of bfloat16.
+//! Such products round both operands to bfloat16, while the other sets widen them to float32 ([`Products`]).
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod amx;
@@ -89,6 +90,26 @@ pub trait Simd: Copy {
     unsafe fn store_upper_first(self, p: *mut u16, n: usize, v: Self::Vector);
     /// The bfloat16 nearest to each lane in its upper half, as [`stored`] says; the lower half is unspecified.
     fn round_bf16(self, v: Self::Vector) -> Self::Vector;
+    /// Rounds as [`Self::round_bf16`] does and stores the first `n` lanes; all lanes for `n >= LANES`.
+    ///
+    /// # Safety
+    /// `p` points at `min(n, LANES)` writable values.
+    #[inline(always)]
+    unsafe fn store_rounded_first(self, p: *mut u16, n: usize, v: Self::Vector) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store_upper_first(p, n, self.round_bf16(v)) }
+    }
+    /// Rounds as [`Self::round_bf16`] does and pairs: `a` in the lower halves, `b` in the upper ones.
+    #[inline(always)]
+    fn pair_rounded(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        self.pair_upper(self.round_bf16(a), self.round_bf16(b))
+    }
+    /// `c` and both products of the bfloat16 pairs in each lane of `a` and `b`.
+    #[inline(always)]
+    fn add_dot(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        let (a, b) = (self.unpair_bf16(a), self.unpair_bf16(b));
+        self.mul_add(a.0, b.0, self.mul_add(a.1, b.1, c))
+    }
     /// Each lane's bits as two bfloat16 values, the lower and the upper half, widened.
     fn unpair_bf16(self, v: Self::Vector) -> (Self::Vector, Self::Vector);
     /// The inverse of [`Self::unpair_bf16`]: takes the upper halves of the lanes.
@@ -108,11 +129,33 @@ pub trait Kernel {
 /// Name of the environment variable that forces an instruction set.
 const VARIABLE: &str = "SHUFFLENET_ISA";
 
+/// Operands of a product of activations in bfloat16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Products {
+    /// Vectors of float32: what is stored is widened.
+    Widened,
+    /// Vectors of pairs of bfloat16; the other operand is rounded.
+    Pairs,
+    /// Tiles of bfloat16; the other operand is rounded.
+    Tiles,
+}
+
+/// Whether a product of pairs (`VDPBF16PS`) is issued as often as a float32 FMA, and so does twice the work: on AMD's processors. On
+/// an EPYC of the Zen 4 both take 0.271 ns a vector of 16 lanes. A Xeon with AMX issued it at a quarter of the FMA's rate.
+#[cfg(target_arch = "x86_64")]
+fn pairs_are_fast() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let words = [vendor.ebx, vendor.edx, vendor.ecx];
+    words.map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+}
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// AVX-512, with products of bfloat16 in the tile registers of AMX.
     Amx,
+    /// AVX-512, with products of pairs of bfloat16 and conversions to it: AVX512-BF16.
+    Avx512Bf16,
     /// Sixteen lanes: AVX-512F with BW and VL, which every processor with AVX-512 has but Xeon Phi.
     Avx512,
     /// Eight lanes: AVX2 and FMA.
@@ -124,7 +167,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The widest set that this processor has, or the set that `SHUFFLENET_ISA` names. A name that no
+    /// The fastest set that this processor has, or the set that `SHUFFLENET_ISA` names. A name that no
     /// set of this processor has is ignored; [`Self::asked_for`] returns it as an error. The choice is
     /// made once.
     pub fn detected() -> Self {
@@ -132,8 +175,8 @@ impl Isa {
         *CHOICE.get_or_init(|| match Self::asked_for() {
             Ok(Some(isa)) => isa,
             Ok(None) | Err(_) => {
-                let widest = Self::available().into_iter().next();
-                widest.unwrap_or(Self::Portable)
+                let fastest = Self::available().into_iter().next();
+                fastest.unwrap_or(Self::Portable)
             }
         })
     }
@@ -152,7 +195,7 @@ impl Isa {
         found.map(Some).ok_or(wanted)
     }
 
-    /// Every set that this processor has, widest first.
+    /// Every set that this processor has, fastest first.
     pub fn available() -> Vec<Self> {
         #[cfg_attr(
             not(any(target_arch = "x86_64", target_arch = "aarch64")),
@@ -172,6 +215,9 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                 {
                     sets.insert(0, Self::Avx512);
+                    if is_x86_feature_detected!("avx512bf16") {
+                        sets.insert(usize::from(!pairs_are_fast()), Self::Avx512Bf16);
+                    }
                     if amx::available() {
                         sets.insert(0, Self::Amx);
                     }
@@ -185,6 +231,7 @@ impl Isa {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Amx => "amx",
+            Self::Avx512Bf16 => "avx512_bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Neon => "neon",
@@ -195,7 +242,7 @@ impl Isa {
     /// Floats in a vector of this set. Scratch rows are padded to a multiple of it.
     pub(crate) const fn lanes(self) -> usize {
         match self {
-            Self::Amx | Self::Avx512 => 16,
+            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 16,
             Self::Avx2 | Self::Portable => 8,
             Self::Neon => 4,
         }
@@ -205,12 +252,21 @@ impl Isa {
     pub(crate) const fn tile_rows(self) -> [usize; 4] {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx | Self::Avx512 => avx512::Avx512::TILE_ROWS,
+            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => avx512::Avx512::<false>::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::TILE_ROWS,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => neon::Neon::TILE_ROWS,
             _ => Portable::TILE_ROWS,
+        }
+    }
+
+    /// What the products of 1x1 convolutions multiply where activations are bfloat16.
+    pub(crate) const fn bf16_products(self) -> Products {
+        match self {
+            Self::Amx => Products::Tiles,
+            Self::Avx512Bf16 => Products::Pairs,
+            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Portable => Products::Widened,
         }
     }
 
@@ -224,10 +280,12 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             use avx2::{Avx2, run_avx2};
-            use avx512::{Avx512, run_avx512};
+            use avx512::{Avx512, run_avx512, run_avx512_bf16};
             match self {
                 // SAFETY: only `available` makes these sets, and only if the processor has them.
                 Self::Amx | Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },
+                // SAFETY: as above.
+                Self::Avx512Bf16 => return unsafe { run_avx512_bf16(kernel, Avx512(())) },
                 // SAFETY: as above.
                 Self::Avx2 => return unsafe { run_avx2(kernel, Avx2(())) },
                 Self::Neon | Self::Portable => {}
@@ -250,7 +308,14 @@ mod tests {
     #[test]
     fn each_instruction_set_is_tested_or_named() {
         let available = Isa::available();
-        for isa in [Isa::Amx, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable] {
+        for isa in [
+            Isa::Amx,
+            Isa::Avx512Bf16,
+            Isa::Avx512,
+            Isa::Avx2,
+            Isa::Neon,
+            Isa::Portable,
+        ] {
             let how = match available.contains(&isa) {
                 false => "not tested: this processor lacks it",
                 true if isa == Isa::Amx && amx::emulated() => "tested, its tiles emulated",

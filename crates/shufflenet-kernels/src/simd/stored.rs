@@ -1,5 +1,5 @@
 //! What activations are stored as: float32 or bfloat16. All computation is in float32, but for
-//! products in the tile registers of AMX ([`crate::kernels::tiles`]).
+//! products of bfloat16 in pairs ([`crate::kernels::pairs`]) and in the tile registers of AMX ([`crate::kernels::tiles`]).
 //!
 //! A kernel is written once over [`Stored`]. It loads a stored type into vectors of float32 and rounds once, when it
 //! stores a result. bfloat16 is the upper half of a float32 (sign, eight bits of exponent, seven of mantissa), so
@@ -7,7 +7,8 @@
 //! instruction set alike:
 //!
 //! - what is beyond the largest finite bfloat16 by half a step or more becomes infinite;
-//! - a subnormal rounds like any other number (threads that compute have none, see [`crate::runtime::subnormals`]);
+//! - a subnormal rounds like any other number, except that the instruction of AVX512-BF16 takes it for zero (threads that
+//!   compute have none, see [`crate::runtime::subnormals`]);
 //! - NaN keeps its sign and the upper bits of its payload, and becomes quiet, so that it never rounds to infinity.
 //!
 //! A value that was loaded from bfloat16 is stored as the same bits: moving it costs no accuracy.
@@ -26,6 +27,9 @@ pub trait Stored: Copy + Send + Sync + 'static {
 
     /// The values as float32, if they are stored so.
     fn as_float32(values: &[Self]) -> Option<&[f32]>;
+
+    /// The values as bfloat16, if they are stored so.
+    fn as_bf16(values: &[Self]) -> Option<&[bf16]>;
 
     /// Loads the first `n` values and fills the other lanes with zeros; loads all lanes for `n >= LANES`.
     ///
@@ -75,6 +79,10 @@ impl Stored for f32 {
 
     fn as_float32(values: &[Self]) -> Option<&[f32]> {
         Some(values)
+    }
+
+    fn as_bf16(_: &[Self]) -> Option<&[bf16]> {
+        None
     }
 
     #[inline(always)]
@@ -128,7 +136,7 @@ impl Stored for f32 {
 
     #[inline(always)]
     fn bf16_pairs<S: Simd>(s: S, a: S::Vector, b: S::Vector) -> S::Vector {
-        s.pair_upper(s.round_bf16(a), s.round_bf16(b))
+        s.pair_rounded(a, b)
     }
 }
 
@@ -146,6 +154,10 @@ impl Stored for bf16 {
         None
     }
 
+    fn as_bf16(values: &[Self]) -> Option<&[bf16]> {
+        Some(values)
+    }
+
     #[inline(always)]
     unsafe fn load_first<S: Simd>(s: S, p: *const Self, n: usize) -> S::Vector {
         // SAFETY: see above.
@@ -155,7 +167,7 @@ impl Stored for bf16 {
     #[inline(always)]
     unsafe fn store_first<S: Simd>(s: S, p: *mut Self, n: usize, v: S::Vector) {
         // SAFETY: see above.
-        unsafe { s.store_upper_first(p.cast(), n, s.round_bf16(v)) }
+        unsafe { s.store_rounded_first(p.cast(), n, v) }
     }
 
     #[inline(always)]

@@ -1,7 +1,9 @@
-//! The matrix products of a 1x1 convolution, a block of rows at a time, in either of two ways.
+//! The matrix products of a 1x1 convolution, a block of rows at a time, in one of three ways.
 //!
 //! - **Vectors**: operands in float32. What is stored as bfloat16 is widened a block at a time, and the gradient of the
 //!   convolution's output is never rounded.
+//! - **Pairs**, for bfloat16 on processors with AVX512-BF16: operands in pairs of bfloat16 ([`crate::kernels::pairs`]), sums
+//!   in float32. The weights and the gradient of the output are rounded, once per product.
 //! - **Tiles**, for bfloat16 on processors with AMX: operands in bfloat16, sums in float32. The weights and the gradient
 //!   of the output are rounded, once per product.
 //!
@@ -10,6 +12,7 @@
 use half::bf16;
 
 use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::pairs::{PairedRows, RowPairs, pairs, row_pairs_len};
 use crate::kernels::rows::{NormGradient, Rows, Widened};
 use crate::kernels::tiles::{
     ByColumns, ByRows, NormGradientTiles, Product, add_product, blocks_len, blocks_to_rows,
@@ -27,6 +30,10 @@ pub enum Forward<'a> {
         weight: &'a [f32],
         widened: Widened,
     },
+    Pairs {
+        weight: &'a [bf16],
+        rows: PairedRows,
+    },
     Tiles {
         tiles: Tiles,
         weight: &'a [bf16],
@@ -41,6 +48,10 @@ impl<'a> Forward<'a> {
             Weights::Vectors(weight) => Self::Vectors {
                 weight,
                 widened: Widened::new::<T>(isa, rows, inner),
+            },
+            Weights::Pairs(weight) => Self::Pairs {
+                weight,
+                rows: PairedRows::new(isa, inner),
             },
             Weights::Tiles(weight) => Self::Tiles {
                 tiles: configured(),
@@ -68,6 +79,25 @@ impl<'a> Forward<'a> {
                     left: left.data,
                     left_strides: [left.stride, 1],
                     right: weight,
+                    right_row: isa.padded(columns),
+                    out,
+                    out_row: columns,
+                    accumulate: false,
+                    ahead: [x.storage(rows..2 * rows), Ahead::default()],
+                });
+            }
+            Self::Pairs {
+                weight,
+                rows: paired,
+            } => {
+                let (left, stride) = paired.read(x, rows);
+                isa.run(Matmul {
+                    rows,
+                    inner: inner.div_ceil(2),
+                    columns,
+                    left,
+                    left_strides: [stride, 1],
+                    right: pairs(weight),
                     right_row: isa.padded(columns),
                     out,
                     out_row: columns,
@@ -130,6 +160,13 @@ enum Way<'a> {
         widened: Widened,
         sums: Buffer,
     },
+    Pairs {
+        weight: &'a [bf16],
+        dy: Buffer<bf16>,
+        /// Row pairs of `dy` and of the input.
+        row_pairs: [Buffer<bf16>; 2],
+        sums: Buffer,
+    },
     Tiles {
         tiles: Tiles,
         weight: &'a [bf16],
@@ -152,6 +189,13 @@ impl<'a> Backward<'a> {
                 weight,
                 dy: Buffer::any(rows * isa.padded(outputs)),
                 widened: Widened::new::<T>(isa, rows, inputs),
+                sums: Buffer::zeros(inputs * isa.padded(outputs)),
+            },
+            Weights::Pairs(weight) => Way::Pairs {
+                weight,
+                dy: Buffer::any(rows * isa.padded(outputs)),
+                row_pairs: [outputs, inputs]
+                    .map(|columns| Buffer::any(row_pairs_len(isa, rows, columns))),
                 sums: Buffer::zeros(inputs * isa.padded(outputs)),
             },
             Weights::Tiles(weight) => Way::Tiles {
@@ -238,6 +282,64 @@ impl<'a> Backward<'a> {
                     ahead: [x.storage(next), Ahead::default()],
                 });
             }
+            Way::Pairs {
+                weight,
+                dy,
+                row_pairs: [dy_pairs, x_pairs],
+                sums,
+            } => {
+                let padded = isa.padded(outputs);
+                isa.run(NormGradient {
+                    rows,
+                    columns: outputs,
+                    g,
+                    y,
+                    mean,
+                    factors,
+                    out: dy,
+                    out_stride: padded,
+                });
+                isa.run(Matmul {
+                    rows,
+                    inner: outputs.div_ceil(2),
+                    columns: inputs,
+                    left: pairs(dy),
+                    left_strides: [padded / 2, 1],
+                    right: pairs(weight),
+                    right_row: isa.padded(inputs),
+                    out: dx,
+                    out_row: stride,
+                    accumulate,
+                    ahead: [g.storage(next.clone()), y.storage(next.clone())],
+                });
+                let dy_pairs = &mut dy_pairs[..row_pairs_len(isa, rows, outputs)];
+                isa.run(RowPairs {
+                    rows,
+                    columns: outputs,
+                    x: Rows::new(dy, padded),
+                    out: dy_pairs,
+                });
+                let x_pairs = &mut x_pairs[..row_pairs_len(isa, rows, inputs)];
+                isa.run(RowPairs {
+                    rows,
+                    columns: inputs,
+                    x,
+                    out: x_pairs,
+                });
+                isa.run(Matmul {
+                    rows: inputs,
+                    inner: rows.div_ceil(2),
+                    columns: outputs,
+                    left: pairs(x_pairs),
+                    left_strides: [1, isa.padded(inputs)],
+                    right: pairs(dy_pairs),
+                    right_row: padded,
+                    out: sums,
+                    out_row: padded,
+                    accumulate: true,
+                    ahead: [x.storage(next), Ahead::default()],
+                });
+            }
             Way::Tiles {
                 tiles,
                 weight,
@@ -285,7 +387,7 @@ impl<'a> Backward<'a> {
     pub fn into_weight_gradient(self) -> Buffer {
         let (isa, row) = (self.isa, self.isa.padded(self.outputs));
         match self.way {
-            Way::Vectors { sums, .. } => sums,
+            Way::Vectors { sums, .. } | Way::Pairs { sums, .. } => sums,
             Way::Tiles { sums, .. } => {
                 let mut out = Buffer::zeros(self.inputs * row);
                 blocks_to_rows(isa, [self.inputs, self.outputs], &sums, &mut out, row);

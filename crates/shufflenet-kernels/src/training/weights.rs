@@ -5,11 +5,12 @@ use half::bf16;
 
 use crate::kernels::matmul::block_rows;
 use crate::kernels::packing::{self, ConvNorm};
+use crate::kernels::pairs::{RowPairs, row_pairs_len};
 use crate::kernels::rows::Rows;
 use crate::kernels::tiles::{ByColumns, ByRows, packed_len};
 use crate::runtime::buffer::Buffer;
-use crate::simd::Isa;
 use crate::simd::stored::Stored;
+use crate::simd::{Isa, Products};
 
 /// Rows of a block whose products are in tiles: whole tiles, and the block's operands fit the second-level cache.
 const TILED_ROWS: usize = 256;
@@ -18,29 +19,51 @@ const TILED_ROWS: usize = 256;
 pub enum Weights {
     /// Rows of float32, padded to whole vectors.
     Vectors(Buffer),
+    /// Row pairs of bfloat16, of rows padded to whole vectors.
+    Pairs(Buffer<bf16>),
     /// bfloat16 in tile order.
     Tiles(Buffer<bf16>),
 }
 
-/// Whether products of values that are stored as `T` are in tiles.
-fn in_tiles<T: Stored>(isa: Isa) -> bool {
-    isa == Isa::Amx && T::as_float32(&[]).is_none()
+/// What products of values that are stored as `T` multiply.
+fn products<T: Stored>(isa: Isa) -> Products {
+    match T::as_bf16(&[]) {
+        Some(_) => isa.bf16_products(),
+        None => Products::Widened,
+    }
 }
 
 impl Weights {
     /// Packs a convolution's weights for its forward. Input `k` is multiplied by `scale[k]` if `scale` is given.
     pub fn forward<T: Stored>(isa: Isa, conv: ConvNorm, scale: Option<&[f32]>) -> Self {
-        let inputs = conv.inputs();
-        if !in_tiles::<T>(isa) {
-            return Self::Vectors(packing::transposed(isa, conv.weight, inputs, scale));
+        let (inputs, outputs) = (conv.inputs(), conv.outputs());
+        let transposed = || packing::transposed(isa, conv.weight, inputs, scale);
+        match (products::<T>(isa), scale) {
+            (Products::Widened, _) => Self::Vectors(transposed()),
+            (Products::Pairs, _) => {
+                let weight = transposed();
+                let weight = Rows::new(&weight[..], isa.padded(outputs));
+                Self::row_pairs(isa, weight, [inputs, outputs])
+            }
+            (Products::Tiles, None) => Self::tiles_of_rows(isa, conv.weight, inputs),
+            (Products::Tiles, Some(scale)) => {
+                let mut scaled = Buffer::any(conv.weight.len());
+                scaled.copy_from_slice(conv.weight);
+                packing::scale_columns(&mut scaled, scale, inputs);
+                Self::tiles_of_rows(isa, &scaled, inputs)
+            }
         }
-        let Some(scale) = scale else {
-            return Self::tiles_of_rows(isa, conv.weight, inputs);
-        };
-        let mut scaled = Buffer::any(conv.weight.len());
-        scaled.copy_from_slice(conv.weight);
-        packing::scale_columns(&mut scaled, scale, inputs);
-        Self::tiles_of_rows(isa, &scaled, inputs)
+    }
+
+    fn row_pairs(isa: Isa, x: Rows, [rows, columns]: [usize; 2]) -> Self {
+        let mut packed = Buffer::any(row_pairs_len(isa, rows, columns));
+        isa.run(RowPairs {
+            rows,
+            columns,
+            x,
+            out: &mut packed,
+        });
+        Self::Pairs(packed)
     }
 
     fn tiles_of_rows(isa: Isa, weight: &[f32], inputs: usize) -> Self {
@@ -59,32 +82,36 @@ impl Weights {
     /// Packs a convolution's weights for the gradient of its input.
     pub fn input_gradient<T: Stored>(isa: Isa, conv: ConvNorm) -> Self {
         let (inputs, outputs) = (conv.inputs(), conv.outputs());
-        if !in_tiles::<T>(isa) {
-            return Self::Vectors(packing::padded(isa, conv.weight, inputs));
+        let weight = Rows::new(conv.weight, inputs);
+        match products::<T>(isa) {
+            Products::Widened => Self::Vectors(packing::padded(isa, conv.weight, inputs)),
+            Products::Pairs => Self::row_pairs(isa, weight, [outputs, inputs]),
+            Products::Tiles => {
+                let mut packed = Buffer::any(packed_len(inputs, outputs));
+                isa.run(ByColumns {
+                    rows: outputs,
+                    columns: inputs,
+                    x: weight,
+                    transposed: false,
+                    out: &mut packed,
+                });
+                Self::Tiles(packed)
+            }
         }
-        let mut packed = Buffer::any(packed_len(inputs, outputs));
-        isa.run(ByColumns {
-            rows: outputs,
-            columns: inputs,
-            x: Rows::new(conv.weight, inputs),
-            transposed: false,
-            out: &mut packed,
-        });
-        Self::Tiles(packed)
     }
 
     /// A weight as the products read it.
     pub fn as_read(&self, weight: f32) -> f32 {
         match self {
             Self::Vectors(_) => weight,
-            Self::Tiles(_) => bf16::from_f32(weight).widened(),
+            Self::Pairs(_) | Self::Tiles(_) => bf16::from_f32(weight).widened(),
         }
     }
 
     /// Rows of a block for a convolution with so many inputs and outputs.
     pub fn block_rows(&self, inputs: usize, outputs: usize) -> usize {
         match self {
-            Self::Vectors(_) => block_rows(inputs, outputs),
+            Self::Vectors(_) | Self::Pairs(_) => block_rows(inputs, outputs),
             Self::Tiles(_) => TILED_ROWS,
         }
     }

@@ -151,6 +151,7 @@ pub fn available_threads() -> usize {
 fn dispatch() -> &'static str {
     match Isa::detected() {
         Isa::Amx => "AMX",
+        Isa::Avx512Bf16 => "AVX-512 with BF16",
         Isa::Avx512 => "AVX-512",
         Isa::Avx2 => "AVX2",
         Isa::Neon => "NEON",

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::kernels::packing::ConvNorm;
+use crate::simd::Products;
 use crate::testing::numbers;
 
 /// Rows, inputs and outputs: the network's sizes with tails, and odd ones. More rows than a block of vectors has.
@@ -87,8 +88,12 @@ fn check_backward(isa: Isa, [rows, inputs, outputs]: [usize; 3], accumulate: boo
         beta: &[],
     };
     let weights = Weights::input_gradient::<bf16>(isa, conv);
-    let in_tiles = matches!(weights, Weights::Tiles(_));
-    assert_eq!(in_tiles, isa == Isa::Amx);
+    let way = match weights {
+        Weights::Vectors(_) => Products::Widened,
+        Weights::Pairs(_) => Products::Pairs,
+        Weights::Tiles(_) => Products::Tiles,
+    };
+    assert_eq!(way, isa.bf16_products());
     let before = stored(rows * stride, 9);
     let mut dx = before.clone();
     let block = weights.block_rows(inputs, outputs);
@@ -109,7 +114,10 @@ fn check_backward(isa: Isa, [rows, inputs, outputs]: [usize; 3], accumulate: boo
         let [y, g] = [&y, &g].map(|x| x[row * outputs + output].widened());
         let linear = (y - mean[output]).mul_add(b[output], c[output]);
         let dy = g.mul_add(a[output], linear);
-        if in_tiles { rounded(dy) } else { f64::from(dy) }
+        match way {
+            Products::Widened => f64::from(dy),
+            Products::Pairs | Products::Tiles => rounded(dy),
+        }
     };
     for (at, (found, before)) in dx.into_iter().zip(before).enumerate() {
         let (row, input) = (at / stride, at % stride);
