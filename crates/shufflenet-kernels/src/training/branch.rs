@@ -60,7 +60,7 @@ pub type Gradients = Vec<ConvNormGradient>;
 
 impl<'a> Branch<'a> {
     /// Computes the forward, see the [module](self). `x` starts at the branch's first input channel.
-    pub fn forward<T: Stored>(&self, at: Geometry, x: Rows<T>, epsilon: f64) -> Saved<T> {
+    pub(crate) fn forward<T: Stored>(&self, at: Geometry, x: Rows<T>, epsilon: f64) -> Saved<T> {
         let isa = at.isa;
         let pointwise1 = self.pointwise1.map(|conv| {
             let weights = Weights::forward::<T>(isa, conv, None);
@@ -97,7 +97,7 @@ impl<'a> Branch<'a> {
     }
 
     /// Mean and unbiased variance of each batch norm, one after the other.
-    pub fn statistics<T: Stored>(&self, saved: &Saved<T>) -> Vec<f32> {
+    pub(crate) fn statistics<T: Stored>(&self, saved: &Saved<T>) -> Vec<f32> {
         let first = saved
             .pointwise1
             .as_ref()
@@ -120,7 +120,7 @@ impl<'a> Branch<'a> {
     /// with its sums. `dx` starts at the branch's first input channel, with `dx.stride` values from row to
     /// row. If `dx.accumulate` is set, the gradient is added to `dx`; a branch without `W1` does not support
     /// that.
-    pub fn backward<T: Stored>(
+    pub(crate) fn backward<T: Stored>(
         &self,
         at: Geometry,
         x: Rows<T>,

@@ -67,7 +67,7 @@ impl Geometry {
     }
 
     /// Shape of a depthwise convolution's input map for `channels` channels.
-    pub fn map(&self, channels: usize) -> MapShape {
+    pub(crate) fn map(&self, channels: usize) -> MapShape {
         MapShape {
             height: self.height,
             width: self.width,
@@ -78,7 +78,7 @@ impl Geometry {
     }
 
     /// Shape of the map of a depthwise convolution's output gradient for `channels` channels.
-    pub fn gradient_map(&self, channels: usize) -> MapShape {
+    pub(crate) fn gradient_map(&self, channels: usize) -> MapShape {
         let [height, width] = self.output();
         MapShape {
             height,

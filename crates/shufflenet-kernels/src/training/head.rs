@@ -18,7 +18,7 @@ use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradient
 use crate::training::weights::Weights;
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
-pub fn forward<T: Stored>(
+pub(crate) fn forward<T: Stored>(
     at: Geometry,
     x: Rows<T>,
     conv: ConvNorm,
@@ -45,7 +45,7 @@ pub fn forward<T: Stored>(
 }
 
 /// Computes the gradients of the input and of the weights from the gradient of the output.
-pub fn backward<T: Stored>(
+pub(crate) fn backward<T: Stored>(
     at: Geometry,
     x: Rows<T>,
     conv: ConvNorm,

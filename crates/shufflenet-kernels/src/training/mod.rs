@@ -5,8 +5,9 @@
 
 mod branch;
 mod depthwise;
+mod element;
 mod geometry;
-pub mod head;
+mod head;
 mod join;
 mod join_backward;
 mod moments;
@@ -19,6 +20,7 @@ mod unit;
 mod weights;
 
 pub use branch::Branch;
+pub use element::Element;
 pub use geometry::Geometry;
 pub use norm::Norm;
 pub use pointwise::{ConvNormGradient, Normed};

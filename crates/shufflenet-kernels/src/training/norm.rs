@@ -50,7 +50,7 @@ pub struct NormBackward {
 
 impl Norm {
     /// Merges the moments of the parts, in their order, and then those of the ranks.
-    pub fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
+    pub(crate) fn of_batch(isa: Isa, parts: &[Moments], conv: ConvNorm, epsilon: f64) -> Self {
         let columns = conv.outputs();
         let (mut count, mut moments) = Moments::merge(parts, columns);
         if let Some(sum) = ranks::sum() {
@@ -88,12 +88,12 @@ impl Norm {
     }
 
     /// Number of channels.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.batch_mean.len()
     }
 
     /// *Unbiased* variance of the batch, for the running statistics.
-    pub fn unbiased_variance(&self) -> impl Iterator<Item = f32> + '_ {
+    pub(crate) fn unbiased_variance(&self) -> impl Iterator<Item = f32> + '_ {
         let correction = self.count / (self.count - 1.0);
         self.batch_variance
             .iter()
@@ -108,7 +108,7 @@ impl Norm {
 
     /// The backward from `sum(g)` and `sum(g (y - mean))` over this process's images. The gradients of gamma and
     /// beta are from these sums alone; the input's gradient is from the sums over all ranks.
-    pub fn backward(&self, [plain, weighted]: &[Vec<f64>; 2]) -> NormBackward {
+    pub(crate) fn backward(&self, [plain, weighted]: &[Vec<f64>; 2]) -> NormBackward {
         let columns = self.columns();
         let mut batch = Vec::new();
         let (all_plain, all_weighted) = match ranks::sum() {

@@ -53,7 +53,7 @@ impl Stem<'_> {
     }
 
     /// Computes the output's rows from images, `[batch][channels][height][width]`.
-    pub fn forward<T: Stored>(&self, images: &[f32], epsilon: f64) -> (Buffer<T>, Saved<T>) {
+    pub(crate) fn forward<T: Stored>(&self, images: &[f32], epsilon: f64) -> (Buffer<T>, Saved<T>) {
         let normed = self.convolve(images, epsilon);
         let (at, columns) = (self.at, self.conv.outputs());
         let isa = at.isa;
@@ -161,7 +161,7 @@ impl Stem<'_> {
     }
 
     /// Shape of the pooling's map of one image.
-    pub fn pool_map(&self, padding: usize) -> MapShape {
+    pub(crate) fn pool_map(&self, padding: usize) -> MapShape {
         let [height, width] = self.at.output();
         let channels = self.at.isa.padded(self.conv.outputs());
         MapShape {
@@ -174,13 +174,18 @@ impl Stem<'_> {
     }
 
     /// Most pixels of a block of windows. A block is some rows of one image.
-    pub fn block_pixels(&self) -> usize {
+    pub(crate) fn block_pixels(&self) -> usize {
         let [height, width] = self.at.output();
         (480 / width).clamp(1, height) * width
     }
 
     /// Calls `with(first pixel of the batch, pixels, windows)` for every block of one part's images.
-    pub fn windows(&self, images: &[f32], part: usize, mut with: impl FnMut(usize, usize, &[f32])) {
+    pub(crate) fn windows(
+        &self,
+        images: &[f32],
+        part: usize,
+        mut with: impl FnMut(usize, usize, &[f32]),
+    ) {
         let (at, channels) = (self.at, self.channels);
         let plane = at.pixels_in();
         let row = (at.width + 2) * channels;

@@ -22,7 +22,7 @@ use crate::training::stem::{Saved, Stem};
 impl Stem<'_> {
     /// The gradient of the convolution's output from that of the stem's output. Only the gradient of the
     /// images needs it as a whole.
-    pub fn convolution_gradient<T: Stored>(&self, saved: &Saved<T>, dout: &[T]) -> Buffer {
+    pub(crate) fn convolution_gradient<T: Stored>(&self, saved: &Saved<T>, dout: &[T]) -> Buffer {
         let (g, sums) = self.unpool(saved, dout);
         let columns = self.conv.outputs();
         let Normed { y, norm } = &saved.normed;
@@ -49,7 +49,7 @@ impl Stem<'_> {
     }
 
     /// The gradients of the convolution and its batch norm from the gradient of the stem's output.
-    pub fn backward<T: Stored>(
+    pub(crate) fn backward<T: Stored>(
         &self,
         images: &[f32],
         saved: &Saved<T>,

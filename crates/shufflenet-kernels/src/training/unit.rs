@@ -44,7 +44,7 @@ pub struct UnitSaved<T: Stored> {
 
 impl Unit<'_> {
     /// Computes the output's rows and what the backward needs. `x` has `channels` values per row.
-    pub fn forward<T: Stored>(
+    pub(crate) fn forward<T: Stored>(
         &self,
         at: Geometry,
         x: &[T],
@@ -113,7 +113,7 @@ impl Unit<'_> {
 
     /// Computes the gradients of the input and of the weights from the output's gradient. The right branch's
     /// weights come first, then the left branch's.
-    pub fn backward<T: Stored>(
+    pub(crate) fn backward<T: Stored>(
         &self,
         at: Geometry,
         x: &[T],

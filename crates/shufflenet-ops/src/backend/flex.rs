@@ -12,7 +12,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 use burn_std::bf16;
 use shufflenet_kernels::training::{
-    Branch, ConvNormGradient, Geometry, Normed, Stem, Unit, UnitSaved, head, stem,
+    Branch, ConvNormGradient, Element, Geometry, Normed, Stem, Unit, UnitSaved, stem,
 };
 use shufflenet_kernels::{Buffer, ConvNorm, Isa, Precision, Rows, Stored};
 
@@ -34,7 +34,7 @@ pub(crate) enum Kept<T: Stored> {
 }
 
 /// A stored type as the element of a tensor.
-trait Carried: Stored {
+trait Carried: Element {
     const DTYPE: DType;
 
     fn values(tensor: &FlexTensor) -> &[Self];
@@ -184,16 +184,16 @@ impl Operation<Flex> {
         let (output, kept) = match self.kind {
             Kind::Stem { pool, .. } => {
                 let stem = self.stem(pool);
-                let (out, kept) = stem.forward::<T>(x.storage(), epsilon);
+                let (out, kept) = T::stem_forward(stem, x.storage(), epsilon);
                 (maps(out, images, stem.output()), Kept::Stem(kept))
             }
             Kind::Basic { .. } | Kind::Downsample { .. } => {
-                let (out, kept) = self.unit().forward(at, T::values(x), channels, epsilon);
+                let (out, kept) = T::unit_forward(self.unit(), at, T::values(x), channels, epsilon);
                 (maps(out, images, at.output()), Kept::Unit(Box::new(kept)))
             }
             Kind::Head => {
                 let rows = Rows::new(T::values(x), channels);
-                let (out, kept) = head::forward(at, rows, self.conv(0), epsilon);
+                let (out, kept) = T::head_forward(at, rows, self.conv(0), epsilon);
                 let size = [images, self.conv(0).outputs()];
                 (tensor(bytes(out), &size), Kept::Head(kept))
             }
@@ -230,25 +230,29 @@ impl Operation<Flex> {
                 let dout = T::values(&output);
                 let stem = self.stem(pool);
                 let images = for_input.then(|| {
-                    let dy = stem.convolution_gradient(kept, dout);
+                    let dy = T::stem_convolution_gradient(stem, kept, dout);
                     let [height, width] = at.output();
                     let dy = from_rows(dy, [shape[0], self.conv(0).outputs(), height, width]);
                     let options = ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
                     let [x, weight] = [0, 1].map(|i| self.tensors[i].clone());
                     Flex::conv2d_x_backward(x, weight, whole::<f32>(&dy), options)
                 });
-                (images, vec![stem.backward(x.storage(), kept, dout)])
+                (
+                    images,
+                    vec![T::stem_backward(stem, x.storage(), kept, dout)],
+                )
             }
             (Kept::Unit(kept), _) => {
                 let output = channels_last::<T>(output);
                 let dout = T::values(&output);
-                let (dx, weights) = self.unit().backward(at, T::values(x), channels, kept, dout);
+                let (dx, weights) =
+                    T::unit_backward(self.unit(), at, T::values(x), channels, kept, dout);
                 (Some(from_rows(dx, shape)), weights)
             }
             (Kept::Head(kept), _) => {
                 let rows = Rows::new(T::values(x), channels);
                 let output = whole::<f32>(&output);
-                let (dx, conv) = head::backward(at, rows, self.conv(0), kept, output.storage());
+                let (dx, conv) = T::head_backward(at, rows, self.conv(0), kept, output.storage());
                 (Some(from_rows(dx, shape)), vec![conv])
             }
             (Kept::Stem(_), _) => unreachable!("only a stem keeps a stem's"),
