@@ -28,9 +28,9 @@ pub fn gradient_stored(x: Tensor<4>) -> Tensor<4> {
     rounded + change.detach()
 }
 
-/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round what the kernels store. With AMX, and with
-/// AVX-512's products of bfloat16, the kernels round the weights and the gradient of a convolution's output, too. Values near zero then get another sign
-/// than in the plain operations, and with it all or nothing of their gradient. What is left for this comparison is that
+/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round what the kernels store. With AMX and
+/// AVX512-BF16 the kernels round the weights and the gradient of a convolution's output, too. Values near zero then get another
+/// sign than in the plain operations, and with it all or nothing of their gradient. What is left for this comparison is that
 /// the right operands are multiplied: with others the distance is above 1. The tests of `shufflenet-ops` hold each
 /// product to the operands that it reads.
 pub fn with_rounding(tolerance: f32) -> f32 {

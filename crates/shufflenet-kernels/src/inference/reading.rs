@@ -1,8 +1,8 @@
 //! The columns of a stage's rows that a product reads, in float32 or in pairs of bfloat16.
 //!
-//! Rows in float32, and in bfloat16 where products are in pairs, are read where they are. Otherwise of rows in bfloat16, the vectors that have any of the columns are widened
-//! once for each block of rows, into scratch in the cache. A stage's row is up to ten times as wide as what one unit
-//! reads of it, and most of a unit's columns are neighbours.
+//! Rows in float32 are read where they are, and so are rows in bfloat16 where products are in pairs. Otherwise, of rows in
+//! bfloat16, the vectors that have any of the columns are widened once for each block of rows, into scratch in the cache. A
+//! stage's row is up to ten times as wide as what one unit reads of it, and most of a unit's columns are neighbours.
 
 use half::bf16;
 

@@ -138,8 +138,8 @@ pub struct TrainConfig {
     /// `f32`, or `bf16` (bfloat16): what activations and their gradients are stored as while the network learns.
     /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so
     /// are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except
-    /// on processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's. Squeeze-and-excitation and frozen batch norms compute in
-    /// float32, and so do parts with an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
+    /// on processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's.
+    /// Squeeze-and-excitation and frozen batch norms compute in float32, and so do parts with an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
     pub precision: Precision,
     /// Drop an epoch's last batch where it is smaller than `batch_size`.
     pub drop_last: bool,
