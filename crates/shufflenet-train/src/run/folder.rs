@@ -34,6 +34,8 @@ pub enum Existing {
 /// A run folder, locked until this is dropped.
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether the folder was not there before.
+    is_new: bool,
     _lock: File,
 }
 
@@ -92,12 +94,22 @@ impl RunFolder {
         if existing != Existing::Resume {
             check_apart(path, experiment)?;
         }
+        let is_new = !path.exists();
         fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
         let lock = lock(path)?;
         Ok(Self {
             path: path.into(),
+            is_new,
             _lock: lock,
         })
+    }
+
+    /// Removes the folder if [`Self::open`] made it and nothing was written into it: the run was refused.
+    pub fn abandon(self) {
+        if self.is_new {
+            // A folder that stays is no error: a next run takes it.
+            let _ = fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path));
+        }
     }
 
     /// Deletes what an earlier run wrote, and nothing else.

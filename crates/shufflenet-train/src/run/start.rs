@@ -128,7 +128,13 @@ pub(crate) fn train_opened(
         true => {
             let (experiment, accepted) = (&run.description.experiment, options.accepted());
             let folder = RunFolder::open(&options.out, experiment, options.existing, accepted)?;
-            let (state, notes) = resume::start(run, &folder, options)?;
+            let (state, notes) = match resume::start(run, &folder, options) {
+                Ok(begun) => begun,
+                Err(error) => {
+                    folder.abandon();
+                    return Err(error);
+                }
+            };
             if options.existing == Existing::Replace {
                 // Everything that can be refused is by now.
                 folder.clear()?;
