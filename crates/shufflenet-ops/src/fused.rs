@@ -17,13 +17,13 @@ use burn::tensor::{DType, Device, Tensor};
 
 pub use shufflenet_kernels::Precision;
 
-pub use crate::backend::operation::NormConfig;
-
 #[cfg(feature = "gpu")]
-use crate::{backend::cube, ranks};
-
+use crate::backend::cube;
 use crate::backend::extension::{BranchTensors, ConvNormTensors, Kernels, RunningTensors};
+pub use crate::backend::operation::NormConfig;
 use crate::backend::operation::dtype;
+#[cfg(feature = "gpu")]
+use crate::ranks;
 
 /// Weights of a convolution without bias, and of the batch norm after it.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub struct Output<const D: usize> {
 
 /// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu, CUDA and
 /// ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
-/// [`summed_by`](ranks::summed_by), and none if it keeps less than WebGPU's limits.
+/// [`summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
 ///
 /// [`stores`] returns whether the widths are served, too.
 pub fn serves(x: &Tensor<4>) -> bool {

@@ -6,7 +6,7 @@
 //!
 //! A row of `windows` is the 3x3 neighbourhood of a pixel, `[9][channels]` values. With three colours,
 //! writing the windows costs less than computing the convolution without them. The forward keeps `y` and
-//! the position of each maximum (a number below 9, which every stored type holds) for the backward ([`crate::training::stem_backward`]).
+//! the position of each maximum (a number below 9, which every stored type holds) for the backward (`stem_backward.rs`).
 
 use crate::kernels::map::{Fill, FillMap, MapShape};
 use crate::kernels::matmul::{Ahead, Matmul};
@@ -226,7 +226,7 @@ impl Stem<'_> {
     }
 
     /// The inverse of [`Self::weight_by_window`].
-    pub fn weight_by_channel(self, weight: &[f32]) -> Buffer {
+    pub(crate) fn weight_by_channel(self, weight: &[f32]) -> Buffer {
         let mut buffer = Buffer::any(weight.len());
         buffer.copy_from_slice(&reordered(weight, 9, self.channels));
         buffer
