@@ -80,7 +80,7 @@ pub struct Train {
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
     /// Train once from each of these seeds, as in 1,2,3, in the folders seed-1, seed-2... of the run folder
-    #[arg(long, value_name = "N,N...")]
+    #[arg(long, value_name = "N,N...", allow_hyphen_values = true)]
     pub seeds: Option<String>,
     #[command(flatten)]
     pub compute: Compute,

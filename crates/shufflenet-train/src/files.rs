@@ -36,6 +36,10 @@ pub(crate) fn write_folder(
     let fresh = partial(place);
     let parent = place.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
+    if fresh.is_dir() {
+        // Left by a process that was killed.
+        fs::remove_dir_all(&fresh).map_err(|e| TrainError::io("remove", &fresh, e))?;
+    }
     fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
     let written = write(&fresh)
         .and_then(|()| sync_folder(&fresh))

@@ -138,10 +138,27 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         2,
         &["error: seed 1: data.validation is 0.0001"],
     );
+    // Found to be wrong when the folder is there already.
+    let start = ["--seeds", "1,2", "--set", "fine_tune.from=trial.toml"];
+    refused(
+        "run",
+        &start,
+        1,
+        &["error: seed 1: fine_tune.from: trial.toml: "],
+    );
     assert_eq!(
         names(folder.path()),
         ["trial.toml"],
         "a refused run left a folder"
+    );
+    // As a start that was killed before its first run leaves it.
+    let cut_off = folder.path().join("cut-off");
+    fs::create_dir_all(cut_off.join("seed-7")).unwrap();
+    fs::write(cut_off.join("seeds.toml"), "seeds = [7, 8]").unwrap();
+    finished(
+        folder.path(),
+        "cut-off",
+        &["--set", "train.max_steps=1", "--seeds", "1,2"],
     );
 
     let short = ["--set", "train.max_steps=1"];
@@ -162,7 +179,12 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         &["two, which holds a run for each of several seeds"],
     );
     let fewer = [&short[..], &["--seeds", "2", "--resume"]].concat();
-    refused("two", &fewer, 2, &["--seeds = 1,2, now it is 2"]);
+    refused(
+        "two",
+        &fewer,
+        2,
+        &["--seeds is 2, and two has runs of 1,2; accepted: those and more"],
+    );
     let other = [&two[..], &["--resume", "--set", "optimizer.momentum=0.5"]].concat();
     refused(
         "two",
@@ -184,6 +206,10 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
 
     for (arguments, part) in [
         (&["train", "--resume"][..], "--resume is without a folder"),
+        (
+            &["train", "--config", "trial.toml", "--seeds", "-1"],
+            "--seeds is `-1`",
+        ),
         (
             &["train", "--resume", "nowhere"],
             "nowhere, where no run was begun",

@@ -118,7 +118,8 @@ pub fn weights_of<'a>(
         _ => Some(&checkpoint.weights[..]),
     };
     bytes.ok_or_else(|| {
-        TrainError::checkpoint(&folder.join(weights), "is not in the checkpoint's manifest")
+        let message = "has no moving average of the weights; accepted: --weights raw";
+        TrainError::checkpoint(folder, message)
     })
 }
 

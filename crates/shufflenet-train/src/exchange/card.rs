@@ -76,6 +76,8 @@ pub(super) struct Card<'a> {
     /// What the folder holds.
     pub checkpoint: &'a Checkpoint,
     pub origin: &'a Origin,
+    /// Where the data was that the folder's weights were evaluated on. `None`: where the run had it.
+    pub measured_on: Option<&'a Path>,
     /// The figures of the folder's weights, or why there are none.
     pub evaluated: Result<&'a EvaluationReport, &'a String>,
     pub licence: &'a str,
@@ -125,7 +127,7 @@ impl Card<'_> {
              shufflenet eval --checkpoint {out} --data {}\n\
              shufflenet train --data photos --from {out}\n\
              ```\n\n## Recipe\n\n```toml\n{recipe}```\n",
-            data.root.display()
+            self.measured_on.unwrap_or(&data.root).display()
         ))
     }
 
@@ -151,7 +153,7 @@ impl Card<'_> {
     fn data(&self) -> String {
         let description = &self.checkpoint.description;
         let format = description.experiment.data.format.name();
-        let mut text = format!("`{format}`");
+        let mut text = format!("`{format}`, {}", in_code(&description.experiment.data.root));
         if let Some(images) = self.origin.images {
             text += &format!(", {} trained on", counted(images as usize, "record"));
         }
@@ -180,8 +182,12 @@ impl Card<'_> {
         if let (Weights::Ema, Some(decay)) = (self.origin.weights, train.ema_decay) {
             text += &format!(", moving average {decay} of the weights");
         }
+        if let Some(from) = &experiment.fine_tune.from {
+            text += &format!(", started from {}", in_code(from));
+        }
         if let Some(distill) = &experiment.distill {
-            text += &format!(", taught: {}", distill.law());
+            let teachers: Vec<String> = distill.from.0.iter().map(|from| in_code(from)).collect();
+            text += &format!(", taught by {}: {}", teachers.join(", "), distill.law());
         }
         text
     }
@@ -200,11 +206,19 @@ impl Card<'_> {
             "all" => "record".into(),
             split => format!("{split} record"),
         };
+        let experiment = &self.checkpoint.description.experiment;
         format!(
-            "top-1 {:.2} %, loss {:.4} on {}{caveat}",
+            "top-1 {:.2} %, loss {:.4} on {} of {}{caveat}",
             metrics.top1 * 100.0,
             metrics.loss,
-            counted(metrics.count as usize, &part)
+            counted(metrics.count as usize, &part),
+            in_code(self.measured_on.unwrap_or(&experiment.data.root))
         )
     }
+}
+
+/// The last part of a path, in Markdown's code.
+fn in_code(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    format!("`{}`", name.to_string_lossy())
 }

@@ -47,7 +47,12 @@ pub struct ShipRequest {
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
     let there = format!("{}, which exists", out.display());
-    require(!out.exists(), "--out", there, "a folder to be made")?;
+    require(
+        out.symlink_metadata().is_err(),
+        "--out",
+        there,
+        "a folder to be made",
+    )?;
     let licence = request.licence.trim();
     let is_line = !licence.is_empty() && !licence.contains('\n');
     let accepted = "one line, the licence of the weights";
@@ -58,6 +63,15 @@ pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     require(is_line, "--licence", found, accepted)?;
     let device = device::open(device::DEFAULT)?;
     let trained = trained::open(&request.checkpoint, request.weights, &device)?;
+    let card = trained.folder.join(CARD);
+    let found = format!("{}, a model with a card already", trained.folder.display());
+    // A second card would not know the run.
+    require(
+        !card.is_file(),
+        "--checkpoint",
+        found,
+        "a run; copy the folder of a model",
+    )?;
     let (network, origin) = (&trained.classifier.network, Origin::of(&trained));
     let half = to_half_state_dict(network).map_err(|source| TrainError::Weights {
         path: trained.folder.join(trained.weights),
@@ -75,6 +89,7 @@ pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
             parameters,
             checkpoint: &shipped,
             origin: &origin,
+            measured_on: request.data.as_deref(),
             evaluated: evaluated.as_ref(),
             licence,
         };

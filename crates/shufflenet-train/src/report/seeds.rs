@@ -7,7 +7,7 @@ use super::{Part, page as whole, table, tiles};
 use crate::display::svg::{Chart, Series, escape};
 use crate::display::words::{counted, thousands};
 use crate::evaluation::EvaluationReport;
-use crate::run::seeds::{Measured, Spread};
+use crate::run::seeds::{Measured, Spread, other_lengths};
 
 /// The finished run of a seed.
 pub(super) struct Member {
@@ -152,6 +152,13 @@ fn notes(members: &[Member], unfinished: &[u64]) -> String {
         .iter()
         .map(|seed| format!("Seed {seed} is left out: its run has not come to its end."))
         .collect();
+    let measured: Vec<&Measured> = members
+        .iter()
+        .filter_map(|member| member.measured.as_ref())
+        .collect();
+    if let Some(lengths) = other_lengths(&measured) {
+        notes.push(format!("The runs have {lengths}: their mean says little."));
+    }
     let mut reports = members.iter().filter_map(Member::report);
     if reports.any(|report| report.chosen_by_this_split) {
         notes.push(
@@ -222,7 +229,7 @@ fn training(members: &[Member]) -> String {
     let pace = mean("training", 3, &histories, History::pace);
     format!(
         "<h2>Training</h2>\n<p class=\"soft\">Lines are means over the seeds, bands reach from the least to the greatest. \
-         They show what every seed has.</p>\n<div class=\"figures\">\n{}{}{}{}</div>\n",
+         A line ends where the shortest run ends.</p>\n<div class=\"figures\">\n{}{}{}{}</div>\n",
         curves("Loss", |line| line.loss, false),
         curves("Top-1", |line| line.top1, true),
         figure("Schedule", "step", false, vec![schedule]),

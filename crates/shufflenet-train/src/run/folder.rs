@@ -41,7 +41,7 @@ pub struct RunFolder {
 
 pub(super) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 
 /// The experiment of the run in the folder `path`. `None`: no run is there.
 ///

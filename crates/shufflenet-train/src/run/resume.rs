@@ -272,7 +272,12 @@ fn runs_beside(path: &Path) -> Option<impl Iterator<Item = (f64, PathBuf)>> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let entries = std::fs::read_dir(parent.unwrap_or(Path::new("."))).ok()?;
+    let parent = parent.unwrap_or(Path::new("."));
+    if parent.join(store::SEEDS).is_file() {
+        // The runs of the other seeds.
+        return None;
+    }
+    let entries = std::fs::read_dir(parent).ok()?;
     Some(entries.flatten().filter_map(move |entry| {
         let other = entry.file_name();
         if other == path.file_name()? || !entry.path().join("checkpoints").is_dir() {

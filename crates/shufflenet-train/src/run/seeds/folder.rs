@@ -9,16 +9,21 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::{Seeds, with_seed};
-use crate::checkpoint::{self, store};
+use crate::checkpoint::{self, store, store::SEEDS};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
-use crate::run::folder::{self, CONFIG, Existing, RunFolder, check_apart, is_vacant, lock};
+use crate::run::folder::{self, CONFIG, Existing, LOCK, RunFolder, check_apart, is_vacant, lock};
 use crate::run::start::RunOptions;
 
 /// The folder of a seed's run in the folder of all.
 pub(crate) fn place(folder: &Path, seed: u64) -> PathBuf {
     folder.join(format!("seed-{seed}"))
+}
+
+/// Whether the run of a seed has begun in the folder of all.
+fn is_begun(folder: &Path, seed: u64) -> bool {
+    place(folder, seed).join(CONFIG).is_file()
 }
 
 /// Whether the run in the folder `run` came to its end.
@@ -31,9 +36,13 @@ pub(crate) fn is_finished(run: &Path) -> bool {
 /// # Errors
 /// Those of [`Seeds::read`] and [`crate::load`].
 pub fn experiment_in(folder: &Path) -> Result<Option<Experiment>, TrainError> {
-    match Seeds::read(folder)? {
-        Some(seeds) => folder::experiment_in(&place(folder, seeds.first())),
-        None => folder::experiment_in(folder),
+    let Some(seeds) = Seeds::read(folder)? else {
+        return folder::experiment_in(folder);
+    };
+    let mut begun = seeds.iter().filter(|&seed| is_begun(folder, seed));
+    match begun.next() {
+        Some(seed) => folder::experiment_in(&place(folder, seed)),
+        None => Ok(None),
     }
 }
 
@@ -42,8 +51,10 @@ pub(super) struct SeedsFolder<'a> {
     path: &'a Path,
     seeds: &'a Seeds,
     existing: Existing,
-    /// The seeds of the runs that are there already.
+    /// The seeds of the runs that are there already. `None`: none has begun.
     before: Option<Seeds>,
+    /// Whether the folder was not there before.
+    is_new: bool,
     /// `None`: not taken yet.
     lock: Option<File>,
 }
@@ -52,8 +63,8 @@ impl<'a> SeedsFolder<'a> {
     /// Looks at the folder `path`, which is to hold the runs of `seeds`. Changes nothing. A resumption may add seeds.
     ///
     /// # Errors
-    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Changed`] where a resumption lacks a seed;
-    /// [`TrainError::Value`] where a single run is there.
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Value`] where a resumption lacks a seed, or a single run
+    /// is there.
     pub fn find(path: &'a Path, seeds: &'a Seeds, existing: Existing) -> Result<Self, TrainError> {
         if path.join(CONFIG).is_file() {
             return Err(TrainError::Value {
@@ -62,20 +73,23 @@ impl<'a> SeedsFolder<'a> {
                 accepted: "a folder of their own: --out DIR".into(),
             });
         }
-        let before = Seeds::read(path)?;
+        let listed = Seeds::read(path)?;
+        if listed.is_none() && !is_vacant(path) {
+            return Err(TrainError::NotARun(path.into()));
+        }
+        // A start that was cut off before its first run leaves the list alone.
+        let before = listed.filter(|seeds| seeds.iter().any(|seed| is_begun(path, seed)));
         match &before {
-            None if !is_vacant(path) => return Err(TrainError::NotARun(path.into())),
             Some(_) if existing == Existing::Refuse => {
                 return Err(TrainError::RunExists(path.into()));
             }
             Some(before)
                 if existing == Existing::Resume && !before.iter().all(|seed| seeds.has(seed)) =>
             {
-                return Err(TrainError::Changed {
-                    run: path.into(),
+                return Err(TrainError::Value {
                     key: "--seeds".into(),
-                    old: before.to_string(),
-                    new: seeds.to_string(),
+                    found: format!("{seeds}, and {} has runs of {before}", path.display()),
+                    accepted: format!("those and more, as in {before},N"),
                 });
             }
             _ => {}
@@ -85,6 +99,7 @@ impl<'a> SeedsFolder<'a> {
             seeds,
             existing,
             before,
+            is_new: !path.exists(),
             lock: None,
         })
     }
@@ -105,7 +120,7 @@ impl<'a> SeedsFolder<'a> {
         fs::create_dir_all(self.path).map_err(|e| TrainError::io("create", self.path, e))?;
         self.lock = Some(lock(self.path)?);
         let before = self.before.iter().flat_map(Seeds::iter);
-        let begun = before.filter(|seed| self.is_begun(*seed));
+        let begun = before.filter(|seed| is_begun(self.path, *seed));
         let open = |seed| {
             let (place, experiment) = (place(self.path, seed), with_seed(experiment, seed));
             let folder = RunFolder::open(&place, &experiment, self.existing, accepted);
@@ -123,8 +138,19 @@ impl<'a> SeedsFolder<'a> {
         self.seeds.write(self.path)
     }
 
-    fn is_begun(&self, seed: u64) -> bool {
-        place(self.path, seed).join(CONFIG).is_file()
+    /// Removes the folder if it was made for these runs and none of them has begun: the first was refused.
+    pub fn abandon(self) {
+        if self.is_new
+            && self.lock.is_some()
+            && !self.seeds.iter().any(|seed| is_begun(self.path, seed))
+        {
+            // A folder that stays is no error: a next start takes it.
+            let files = [SEEDS, LOCK].map(|name| fs::remove_file(self.path.join(name)));
+            let _ = files
+                .into_iter()
+                .collect::<Result<(), _>>()
+                .and_then(|()| fs::remove_dir(self.path));
+        }
     }
 
     /// `options` for the run of a seed.
@@ -133,7 +159,7 @@ impl<'a> SeedsFolder<'a> {
             device: options.device.clone(),
             out: place(self.path, seed),
             existing: match self.existing {
-                Existing::Resume if !self.is_begun(seed) => Existing::Refuse,
+                Existing::Resume if !is_begun(self.path, seed) => Existing::Refuse,
                 existing => existing,
             },
             ..*options

@@ -51,7 +51,10 @@ impl Seeds {
         let checked = read.and_then(Self::checked);
         checked.map(Some).map_err(|message| TrainError::Config {
             origin: file.display().to_string(),
-            message: message.replace('\n', ", "),
+            message: format!(
+                "{}; accepted: different whole numbers, as in seeds = [1, 2, 3]",
+                message.replace('\n', ", ")
+            ),
         })
     }
 

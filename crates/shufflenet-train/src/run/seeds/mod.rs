@@ -13,7 +13,7 @@ use std::rc::Rc;
 pub use folder::experiment_in;
 pub(crate) use folder::{is_finished, place};
 pub use list::Seeds;
-pub(crate) use outcome::{Measured, Spread};
+pub(crate) use outcome::{Measured, Spread, other_lengths};
 
 use crate::Interrupter;
 use crate::cluster::Cluster;
@@ -52,9 +52,13 @@ pub fn train_seeds(
         let run = run.map_err(named)?;
         folder.take(&run, options.accepted())?;
         let options = folder.options(seed, options);
-        match start::train_opened(&run, &options, console).map_err(named)? {
-            Outcome::Finished => {}
-            Outcome::Interrupted => return Ok(Outcome::Interrupted),
+        match start::train_opened(&run, &options, console).map_err(named) {
+            Ok(Outcome::Finished) => {}
+            Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
+            Err(error) => {
+                folder.abandon();
+                return Err(error);
+            }
         }
     }
     for line in outcome::summary(&options.out, seeds) {

@@ -17,6 +17,8 @@ pub(crate) struct Measured {
     pub split: String,
     /// Whether this part chose the epoch, which makes the figures optimistic.
     pub chose: bool,
+    /// Epochs of the run.
+    pub epochs: usize,
     /// Top-1 accuracy, 0 to 1.
     pub top1: f64,
     /// Mean cross-entropy, in nats.
@@ -29,7 +31,8 @@ impl Measured {
     /// Reads the metrics of the run in the folder `run`. `None`: it has measured nothing.
     pub fn read(run: &Path) -> Option<Self> {
         let last = store::last(run);
-        let best = checkpoint::progress(&last)?.best?.step;
+        let progress = checkpoint::progress(&last)?;
+        let best = progress.best?.step;
         let chosen_on = checkpoint::description(&last)?.chosen_on;
         let text = fs::read_to_string(run.join("metrics.jsonl")).ok()?;
         let lines = text.lines();
@@ -45,6 +48,7 @@ impl Measured {
         Some(Self {
             split: measure.split.into(),
             chose: chosen_on.is_some_and(|chosen| chosen.split == measure.split),
+            epochs: progress.epochs,
             top1: measure.metrics.top1,
             loss: measure.metrics.loss,
             minutes: minutes(&lines),
@@ -117,10 +121,14 @@ pub(super) fn summary(folder: &Path, seeds: &Seeds) -> Vec<String> {
     ];
     let split = measured.first().map_or("", |(_, run)| &run.split);
     if let ([Some(top1), Some(loss), Some(minutes)], true) = (figures, measured.len() > 1) {
-        let caveat = match measured.iter().any(|(_, run)| run.chose) {
+        let mut caveat = match measured.iter().any(|(_, run)| run.chose) {
             true => format!("; the {split} set itself chose each best epoch"),
             false => String::new(),
         };
+        let runs: Vec<&Measured> = measured.iter().map(|(_, run)| run).collect();
+        if let Some(lengths) = other_lengths(&runs) {
+            caveat += &format!("; the runs have {lengths}");
+        }
         lines.push(format!(
             "{:<10} {split} top-1 {} %, loss {}, {} min (mean ± standard deviation{caveat})",
             format!("{} seeds", measured.len()),
@@ -130,6 +138,14 @@ pub(super) fn summary(folder: &Path, seeds: &Seeds) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The epochs of runs of different lengths, whose mean says little: `4, 4 and 2 epochs`. `None`: all have the same.
+pub(crate) fn other_lengths(runs: &[&Measured]) -> Option<String> {
+    let epochs: Vec<String> = runs.iter().map(|run| run.epochs.to_string()).collect();
+    let (last, others) = epochs.split_last()?;
+    let differ = others.iter().any(|other| other != last);
+    differ.then(|| format!("{} and {last} epochs", others.join(", ")))
 }
 
 #[cfg(test)]
