@@ -1,6 +1,6 @@
 #![no_main]
 
-use shufflenet_data::decode::{decode, dimensions};
+use shufflenet_image::decode::{decode, dimensions};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let size = dimensions(bytes);

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shufflenet_data::fuzzing::tiff(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shufflenet_image::fuzzing::tiff(bytes));

@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 
-use crate::decode::{READABLE, decode};
-use crate::view::{Window, cut};
+use shufflenet_image::decode::{READABLE, decode};
+use shufflenet_image::{Window, cut};
+
+use crate::window::random_window;
 use crate::words::counted_bytes;
 use crate::{DataError, OnBadImage, Options};
 
@@ -114,7 +116,7 @@ impl EncodedImages {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<u8>, DataError> {
         let picture = self.picture(record)?;
-        let window = Window::random(picture.dimensions(), random);
+        let window = random_window(picture.dimensions(), random);
         self.cut(record, &picture, window)
     }
 

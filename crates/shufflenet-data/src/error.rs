@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use shufflenet_image::ValueError;
+
 /// The reason why data was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -35,15 +37,8 @@ pub enum DataError {
         expected: String,
     },
     /// A value given by the caller that cannot work.
-    #[error("{what} is {found}, expected {expected}")]
-    Value {
-        /// Name of the value.
-        what: String,
-        /// The value that was found.
-        found: String,
-        /// What is accepted.
-        expected: String,
-    },
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// A file could not be fetched.
     #[error("{url}: cannot be fetched: {problem}")]
     Fetch {
@@ -100,10 +95,6 @@ impl DataError {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Value {
-            what: what.into(),
-            found: found.into(),
-            expected: expected.into(),
-        }
+        Self::Value(ValueError::new(what, found, expected))
     }
 }

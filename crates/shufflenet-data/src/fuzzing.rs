@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::decode::{gif, pnm, tiff};
 use crate::{cifar, idx, manifest, text};
 
 /// Parses IDX images and labels.
@@ -12,28 +11,6 @@ pub fn idx(bytes: &[u8]) {
     let _ = idx::parse::<1>(path, bytes, false, idx::LABELS);
     let gz = flate2::bufread::MultiGzDecoder::new(bytes);
     let _ = idx::parse::<1>(path, gz, true, idx::LABELS);
-}
-
-/// Decodes a TIFF.
-pub fn tiff(bytes: &[u8]) {
-    let size = tiff::measure(bytes).map(|(size, _)| size);
-    if let Ok((picture, _)) = tiff::decode(bytes) {
-        assert_eq!(size, Ok(picture.dimensions()));
-    }
-}
-
-/// Decodes a GIF.
-pub fn gif(bytes: &[u8]) {
-    if let Ok(picture) = gif::decode(bytes) {
-        assert_eq!(gif::measure(bytes), Ok(picture.dimensions()));
-    }
-}
-
-/// Decodes a PPM.
-pub fn pnm(bytes: &[u8]) {
-    if let Ok(picture) = pnm::decode(bytes) {
-        assert_eq!(pnm::measure(bytes), Ok(picture.dimensions()));
-    }
 }
 
 /// Decodes text, and tells files of other kinds.

@@ -8,14 +8,14 @@
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //! use shufflenet_data::{
-//!     Augmentation, Format, Loader, Normalization, Options, Split, holdout, open,
+//!     Augmentation, Format, Loader, Options, Split, holdout, normalization_of, open,
 //! };
 //!
 //! # fn main() -> Result<(), shufflenet_data::DataError> {
 //! let (format, root) = (Format::named("cifar10")?, Path::new("data/cifar-10-batches-bin"));
 //! let set = open(format, root, Split::Train, &Options::default())?;
 //! let parts = holdout("validation", set.labels(), &set.class_names, 0.1, 0)?;
-//! let normalization = Normalization::of(&set, &parts.train)?;
+//! let normalization = normalization_of(&set, &parts.train)?;
 //! let loader = Loader::new(Arc::new(set), parts.train, 256, normalization)
 //!     .shuffled(0)
 //!     .augmented(Augmentation { crop_padding: 4, flip: true, ..Augmentation::default() })
@@ -37,7 +37,6 @@ mod checked;
 mod cifar;
 mod classes;
 mod dataset;
-pub mod decode;
 mod encoded;
 mod error;
 #[cfg(feature = "fetch")]
@@ -60,13 +59,12 @@ mod parquet;
 mod paths;
 mod png;
 mod prefetch;
-mod prepare;
 pub mod random;
 mod shared;
 pub mod survey;
 mod synthetic;
 pub mod text;
-mod view;
+mod window;
 pub mod words;
 
 pub use appearance::Appearance;
@@ -75,21 +73,21 @@ pub use batch::{Batch, Share};
 pub use checked::{BadImage, Check, CheckResult, Checked, memory_of};
 pub use classes::{ClassOrder, UnknownClasses, orders_differ};
 pub use dataset::{Dataset, ImageShape};
-pub use decode::is_image_name;
 pub use error::DataError;
 pub use format::{Format, Split, open, parts};
 pub use holdout::{Holdout, held_out, holdout};
 pub use likeness::lookalikes;
 pub use listing::{Listing, PassedOver, images_below};
 pub use loader::Loader;
-pub use normalization::{MOST_DECODED, Normalization};
+pub use normalization::{MOST_DECODED, normalization_of};
 pub use options::{Labels, OnBadImage, Options, SyntheticOptions};
 pub use paths::expand_home;
 pub use png::png;
 pub use prefetch::Batches;
-pub use prepare::Preparation;
 pub use random::epoch_order;
 pub use shared::{Shared, shared};
+pub use shufflenet_image::decode::{self, is_image_name};
+pub use shufflenet_image::{Normalization, Preparation};
 
 #[cfg(test)]
 mod testing;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::decode::dimensions;
 use crate::words::plural;
-use crate::{DataError, Dataset, Normalization};
+use crate::{DataError, Dataset, Normalization, normalization_of};
 
 /// The content of one part of a set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Survey {
     pub classes: Vec<(String, usize)>,
     /// Smallest, median and largest (width, height) by area; equal if all images have one size.
     pub sizes: [(u32, u32); 3],
-    /// Mean and deviation of each channel, for pixels scaled to 0..1; see [`Normalization::of`].
+    /// Mean and deviation of each channel, for pixels scaled to 0..1; see [`normalization_of`].
     pub normalization: Normalization,
     /// Images that are byte for byte equal to an earlier image of this part.
     pub duplicates: Vec<Duplicate>,
@@ -98,7 +98,7 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
                 at(sizes.len() / 2),
                 at(sizes.len().saturating_sub(1)),
             ],
-            normalization: Normalization::of(dataset, &all)?,
+            normalization: normalization_of(dataset, &all)?,
             duplicates,
         });
     }

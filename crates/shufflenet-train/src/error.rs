@@ -316,7 +316,7 @@ impl TrainError {
             self,
             Self::Config { .. } | Self::Value { .. } | Self::Model(_)
         );
-        let data = matches!(self, Self::Data(DataError::Value { .. }));
+        let data = matches!(self, Self::Data(DataError::Value(_)));
         let run = matches!(
             self,
             Self::RunExists(_) | Self::NotARun(_) | Self::Changed { .. } | Self::DataChanged { .. }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use shufflenet_data::{
-    Dataset, ImageShape, Loader, Normalization, Options, Split, UnknownClasses, holdout,
+    DataError, Dataset, ImageShape, Loader, Normalization, Options, Split, UnknownClasses, holdout,
+    normalization_of,
 };
 use shufflenet_model::ModelConfig;
 
@@ -98,9 +99,11 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let class_images = class_images(&train, &records)?;
     let normalization = match &data.normalization {
         Some(given) => given.clone(),
-        None => Normalization::of(&train, &records)?,
+        None => normalization_of(&train, &records)?,
     };
-    normalization.check(train.shape.channels)?;
+    normalization
+        .check(train.shape.channels)
+        .map_err(DataError::from)?;
     data.augmentation.check(&train)?;
 
     let batch = experiment.train.batch_size;

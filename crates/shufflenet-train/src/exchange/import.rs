@@ -94,16 +94,11 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
         Some(given) => (given.clone(), None),
         None => normalization(experiment.data.normalization.clone(), channels, &weights),
     };
-    normalization.check(channels).map_err(|error| match error {
-        DataError::Value {
-            what,
-            found,
-            expected,
-        } if request.normalization.is_some() => {
-            let flag = what.replace("data.normalization.", "--");
-            DataError::value(flag, found, expected)
+    normalization.check(channels).map_err(|mut error| {
+        if request.normalization.is_some() {
+            error.what = error.what.replace("data.normalization.", "--");
         }
-        other => other,
+        DataError::from(error)
     })?;
     let class_names = class_names(request.class_names.as_deref(), model.classes())?;
     let network = ShuffleNetV2::new(

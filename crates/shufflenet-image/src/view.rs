@@ -1,33 +1,32 @@
 //! From an image of any size to the square that the network sees.
 //!
 //! Evaluation uses torchvision's `Resize(r)` and `CenterCrop(s)`: the shorter side becomes `r` pixels, and
-//! the central `s` x `s` pixels are kept. Training uses its `RandomResizedCrop(s)`: a window of 8 to 100 %
-//! of the area and a ratio of 3:4 to 4:3, drawn uniformly in area and in the logarithm of the ratio
-//! (Szegedy et al. 2014). Both are a [`Window`] of the image and one resize by Pillow's antialiased
-//! bilinear filter. Pixels outside the window are never computed, so an image of 1 x 65,535 pixels costs no
-//! more than any other.
+//! the central `s` x `s` pixels are kept ([`Window::central`]). Training draws its windows (`shufflenet-data`).
+//! Both are a [`Window`] of the image and one resize by Pillow's antialiased bilinear filter ([`cut`]). Pixels
+//! outside the window are never computed, so an image of 1 x 65,535 pixels costs no more than any other.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
-use rand_chacha::ChaCha8Rng;
-
-use crate::random::{below, fraction};
 
 /// A rectangle of an image, in pixels; edges may be fractional.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Window {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
+pub struct Window {
+    /// Distance of the window's left edge from the image's.
+    pub left: f64,
+    /// Distance of the window's upper edge from the image's.
+    pub top: f64,
+    /// Width of the window.
+    pub width: f64,
+    /// Height of the window.
+    pub height: f64,
 }
 
 impl Window {
     /// The window that remains after resizing the shorter side to `resize` and cropping the central `size`
     /// x `size`.
-    pub(crate) fn central((width, height): (u32, u32), resize: u32, size: u32) -> Self {
+    pub fn central((width, height): (u32, u32), resize: u32, size: u32) -> Self {
         let short = u64::from(width.min(height)).max(1);
         let resized = |side: u32| u64::from(side) * u64::from(resize) / short;
         let place = |side: u32| {
@@ -45,41 +44,6 @@ impl Window {
             height,
         }
     }
-
-    /// A random window. If ten draws do not fit, the largest central window with an allowed ratio.
-    pub(crate) fn random((width, height): (u32, u32), random: &mut ChaCha8Rng) -> Self {
-        let (image_width, image_height) = (f64::from(width), f64::from(height));
-        let area = image_width * image_height;
-        for _ in 0..10 {
-            let target = area * (0.08 + 0.92 * fraction(random));
-            let ratio = ((2.0 * fraction(random) - 1.0) * (4.0f64 / 3.0).ln()).exp();
-            let w = (target * ratio).sqrt().round_ties_even();
-            let h = (target / ratio).sqrt().round_ties_even();
-            if (1.0..=image_width).contains(&w) && (1.0..=image_height).contains(&h) {
-                let left = below(random, width - w as u32 + 1);
-                let top = below(random, height - h as u32 + 1);
-                return Self {
-                    left: left.into(),
-                    top: top.into(),
-                    width: w,
-                    height: h,
-                };
-            }
-        }
-        let ratio = (image_width / image_height).clamp(0.75, 4.0 / 3.0);
-        let w = image_width
-            .min((image_height * ratio).round_ties_even())
-            .max(1.0);
-        let h = image_height
-            .min((image_width / ratio).round_ties_even())
-            .max(1.0);
-        Self {
-            left: ((image_width - w) / 2.0).floor(),
-            top: ((image_height - h) / 2.0).floor(),
-            width: w,
-            height: h,
-        }
-    }
 }
 
 /// Cuts `window` out of `picture` and resizes it to `channels` x `size` x `size` values: the red, green and
@@ -87,7 +51,7 @@ impl Window {
 ///
 /// # Errors
 /// The resizer's error message.
-pub(crate) fn cut(
+pub fn cut(
     picture: &RgbImage,
     window: Window,
     size: u32,
@@ -131,7 +95,6 @@ fn grey(&[red, green, blue]: &[u8; 3]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, stream};
     use proptest::prelude::*;
 
     fn is_inside(window: Window, (width, height): (u32, u32)) -> bool {
@@ -149,24 +112,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn windows_lie_on_the_image(width in 1u32..3000, height in 1u32..3000, size in 1u32..300, seed: u64) {
+        fn windows_lie_on_the_image(width in 1u32..3000, height in 1u32..3000, size in 1u32..300) {
             let image = (width, height);
             prop_assert!(is_inside(Window::central(image, size + size / 7, size), image));
-            let mut random = stream(seed, Purpose::Crop, 0, 0);
-            prop_assert!(is_inside(Window::random(image, &mut random), image));
         }
 
         #[test]
         fn a_view_has_its_size_whatever_the_image(
-            width in 1u32..50, height in 1u32..50, size in 1u32..40, seed: u64,
+            width in 1u32..50, height in 1u32..50, size in 1u32..40,
         ) {
             let picture = RgbImage::from_pixel(width, height, image::Rgb([10, 200, 30]));
-            let mut random = stream(seed, Purpose::Crop, 0, 0);
-            let windows = [
-                Window::central((width, height), size, size),
-                Window::random((width, height), &mut random),
-            ];
-            for window in windows {
+            let part = Window { left: 0.3, top: 0.6, width: 0.5, height: 0.4 };
+            for window in [Window::central((width, height), size, size), part] {
                 let view = cut(&picture, window, size, 3).unwrap();
                 let plane = (size * size) as usize;
                 prop_assert_eq!(view.len(), 3 * plane);

@@ -3,7 +3,7 @@
 //! Formats are JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive), PNG, WebP, BMP, TIFF (its first
 //! page), GIF (its first frame) and PPM with its relatives PGM and PBM. The content tells them apart, not the
 //! name. Grey and palette images become RGB; 16-bit values keep the upper eight bits; transparent pixels are
-//! blended with white; the EXIF orientation is applied. `tests/pillow.rs` compares the results with Pillow's.
+//! blended with white; the EXIF orientation is applied. `shufflenet-data`'s test `pillow` compares the results with Pillow's.
 //!
 //! Limits protect against hostile files: an image has at most [`MOST_PIXELS`] pixels. A larger one is
 //! refused by its header before memory is allocated, so decoding takes at most about 1 GB.
@@ -27,7 +27,7 @@ use image::{DynamicImage, ImageFormat, RgbImage, guess_format};
 pub const MOST_PIXELS: u64 = 100_000_000;
 
 /// Description of the accepted images, for error messages.
-pub(crate) const READABLE: &str =
+pub const READABLE: &str =
     "a whole JPEG, PNG, WebP, BMP, TIFF, GIF or PPM image of at most 100 million pixels";
 
 /// Width and height as stored, and how the image is turned.

@@ -3,7 +3,7 @@
 
 use crate::decode::decode;
 use crate::view::{Window, cut};
-use crate::{DataError, Normalization};
+use crate::{Normalization, ValueError};
 
 /// The preparation of an image for a network.
 #[derive(Clone, Debug)]
@@ -18,13 +18,13 @@ impl Preparation {
     /// pixels are kept and normalised. The image becomes grey if the normalisation has one channel.
     ///
     /// # Errors
-    /// [`DataError::Value`] for a number of channels other than 1 and 3, a value of `normalization` out of
+    /// [`ValueError`] for a number of channels other than 1 and 3, a value of `normalization` out of
     /// range, a size of 0, or `resize` below `size`.
-    pub fn new(size: u32, resize: u32, normalization: &Normalization) -> Result<Self, DataError> {
+    pub fn new(size: u32, resize: u32, normalization: &Normalization) -> Result<Self, ValueError> {
         let channels = normalization.mean.len();
         if !matches!(channels, 1 | 3) {
             let found = channels.to_string();
-            return Err(DataError::value(
+            return Err(ValueError::new(
                 "the network's number of channels",
                 found,
                 "3 (RGB) or 1 (grey)",
@@ -33,7 +33,7 @@ impl Preparation {
         normalization.check(channels)?;
         if size == 0 || resize < size {
             let found = format!("{size} of {resize} pixels");
-            return Err(DataError::value(
+            return Err(ValueError::new(
                 "the size of the images",
                 found,
                 "1 or more, of as many or more",
