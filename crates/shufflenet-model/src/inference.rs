@@ -4,15 +4,23 @@
 //! On a GPU it is the kernels of training with frozen norms (`frozen.rs`). Elsewhere, and with squeeze-and-excitation,
 //! which both lack, it is the network itself in inference mode.
 
-use burn::module::Module;
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use burn::module::{Module, ParamId};
+use burn::nn::Linear;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use shufflenet_ops::fused::Precision;
-use shufflenet_ops::inference::{BasicParts, Chain, Folded, FrozenNorm, Parts, StageParts};
+use shufflenet_ops::inference::{
+    BasicParts, Chain, Folded, FrozenNorm, LayerNames, Parts, StageParts,
+};
 
 use crate::batch_norm::EPSILON;
 use crate::conv_norm::ConvNorm;
+use crate::entries::entries;
 #[cfg(feature = "gpu")]
 use crate::frozen::Frozen;
+use crate::names::names;
 use crate::network::{ShuffleNetV2, Stage};
 use crate::unit::{BasicUnit, Branch};
 
@@ -43,7 +51,7 @@ impl Inference {
         let on_cpu = weight.device().inner() == Device::flex() && weight.dtype() == DType::F32;
         if on_cpu && !network.config().squeeze_excitation {
             return Self {
-                path: Path::Chain(Box::new(Chain::new(&parts(network), precision))),
+                path: Path::Chain(Box::new(chain(network, precision))),
                 precision,
             };
         }
@@ -81,6 +89,12 @@ impl Inference {
     }
 }
 
+fn chain(network: &ShuffleNetV2, precision: Precision) -> Chain {
+    let folded = |layer: &Layer| Ok::<_, Infallible>(folded(layer));
+    let Ok(parts) = parts(network).map(folded);
+    Chain::new(&parts, precision)
+}
+
 /// The way of a device that has no chain.
 fn elsewhere(network: &ShuffleNetV2) -> Path {
     #[cfg(feature = "gpu")]
@@ -90,34 +104,67 @@ fn elsewhere(network: &ShuffleNetV2) -> Path {
     Path::Network(Box::new(network.valid()))
 }
 
-fn parts(network: &ShuffleNetV2) -> Parts {
-    let (config, classifier) = (network.config(), &network.classifier);
-    let bias = classifier.bias.as_ref();
+/// A layer of the network, with its weights.
+pub(crate) enum Layer<'a> {
+    Conv(&'a ConvNorm),
+    Classifier(&'a Linear),
+}
+
+/// The network as the [`Chain`] takes it. Without squeeze-and-excitation.
+pub(crate) fn parts(network: &ShuffleNetV2) -> Parts<Layer<'_>> {
+    let config = network.config();
     Parts {
         input_channels: config.input_channels(),
-        stem: folded(&network.stem),
+        stem: Layer::Conv(&network.stem),
         stem_stride: config.stem().stride(),
         pool: config.stem().pool_padding(),
         stages: network.stages.iter().map(stage).collect(),
-        head: folded(&network.last),
-        classifier: Folded {
-            weight: values(classifier.weight.val().transpose()),
-            bias: bias.map_or(vec![0.0; config.classes()], |bias| values(bias.val())),
-        },
+        head: Layer::Conv(&network.last),
+        classifier: Layer::Classifier(&network.classifier),
     }
 }
 
-fn stage(stage: &Stage) -> StageParts {
+/// The names in weight files of each layer's tensors, in the network's structure. Without squeeze-and-excitation.
+pub fn tensor_names(network: &ShuffleNetV2) -> Parts<LayerNames> {
+    let table = names(network.config());
+    let place = |path: String| table.iter().position(|name| name.path == path);
+    let places: HashMap<ParamId, usize> = entries(network)
+        .into_iter()
+        .filter_map(|entry| Some((entry.id, place(entry.path)?)))
+        .collect();
+    // A layer's names follow one another in the table, the weight's first.
+    let file = |weight: ParamId, next: usize| {
+        let place = places.get(&weight).map(|place| place + next);
+        let name = place.and_then(|place| table.get(place));
+        name.map(|name| name.file.clone()).unwrap_or_default()
+    };
+    let names = |layer: &Layer| {
+        Ok::<_, Infallible>(match layer {
+            Layer::Conv(ConvNorm { conv, .. }) => LayerNames::Conv {
+                weight: file(conv.weight.id, 0),
+                norm: [1, 2, 3, 4].map(|next| file(conv.weight.id, next)),
+            },
+            Layer::Classifier(linear) => LayerNames::Linear {
+                weight: file(linear.weight.id, 0),
+                bias: file(linear.weight.id, 1),
+            },
+        })
+    };
+    let Ok(parts) = parts(network).map(names);
+    parts
+}
+
+fn stage(stage: &Stage) -> StageParts<Layer<'_>> {
     let unit = &stage.downsample;
     StageParts {
         right: branch(&unit.right),
-        left: [&unit.left_depthwise, &unit.left_pointwise].map(folded),
+        left: [&unit.left_depthwise, &unit.left_pointwise].map(Layer::Conv),
         right_first: unit.right_first,
         units: stage.units.iter().map(basic).collect(),
     }
 }
 
-fn basic(unit: &BasicUnit) -> BasicParts {
+fn basic(unit: &BasicUnit) -> BasicParts<Layer<'_>> {
     BasicParts {
         left_channels: unit.left_channels,
         residual: unit.residual,
@@ -125,11 +172,20 @@ fn basic(unit: &BasicUnit) -> BasicParts {
     }
 }
 
-fn branch(branch: &Branch) -> [Folded; 3] {
-    [&branch.pointwise1, &branch.depthwise, &branch.pointwise2].map(folded)
+fn branch(branch: &Branch) -> [Layer<'_>; 3] {
+    [&branch.pointwise1, &branch.depthwise, &branch.pointwise2].map(Layer::Conv)
 }
 
-fn folded(conv: &ConvNorm) -> Folded {
+fn folded(layer: &Layer) -> Folded {
+    let conv = match layer {
+        Layer::Conv(conv) => conv,
+        Layer::Classifier(linear) => {
+            let weight = values(linear.weight.val().transpose());
+            let bias = linear.bias.as_ref().map(|bias| values(bias.val()));
+            let bias = bias.unwrap_or_else(|| vec![0.0; linear.weight.dims()[1]]);
+            return Folded { weight, bias };
+        }
+    };
     let norm = &conv.norm;
     let [gamma, beta] = [&norm.gamma, &norm.beta].map(|param| values(param.val()));
     let [mean, variance] =

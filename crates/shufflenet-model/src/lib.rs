@@ -97,10 +97,11 @@ pub use config::{Layout, ModelConfig, Scale, Stem, Widths};
 pub use error::ModelError;
 pub use fine_tune::{ClassifierStart, load_for_fine_tuning};
 pub use float16::to_half_state_dict;
-pub use inference::Inference;
+pub use inference::{Inference, tensor_names};
 pub use network::ShuffleNetV2;
 pub use onnx::{Sizes, to_onnx};
 pub use shufflenet_ops::fused::{Precision, has_kernels_on};
+pub use shufflenet_ops::inference::softmax;
 #[cfg(feature = "gpu")]
 pub use shufflenet_ops::traffic;
 pub use shufflenet_ops::{

@@ -29,15 +29,19 @@
 
 mod columns;
 mod depthwise;
+mod parts;
 mod pass;
 mod pointwise;
 mod product;
 mod reading;
 mod run;
+mod softmax;
 mod stem;
 mod units;
 mod weights;
 
+pub use parts::{BasicParts, LayerNames, Parts, StageParts};
+pub use softmax::softmax;
 pub use weights::{Folded, FrozenNorm};
 
 use half::bf16;
@@ -49,46 +53,6 @@ use product::Weights;
 use reading::Reading;
 use stem::Stem;
 use units::{Basic, Downsample};
-
-/// Parts of a stride-1 unit, figure 3 (c) of the paper.
-pub struct BasicParts {
-    /// Number of channels passed on.
-    pub left_channels: usize,
-    /// Whether the right branch's input is added to its output.
-    pub residual: bool,
-    /// Layers of the right branch: 1x1, depthwise 3x3, 1x1.
-    pub right: [Folded; 3],
-}
-
-/// Parts of a stage: a stride-2 unit, figure 3 (d) of the paper, and the stride-1 units after it.
-pub struct StageParts {
-    /// Layers of the right branch: 1x1, depthwise 3x3 of stride 2, 1x1.
-    pub right: [Folded; 3],
-    /// Layers of the left branch: depthwise 3x3 of stride 2, 1x1.
-    pub left: [Folded; 2],
-    /// Whether the right branch comes first in the concatenation.
-    pub right_first: bool,
-    /// The stride-1 units.
-    pub units: Vec<BasicParts>,
-}
-
-/// Parts of a [`Chain`], in the order in which data goes through them.
-pub struct Parts {
-    /// Channels of an image.
-    pub input_channels: usize,
-    /// Dense 3x3 convolution padded by 1, and ReLU.
-    pub stem: Folded,
-    /// Stride of the stem's convolution.
-    pub stem_stride: usize,
-    /// Padding of the 3x3 max pooling of stride 2 after the stem; `None` if there is no pooling.
-    pub pool: Option<usize>,
-    /// Stages, each of which halves the map.
-    pub stages: Vec<StageParts>,
-    /// The last 1x1 convolution and ReLU, averaged over the map.
-    pub head: Folded,
-    /// The linear classifier on the averages.
-    pub classifier: Folded,
-}
 
 /// A network, ready to classify.
 pub struct Chain {
@@ -115,11 +79,11 @@ impl Chain {
     ///
     /// # Panics
     /// If the parts do not fit each other.
-    pub fn new(parts: &Parts, precision: Precision) -> Self {
+    pub fn new(parts: &Parts<Folded>, precision: Precision) -> Self {
         Self::on(Isa::detected(), parts, precision)
     }
 
-    fn on(isa: Isa, parts: &Parts, precision: Precision) -> Self {
+    fn on(isa: Isa, parts: &Parts<Folded>, precision: Precision) -> Self {
         let stem = Stem::new(isa, parts);
         let mut columns: Vec<usize> = (0..stem.outputs()).collect();
         let mut stages = Vec::new();

@@ -4,10 +4,10 @@
 //! output's sum have the same distances from the window's corner for every window. So the convolution
 //! is a matrix product whose rows overlap.
 
-use super::Parts;
 use super::pass::Site;
 use super::product::{Place, Product, Weights};
 use super::units::Band;
+use super::{Folded, Parts};
 use crate::kernels::max_pool::pooled;
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
@@ -35,7 +35,7 @@ pub(super) struct Bordered {
 }
 
 impl Stem {
-    pub fn new(isa: Isa, parts: &Parts) -> Self {
+    pub fn new(isa: Isa, parts: &Parts<Folded>) -> Self {
         assert_eq!(
             parts.stem.inputs(),
             9 * parts.input_channels,

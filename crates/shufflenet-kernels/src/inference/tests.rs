@@ -244,7 +244,7 @@ fn check_depthwise(taps: &Taps, shape: MapShape, maps: &[f32], out: &[f32], laye
 }
 
 /// A chain with every part: pooling, both kinds of units, a residual, widths that fill no vector.
-fn parts() -> Parts {
+fn parts() -> Parts<Folded> {
     let unit = |left_channels: usize, residual: bool, seed: usize| BasicParts {
         left_channels,
         residual,
@@ -275,6 +275,8 @@ fn parts() -> Parts {
     }
 }
 
+// WebAssembly has no threads.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn logits_do_not_depend_on_threads_or_neighbours() {
     let size = [37, 30];

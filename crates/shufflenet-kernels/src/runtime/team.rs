@@ -22,9 +22,12 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::subnormals::{flush_this_thread, flushed};
 
-/// Threads of a loop, including the calling one.
+/// Threads of a loop, including the calling one. WebAssembly has one.
 pub(crate) fn threads() -> usize {
-    rayon::current_num_threads()
+    match cfg!(target_family = "wasm") {
+        true => 1,
+        false => rayon::current_num_threads(),
+    }
 }
 
 /// Calls `work(i, item)` for each item `i`, in parallel, and returns the results in the order of the items.

@@ -2,8 +2,8 @@
 //!
 //! A kernel is a struct of its arguments that implements [`Kernel`]. Its body is written once, over
 //! the operations of [`Simd`], and [`Isa::run`] compiles it for each set of the target: AVX-512 with and without its
-//! instructions for bfloat16, and AVX2 with FMA, on x86-64; NEON on AArch64; portably for every other processor. Users need
-//! no compiler flags. The environment variable `SHUFFLENET_ISA` (`amx`, `avx512_bf16`, `avx512`, `avx2`, `neon`, `portable`)
+//! instructions for bfloat16, and AVX2 with FMA, on x86-64; NEON on AArch64; vectors of 128 bits in WebAssembly; portably for every other processor. Users need
+//! no compiler flags. The environment variable `SHUFFLENET_ISA` (`amx`, `avx512_bf16`, `avx512`, `avx2`, `neon`, `simd128`, `portable`)
 //! forces another set of the processor's than the fastest, for tests and comparisons. Different sets add in different
 //! orders, so their results may
 //! differ in the last bits. One set always gives the same bits.
@@ -24,6 +24,8 @@ mod avx512;
 mod neon;
 mod portable;
 pub(crate) mod stored;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 use std::sync::OnceLock;
 
@@ -163,6 +165,8 @@ pub enum Isa {
     Avx2,
     /// Four lanes: NEON, on AArch64.
     Neon,
+    /// Four lanes, in WebAssembly that was built with them.
+    Simd128,
     /// Eight lanes in plain Rust, which the compiler translates to the target's instructions.
     Portable,
 }
@@ -199,7 +203,11 @@ impl Isa {
     /// Every set that this processor has, fastest first.
     pub fn available() -> Vec<Self> {
         #[cfg_attr(
-            not(any(target_arch = "x86_64", target_arch = "aarch64")),
+            not(any(
+                target_arch = "x86_64",
+                target_arch = "aarch64",
+                all(target_arch = "wasm32", target_feature = "simd128")
+            )),
             expect(unused_mut)
         )]
         let mut sets = vec![Self::Portable];
@@ -207,6 +215,8 @@ impl Isa {
         if std::arch::is_aarch64_feature_detected!("neon") {
             sets.insert(0, Self::Neon);
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        sets.insert(0, Self::Simd128);
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -236,6 +246,7 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Neon => "neon",
+            Self::Simd128 => "simd128",
             Self::Portable => "portable",
         }
     }
@@ -245,7 +256,7 @@ impl Isa {
         match self {
             Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 16,
             Self::Avx2 | Self::Portable => 8,
-            Self::Neon => 4,
+            Self::Neon | Self::Simd128 => 4,
         }
     }
 
@@ -258,6 +269,8 @@ impl Isa {
             Self::Avx2 => avx2::Avx2::TILE_ROWS,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => neon::Neon::TILE_ROWS,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => wasm::Simd128::TILE_ROWS,
             _ => Portable::TILE_ROWS,
         }
     }
@@ -267,7 +280,9 @@ impl Isa {
         match self {
             Self::Amx => Products::Tiles,
             Self::Avx512Bf16 => Products::Pairs,
-            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Portable => Products::Widened,
+            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Simd128 | Self::Portable => {
+                Products::Widened
+            }
         }
     }
 
@@ -289,13 +304,18 @@ impl Isa {
                 Self::Avx512Bf16 => return unsafe { run_avx512_bf16(kernel, Avx512(())) },
                 // SAFETY: as above.
                 Self::Avx2 => return unsafe { run_avx2(kernel, Avx2(())) },
-                Self::Neon | Self::Portable => {}
+                Self::Neon | Self::Simd128 | Self::Portable => {}
             }
         }
         #[cfg(target_arch = "aarch64")]
         if self == Self::Neon {
             // Every function is compiled with NEON on these targets.
             return kernel.run(neon::Neon(()));
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        if self == Self::Simd128 {
+            // Every function of the module is compiled with these vectors.
+            return kernel.run(wasm::Simd128(()));
         }
         kernel.run(Portable);
     }
@@ -315,6 +335,7 @@ mod tests {
             Isa::Avx512,
             Isa::Avx2,
             Isa::Neon,
+            Isa::Simd128,
             Isa::Portable,
         ] {
             let how = match available.contains(&isa) {

@@ -155,6 +155,7 @@ fn dispatch() -> &'static str {
         Isa::Avx512 => "AVX-512",
         Isa::Avx2 => "AVX2",
         Isa::Neon => "NEON",
+        Isa::Simd128 => "WebAssembly SIMD",
         Isa::Portable => "portable",
     }
 }

@@ -11,7 +11,7 @@
 
 use serde::Serialize;
 
-use crate::evaluation::tally::softmax;
+use shufflenet_model::softmax;
 
 /// Bins of the calibration.
 pub const BINS: usize = 15;

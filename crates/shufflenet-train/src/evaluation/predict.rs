@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::Serialize;
-use shufflenet_data::Preparation;
+use shufflenet_data::{DataError, Preparation};
 use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{Inference, Precision};
 
@@ -14,9 +14,9 @@ use crate::data::inputs::{Input, inputs};
 use crate::device;
 use crate::error::TrainError;
 use crate::evaluation;
-use crate::evaluation::tally::softmax;
 use crate::evaluation::trained::{self, Weights};
 use crate::step::classifier::Scores;
+use shufflenet_model::softmax;
 
 /// Which images to classify, and by which checkpoint.
 pub struct PredictionRequest {
@@ -156,6 +156,16 @@ fn logits(
 /// How evaluation prepares images of the set that the network was trained on. Photographs are resized and cropped as
 /// configured; other images are resized to the size of the set's.
 fn preparation(description: &Description) -> Result<Preparation, TrainError> {
+    let [size, resize] = sides(description)?;
+    let preparation = Preparation::new(size, resize, &description.normalization);
+    Ok(preparation.map_err(DataError::from)?)
+}
+
+/// Side of the square that the network sees, and the shorter side of an image before the square is cut out of its middle.
+///
+/// # Errors
+/// [`TrainError::Value`] for a network of images that are not square.
+pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
     let [_, height, width] = description.input;
     let data = &description.experiment.data;
     if height != width {
@@ -170,7 +180,7 @@ fn preparation(description: &Description) -> Result<Preparation, TrainError> {
         true => data.options.resize(),
         false => size,
     };
-    Ok(Preparation::new(size, resize, &description.normalization)?)
+    Ok([size, resize])
 }
 
 /// The `top` likeliest classes. Of equal ones the lower class comes first.
