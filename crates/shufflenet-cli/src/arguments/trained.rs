@@ -171,6 +171,8 @@ pub enum ExportFormat {
     Onnx,
     /// To take away: a checkpoint
     Model,
+    /// For a browser: a page that classifies pictures
+    Web,
 }
 
 /// Which weights of a checkpoint, where it has a moving average.

@@ -8,6 +8,7 @@ use shufflenet_train::exchange::import::{
     ImportRequest, import as import_weights, read_class_names,
 };
 use shufflenet_train::exchange::shipped::{ShipRequest, ship};
+use shufflenet_train::exchange::web::web as write_page;
 
 use crate::arguments::{Export, ExportFormat, Import};
 use crate::process::print;
@@ -17,14 +18,9 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
         ExportFormat::Safetensors => exports::ExportFormat::Safetensors,
         ExportFormat::Onnx => exports::ExportFormat::Onnx,
         ExportFormat::Model => return model(arguments),
+        ExportFormat::Web => return web(arguments),
     };
-    let flags = [
-        ("--licence", arguments.licence.is_some()),
-        ("--data", arguments.data.is_some()),
-    ];
-    if let Some((flag, _)) = flags.into_iter().find(|(_, is_given)| *is_given) {
-        return Err(misplaced(flag, "--format model").into());
-    }
+    refuse_flags_of_model(arguments)?;
     let sizes = match arguments.dynamic_size {
         true => exports::Sizes::Dynamic,
         false => exports::Sizes::Fixed,
@@ -40,11 +36,41 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
     print(&format!("{line}\n"))
 }
 
+/// The flags that belong to --format model, given with another.
+fn refuse_flags_of_model(arguments: &Export) -> Result<(), TrainError> {
+    let flags = [
+        ("--licence", arguments.licence.is_some()),
+        ("--data", arguments.data.is_some()),
+    ];
+    match flags.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(misplaced(flag, "--format model")),
+        None => Ok(()),
+    }
+}
+
+/// The flag that belongs to --format onnx, given with another.
+fn refuse_flag_of_onnx(arguments: &Export) -> Result<(), TrainError> {
+    match arguments.dynamic_size {
+        true => Err(misplaced("--dynamic-size", "--format onnx")),
+        false => Ok(()),
+    }
+}
+
+/// The folder of --format web.
+fn web(arguments: &Export) -> anyhow::Result<ExitCode> {
+    refuse_flags_of_model(arguments)?;
+    refuse_flag_of_onnx(arguments)?;
+    let lines = write_page(
+        &arguments.checkpoint,
+        arguments.weights.chosen(),
+        &arguments.out,
+    )?;
+    print(&format!("{}\n", lines.join("\n")))
+}
+
 /// The folder of --format model.
 fn model(arguments: &Export) -> anyhow::Result<ExitCode> {
-    if arguments.dynamic_size {
-        return Err(misplaced("--dynamic-size", "--format onnx").into());
-    }
+    refuse_flag_of_onnx(arguments)?;
     let lines = ship(&ShipRequest {
         checkpoint: arguments.checkpoint.clone(),
         weights: arguments.weights.chosen(),

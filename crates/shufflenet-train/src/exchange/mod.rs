@@ -1,4 +1,4 @@
-//! Networks of other programs, and for them: weights in, weights, ONNX and whole networks out.
+//! Networks of other programs, and for them: weights in; weights, ONNX, whole networks and a page out.
 
 mod card;
 pub mod export;
@@ -6,3 +6,4 @@ pub mod import;
 #[cfg(feature = "fetch")]
 pub mod pretrained;
 pub mod shipped;
+pub mod web;

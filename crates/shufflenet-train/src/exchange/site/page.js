@@ -1,0 +1,197 @@
+// The page: takes pictures from a file, a drop, the clipboard or the camera, and shows the classes that the network gives.
+"use strict";
+
+const SHOWN = 5;
+const $ = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+let classNames = [];
+let worker;
+let lastId = 0;
+let waiting = 0;
+const waitingFor = new Map();
+
+// The network's answer for an image file's bytes.
+function classify(image) {
+  lastId += 1;
+  const id = lastId;
+  worker.postMessage({ id, image }, [image]);
+  return new Promise((resolve) => waitingFor.set(id, resolve));
+}
+
+function say(text, isError = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("error", isError);
+}
+
+// The likeliest classes, the likeliest first.
+function ranked(probabilities) {
+  const classes = probabilities.map((probability, index) => ({ probability, index }));
+  classes.sort((a, b) => b.probability - a.probability || a.index - b.index);
+  return classes.slice(0, SHOWN);
+}
+
+function element(name, text = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+// Fills a list with a line and a bar for each of the likeliest classes.
+function list(target, probabilities) {
+  const lines = ranked(probabilities).map(({ probability, index }) => {
+    const line = element("li");
+    const bar = element("div");
+    bar.className = "bar";
+    bar.style.width = percent(probability).replace(" ", "");
+    bar.ariaHidden = "true";
+    line.append(bar, element("span", classNames[index]), element("span", percent(probability)));
+    return line;
+  });
+  target.replaceChildren(...lines);
+}
+
+function failed(article, name, error) {
+  article.className = "error";
+  article.querySelector("img")?.remove();
+  article.querySelector(".time").textContent = error;
+  say(`${name}: ${error}`, true);
+}
+
+// Shows a picture and its classes, before the pictures from `next` on.
+async function show(picture, name, next = $("pictures").firstChild) {
+  const article = $("picture").content.cloneNode(true).firstElementChild;
+  const image = article.querySelector("img");
+  article.querySelector("h2").textContent = name;
+  image.onload = () => image.classList.toggle("small", image.naturalWidth < 100);
+  // The browser cannot show every format that the network can read.
+  image.onerror = () => {
+    image.remove();
+    article.classList.add("unshown");
+  };
+  image.src = URL.createObjectURL(picture);
+  $("pictures").insertBefore(article, next);
+  $("clear").hidden = false;
+  waiting += 1;
+  let answer;
+  try {
+    answer = await classify(await picture.arrayBuffer());
+  } catch {
+    // A folder, or a file that is gone.
+    answer = { error: "cannot be read" };
+  }
+  waiting -= 1;
+  if (answer.error) return failed(article, name, answer.error);
+  list(article.querySelector("ol"), answer.probabilities);
+  const [decoded, classified] = [answer.decoded, answer.classified].map((ms) => ms.toFixed(1));
+  article.querySelector(".time").textContent = `${classified} ms to classify, ${decoded} ms to prepare`;
+  const [best] = ranked(answer.probabilities);
+  const left = waiting > 0 ? `, ${waiting} to go` : "";
+  say(`${name}: ${classNames[best.index]}, ${percent(best.probability)}${left}`);
+}
+
+function add(files) {
+  const next = $("pictures").firstChild;
+  for (const file of files) show(file, file.name || "a pasted picture", next);
+}
+
+// The camera's picture now, as a PNG file.
+function frame() {
+  const [video, canvas] = [$("video"), document.createElement("canvas")];
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return new Promise((resolve) => canvas.toBlob(resolve));
+}
+
+let kept = 0;
+
+async function openCamera() {
+  if (!navigator.mediaDevices) return say("The camera needs a page from https or from localhost.", true);
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch (error) {
+    return say(`The camera cannot be used: ${error.message}.`, true);
+  }
+  const video = $("video");
+  video.srcObject = stream;
+  $("camera").hidden = false;
+  $("open-camera").disabled = true;
+  $("close-camera").focus();
+  await video.play();
+  while (video.srcObject) {
+    const picture = await frame();
+    const answer = picture ? await classify(await picture.arrayBuffer()) : { error: "no picture yet" };
+    if (!answer.error) list($("live"), answer.probabilities);
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+function closeCamera() {
+  const video = $("video");
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  $("camera").hidden = true;
+  $("open-camera").disabled = false;
+  $("open-camera").focus();
+}
+
+async function keep() {
+  const picture = await frame();
+  kept += 1;
+  if (picture) show(picture, `camera, picture ${kept}`);
+}
+
+function ready(manifest) {
+  classNames = manifest.class_names;
+  $("name").textContent = `${manifest.name}, `;
+  $("count").textContent = `${classNames.length} classes`;
+  $("names").replaceChildren(...classNames.map((name) => element("li", name)));
+  say("Ready.");
+}
+
+function listen() {
+  $("files").onchange = ({ target }) => {
+    add(target.files);
+    target.value = "";
+  };
+  $("open-camera").onclick = openCamera;
+  $("close-camera").onclick = closeCamera;
+  $("keep").onclick = keep;
+  $("clear").onclick = () => {
+    for (const image of document.querySelectorAll("article img")) URL.revokeObjectURL(image.src);
+    $("pictures").replaceChildren();
+    $("clear").hidden = true;
+    say("All pictures are removed.");
+    $("files").focus();
+  };
+  document.onpaste = ({ clipboardData }) => add(clipboardData.files);
+  document.ondragover = (event) => {
+    event.preventDefault();
+    document.body.classList.add("dragging");
+  };
+  document.ondragleave = () => document.body.classList.remove("dragging");
+  document.ondrop = (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dragging");
+    add(event.dataTransfer.files);
+  };
+}
+
+function start() {
+  if (location.protocol === "file:") {
+    return say("This page needs a web server. In its folder, run: python3 -m http.server", true);
+  }
+  worker = new Worker("worker.js");
+  worker.onmessage = ({ data }) => {
+    if (data.manifest) return ready(data.manifest);
+    if (!data.id) return say(`The network cannot be loaded: ${data.error}`, true);
+    waitingFor.get(data.id)(data);
+    waitingFor.delete(data.id);
+  };
+  worker.onerror = ({ message }) => say(`The network cannot be loaded: ${message}`, true);
+  listen();
+  navigator.serviceWorker?.register("service-worker.js");
+}
+
+start();
