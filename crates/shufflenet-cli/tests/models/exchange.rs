@@ -147,3 +147,17 @@ fn what_lies_beside_a_network_is_counted_in_a_line() {
     assert!(said.contains("0 missing, 0 unused, 0 misshapen"), "{said}");
     assert_eq!(said.lines().count(), 6, "{said}");
 }
+
+#[cfg(not(feature = "web"))]
+#[test]
+fn a_binary_without_the_pages_module_says_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = run();
+    let export = ["export", "--checkpoint", &checkpoint, "--format", "web"];
+    let line = refusal(folder.path(), &[&export[..], &["--out", "site"]].concat(), 2);
+    assert!(
+        line.contains("`scripts/build_web` and then `cargo build --release --features web`"),
+        "{line}"
+    );
+    assert!(!folder.path().join("site").exists());
+}

@@ -44,7 +44,7 @@ function list(target, probabilities) {
     const bar = element("div");
     bar.className = "bar";
     bar.style.width = percent(probability).replace(" ", "");
-    bar.ariaHidden = "true";
+    bar.setAttribute("aria-hidden", "true");
     line.append(bar, element("span", classNames[index]), element("span", percent(probability)));
     return line;
   });
