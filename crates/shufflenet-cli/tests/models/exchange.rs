@@ -154,7 +154,11 @@ fn a_binary_without_the_pages_module_says_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = run();
     let export = ["export", "--checkpoint", &checkpoint, "--format", "web"];
-    let line = refusal(folder.path(), &[&export[..], &["--out", "site"]].concat(), 2);
+    let line = refusal(
+        folder.path(),
+        &[&export[..], &["--out", "site"]].concat(),
+        2,
+    );
     assert!(
         line.contains("`scripts/build_web` and then `cargo build --release --features web`"),
         "{line}"

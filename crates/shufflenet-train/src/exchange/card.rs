@@ -116,7 +116,7 @@ impl Card<'_> {
                 hex(&Sha256::digest(weights))
             ),
         ));
-        rows.push(("licence of the weights", self.licence.into()));
+        rows.push(("licence of the weights", escaped(self.licence)));
         let rows: String = rows
             .iter()
             .map(|(key, value)| format!("| {key} | {} |\n", value.replace('|', "\\|")))
@@ -143,7 +143,11 @@ impl Card<'_> {
     fn classes(&self) -> String {
         const MOST: usize = 10;
         let names = &self.checkpoint.description.class_names;
-        let shown = names.get(..MOST).unwrap_or(names).join(", ");
+        let shown = names.get(..MOST).unwrap_or(names).iter();
+        let shown = shown
+            .map(|name| escaped(name))
+            .collect::<Vec<_>>()
+            .join(", ");
         match names.len() > MOST {
             true => format!("{shown}... ({})", names.len()),
             false => shown,
@@ -195,7 +199,7 @@ impl Card<'_> {
     fn accuracy(&self) -> String {
         let report = match self.evaluated {
             Ok(report) => report,
-            Err(reason) => return format!("not evaluated: {reason}"),
+            Err(reason) => return format!("not evaluated: {}", escaped(reason)),
         };
         let metrics = &report.metrics;
         let caveat = match report.chosen_by_this_split {
@@ -217,8 +221,32 @@ impl Card<'_> {
     }
 }
 
+/// Text that a person wrote, in Markdown: as it is, whatever marks it has. A table's row is one line.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' => escaped.extend(['\\', letter]),
+            '\n' | '\r' => escaped.push(' '),
+            _ => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
 /// The last part of a path, in Markdown's code.
 fn in_code(path: &Path) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str());
     format!("`{}`", name.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_they_are_written() {
+        assert_eq!(escaped("great_white, *new*"), "great\\_white, \\*new\\*");
+        assert_eq!(escaped("<b>\n[x](y)"), "\\<b\\> \\[x\\](y)");
+    }
 }
