@@ -1,4 +1,5 @@
-//! Records the commit that the binary is built from, for a run's `environment.json`.
+//! Records the commit that the binary is built from, for a run's `environment.json`. Names what the feature `web` lacks, where the
+//! compiler would name a path alone.
 
 use std::process::Command;
 
@@ -19,6 +20,15 @@ fn main() {
         && std::path::Path::new(&log).exists()
     {
         println!("cargo::rerun-if-changed={log}");
+    }
+    let module = "src/exchange/site/shufflenet.wasm";
+    if std::env::var_os("CARGO_FEATURE_WEB").is_some() {
+        println!("cargo::rerun-if-changed={module}");
+        if !std::path::Path::new(module).is_file() {
+            println!(
+                "cargo::error=the feature `web` needs the page's module: run scripts/build_web"
+            );
+        }
     }
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -47,7 +47,7 @@ pub enum Command {
     Report(Report),
     /// Make a checkpoint of weights that PyTorch saved, torchvision's among them
     Import(Import),
-    /// Write a checkpoint's network for PyTorch (safetensors) or for any ONNX runtime
+    /// Write a checkpoint's network for PyTorch (safetensors), for any ONNX runtime, to take away, or for a browser
     Export(Export),
     /// Get networks that were trained on ImageNet, to start from or to use
     #[cfg(feature = "fetch")]

@@ -2,6 +2,7 @@
 
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
 use shufflenet_image::{Preparation, ValueError};
 use shufflenet_kernels::Precision;
 use shufflenet_kernels::inference::{Chain, Folded, FrozenNorm, LayerNames};
@@ -35,6 +36,9 @@ pub enum WebError {
     /// The weight file is damaged, or has no tensor of a name.
     #[error("the weights: {0}")]
     Weights(#[from] SafeTensorError),
+    /// The weight file is another than that of the manifest.
+    #[error("the weights are damaged, or of another network than model.json")]
+    OtherWeights,
     /// A tensor of another type.
     #[error("the weights: {name} is of type {found:?}, accepted: float16 and float32")]
     Type {
@@ -60,14 +64,21 @@ impl Classifier {
                 found: manifest.format,
             });
         }
+        if sha256(weights) != manifest.weights_sha256 {
+            return Err(WebError::OtherWeights);
+        }
         let (size, resize) = (manifest.size, manifest.resize);
         let preparation = Preparation::new(size, resize, &manifest.normalization)?;
         let weights = SafeTensors::deserialize(weights)?;
         let parts = manifest.network.map(|names| folded(&weights, names))?;
-        Ok(Self {
-            preparation,
-            chain: Chain::new(&parts, Precision::F32),
-        })
+        let chain = Chain::new(&parts, Precision::F32);
+        equal("class_names", manifest.class_names.len(), chain.classes())?;
+        equal(
+            "normalization",
+            preparation.shape()[0],
+            chain.input_channels(),
+        )?;
+        Ok(Self { preparation, chain })
     }
 
     /// The pixels that the network sees of an encoded image, `[channels, size, size]`.
@@ -82,6 +93,24 @@ impl Classifier {
     pub fn logits(&self, pixels: &[f32]) -> Vec<f32> {
         let [_, height, width] = self.preparation.shape();
         self.chain.run(pixels, [1, height, width])
+    }
+}
+
+/// SHA-256 of `bytes`, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Refuses a number of values that the network does not have.
+fn equal(what: &str, found: usize, expected: usize) -> Result<(), ValueError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(ValueError::new(
+            what,
+            format!("{found} values"),
+            format!("{expected}, as the network has"),
+        )),
     }
 }
 

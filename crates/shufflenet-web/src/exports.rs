@@ -44,6 +44,11 @@ pub extern "C" fn answer_length() -> usize {
     ANSWER.with_borrow(Vec::len)
 }
 
+/// Forgets the last answer, so that a call that ends the module leaves none but its own.
+fn begin() {
+    ANSWER.replace(b"{}".to_vec());
+}
+
 fn reply(value: &Value) {
     ANSWER.replace(value.to_string().into_bytes());
 }
@@ -59,6 +64,7 @@ pub unsafe extern "C" fn load(
     weights: *mut u8,
     weights_length: usize,
 ) {
+    begin();
     // SAFETY: the caller's promise.
     let [manifest, weights] = unsafe {
         [
@@ -85,6 +91,7 @@ pub unsafe extern "C" fn load(
 /// `image` is memory of [`allocate`], `length` bytes, handed over once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prepare(image: *mut u8, length: usize) {
+    begin();
     // SAFETY: the caller's promise.
     let image = unsafe { take(image, length) };
     let prepared = CLASSIFIER.with_borrow(|classifier| match classifier {
@@ -103,6 +110,7 @@ pub unsafe extern "C" fn prepare(image: *mut u8, length: usize) {
 /// Classifies what [`prepare`] prepared last. Answers `{"logits": [...], "probabilities": [...]}`.
 #[unsafe(no_mangle)]
 pub extern "C" fn classify() {
+    begin();
     let logits = CLASSIFIER.with_borrow(|classifier| {
         PIXELS.with_borrow(|pixels| {
             let classifier = classifier.as_ref().filter(|_| !pixels.is_empty());
@@ -110,6 +118,9 @@ pub extern "C" fn classify() {
         })
     });
     match logits {
+        Some(logits) if !logits.iter().all(|logit| logit.is_finite()) => {
+            reply(&json!({ "error": "the network's answer is not a number" }));
+        }
         Some(logits) => {
             reply(&json!({ "probabilities": softmax(&logits), "logits": logits }));
         }

@@ -13,6 +13,6 @@ mod classifier;
 mod exports;
 mod manifest;
 
-pub use classifier::{Classifier, WebError};
+pub use classifier::{Classifier, WebError, sha256};
 pub use manifest::{MANIFEST_FORMAT, Manifest};
 pub use shufflenet_kernels::inference::LayerNames;

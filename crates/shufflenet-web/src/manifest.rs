@@ -15,6 +15,11 @@ pub struct Manifest {
     pub format: u32,
     /// Name of the network, in words.
     pub name: String,
+    /// Licence of the weights, in words. Empty: none was given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub licence: String,
+    /// SHA-256 of the weight file, in hexadecimal digits: weights of another export, or damaged ones, are refused.
+    pub weights_sha256: String,
     /// Names of the classes.
     pub class_names: Vec<String>,
     /// Side of the square that the network sees, in pixels.

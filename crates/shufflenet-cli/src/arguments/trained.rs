@@ -142,14 +142,14 @@ pub struct Export {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// safetensors (torchvision's or the listing's names, for load_state_dict), onnx, or model (a folder that is a
-    /// checkpoint in float16, with a card)
+    /// safetensors (torchvision's or the listing's names, for load_state_dict), onnx, model (a folder that is a
+    /// checkpoint in float16, with a card), or web (a folder with a page that classifies in a browser)
     #[arg(long, value_name = "NAME")]
     pub format: ExportFormat,
     /// The file to write, or the folder to make; what exists is not replaced
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
-    /// Model: the licence of the weights, for the card
+    /// Model and web: the licence of the weights, for the card and the page
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
     /// Model: where the data is that the card's accuracy is measured on [default: where the run had it]

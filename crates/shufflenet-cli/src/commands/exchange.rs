@@ -8,7 +8,7 @@ use shufflenet_train::exchange::import::{
     ImportRequest, import as import_weights, read_class_names,
 };
 use shufflenet_train::exchange::shipped::{ShipRequest, ship};
-use shufflenet_train::exchange::web::web as write_page;
+use shufflenet_train::exchange::web::{PageRequest, write_page};
 
 use crate::arguments::{Export, ExportFormat, Import};
 use crate::process::print;
@@ -20,7 +20,7 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
         ExportFormat::Model => return model(arguments),
         ExportFormat::Web => return web(arguments),
     };
-    refuse_flags_of_model(arguments)?;
+    refuse(arguments, &["--licence", "--data"])?;
     let sizes = match arguments.dynamic_size {
         true => exports::Sizes::Dynamic,
         false => exports::Sizes::Fixed,
@@ -36,41 +36,43 @@ pub fn export(arguments: &Export) -> anyhow::Result<ExitCode> {
     print(&format!("{line}\n"))
 }
 
-/// The flags that belong to --format model, given with another.
-fn refuse_flags_of_model(arguments: &Export) -> Result<(), TrainError> {
-    let flags = [
-        ("--licence", arguments.licence.is_some()),
-        ("--data", arguments.data.is_some()),
+/// Refuses those of `flags` that were given, because they belong to another format.
+fn refuse(arguments: &Export, flags: &[&str]) -> Result<(), TrainError> {
+    let all = [
+        (
+            "--licence",
+            arguments.licence.is_some(),
+            "--format model or web",
+        ),
+        ("--data", arguments.data.is_some(), "--format model"),
+        ("--dynamic-size", arguments.dynamic_size, "--format onnx"),
     ];
-    match flags.into_iter().find(|(_, is_given)| *is_given) {
-        Some((flag, _)) => Err(misplaced(flag, "--format model")),
+    let mut given = all.into_iter().filter(|(_, is_given, _)| *is_given);
+    match given.find(|(flag, _, _)| flags.contains(flag)) {
+        Some((flag, _, format)) => Err(TrainError::Value {
+            key: flag.into(),
+            found: "given with another format".into(),
+            accepted: format!("{flag} with {format}"),
+        }),
         None => Ok(()),
-    }
-}
-
-/// The flag that belongs to --format onnx, given with another.
-fn refuse_flag_of_onnx(arguments: &Export) -> Result<(), TrainError> {
-    match arguments.dynamic_size {
-        true => Err(misplaced("--dynamic-size", "--format onnx")),
-        false => Ok(()),
     }
 }
 
 /// The folder of --format web.
 fn web(arguments: &Export) -> anyhow::Result<ExitCode> {
-    refuse_flags_of_model(arguments)?;
-    refuse_flag_of_onnx(arguments)?;
-    let lines = write_page(
-        &arguments.checkpoint,
-        arguments.weights.chosen(),
-        &arguments.out,
-    )?;
+    refuse(arguments, &["--data", "--dynamic-size"])?;
+    let lines = write_page(&PageRequest {
+        checkpoint: &arguments.checkpoint,
+        weights: arguments.weights.chosen(),
+        licence: arguments.licence.as_deref().unwrap_or_default(),
+        out: &arguments.out,
+    })?;
     print(&format!("{}\n", lines.join("\n")))
 }
 
 /// The folder of --format model.
 fn model(arguments: &Export) -> anyhow::Result<ExitCode> {
-    refuse_flag_of_onnx(arguments)?;
+    refuse(arguments, &["--dynamic-size"])?;
     let lines = ship(&ShipRequest {
         checkpoint: arguments.checkpoint.clone(),
         weights: arguments.weights.chosen(),
@@ -80,15 +82,6 @@ fn model(arguments: &Export) -> anyhow::Result<ExitCode> {
         out: arguments.out.clone(),
     })?;
     print(&format!("{}\n", lines.join("\n")))
-}
-
-/// The refusal of a flag that belongs to another format.
-fn misplaced(flag: &str, format: &str) -> TrainError {
-    TrainError::Value {
-        key: flag.into(),
-        found: "given with another format".into(),
-        accepted: format!("{flag} with {format}"),
-    }
 }
 
 pub fn import(arguments: &Import) -> anyhow::Result<ExitCode> {

@@ -179,7 +179,7 @@ fn what_cannot_be_shipped_is_one_line() {
     refused(
         "onnx",
         &["--licence", "MIT"],
-        "accepted: --licence with --format model",
+        "accepted: --licence with --format model or web",
     );
     refused(
         "safetensors",

@@ -8,7 +8,9 @@ pub(super) fn check_size((width, height): (u32, u32)) -> Result<(), String> {
     match u64::from(width) * u64::from(height) {
         0 => Err(format!("an image of {width}x{height} pixels")),
         1..=MOST_PIXELS => Ok(()),
-        _ => Err(format!("an image of {width}x{height} pixels")),
+        _ => Err(format!(
+            "an image of {width}x{height} pixels, more than 100 million"
+        )),
     }
 }
 

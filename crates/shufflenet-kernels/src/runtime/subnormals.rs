@@ -105,9 +105,13 @@ mod control {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod control {
-    pub(crate) type Register = ();
+    /// Nothing to restore.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Register;
 
-    pub(crate) fn flush() -> Register {}
+    pub(crate) fn flush() -> Register {
+        Register
+    }
 
     pub(crate) fn restore(_before: Register) {}
 }

@@ -11,10 +11,10 @@
 //!
 //! `scripts/build_web` builds the module; the cargo feature `web` puts it into the binary.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use shufflenet_model::{tensor_names, to_half_state_dict};
-use shufflenet_web::{MANIFEST_FORMAT, Manifest};
+use shufflenet_model::{Layout, tensor_names, to_half_state_dict};
+use shufflenet_web::{MANIFEST_FORMAT, Manifest, sha256};
 
 use crate::device;
 use crate::display::words::thousands;
@@ -42,16 +42,25 @@ const MODULE: Option<[(&str, &[u8]); 2]> = Some([
 #[cfg(not(feature = "web"))]
 const MODULE: Option<[(&str, &[u8]); 2]> = None;
 
-/// Makes the folder `out` for the checkpoint at `path`. Returns lines on what was written.
+/// The page to make.
+pub struct PageRequest<'a> {
+    /// The checkpoint, see [`crate::checkpoint::store::locate`].
+    pub checkpoint: &'a Path,
+    /// Which weights of the checkpoint. `None`: the weights that `best` was chosen by.
+    pub weights: Option<Weights>,
+    /// Licence of the weights, for the page's foot. Empty: the page says nothing of it.
+    pub licence: &'a str,
+    /// The folder to make.
+    pub out: &'a Path,
+}
+
+/// Makes the folder. Returns lines on what was written.
 ///
 /// # Errors
 /// What the checkpoint or the folder refuses; [`TrainError::Value`] in a binary without the module, for a network with
 /// squeeze-and-excitation, and for images that are not square; [`TrainError::Weights`] for weights beyond float16.
-pub fn web(
-    path: &Path,
-    weights: Option<Weights>,
-    out: &PathBuf,
-) -> Result<Vec<String>, TrainError> {
+pub fn write_page(request: &PageRequest) -> Result<Vec<String>, TrainError> {
+    let out = request.out;
     let Some(module) = MODULE else {
         return Err(TrainError::Value {
             key: "--format web".into(),
@@ -67,15 +76,17 @@ pub fn web(
         there,
         "a folder to be made",
     )?;
-    let trained = trained::open(path, weights, &device::open(device::DEFAULT)?)?;
-    let manifest = serde_json::to_vec(&manifest(&trained)?).map_err(|e| TrainError::Encode {
-        what: "model.json",
-        message: e.to_string(),
-    })?;
+    let device = device::open(device::DEFAULT)?;
+    let trained = trained::open(request.checkpoint, request.weights, &device)?;
     let network = &trained.classifier.network;
     let half = to_half_state_dict(network).map_err(|source| TrainError::Weights {
         path: trained.folder.join(trained.weights),
         source,
+    })?;
+    let manifest = manifest(&trained, request.licence.trim(), &half)?;
+    let manifest = serde_json::to_vec(&manifest).map_err(|e| TrainError::Encode {
+        what: "model.json",
+        message: e.to_string(),
     })?;
     let page = PAGE.map(|(name, text)| (name, text.as_bytes()));
     let of_network = [
@@ -99,12 +110,12 @@ pub fn web(
             thousands(bytes)
         ),
         format!(
-            "serve the folder, for example: python3 -m http.server --directory {place}, then open http://localhost:8000"
+            "serve the folder, for example: python3 -m http.server --directory '{place}', then open http://localhost:8000"
         ),
     ])
 }
 
-fn manifest(trained: &Trained) -> Result<Manifest, TrainError> {
+fn manifest(trained: &Trained, licence: &str, weights: &[u8]) -> Result<Manifest, TrainError> {
     let (network, description) = (&trained.classifier.network, &trained.checkpoint.description);
     let config = network.config();
     require(
@@ -116,7 +127,12 @@ fn manifest(trained: &Trained) -> Result<Manifest, TrainError> {
     let [size, resize] = sides(description)?;
     Ok(Manifest {
         format: MANIFEST_FORMAT,
-        name: format!("ShuffleNetV2, {}", config.size()),
+        name: match config.layout {
+            Layout::Standard => format!("ShuffleNetV2, {}", config.size()),
+            Layout::Listing => format!("ShuffleNetV2, seed layout, {}", config.size()),
+        },
+        licence: licence.into(),
+        weights_sha256: sha256(weights),
         class_names: description.class_names.clone(),
         size,
         resize,
@@ -129,7 +145,7 @@ fn manifest(trained: &Trained) -> Result<Manifest, TrainError> {
 mod tests {
     use burn::tensor::{Device, Tensor, TensorData};
     use shufflenet_data::Normalization;
-    use shufflenet_model::{Inference, Layout, ModelConfig, ShuffleNetV2, load_safetensors};
+    use shufflenet_model::{Inference, ModelConfig, ShuffleNetV2, load_safetensors};
     use shufflenet_web::{Classifier, LayerNames};
 
     use super::*;
@@ -148,10 +164,12 @@ mod tests {
         ShuffleNetV2::new(&config, 5, &Device::flex()).unwrap()
     }
 
-    fn manifest_of(network: &ShuffleNetV2) -> Manifest {
+    fn manifest_of(network: &ShuffleNetV2, weights: &[u8]) -> Manifest {
         Manifest {
             format: MANIFEST_FORMAT,
             name: "a network".into(),
+            licence: String::new(),
+            weights_sha256: sha256(weights),
             class_names: ["a", "b", "c"].map(String::from).into(),
             size: SIDE,
             resize: SIDE,
@@ -165,7 +183,7 @@ mod tests {
         for layout in [Layout::Standard, Layout::Listing] {
             let network = network(layout);
             let half = to_half_state_dict(&network).unwrap();
-            let manifest = serde_json::to_vec(&manifest_of(&network)).unwrap();
+            let manifest = serde_json::to_vec(&manifest_of(&network, &half)).unwrap();
             let classifier = Classifier::new(&manifest, &half).unwrap();
             let side = SIDE as usize;
             let pixels: Vec<f32> = (0..3 * side * side)
@@ -186,7 +204,7 @@ mod tests {
     fn a_page_that_does_not_fit_its_module_says_so() {
         let network = network(Layout::Standard);
         let half = to_half_state_dict(&network).unwrap();
-        let manifest = manifest_of(&network);
+        let manifest = manifest_of(&network, &half);
         let refusal = |manifest: &Manifest, weights: &[u8]| {
             let manifest = serde_json::to_vec(manifest).unwrap();
             Classifier::new(&manifest, weights)
@@ -212,8 +230,14 @@ mod tests {
             line.starts_with("the weights: ") && line.contains("gone"),
             "{line}"
         );
-        let line = refusal(&manifest, &half[..half.len() / 2]);
-        assert!(line.starts_with("the weights: "), "{line}");
+        let other = "the weights are damaged, or of another network than model.json";
+        assert_eq!(refusal(&manifest, &half[..half.len() / 2]), other);
+        let mut short = manifest.clone();
+        short.class_names.pop();
+        assert_eq!(
+            refusal(&short, &half),
+            "model.json: class_names is 2 values, expected 3, as the network has"
+        );
         assert!(
             Classifier::new(b"{}", &half)
                 .err()

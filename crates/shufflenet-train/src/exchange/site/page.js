@@ -19,6 +19,9 @@ function classify(image) {
   return new Promise((resolve) => waitingFor.set(id, resolve));
 }
 
+// A name in a sentence, whatever its direction of writing.
+const isolated = (name) => `\u2068${name}\u2069`;
+
 function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
@@ -34,6 +37,7 @@ function ranked(probabilities) {
 function element(name, text = "") {
   const made = document.createElement(name);
   made.textContent = text;
+  if (text) made.dir = "auto";
   return made;
 }
 
@@ -52,10 +56,10 @@ function list(target, probabilities) {
 }
 
 function failed(article, name, error) {
-  article.className = "error";
+  article.classList.add("error");
   article.querySelector("img")?.remove();
   article.querySelector(".time").textContent = error;
-  say(`${name}: ${error}`, true);
+  say(`${isolated(name)}: ${error}`, true);
 }
 
 // Shows a picture and its classes, before the pictures from `next` on.
@@ -77,17 +81,18 @@ async function show(picture, name, next = $("pictures").firstChild) {
   try {
     answer = await classify(await picture.arrayBuffer());
   } catch {
-    // A folder, or a file that is gone.
-    answer = { error: "cannot be read" };
+    answer = { error: "cannot be read: a folder, or a file that is gone" };
   }
   waiting -= 1;
+  // All pictures were removed meanwhile.
+  if (!article.isConnected) return;
   if (answer.error) return failed(article, name, answer.error);
   list(article.querySelector("ol"), answer.probabilities);
-  const [decoded, classified] = [answer.decoded, answer.classified].map((ms) => ms.toFixed(1));
-  article.querySelector(".time").textContent = `${classified} ms to classify, ${decoded} ms to prepare`;
+  const [prepared, classified] = [answer.prepared, answer.classified].map((ms) => ms.toFixed(1));
+  article.querySelector(".time").textContent = `${classified} ms to classify, ${prepared} ms to prepare`;
   const [best] = ranked(answer.probabilities);
   const left = waiting > 0 ? `, ${waiting} to go` : "";
-  say(`${name}: ${classNames[best.index]}, ${percent(best.probability)}${left}`);
+  say(`${isolated(name)}: ${isolated(classNames[best.index])}, ${percent(best.probability)}${left}`);
 }
 
 function add(files) {
@@ -107,16 +112,23 @@ let kept = 0;
 
 async function openCamera() {
   if (!navigator.mediaDevices) return say("The camera needs a page from https or from localhost.", true);
+  $("open-camera").disabled = true;
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch (error) {
+    $("open-camera").disabled = false;
     return say(`The camera cannot be used: ${error.message}.`, true);
+  }
+  for (const track of stream.getTracks()) {
+    track.onended = () => {
+      closeCamera();
+      say("The camera has ended.", true);
+    };
   }
   const video = $("video");
   video.srcObject = stream;
   $("camera").hidden = false;
-  $("open-camera").disabled = true;
   $("close-camera").focus();
   await video.play();
   while (video.srcObject) {
@@ -144,7 +156,8 @@ async function keep() {
 
 function ready(manifest) {
   classNames = manifest.class_names;
-  $("name").textContent = `${manifest.name}, `;
+  $("name").textContent = `${manifest.name},`;
+  $("licence").textContent = manifest.licence ? `Licence of the weights: ${manifest.licence}.` : "";
   $("count").textContent = `${classNames.length} classes`;
   $("names").replaceChildren(...classNames.map((name) => element("li", name)));
   say("Ready.");
@@ -170,18 +183,37 @@ function listen() {
     event.preventDefault();
     document.body.classList.add("dragging");
   };
-  document.ondragleave = () => document.body.classList.remove("dragging");
+  document.ondragleave = ({ relatedTarget }) => {
+    if (!relatedTarget) document.body.classList.remove("dragging");
+  };
   document.ondrop = (event) => {
     event.preventDefault();
     document.body.classList.remove("dragging");
+    if (event.dataTransfer.files.length === 0) return say("Only files can be dropped here.", true);
     add(event.dataTransfer.files);
   };
+  document.onkeydown = ({ key }) => {
+    if (key === "Escape" && !$("camera").hidden) closeCamera();
+  };
+}
+
+// Has the browser keep the page's files. Browsers do so for https and localhost alone.
+async function keepFiles() {
+  if (!navigator.serviceWorker) return;
+  try {
+    await navigator.serviceWorker.register("service-worker.js");
+    await navigator.serviceWorker.ready;
+    $("offline").textContent = "This page also works offline.";
+  } catch {
+    // The page goes on with the network.
+  }
 }
 
 function start() {
   if (location.protocol === "file:") {
     return say("This page needs a web server. In its folder, run: python3 -m http.server", true);
   }
+  if (typeof WebAssembly === "undefined") return say("This browser is too old: it has no WebAssembly.", true);
   worker = new Worker("worker.js");
   worker.onmessage = ({ data }) => {
     if (data.manifest) return ready(data.manifest);
@@ -189,9 +221,9 @@ function start() {
     waitingFor.get(data.id)(data);
     waitingFor.delete(data.id);
   };
-  worker.onerror = ({ message }) => say(`The network cannot be loaded: ${message}`, true);
+  worker.onerror = ({ message }) => say(`The network cannot be loaded: ${message ?? "worker.js is missing"}`, true);
   listen();
-  navigator.serviceWorker?.register("service-worker.js");
+  keepFiles();
 }
 
 start();

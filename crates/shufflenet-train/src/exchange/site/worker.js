@@ -1,26 +1,27 @@
 // Runs the network beside the page, so that the page stays responsive.
 //
-// Takes { id, image } with an image file's bytes, and answers { id, probabilities, logits, decoded, classified } with times in
-// milliseconds, or { id, error }. The first message is { manifest } or { error }.
+// Takes { id, image } with an image file's bytes, and answers { id, probabilities, logits, prepared, classified } with times in
+// milliseconds, or { id, error }. A message without an id is { manifest } or { error }: the network is loaded, or cannot be.
 "use strict";
 
 let network;
 
 async function fetched(name) {
-  const response = await fetch(name);
+  // Asks the server, whatever the browser has stored: another network may be at the same address by now.
+  const response = await fetch(name, { cache: "no-cache" });
   if (!response.ok) throw new Error(`${name}: the server answered ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
 
 // Memory of the module with these bytes in it, as the arguments that its functions take.
 function handed(bytes) {
-  const start = network.allocate(bytes.length);
+  const start = network.allocate(bytes.length) >>> 0;
   new Uint8Array(network.memory.buffer, start, bytes.length).set(bytes);
   return [start, bytes.length];
 }
 
 function said() {
-  const bytes = new Uint8Array(network.memory.buffer, network.answer(), network.answer_length());
+  const bytes = new Uint8Array(network.memory.buffer, network.answer() >>> 0, network.answer_length());
   return JSON.parse(new TextDecoder().decode(bytes));
 }
 
@@ -30,7 +31,6 @@ function answer() {
   return value;
 }
 
-const reason = () => said().error ?? "out of memory";
 
 async function load() {
   const files = ["shufflenet.wasm", "model.json", "model.safetensors"];
@@ -38,8 +38,12 @@ async function load() {
   network = (await WebAssembly.instantiate(module)).instance.exports;
   network.load(...handed(manifest), ...handed(weights));
   answer();
-  return JSON.parse(new TextDecoder().decode(manifest));
+  postMessage({ manifest: JSON.parse(new TextDecoder().decode(manifest)) });
 }
+
+// The reason of an error. A module that ended, for want of memory or by a fault of ours, says why.
+const reason = (error) =>
+  error instanceof WebAssembly.RuntimeError ? (said().error ?? "out of memory") : error.message;
 
 function classify(image) {
   const start = performance.now();
@@ -48,23 +52,29 @@ function classify(image) {
   const prepared = performance.now();
   network.classify();
   const classified = performance.now() - prepared;
-  return { ...answer(), decoded: prepared - start, classified };
+  return { ...answer(), prepared: prepared - start, classified };
 }
 
-let loaded = load();
-loaded.then(
-  (manifest) => postMessage({ manifest }),
-  (error) => postMessage({ error: error.message }),
-);
+// Whether the network is loaded. Of a failure the page is told.
+function begin() {
+  return load().then(
+    () => true,
+    (error) => {
+      postMessage({ error: reason(error) });
+      return false;
+    },
+  );
+}
+
+let loaded = begin();
 
 onmessage = async ({ data: { id, image } }) => {
-  await loaded;
+  if (!(await loaded)) return postMessage({ id, error: "the network is not loaded" });
   try {
     postMessage({ id, ...classify(new Uint8Array(image)) });
   } catch (error) {
-    // The module has ended, for want of memory or by a fault of ours, and says why. Another takes its place.
-    const ended = error instanceof WebAssembly.RuntimeError;
-    postMessage({ id, error: ended ? `cannot be computed: ${reason()}` : error.message });
-    if (ended) loaded = load();
+    postMessage({ id, error: reason(error) });
+    // The module is of no more use, or has more memory than it needs: another takes its place.
+    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) loaded = begin();
   }
 };
