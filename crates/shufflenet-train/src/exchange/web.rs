@@ -194,7 +194,7 @@ mod tests {
             let logits =
                 Inference::new(&rounded).forward(Tensor::from_data(images, &Device::flex()));
             assert_eq!(
-                logits.into_data().to_vec::<f32>().unwrap(),
+                logits.into_data().try_to_vec::<f32>().unwrap(),
                 classifier.logits(&pixels)
             );
         }

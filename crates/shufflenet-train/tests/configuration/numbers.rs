@@ -29,7 +29,7 @@ fn refusal(assignments: &[String]) -> Option<String> {
         .options
         .check()
         .and_then(|()| data.augmentation.check(&set))
-        .and_then(|()| normalization.map_or(Ok(()), |values| values.check(3)));
+        .and_then(|()| normalization.map_or(Ok(()), |values| Ok(values.check(3)?)));
     let of_model = experiment.model.validate(224, 224);
     let of_data = of_data.err().map(|error| error.to_string());
     of_data.or_else(|| of_model.err().map(|error| error.to_string()))
