@@ -21,9 +21,8 @@ STEPS = 5
 TOLERANCE = 1e-5
 
 
-def losses(name, command, folder):
-    """The loss of each step, or None where the processor lacks the instruction set."""
-    run = folder / name
+def losses(name, command, run):
+    """The loss of each step, or None where the processor lacks the instruction set. `run` is the folder to train in."""
     done = subprocess.run(
         [*shlex.split(command), "train", "--config", "configs/quickstart.toml", "--out", str(run), "--threads", "1",
          "--set", f"train.max_steps={STEPS}", "--set", "train.log_every=1"],
@@ -46,8 +45,8 @@ def main():
         sys.exit(__doc__)
     reference, worst = None, 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for name, command in pairs:
-            found = losses(name, command, pathlib.Path(folder))
+        for number, (name, command) in enumerate(pairs):
+            found = losses(name, command, pathlib.Path(folder, str(number)))
             if found is None:
                 continue
             reference = reference or found

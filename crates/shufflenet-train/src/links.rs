@@ -38,13 +38,16 @@ pub(crate) fn read_link(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The folder that `path` stands for: `path` itself, unless it is a link that the system does not follow.
+/// What `path`, a link or a file below one, stands for. On Unix that is `path`, because the system follows links.
 pub(crate) fn followed(path: PathBuf) -> PathBuf {
     #[cfg(not(unix))]
-    if path.is_file()
-        && let Some(name) = read_link(&path)
-    {
-        return path.with_file_name(name);
+    for link in path.ancestors().take(2).filter(|link| link.is_file()) {
+        let target = read_link(link).map(|name| link.with_file_name(name));
+        match (target, path.strip_prefix(link)) {
+            (Some(target), Ok(file)) if !file.as_os_str().is_empty() => return target.join(file),
+            (Some(target), _) => return target,
+            (None, _) => {}
+        }
     }
     path
 }
@@ -63,8 +66,12 @@ mod tests {
             std::fs::write(folder.path().join(name).join("file"), name).unwrap();
             replace_link(&link, name).unwrap();
             assert_eq!(read_link(&link), Some(PathBuf::from(name)));
-            let content = std::fs::read_to_string(followed(link.clone()).join("file"));
-            assert_eq!(content.unwrap(), name);
+            for file in [
+                followed(link.clone()).join("file"),
+                followed(link.join("file")),
+            ] {
+                assert_eq!(std::fs::read_to_string(file).unwrap(), name);
+            }
         }
     }
 }
