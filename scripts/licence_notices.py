@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Licence notices of every crate that a binary of this project has linked in.
 
-  licence_notices.py --target TARGET [--features LIST] > NOTICES
+  licence_notices.py --target TARGET [--package NAME] [--features LIST] > NOTICES
 
-Cargo names the crates: those that the binary `shufflenet` needs at run time on this target and with these features, without
+Cargo names the crates: those that a package (the binary's, or the web module's) needs at run time on this target and with these features, without
 build scripts and procedural macros. The texts are the licence files of the crates' own packages, those of bundled C sources
 included. Equal texts are printed once. A package without such a file is listed with what its manifest says.
 """
@@ -16,7 +16,6 @@ import subprocess
 LICENCE = re.compile(r"(licen[sc]e|copying|copyright|notice|unlicense)([-_.].*)?", re.I)
 # A licence, not the code that handles one.
 CODE = {".rs", ".py", ".c", ".h", ".toml", ".json", ".sh"}
-PACKAGE = "shufflenet-cli"
 RULE = "=" * 100
 
 
@@ -24,10 +23,10 @@ def cargo(*arguments):
     return subprocess.run(["cargo", *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def linked(target, features):
+def linked(package, target, features):
     """(name, version) of the crates of others."""
     tree = cargo(
-        "tree", "--locked", "--package", PACKAGE, "--target", target, "--features", features,
+        "tree", "--locked", "--package", package, "--target", target, "--features", features,
         "--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}",
     )
     pairs = (line.split()[:2] for line in tree.splitlines())
@@ -49,17 +48,18 @@ def texts(package):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", required=True)
+    parser.add_argument("--package", default="shufflenet-cli")
     parser.add_argument("--features", default="")
     options = parser.parse_args()
-    crates = linked(options.target, options.features)
+    crates = linked(options.package, options.target, options.features)
     metadata = json.loads(cargo(
         "metadata", "--locked", "--format-version", "1", "--filter-platform", options.target,
-        "--manifest-path", f"crates/{PACKAGE}/Cargo.toml", "--features", options.features,
+        "--manifest-path", f"crates/{options.package}/Cargo.toml", "--features", options.features,
     ))
     packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
 
     numbers, bare = {}, 0
-    print(f"The binary `shufflenet` for {options.target} has {len(crates)} crates of others linked in. Behind each: its licence as its\n"
+    print(f"`{options.package}` for {options.target} has {len(crates)} crates of others linked in. Behind each: its licence as its\n"
           "manifest states it, and the numbers of its licence texts, which follow this list.\n")
     for crate in crates:
         package = packages[crate]
