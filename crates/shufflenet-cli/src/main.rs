@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
 mod arguments;
 mod commands;
 mod process;
@@ -17,21 +19,6 @@ use commands::{
 use shufflenet_train::TrainError;
 use shufflenet_train::device::{self, machine};
 
-/// Training allocates and frees the same large tensors every step; mimalloc hands the same pages
-/// out again, where the system's allocator returns them to the kernel and has them zeroed.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// mimalloc would give memory back after ten milliseconds of rest, a tenth of a step, and have the
-/// kernel zero it again at the next.
-#[expect(unsafe_code, reason = "an option of a C library")]
-fn keep_memory() {
-    /// `mi_option_purge_delay` of mimalloc.h, which the binding leaves out.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    // SAFETY: mimalloc takes any value of this option; a negative one means never.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-}
-
 /// mimalloc asks Linux for pages of 2 MB, of which a buffer's end and a small page leave a part unused: a fifth of a training's
 /// memory. Pages of 4 KiB were no slower (`docs/performance.md`).
 #[cfg(target_os = "linux")]
@@ -46,7 +33,8 @@ fn use_small_pages() {}
 
 fn main() -> ExitCode {
     use_small_pages();
-    keep_memory();
+    #[cfg(feature = "mimalloc")]
+    allocator::keep_memory();
     keep_defaults_on_the_cpu();
     fail_at_the_size_limit();
     match run(Arguments::parse()) {

@@ -1,4 +1,4 @@
-//! Writes files, folders and links whole or not at all, whatever stops the process or the disk.
+//! Writes files and folders whole or not at all, whatever stops the process or the disk.
 //!
 //! New content is written beside the old, under `.NAME.partial`, synced, and renamed into place.
 
@@ -65,15 +65,6 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     })
 }
 
-/// Points the link at `path` at its neighbour `target`.
-pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> {
-    let fresh = partial(path);
-    // Left by a kill between the two calls below.
-    let _ = fs::remove_file(&fresh);
-    symlink(target, &fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
-    rename(&fresh, path)
-}
-
 /// Renames and makes it durable.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
     fs::rename(from, to).map_err(|e| TrainError::io("rename", from, e))?;
@@ -92,22 +83,17 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> 
 }
 
 /// Makes files that were created or renamed in a folder durable.
+#[cfg(unix)]
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), TrainError> {
-    #[cfg(unix)]
     File::open(folder)
         .and_then(|file| file.sync_all())
-        .map_err(|e| TrainError::io("sync", folder, e))?;
+        .map_err(|e| TrainError::io("sync", folder, e))
+}
+
+/// Windows opens no folder to sync it; its file systems log renames themselves.
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_folder: &Path) -> Result<(), TrainError> {
     Ok(())
-}
-
-#[cfg(unix)]
-fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(windows)]
-fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
-    std::os::windows::fs::symlink_dir(target, link)
 }
 
 /// `value` as a JSON file of lines.

@@ -54,6 +54,7 @@ pub mod exchange;
 pub mod experiment;
 #[doc(hidden)]
 pub mod files;
+mod links;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]

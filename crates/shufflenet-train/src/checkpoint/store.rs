@@ -1,7 +1,7 @@
 //! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
 //!
 //! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
-//! one. `last` and `best` are links beside it, also replaced by a rename. A kill leaves at most a folder named
+//! one. `last` and `best` are links beside it (`links.rs`). A kill leaves at most a folder named
 //! `.*.partial`, which the next start deletes. A failure (a full disk) deletes it at once.
 
 use std::fs::{self, DirEntry};
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS};
 use crate::error::TrainError;
-use crate::files::{replace_link, write_folder};
+use crate::files::write_folder;
+use crate::links::{followed, read_link, replace_link};
 
 /// The newest intact checkpoint of a run.
 pub struct Newest {
@@ -57,9 +58,11 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
     for name in names(root)? {
         if name.starts_with('.') && name.ends_with(".partial") {
             let path = root.join(name);
-            let removed = match path.is_symlink() {
-                true => fs::remove_file(&path),
-                false => fs::remove_dir_all(&path),
+            // A link is no folder of its own.
+            let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+            let removed = match is_folder {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
             };
             removed.map_err(|e| TrainError::io("remove", &path, e))?;
         }
@@ -73,8 +76,8 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
 /// [`TrainError::Io`].
 pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
     let link = root.join("best");
-    match fs::read_link(&link) {
-        Ok(target) if target == Path::new(name) => Ok(()),
+    match read_link(&link) {
+        Some(target) if target == Path::new(name) => Ok(()),
         _ => replace_link(&link, name),
     }
 }
@@ -84,12 +87,12 @@ pub(crate) const SEEDS: &str = "seeds.toml";
 
 /// Where a run folder keeps its best checkpoint.
 pub fn best(run: &Path) -> PathBuf {
-    run.join("checkpoints/best")
+    followed(run.join("checkpoints/best"))
 }
 
 /// Where a run folder keeps its last checkpoint.
 pub fn last(run: &Path) -> PathBuf {
-    run.join("checkpoints/last")
+    followed(run.join("checkpoints/last"))
 }
 
 /// A checkpoint that the user named.
@@ -106,6 +109,7 @@ pub struct Located {
 /// # Errors
 /// [`TrainError::Checkpoint`]: `path` is none of these.
 pub fn locate(path: &Path) -> Result<Located, TrainError> {
+    let path = &followed(path.into());
     if path.is_dir() {
         let candidates = [path.into(), best(path), last(path)];
         let folder = candidates
@@ -146,7 +150,7 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     let mut candidates = checkpoints(root)?;
     candidates.reverse();
     // `last` is the newest by definition; names order the others.
-    if let Ok(last) = fs::read_link(root.join("last")) {
+    if let Some(last) = read_link(&root.join("last")) {
         candidates.retain(|name| Path::new(name) != last);
         candidates.insert(0, last.to_string_lossy().into_owned());
     }
@@ -183,7 +187,7 @@ fn is_damage(error: &TrainError) -> bool {
 /// Deletes all but the last `keep` checkpoints up to `newest`, and the one that `best` points at. Later ones, which can
 /// only be damaged, are neither counted nor deleted.
 pub fn prune(root: &Path, keep: usize, newest: &str) {
-    let best = fs::read_link(root.join("best")).ok();
+    let best = read_link(&root.join("best"));
     let mut names = checkpoints(root).unwrap_or_default();
     names.retain(|name| number(name) <= number(newest));
     let old = names.len().saturating_sub(keep);

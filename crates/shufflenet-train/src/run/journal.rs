@@ -12,6 +12,7 @@ use crate::checkpoint::store;
 use crate::divergence::Place;
 use crate::error::TrainError;
 use crate::experiment::CheckpointConfig;
+use crate::links::read_link;
 use crate::metrics::line::Line;
 use crate::metrics::log::MetricsLog;
 use crate::run::folder::RunFolder;
@@ -116,7 +117,7 @@ impl<'a> Journal<'a> {
     /// Adds the last good checkpoint to a divergence. Other errors are returned as they are.
     pub fn name_last(&self, error: TrainError) -> TrainError {
         let name = |files: &Files| {
-            let name = files.checkpoints.join("last").read_link().ok()?;
+            let name = read_link(&files.checkpoints.join("last"))?;
             Some(files.checkpoints.join(name).display().to_string())
         };
         error.with_last_checkpoint(self.files.as_ref().and_then(name))
