@@ -5,10 +5,8 @@
 //! `shufflenet-kernels`, as `shufflenet predict` does. `scripts/build_web` builds the module.
 
 mod classifier;
-#[cfg_attr(
-    not(target_family = "wasm"),
-    expect(dead_code, reason = "called by the page alone")
-)]
+// Of names without mangling, which must not meet others in a binary.
+#[cfg(target_family = "wasm")]
 #[expect(unsafe_code, reason = "the page and the module share memory")]
 mod exports;
 mod manifest;
