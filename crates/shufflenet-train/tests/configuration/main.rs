@@ -36,7 +36,7 @@ const SECTIONS: [(&str, &str, &str); 27] = [
     ),
     (
         "data.normalization",
-        "shufflenet-data/src/normalization.rs",
+        "shufflenet-image/src/normalization.rs",
         "Normalization",
     ),
     (
