@@ -12,6 +12,7 @@ use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::gradient_sums::Gradient;
+use crate::moments::Moments;
 use crate::norm::{self, ROWS, Reading};
 use crate::norms::Norms;
 use crate::pointwise::{self, Columns};
@@ -70,31 +71,31 @@ pub fn forward(
     config: NormConfig,
 ) -> (Buffer, Vec<Running>, Saved) {
     let running = std::slice::from_ref(running);
-    let mut norms = Norms::of_batch(&x.data.client, [conv], running, config);
-    let (out, saved) = pass(x, [images, pixels], conv, &mut norms);
-    (out, norms.moved(), saved)
+    let mut norms = Norms::new(&x.data.client, [conv], running, config);
+    let (y, moments) = convolve(x, [images, pixels], conv);
+    let norm = norms.next(&moments, conv);
+    let out = mean(&y, &norm, [images, pixels]);
+    (out, norms.moved(), Saved { y, norm })
 }
 
 /// Computes the output in inference, with the norm's [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows).
 pub fn infer(x: &Columns, size: [usize; 2], conv: &ConvNorm, norm: &Buffer) -> Buffer {
-    let mut norms = Norms::frozen(std::slice::from_ref(norm));
-    pass(x, size, conv, &mut norms).0
+    let (y, _) = convolve(x, size, conv);
+    mean(&y, norm, size)
 }
 
-fn pass(
-    x: &Columns,
-    [images, pixels]: [usize; 2],
-    conv: &ConvNorm,
-    norms: &mut Norms,
-) -> (Buffer, Saved) {
-    let client = &x.data.client;
-    let outputs = conv.outputs();
-    let inputs = conv.weight.len / outputs;
-    let (y, moments) = pointwise::forward(x, images * pixels, inputs, None, &conv.weight);
-    let norm = norms.next(&moments, conv);
+fn convolve(x: &Columns, [images, pixels]: [usize; 2], conv: &ConvNorm) -> (Buffer, Moments) {
+    let inputs = conv.weight.len / conv.outputs();
+    pointwise::forward(x, images * pixels, inputs, None, &conv.weight)
+}
+
+/// `relu(norm(y))`, its mean over the pixels of each image.
+fn mean(y: &Buffer, norm: &Buffer, [images, pixels]: [usize; 2]) -> Buffer {
+    let client = &y.client;
+    let outputs = norm.len / ROWS;
     let out = Buffer::empty(client, images * outputs);
     let n = vector::width(&[outputs], y.stored);
-    let launch = Launch::of("mean").reads_all([&y, &norm]).writes_all([&out]);
+    let launch = Launch::of("mean").reads_all([y, norm]).writes_all([&out]);
     launch.run(|| {
         // SAFETY: the image is compared with their number, and channels with the width, before each access.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
@@ -115,7 +116,7 @@ fn pass(
             );
         }
     });
-    (out, Saved { y, norm })
+    out
 }
 
 /// The gradients of the input, `[pixels, inputs]`, and of the parameters, from that of the output. `x`, its sizes and the

@@ -1,4 +1,4 @@
-//! The parts of ShuffleNetV2 in training as GPU kernels: forward and backward of stem, units and head.
+//! The parts of ShuffleNetV2 as GPU kernels: forward and backward of stem, units and head, and the forward in inference.
 //!
 //! The kernels are in CubeCL, which compiles them for wgpu, CUDA and ROCm at run time. Maps are stored pixel by pixel
 //! (`[pixels, channels]`, a pixel being one place of one image). Each kernel is one pass over the batch: it applies the
@@ -23,6 +23,7 @@ pub const MOST_UNITS: u32 = 256;
 
 pub mod arena;
 pub mod branch;
+mod branch_end;
 pub mod buffer;
 pub mod cast;
 pub mod clip;

@@ -1,4 +1,4 @@
-//! Where the norms behind convolutions come from: the batch, or running statistics.
+//! The norms of an operation's convolutions: of the batch in training, of running statistics in inference.
 
 use cubecl::prelude::*;
 
@@ -7,71 +7,44 @@ use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, NormConfig, Running};
 use crate::moments::Moments;
 
-/// The norms of the convolutions of an operation, one after the other.
-#[expect(clippy::large_enum_variant, reason = "an operation has one")]
-pub(crate) enum Norms<'a> {
-    /// In training each is made of the batch's moments, and the running statistics follow.
-    OfBatch {
-        /// Before the batch.
-        running: &'a [Running],
-        /// After it, so far.
-        moved: Vec<Running>,
-        config: NormConfig,
-        /// Memory for the statistics.
-        arena: Arena,
-    },
-    /// In inference each was made of running statistics, [`frozen`].
-    Frozen(&'a [Buffer], usize),
+/// In training each norm is made of the batch's moments, one after the other, and the running statistics follow.
+pub(crate) struct Norms<'a> {
+    /// Statistics before the batch.
+    before: &'a [Running],
+    /// Statistics after the batch, so far.
+    after: Vec<Running>,
+    config: NormConfig,
+    /// Memory for the statistics.
+    arena: Arena,
 }
 
 impl<'a> Norms<'a> {
-    /// Those of a batch. `running` has the statistics before it, in the order of `convolutions`.
-    pub fn of_batch<'b>(
+    /// `running` has the statistics before the batch, in the order of `convolutions`.
+    pub fn new<'b>(
         client: &Client,
         convolutions: impl IntoIterator<Item = &'b ConvNorm>,
         running: &'a [Running],
         config: NormConfig,
     ) -> Self {
-        Self::OfBatch {
-            running,
-            moved: Vec::new(),
+        Self {
+            before: running,
+            after: Vec::new(),
             config,
             arena: ConvNorm::statistics(client, convolutions),
         }
     }
 
-    /// Those that were [made](frozen) before.
-    pub fn frozen(norms: &'a [Buffer]) -> Self {
-        Self::Frozen(norms, 0)
-    }
-
     /// The norm of the next convolution, whose outputs have these moments.
     pub fn next(&mut self, moments: &Moments, conv: &ConvNorm) -> Buffer {
-        match self {
-            Self::OfBatch {
-                running,
-                moved,
-                config,
-                arena,
-            } => {
-                let before = &running[moved.len()];
-                let (norm, after) = moments.finish(conv, before, *config, arena);
-                moved.push(after);
-                norm
-            }
-            Self::Frozen(norms, next) => {
-                *next += 1;
-                norms[*next - 1].clone()
-            }
-        }
+        let before = &self.before[self.after.len()];
+        let (norm, after) = moments.finish(conv, before, self.config, &self.arena);
+        self.after.push(after);
+        norm
     }
 
-    /// The running statistics after the batch. None of frozen norms.
+    /// The running statistics after the batch.
     pub fn moved(self) -> Vec<Running> {
-        match self {
-            Self::OfBatch { moved, .. } => moved,
-            Self::Frozen(..) => Vec::new(),
-        }
+        self.after
     }
 }
 

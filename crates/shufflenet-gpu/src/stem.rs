@@ -238,28 +238,28 @@ pub fn forward(
     config: NormConfig,
 ) -> (Buffer, Vec<Running>, Saved) {
     let running = std::slice::from_ref(running);
-    let mut norms = Norms::of_batch(&images.client, [conv], running, config);
-    let (out, saved) = pass(images, at, conv, &mut norms);
-    (out, norms.moved(), saved)
+    let mut norms = Norms::new(&images.client, [conv], running, config);
+    let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
+    let norm = norms.next(&moments, conv);
+    let (out, places) = norm_relu_pool(&y, &norm, at);
+    (out, norms.moved(), Saved { y, norm, places })
 }
 
 /// Computes the output in inference, with the norm's [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows).
 pub fn infer(images: &Buffer, at: &Stem, conv: &ConvNorm, norm: &Buffer) -> Buffer {
-    let mut norms = Norms::frozen(std::slice::from_ref(norm));
-    pass(images, at, conv, &mut norms).0
+    let (y, _) = convolve(images, at, &conv.weight, conv.outputs());
+    norm_relu_pool(&y, norm, at).0
 }
 
-fn pass(images: &Buffer, at: &Stem, conv: &ConvNorm, norms: &mut Norms) -> (Buffer, Saved) {
-    let (y, moments) = convolve(images, at, &conv.weight, conv.outputs());
-    let norm = norms.next(&moments, conv);
-    let (out, places) = match at.pool {
+/// What follows the convolution, and the places of the maxima if the stem pools.
+fn norm_relu_pool(y: &Buffer, norm: &Buffer, at: &Stem) -> (Buffer, Option<Buffer>) {
+    match at.pool {
         Some(padding) => {
-            let (out, places) = max_pool(&y, &norm, at.convolved(), padding);
+            let (out, places) = max_pool(y, norm, at.convolved(), padding);
             (out, Some(places))
         }
-        None => (norm_relu(&y, &norm), None),
-    };
-    (out, Saved { y, norm, places })
+        None => (norm_relu(y, norm), None),
+    }
 }
 
 /// `y`, `[pixels, outputs]`, and its moments.

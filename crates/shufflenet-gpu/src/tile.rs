@@ -48,9 +48,14 @@ pub struct Tile {
 impl Tile {
     /// The tile of a product with `outputs` columns.
     pub fn new(outputs: usize) -> Self {
+        Self::beside(outputs, 0)
+    }
+
+    /// The same, of a kernel that has `taken` more vectors in shared memory.
+    pub fn beside(outputs: usize, taken: usize) -> Self {
         let units_x = units_across(outputs);
         let units_y = MOST_UNITS / units_x / 2 * 2;
-        let fits = |m: &usize| units_y * m * (QUADS + 1) + STEP * units_x <= SHARED;
+        let fits = |m: &usize| units_y * m * (QUADS + 1) + STEP * units_x + taken <= SHARED;
         let m = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
         Self {
             units_x,
@@ -89,9 +94,14 @@ impl Tile {
         self.pixels() * self.left_row()
     }
 
+    /// Vectors of shared memory that the operands take.
+    pub fn operands(&self) -> usize {
+        self.right() + STEP * self.units_x
+    }
+
     /// Vectors of shared memory that the operands take, or the sums after them, whichever is more.
     pub fn shared(&self) -> usize {
-        (self.right() + STEP * self.units_x).max(3 * self.units())
+        self.operands().max(3 * self.units())
     }
 }
 

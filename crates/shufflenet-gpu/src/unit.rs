@@ -1,10 +1,11 @@
-//! Both units of the network in training (Ma et al., 2018, figure 3 (c) and (d)).
+//! Both units of the network (Ma et al., 2018, figure 3 (c) and (d)).
 //!
 //! A stride-1 unit passes its first channels on and sends the others through a branch. A stride-2 unit sends all channels
 //! through two branches. Both end in a concatenation and a shuffle ([`crate::join`]). A unit keeps its input and the output
 //! of each convolution for the backward.
 
 use crate::branch::{Branch, Gradients, Maps, Saved, whole};
+use crate::branch_end::Output;
 use crate::buffer::Buffer;
 use crate::conv_norm::{ConvNorm, ConvNormGradient, NormConfig, Running};
 use crate::join::{self, Side};
@@ -62,36 +63,78 @@ impl Unit {
         running: &[Running],
         config: NormConfig,
     ) -> Forward {
-        let mut norms = Norms::of_batch(&x.client, self.convolutions(), running, config);
-        let (output, saved) = self.pass(x, input, &mut norms);
+        let maps = self.maps(input);
+        let x = whole(x, x.len / maps.pixels_in());
+        let mut norms = Norms::new(&x.data.client, self.convolutions(), running, config);
+        let (right, left) = match self {
+            Self::Basic { left, right, .. } => {
+                let right = right.forward(maps, &behind(&x, *left), &mut norms);
+                (right, None)
+            }
+            Self::Downsample { left, right, .. } => {
+                let of_right = right.forward(maps, &x, &mut norms);
+                (of_right, Some(left.forward(maps, &x, &mut norms)))
+            }
+        };
+        let saved = UnitSaved { right, left };
         Forward {
-            output,
+            output: self.join(&x, maps, &saved),
             running: norms.moved(),
             saved,
         }
     }
 
-    /// Computes the output in inference. `norms` has [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows) of each norm,
-    /// in the order of [`Forward::running`].
+    /// Computes the output in inference. Maps are float32. `norms` has
+    /// [`FrozenNorm::rows`](crate::norms::FrozenNorm::rows) of each norm, in the order of [`Forward::running`].
     pub fn infer(&self, x: &Buffer, input: [usize; 3], norms: &[Buffer]) -> Buffer {
-        let (output, _) = self.pass(x, input, &mut Norms::frozen(norms));
-        output
-    }
-
-    fn pass(&self, x: &Buffer, input: [usize; 3], norms: &mut Norms) -> (Buffer, UnitSaved) {
         let maps = self.maps(input);
-        let x = whole(x, x.len / maps.pixels_in());
-        let (right, left) = match self {
-            Self::Basic { left, right, .. } => {
-                (right.forward(maps, &behind(&x, *left), norms), None)
+        let x = &whole(x, x.len / maps.pixels_in());
+        let empty = |channels| Buffer::empty(&x.data.client, maps.pixels_out() * channels);
+        match self {
+            Self::Basic {
+                left,
+                residual,
+                right,
+            } => {
+                let channels = left + right.pointwise2.outputs();
+                let out = empty(channels);
+                let to = Output {
+                    x,
+                    passed: *left,
+                    residual: *residual,
+                    out: &out,
+                    channels,
+                    start: *left,
+                };
+                right.infer(maps, &behind(x, *left), norms, &to);
+                out
             }
-            Self::Downsample { left, right, .. } => {
-                let of_right = right.forward(maps, &x, norms);
-                (of_right, Some(left.forward(maps, &x, norms)))
+            Self::Downsample {
+                left,
+                right,
+                right_first,
+            } => {
+                let [of_left, of_right] = [left, right].map(|branch| branch.pointwise2.outputs());
+                let channels = of_left + of_right;
+                let out = empty(channels);
+                let to = |start| Output {
+                    x,
+                    passed: 0,
+                    residual: false,
+                    out: &out,
+                    channels,
+                    start,
+                };
+                let [left_start, right_start] = match right_first {
+                    true => [of_right, 0],
+                    false => [0, of_left],
+                };
+                let (right_norms, left_norms) = norms.split_at(right.convolutions().count());
+                right.infer(maps, x, right_norms, &to(right_start));
+                left.infer(maps, x, left_norms, &to(left_start));
+                out
             }
-        };
-        let saved = UnitSaved { right, left };
-        (self.join(&x, maps, &saved), saved)
+        }
     }
 
     fn join(&self, x: &Columns, maps: Maps, saved: &UnitSaved) -> Buffer {

@@ -36,8 +36,8 @@ const MOST_OF_AN_OPTIMIZER: usize = 20;
 
 /// Most launches of Muon.
 const MOST_OF_MUON: usize = 350;
-/// Most launches of a batch's evaluation: 4 a stride-1 unit, 6 a stride-2 unit, 2 each for stem, head and classifier.
-const MOST_OF_AN_EVALUATION: usize = 76;
+/// Most launches of a batch's evaluation: 2 a stride-1 unit, 3 a stride-2 unit, 2 each for stem, head and classifier.
+const MOST_OF_AN_EVALUATION: usize = 41;
 /// Most launches that dropout, smaller images or one more micro-batch (besides its own passes) add to a step.
 const MOST_OF_AN_ADDITION: usize = 4;
 

@@ -39,14 +39,16 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (value, count.launches.load(Ordering::Relaxed))
 }
 
-/// Launches of a unit's forward and backward.
-fn of_unit(case: Case) -> [usize; 2] {
+/// Launches of a unit's forward, its backward, and its forward in inference.
+fn of_unit(case: Case) -> [usize; 3] {
     let client = client();
     let (unit, x, dout) = case.upload(&client);
     let running = case.running(&client);
     let (made, forward) = counted(|| unit.forward(&x, INPUT, &running, CONFIG));
     let (_, backward) = counted(|| unit.backward(&x, INPUT, &made.saved, &dout));
-    [forward, backward]
+    let norms = case.norms(&client);
+    let (_, inference) = counted(|| unit.infer(&x, INPUT, &norms));
+    [forward, backward, inference]
 }
 
 fn of_head() -> [usize; 2] {
@@ -88,9 +90,9 @@ fn of_stem() -> [usize; 2] {
 #[test]
 fn each_part_launches_few_kernels() {
     for residual in [false, true] {
-        assert_eq!(of_unit(basic(residual)), [7, 8], "a stride-1 unit");
+        assert_eq!(of_unit(basic(residual)), [7, 8, 2], "a stride-1 unit");
     }
-    assert_eq!(of_unit(downsample(false)), [11, 12], "a stride-2 unit");
+    assert_eq!(of_unit(downsample(false)), [11, 12, 3], "a stride-2 unit");
     assert_eq!(of_head(), [3, 4], "a head");
     assert_eq!(of_stem(), [3, 4], "a stem");
 }

@@ -47,7 +47,7 @@ pub struct Trace {
     shape: [usize; 3],
     stride: usize,
     pub y: Vec<f64>,
-    norm: Norm,
+    pub norm: Norm,
 }
 
 /// The values as maps store them.

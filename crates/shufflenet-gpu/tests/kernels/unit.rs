@@ -8,8 +8,8 @@ use shufflenet_gpu::stored::Stored;
 use shufflenet_gpu::unit::Unit;
 
 use crate::host::{
-    AT_ONCE, assert_to, bits, client, columns, download, noise, rounded, shuffled, statistics,
-    upload_as, widened, zeros,
+    AT_ONCE, assert_close, assert_to, bits, client, columns, download, noise, rounded, shuffled,
+    statistics, upload, upload_as, widened, zeros,
 };
 use crate::layers::{Layer, Trace, as_stored, backward, forward};
 
@@ -70,6 +70,8 @@ struct Computed {
     out: Vec<f64>,
     dx: Vec<f64>,
     layers: Vec<[Vec<f64>; 5]>,
+    /// The norms of the convolutions, as kernels read them.
+    norms: Vec<Vec<f32>>,
 }
 
 impl Case {
@@ -145,6 +147,7 @@ impl Case {
             out: shuffled(&passed, &side, pixels),
             dx: (0..pixels).flat_map(of_pixel).collect(),
             layers: joined(&traces, gradients),
+            norms: traces.iter().map(|trace| trace.norm.rows()).collect(),
         }
     }
 
@@ -171,7 +174,13 @@ impl Case {
         dx.iter_mut().zip(&dx_left).for_each(|(dx, d)| *dx += d);
         let mut layers = joined(&traces_right, gradients);
         layers.extend(joined(&traces_left, gradients_left));
-        Computed { out, dx, layers }
+        let traces = traces_right.iter().chain(&traces_left);
+        Computed {
+            out,
+            dx,
+            layers,
+            norms: traces.map(|trace| trace.norm.rows()).collect(),
+        }
     }
 
     /// The unit, its input, and the gradient of its output on the device.
@@ -205,6 +214,12 @@ impl Case {
     pub fn running(&self, client: &Client) -> Vec<Running> {
         let of_layer = |layer: &Layer| zeros(client, layer.gamma.len());
         self.layers().map(of_layer).collect()
+    }
+
+    /// The norms of the convolutions by the batch's statistics.
+    pub fn norms(&self, client: &Client) -> Vec<Buffer> {
+        let norms = self.expected().norms;
+        norms.iter().map(|rows| upload(client, rows)).collect()
     }
 
     /// Output, gradient of the input, and each convolution's five buffers.
@@ -267,6 +282,30 @@ impl Case {
                 assert_to(tolerance, &what, &found[i], &expected[i], &expected[scale]);
             }
         }
+    }
+}
+
+/// In inference, with the batch's statistics for running ones, a unit computes what it computes in training.
+#[test]
+fn inference_by_the_batch_s_statistics_is_training() {
+    let of_basic = |widths, residual| Case::basic(widths, residual, Stored::F32);
+    let cases = [
+        basic(false),
+        basic(true),
+        downsample(false),
+        downsample(true),
+        // More outputs than a workgroup has, more channels in the middle than a step, more passed on than computed.
+        of_basic([100, 40, 100], false),
+        of_basic([90, 20, 6], true),
+        of_basic([24, 24, 24], false),
+        Case::downsample([24, 70, 72, 68], false, Stored::F32),
+    ];
+    let client = client();
+    for case in cases {
+        let (unit, x, _) = case.upload(&client);
+        let expected = case.expected();
+        let out = unit.infer(&x, INPUT, &case.norms(&client));
+        assert_close("out", &download(&out), &expected.out);
     }
 }
 
