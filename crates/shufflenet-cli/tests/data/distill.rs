@@ -215,4 +215,9 @@ fn weights_that_have_learned_from_held_out_images_are_told() {
     assert!(tuned("tuned", "teacher", 0));
     assert!(!tuned("same-division", "tuned", 0));
     assert!(tuned("other-division", "tuned", 1));
+    // Another seed that holds out the same images.
+    let held_out = format!("{held_out} --set data.validation_seed=0");
+    let from = "train --config small.toml --set fine_tune.from=tuned --set train.seed=1";
+    let text = printed(at, &format!("{from} --out same-images {held_out}"));
+    assert!(!text.contains(seen), "{text}");
 }

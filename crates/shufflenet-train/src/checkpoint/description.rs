@@ -34,13 +34,18 @@ impl Description {
     /// What to say if these weights have learned from images that the run `now` holds out: both have the same data, divided in
     /// different ways.
     pub fn has_seen(&self, now: &Self) -> Option<&'static str> {
-        let division = |of: &Self| (of.experiment.data.validation, of.experiment.train.seed);
+        let division = |of: &Self| {
+            (
+                of.experiment.data.validation,
+                of.experiment.validation_seed(),
+            )
+        };
         let seen = now.experiment.data.validation > 0.0
             && self.data_sha256 == now.data_sha256
             && division(self) != division(now);
         seen.then_some(
             "it was trained on images that this run holds out, so the held-out figures are too good; the same \
-             data.validation and train.seed hold out the same images",
+             data.validation and data.validation_seed hold out the same images",
         )
     }
 }

@@ -79,10 +79,14 @@ pub struct DataConfig {
     /// changed; `headers` reads the header of each, for sets too large to decode.
     #[serde(default)]
     pub check: Check,
-    /// Fraction of the training set held out to choose `best` by: stratified, seeded by
-    /// `train.seed`. 0: none is held out. Then the validation part of the data chooses, or else the test set.
+    /// Fraction of the training set that is held out to choose `best`, the same of each class. 0: none is held out. Then the
+    /// validation part of the data chooses, or else the test set.
     #[serde(default)]
     pub validation: f64,
+    /// Seed that chooses the held-out images. Runs of several seeds hold out the same images if they have the same
+    /// `validation_seed`. Unset: `train.seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_seed: Option<u64>,
     /// Number of records of the training part to train on, the first ones (after `validation` is taken out).
     /// Unset: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +208,11 @@ impl Experiment {
             (_, 0.0) => Some("test"),
             _ => Some("validation"),
         }
+    }
+
+    /// Seed that chooses the held-out images.
+    pub fn validation_seed(&self) -> u64 {
+        self.data.validation_seed.unwrap_or(self.train.seed)
     }
 
     /// The schedule on a training set of `batches` batches.
