@@ -266,7 +266,7 @@ mod tests {
         for _ in 0..2 {
             let (read, lines) = decode(&set, &mut checked);
             assert!(
-                read == 1 && lines[0].contains("b/1.png: found a damaged Png"),
+                read == 1 && lines[0].contains("b/1.png: found a truncated PNG"),
                 "{lines:?}"
             );
         }

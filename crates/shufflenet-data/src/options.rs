@@ -28,8 +28,8 @@ pub struct Options {
     /// `emnist-letters`. Unset: the folder holds one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// IDX: whether to exchange rows and columns of the images. EMNIST's are stored column by column and lie on
-    /// their side without this.
+    /// IDX: whether to exchange rows and columns of the images. EMNIST stores images column
+    /// by column; without this they are rotated and mirrored.
     pub transposed: bool,
     /// Size and seed of the synthetic set.
     pub synthetic: SyntheticOptions,

@@ -102,7 +102,7 @@ mod tests {
             assert!(pixels[32..].iter().all(|x| x.abs() < 1e-6));
         }
         let half = &png(9, 9)[..40];
-        assert!(preparation.pixels(half).unwrap_err().contains("damaged"));
+        assert!(preparation.pixels(half).unwrap_err().contains("truncated"));
         assert_eq!(preparation.pixels(b"").unwrap_err(), "an empty file");
     }
 

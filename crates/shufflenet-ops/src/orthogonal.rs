@@ -24,7 +24,9 @@ pub fn orthogonal(stack: Tensor<3>) -> Tensor<3> {
 fn by_kernels(stack: Tensor<3>) -> Tensor<3> {
     let (shape, device) = (stack.dims(), stack.device());
     let [_, rows, columns] = shape;
-    let mut values: Vec<f32> = stack.into_data().iter().collect();
+    let Ok(mut values) = stack.into_data().try_into_vec::<f32>() else {
+        unreachable!("the stack is float32");
+    };
     kernel::orthogonal(&mut values, [rows, columns]);
     Tensor::from_data(TensorData::new(values, shape), &device)
 }

@@ -34,11 +34,18 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
         return print(&(comments + &settings::to_toml(&experiment)?));
     }
     if arguments.dry_run {
-        let Proposal { experiment, lines } = asked(arguments)?.proposal;
+        let Asked {
+            proposal, seeds, ..
+        } = asked(arguments)?;
+        let Proposal { experiment, lines } = proposal;
         let compute = &arguments.compute;
         let threads = compute.use_threads();
         let mut console = Console::new();
         lines.iter().for_each(|line| console.line(line));
+        if let Some(seeds) = seeds {
+            let (first, runs) = (seeds.first(), seeds.iter().count());
+            console.line(&format!("seed       {first}, 1 of {runs}"));
+        }
         dry_run(&experiment, &compute.device, threads, &mut console)?;
         return Ok(ExitCode::SUCCESS);
     }

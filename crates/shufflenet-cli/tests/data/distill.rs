@@ -199,3 +199,25 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
         "distill.from is teacher, inside the run folder teacher; accepted: a place outside of it";
     assert!(line.contains(words), "{line}");
 }
+
+#[test]
+fn weights_that_have_learned_from_held_out_images_are_told() {
+    let at = school();
+    let seen = "it was trained on images that this run holds out";
+    let held_out = "--set train.epochs=1 --set data.validation=0.25";
+    let text = printed(at, &student("seen", held_out));
+    assert!(text.contains(&format!("teacher    {seen}")), "{text}");
+    let tuned = |out: &str, from: &str, seed: usize| {
+        let line = "train --config small.toml --set fine_tune.from=";
+        let line = format!("{line}{from} --out {out} {held_out} --set train.seed={seed}");
+        printed(at, &line).contains(&format!("start      {seen}"))
+    };
+    assert!(tuned("tuned", "teacher", 0));
+    assert!(!tuned("same-division", "tuned", 0));
+    assert!(tuned("other-division", "tuned", 1));
+    // Another seed that holds out the same images.
+    let held_out = format!("{held_out} --set data.validation_seed=0");
+    let from = "train --config small.toml --set fine_tune.from=tuned --set train.seed=1";
+    let text = printed(at, &format!("{from} --out same-images {held_out}"));
+    assert!(!text.contains(seen), "{text}");
+}

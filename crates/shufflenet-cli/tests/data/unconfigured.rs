@@ -236,7 +236,7 @@ fn balanced_classes_are_trained_as_the_numbers_that_they_stand_for() {
         printed(at, &format!("train --data photos --out {out} {more}{TINY}"))
     };
     let text = train("runs/plain", "");
-    let note = "note       classes are unequal: rare has 6 training images, common 26; every image counts alike; \
+    let note = "note       classes are unequal: rare has 6 training images, common 26; every image has the same weight; \
                 loss.class_weights = \"balanced\"";
     assert!(text.contains(note), "{text}");
     let text = train("runs/word", "--set loss.class_weights=balanced ");

@@ -290,3 +290,11 @@ fn a_report_has_mean_deviation_and_bands() {
         "{line}"
     );
 }
+
+#[test]
+fn a_dry_run_says_that_it_is_of_the_first_seed() {
+    let folder = workplace();
+    let text = finished(folder.path(), "run", &["--seeds", "3,1", "--dry-run"]);
+    assert!(text.starts_with("seed       3, 1 of 2\n"), "{text}");
+    assert!(!folder.path().join("run").exists());
+}

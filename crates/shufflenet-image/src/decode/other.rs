@@ -1,9 +1,10 @@
 //! PNG, WebP and BMP, by the crate `image`.
 
-use std::io::Cursor;
+use std::error::Error;
+use std::io::{Cursor, ErrorKind};
 
 use image::metadata::Orientation;
-use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::pixels::{check_size, on_white, picture, spread, upper_bytes};
 use super::{Decoded, Header, MOST_PIXELS};
@@ -55,6 +56,55 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
     picture(width, height, rgb).map(|picture| (picture, orientation))
 }
 
+/// What is wrong, in one line: the decoder's own cause, without the names of Rust's types that it ends with.
 fn damaged(format: ImageFormat, error: &image::ImageError) -> String {
-    format!("a damaged {format:?} ({error})")
+    let name = match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Bmp => "BMP",
+        _ => "WebP",
+    };
+    if let ImageError::IoError(error) = error
+        && error.kind() == ErrorKind::UnexpectedEof
+    {
+        return format!("a truncated {name}");
+    }
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let text = cause.to_string();
+    let words = text.split(" while decoding").next().unwrap_or(&text);
+    format!("a damaged {name} ({})", words.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PNG of 9x7 pixels.
+    fn png() -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let picture = image::RgbImage::new(9, 7);
+        picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn damage_is_told_without_the_names_of_types() {
+        let whole = png();
+        let found = |bytes: &[u8]| decode(bytes, ImageFormat::Png).unwrap_err();
+        assert_eq!(found(&whole[..whole.len() / 2]), "a truncated PNG");
+        // Of the header's width, and of the compressed pixels.
+        for at in [19, whole.len() - 20] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x55;
+            let told = found(&bytes);
+            assert!(told.starts_with("a damaged PNG ("), "{told}");
+            assert!(
+                !told.contains(['{', ':']) || told.contains("CRC error:"),
+                "{told}"
+            );
+            assert!(!told.contains("ChunkType"), "{told}");
+        }
+    }
 }

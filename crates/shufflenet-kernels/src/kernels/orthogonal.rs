@@ -196,9 +196,13 @@ impl Matrix {
                 ahead: Ahead::NONE,
             });
         });
-        for i in BLOCK..n {
-            for j in 0..from(i / BLOCK * BLOCK) {
-                out.values[i * row + j] = out.values[j * row + i];
+        for first in (BLOCK..n).step_by(BLOCK) {
+            let (above, block) = out.values.split_at_mut(first * row);
+            for (j, column) in above.chunks_exact(row).take(from(first)).enumerate() {
+                let below = block.chunks_exact_mut(row).take(BLOCK);
+                for (to, value) in below.zip(&column[first..n]) {
+                    to[j] = *value;
+                }
             }
         }
         out

@@ -30,6 +30,26 @@ pub struct Description {
     pub normalization: Normalization,
 }
 
+impl Description {
+    /// What to say if these weights have learned from images that the run `now` holds out: both have the same data, divided in
+    /// different ways.
+    pub fn has_seen(&self, now: &Self) -> Option<&'static str> {
+        let division = |of: &Self| {
+            (
+                of.experiment.data.validation,
+                of.experiment.validation_seed(),
+            )
+        };
+        let seen = now.experiment.data.validation > 0.0
+            && self.data_sha256 == now.data_sha256
+            && division(self) != division(now);
+        seen.then_some(
+            "it was trained on images that this run holds out, so the held-out figures are too good; the same \
+             data.validation and data.validation_seed hold out the same images",
+        )
+    }
+}
+
 /// The part of the data that chose the best epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TrainError, require};
 
-/// How ranks work together. Without effect on a process that trains alone.
+/// How ranks work together. It has no effect on a process that trains alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
-    /// Batch norm takes its statistics over the whole batch, as one process would, at the price of two
-    /// small messages for each norm and step. Otherwise over each rank's share, and the number of ranks
-    /// becomes a part of the experiment.
+    /// Whether batch norm takes its statistics over the whole batch, as one process does, at the price of two
+    /// small messages for each norm and step. Otherwise it takes them over each rank's share, and the number of
+    /// ranks becomes a part of the experiment.
     pub sync_batch_norm: bool,
-    /// A rank that others have waited for so long is taken for dead, and ends the job. Longer than the
-    /// longest step, checkpoint or evaluation.
+    /// Seconds that ranks wait for another. Then the job ends with an error. It must be longer than the longest step,
+    /// checkpoint or evaluation.
     pub timeout_seconds: u64,
 }
 

@@ -267,7 +267,7 @@ pub(super) fn division(
         0.0 => (all(dataset), None),
         _ => {
             let (labels, names) = (dataset.labels(), &dataset.class_names);
-            let seed = experiment.train.seed;
+            let seed = experiment.validation_seed();
             let parts = holdout("data.validation", labels, names, fraction, seed)?;
             (parts.train, Some(parts.validation))
         }

@@ -79,11 +79,15 @@ pub struct DataConfig {
     /// changed; `headers` reads the header of each, for sets too large to decode.
     #[serde(default)]
     pub check: Check,
-    /// Fraction of the training set held out to choose `best` by: stratified, seeded by
-    /// `train.seed`. 0: none is held out. Then the validation part of the data chooses, or else the test set.
+    /// Fraction of the training set that is held out to choose `best`, the same of each class. 0: none is held out. Then the
+    /// validation part of the data chooses, or else the test set.
     #[serde(default)]
     pub validation: f64,
-    /// Train on the first so many records of the training part (after `validation` is taken out).
+    /// Seed that chooses the held-out images. Runs of several seeds hold out the same images if they have the same
+    /// `validation_seed`. Unset: `train.seed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_seed: Option<u64>,
+    /// Number of records of the training part to train on, the first ones (after `validation` is taken out).
     /// Unset: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -110,7 +114,7 @@ fn one_worker() -> usize {
 pub struct TrainConfig {
     /// Passes over the training records.
     pub epochs: usize,
-    /// Stop after so many steps, even within an epoch. Unset: `epochs` decides. The schedule
+    /// Number of steps after which training stops, even within an epoch. Unset: `epochs` decides. The schedule
     /// ends with whichever comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
@@ -118,35 +122,35 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Batches per optimizer step, which follows the mean gradient over all their images: the batch for
     /// the optimizer is `accumulate` times as large, in the memory of one. Batch norm sees each batch for
-    /// itself. The last step of an epoch takes what batches remain.
+    /// itself. The last step of an epoch takes the batches that remain.
     pub accumulate: usize,
     /// Keep a moving average of the weights and running statistics, `average = d average + (1 - d) w`
     /// after each step, and choose the best epoch by it ([`crate::recipe::average`]). Unset: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
-    /// Stop when so many epochs in a row were no better than the best before them (`checkpoint.best_by`).
+    /// Number of epochs in a row without a new best (`checkpoint.best_by`) after which training stops.
     /// Unset: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
-    /// Evaluate at the end of every so many epochs, and at the run's end in any case; only evaluated epochs can
-    /// be the best. 0: at the run's end alone, so that nothing is chosen by what is evaluated.
+    /// Number of epochs from one evaluation to the next. The run's end is always evaluated. Only evaluated epochs
+    /// can be the best. 0: at the run's end alone, so that no epoch is chosen by its evaluation.
     pub evaluate_every: usize,
     /// Smaller images in early epochs, which cost less: `[{ until_epoch = 10, size = 24 }]`, in ascending order
     /// ([`crate::recipe::progressive`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progressive: Vec<Stage>,
-    /// `f32`, or `bf16` (bfloat16): what activations and their gradients are stored as while the network learns.
+    /// Type of stored activations and their gradients in training: `f32`, or `bf16` (bfloat16).
     /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so
     /// are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except
     /// on processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's.
     /// Squeeze-and-excitation and frozen batch norms compute in float32, and so do parts with an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
     pub precision: Precision,
-    /// Drop an epoch's last batch where it is smaller than `batch_size`.
+    /// Whether to drop an epoch's last batch if it is smaller than `batch_size`.
     pub drop_last: bool,
     /// Seed of everything random: initial weights, order, augmentation, dropout, the held-out part. `train --seeds 1,2,3`
     /// trains once from each of several.
     pub seed: u64,
-    /// Write a line to `metrics.jsonl` every so many steps. 0: only at each epoch's end.
+    /// Number of steps from one line of `metrics.jsonl` to the next. 0: only at each epoch's end.
     pub log_every: usize,
 }
 
@@ -169,18 +173,18 @@ impl Default for TrainConfig {
     }
 }
 
-/// When checkpoints are written, besides each epoch's end and an interruption, and which are kept.
+/// When checkpoints are written, besides the end of each epoch and an interruption, and which are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// Write one every so many steps. 0: not by steps.
+    /// Number of steps from one checkpoint to the next. 0: steps do not matter.
     pub every_steps: usize,
-    /// Write one when the last is so many minutes old; fractions are allowed. 0: not by time.
+    /// Minutes from one checkpoint to the next; fractions are allowed. 0: time does not matter.
     pub every_minutes: f64,
-    /// How many of the newest to keep, at least 1: one behind the newest is there should that be damaged.
-    /// The best is kept besides.
+    /// Number of the newest checkpoints that are kept, at least 1. With 2, a run can resume if the newest is damaged.
+    /// The best checkpoint is always kept.
     pub keep: usize,
-    /// What makes an epoch the best, measured on the held-out part. Of equal ones the lower loss counts.
+    /// Measure that chooses the best epoch, on the held-out part. If two epochs are equal, the lower loss decides.
     pub best_by: Criterion,
 }
 
@@ -204,6 +208,11 @@ impl Experiment {
             (_, 0.0) => Some("test"),
             _ => Some("validation"),
         }
+    }
+
+    /// Seed that chooses the held-out images.
+    pub fn validation_seed(&self) -> u64 {
+        self.data.validation_seed.unwrap_or(self.train.seed)
     }
 
     /// The schedule on a training set of `batches` batches.

@@ -1,12 +1,12 @@
-//! How much each class counts in the loss.
+//! Weights of the classes in the loss.
 //!
-//! Of `N` training images, `n_c` are of class `c`, one of `C` classes. `balanced` weighs the class by
+//! Of `N` training images, `n_c` are of class `c`, one of `C` classes. `balanced` gives the class the weight
 //!
 //! ```text
 //! w_c = N / (C n_c)
 //! ```
 //!
-//! so that the images of each class count alike together, and an image counts 1 on average (King and Zeng, 2001;
+//! so that all classes have the same total weight, and the mean weight of an image is 1 (King and Zeng, 2001;
 //! scikit-learn's `class_weight="balanced"`).
 
 use std::fmt;
@@ -16,10 +16,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const BALANCED: &str = "balanced";
 
-/// How much each class counts.
+/// Weights of the classes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClassWeights {
-    /// The images of each class count alike together.
+    /// All classes have the same total weight.
     Balanced,
     /// A number for each class, in the order of the classes.
     Given(Vec<f64>),

@@ -39,18 +39,18 @@ const EPSILON: f64 = 1e-7;
 pub struct Distill {
     /// The teacher: a run folder (its best checkpoint), a checkpoint folder (an import, too), or one of its weight files. Its
     /// classes are the data's, by name and in any order. Width, layout, switches, image size and normalisation may be
-    /// others. Of several teachers, `["runs/a", "runs/b"]`, the mean of the logits counts.
+    /// others. Several teachers, `["runs/a", "runs/b"]`, teach by the mean of their logits.
     pub from: Teachers,
     /// `kd` compares logits divided by the temperature (Hinton et al., 2015); `standardized` first subtracts from the logits
     /// of an image their mean and divides them by their standard deviation (Sun et al., 2024).
     #[serde(default)]
     pub kind: DistillKind,
-    /// Temperature that logits are divided by, 0.01 to 1000. Higher ones show more of the classes that the teacher finds
+    /// Divisor of the logits, 0.01 to 1000. A higher temperature gives more weight to the classes that the teacher finds
     /// unlikely.
     #[serde(default = "temperature")]
     pub temperature: f64,
-    /// How much the teacher counts: `loss = label_weight * labels' loss + weight * T^2 * KL(teacher, student)`. 0 to 1,
-    /// with `label_weight` to 1000.
+    /// How much the teacher counts: `loss = label_weight * labels' loss + weight * T^2 * KL(teacher, student)`. 0 to 1;
+    /// if `label_weight` is set, 0 to 1000.
     #[serde(default = "weight")]
     pub weight: f64,
     /// How much the loss of the labels counts, 0 to 1000. Unset: `1 - weight`.

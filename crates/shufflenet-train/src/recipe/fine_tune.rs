@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use shufflenet_data::ClassOrder;
 
-/// Where a run starts from, and what it leaves alone.
+/// Weights that a run starts from, and parameters that it does not change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FineTune {
@@ -17,10 +17,10 @@ pub struct FineTune {
     /// Unset: initial weights are drawn from `train.seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
-    /// Parameters to leave as they are, by their names in weight files, `*` for any characters:
-    /// `["conv*", "stage*"]` is all but the classifier. A frozen batch norm keeps its statistics, too.
+    /// Parameters that do not change, by their names in weight files, `*` for any characters:
+    /// `["conv*", "stage*"]` is all but the classifier. A frozen batch norm also keeps its statistics.
     pub freeze: Vec<String>,
-    /// Accept weights of a network with another `model.stem`. Their features are of another scale.
+    /// Whether to accept weights of a network with another `model.stem`. Its layers saw features at another spatial scale.
     pub other_stem: bool,
     /// Weights without class names, of as many classes as the data: the order of their outputs among classes that are
     /// whole numbers, `bytes` (1, 10, 2) or `value` (1, 2, 10). Unset: refused where the two differ.

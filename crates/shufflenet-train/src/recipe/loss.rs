@@ -26,9 +26,9 @@ use crate::recipe::class_weights::ClassWeights;
 pub struct LossConfig {
     /// Part of each target that is spread evenly over all classes, 0 to below 1.
     pub label_smoothing: f64,
-    /// How much an image of each class counts: a number for each class, in their order, or `"balanced"`, which has the
-    /// images of each class count alike together (`N / (C n)` for a class with `n` of the `N` training images, `C`
-    /// classes). Unset: every image counts alike.
+    /// Weight of an image in the loss by its class: a number for each class, in their order, or `"balanced"`, which gives
+    /// all classes the same total weight (`N / (C n)` for a class with `n` of the `N` training images, `C` classes).
+    /// Unset: every image has the same weight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
 }

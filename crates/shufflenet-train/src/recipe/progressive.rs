@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TrainError, require};
 
-/// A size of the images, for a part of the run. Later epochs than the last stage's see them as they are.
+/// A size of the images for a part of the run. After the last stage the images have their full size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {

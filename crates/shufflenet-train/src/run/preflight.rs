@@ -173,7 +173,7 @@ fn unequal_classes(experiment: &Experiment, sources: &Sources) -> Option<String>
     let (fewest, most) = (counted(*fewest, "training image"), thousands(*most));
     let remedy = match experiment.loss.class_weights {
         None => {
-            "every image counts alike; loss.class_weights = \"balanced\" has the classes count alike"
+            "every image has the same weight; loss.class_weights = \"balanced\" gives every class the same"
         }
         Some(_) => "loss.class_weights weighs them",
     };

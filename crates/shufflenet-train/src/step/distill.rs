@@ -65,6 +65,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
             counted(parameters, "parameter")
         ));
         lines.extend(note.map(|note| format!("teacher    {note}")));
+        lines.extend(then.has_seen(now).map(|seen| format!("teacher    {seen}")));
         let is_same = then.normalization == now.normalization;
         if !is_same {
             lines.push(

@@ -34,6 +34,11 @@ pub fn load(
     check_channels(from, before, now)?;
     let (rows, note) = classifier(config, before, now)?;
     notes.push(format!("start      {note}"));
+    notes.extend(
+        before
+            .has_seen(now)
+            .map(|seen| format!("start      {seen}")),
+    );
     let start = rows
         .as_deref()
         .map_or(ClassifierStart::Fresh, ClassifierStart::Rows);

@@ -328,12 +328,12 @@ fn section(
 
 fn page() -> String {
     let mut page = String::from(
-        "# Configuration\n\nEvery key of an experiment's TOML file, section by section: `[train]` and \
-         `epochs = 3`, or `--set train.epochs=3`. A file is a diff from these defaults; `shufflenet train \
-         --config FILE --print-config` writes them all out. Sections below `data.augmentation` switch \
-         something on by being there, if only as `trivial_augment = {}`, and so does `distill`. Shares are numbers from 0 to 1, \
-         sizes are in pixels, lengths in epochs or optimizer steps, as each says.\n\nThis page is made from \
-         the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`), and a test holds it to that.\n",
+        "# Configuration\n\nThis page lists every key of an experiment's TOML file by section. `epochs` in the section `[train]` \
+         is also `--set train.epochs=3` on the command line. A file holds only what differs from the defaults; `shufflenet train \
+         --config FILE --print-config` prints all values. A section below `data.augmentation` switches its augmentation on, even \
+         if it is empty (`trivial_augment = {}`). The section `distill` does the same. Shares are numbers from 0 to 1. Sizes are \
+         in pixels.\n\nThe page is generated from the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`). A \
+         test fails if the two differ.\n",
     );
     let (defaults, choices) = (defaults(), choices());
     for of in SECTIONS {

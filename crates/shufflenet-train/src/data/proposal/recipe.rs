@@ -80,6 +80,7 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
             options,
             check: Default::default(),
             validation,
+            validation_seed: None,
             limit: None,
             normalization: fitting.map(|description| description.normalization.clone()),
             augmentation: augmentation(facts),

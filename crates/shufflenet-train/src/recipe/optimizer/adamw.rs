@@ -24,7 +24,7 @@ const MOMENTS: [&str; 2] = ["moment_1", "moment_2"];
 pub struct AdamW {
     /// Decay of the mean of squared gradients.
     pub beta2: f64,
-    /// Added to the root of that mean.
+    /// Number that is added to the root of that mean.
     pub epsilon: f64,
 }
 

@@ -17,7 +17,7 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// What moves the weights; all but `sgd` have a section of their own below this one.
+    /// The optimizer. All but `sgd` have a section of their own below this one.
     pub kind: OptimizerKind,
     /// Peak learning rate; the schedule scales it. The default is for `sgd`: `adamw` usually takes about
     /// 0.001 and `lion` 0.0001.
@@ -26,12 +26,12 @@ pub struct OptimizerConfig {
     pub momentum: f64,
     /// Nesterov's form of momentum; `sgd` and `muon`.
     pub nesterov: bool,
-    /// Weight decay: with `sgd` an L2 penalty that is added to the gradient, with the others taken off the
-    /// weights directly, times the learning rate; Muon's own weights have `optimizer.muon.weight_decay`.
+    /// Weight decay. With `sgd` it is an L2 penalty, which is added to the gradient. With the others it is decoupled:
+    /// each step subtracts `learning_rate * weight_decay * w`. Weights that Muon updates have `optimizer.muon.weight_decay`.
     pub weight_decay: f64,
-    /// Whether batch norms and biases decay, too, as they do in the published CIFAR recipe.
+    /// Whether weight decay includes batch norms and biases, as in the published CIFAR recipe.
     pub decay_norm_and_bias: bool,
-    /// Scale the gradient down where its norm over all parameters together is larger. Unset: never.
+    /// Largest norm of the gradient over all parameters together; a larger gradient is scaled down to it. Unset: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
     /// Settings of `adamw`.
@@ -59,16 +59,16 @@ pub enum OptimizerKind {
     Muon,
 }
 
-/// Parameters that are treated in their own way.
+/// Parameters with their own learning rate and decay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Their names in weight files, `*` for any characters: `fc.*`, `stage4.*.weight`.
     pub names: String,
-    /// Learning rate, as a multiple of everybody's.
+    /// Factor for the learning rate.
     #[serde(default = "one")]
     pub rate: f64,
-    /// Weight decay, as a multiple of everybody's.
+    /// Factor for the weight decay.
     #[serde(default = "one")]
     pub decay: f64,
 }

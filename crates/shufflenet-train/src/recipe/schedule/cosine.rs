@@ -18,7 +18,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cosine {
-    /// Share of the peak rate that the run ends at.
+    /// Rate at the end of the run, as a share of the peak rate.
     pub end: f64,
 }
 

@@ -15,7 +15,7 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exponential {
-    /// What the rate is multiplied by over each epoch, step by step.
+    /// Factor of the rate over an epoch; it is spread over the epoch's steps.
     pub gamma: f64,
 }
 

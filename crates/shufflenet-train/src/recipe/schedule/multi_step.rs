@@ -15,9 +15,9 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MultiStep {
-    /// Epochs after which the rate drops, warm-up counted, ascending; fractions are allowed.
+    /// Epochs after which the rate drops, in ascending order, the warm-up included; fractions are allowed.
     pub milestones: Vec<f64>,
-    /// What it is multiplied by at each.
+    /// Factor of the rate at each milestone.
     pub gamma: f64,
 }
 

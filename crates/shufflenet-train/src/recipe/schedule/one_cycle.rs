@@ -15,11 +15,11 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycle {
-    /// Part of the run that the rate rises over.
+    /// Share of the run in which the rate rises.
     pub rise: f64,
-    /// The peak rate divided by the first.
+    /// Ratio of the peak rate to the first rate.
     pub start_divisor: f64,
-    /// The first rate divided by the last.
+    /// Ratio of the first rate to the last rate.
     pub end_divisor: f64,
     /// Momentum at the peak rate. It takes the place of `optimizer.momentum`, AdamW's and Lion's first beta
     /// and Muon's momentum alike.
