@@ -13,7 +13,7 @@ use half::bf16;
 use super::product::{Place, Product, Weights};
 use super::reading::Left;
 use super::weights::Folded;
-use crate::kernels::matmul::Pair;
+use crate::kernels::operand::Pair;
 use crate::kernels::pairs::pairs;
 use crate::kernels::rows::Rows;
 use crate::kernels::tiles::{BLOCK, ByRows, configured, each_block, packed_len};

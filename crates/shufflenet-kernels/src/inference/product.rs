@@ -12,8 +12,9 @@ use std::ops::Range;
 
 use super::pass::cut;
 use super::weights::Folded;
-use crate::kernels::matmul::{Operand, panel, sized_tile};
+use crate::kernels::operand::Operand;
 use crate::kernels::packing;
+use crate::kernels::panels::{panel, sized_tile};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::stored::Stored;

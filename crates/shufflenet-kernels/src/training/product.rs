@@ -11,8 +11,9 @@
 
 use half::bf16;
 
-use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::pairs::{PairedRows, RowPairs, pairs, row_pairs_len};
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::rows::{NormGradient, Rows, Widened};
 use crate::kernels::tiles::{
     ByColumns, ByRows, NormGradientTiles, Product, add_product, blocks_len, blocks_to_rows,

@@ -7,9 +7,10 @@
 //! Training needs no gradient of the images, so [`Stem::backward`] does not compute it. A caller that needs it
 //! starts from [`Stem::convolution_gradient`].
 
-use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::max_pool::MaxPoolGradient;
 use crate::kernels::packing;
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::rows::{NormGradient, ReluGradient, Rows};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
