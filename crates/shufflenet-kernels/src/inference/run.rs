@@ -1,7 +1,10 @@
 //! Running a chain: stem, units, head, classifier.
 
-use super::pass::{Maps, Next, Site, pass};
-use super::product::{Place, Product};
+use super::maps::Maps;
+use super::pass::{Next, pass};
+use super::place::Place;
+use super::product::Product;
+use super::site::Site;
 use super::units::Basic;
 use super::{Chain, Stage};
 use crate::kernels::rows::Rows;
