@@ -34,7 +34,8 @@ use crate::training::depthwise;
 use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
 use crate::training::norm::{Norm, NormBackward};
-use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::pointwise::{self, Backward, ConvNormGradient, Normed};
+use crate::training::product::Destination;
 use crate::training::weights::Weights;
 
 /// A branch's weights.
@@ -126,7 +127,7 @@ impl<'a> Branch<'a> {
         x: Rows<T>,
         saved: &Saved<T>,
         g3: BranchGradient<T>,
-        dx: &mut InputGradientOf<T>,
+        dx: &mut Destination<T>,
     ) -> Gradients {
         let isa = at.isa;
         let norm3 = saved.pointwise2.norm.backward(&g3.1);
@@ -135,7 +136,7 @@ impl<'a> Branch<'a> {
         let weights = Weights::input_gradient::<T>(isa, last);
         let mut dh = Buffer::any(second.y.len());
         let products = {
-            let mut into = InputGradientOf {
+            let mut into = Destination {
                 data: &mut dh,
                 stride: last.inputs(),
                 accumulate: false,

@@ -14,7 +14,8 @@ use crate::runtime::team;
 use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::GradientMoments;
-use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::pointwise::{self, Backward, ConvNormGradient, Normed};
+use crate::training::product::Destination;
 use crate::training::weights::Weights;
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
@@ -87,7 +88,7 @@ pub(crate) fn backward<T: Stored>(
     let norm = norm.backward(&GradientMoments::merge(&moments));
     let weights = Weights::input_gradient::<T>(isa, conv);
     let mut dx = Buffer::any(at.images * pixels * conv.inputs());
-    let mut into = InputGradientOf {
+    let mut into = Destination {
         data: &mut dx,
         stride: conv.inputs(),
         accumulate: false,
