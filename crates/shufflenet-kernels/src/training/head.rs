@@ -93,24 +93,14 @@ pub(crate) fn backward<T: Stored>(
         stride: conv.inputs(),
         accumulate: false,
     };
-    let g = Rows::new(&g, columns);
-    let products = {
-        let from = Backward {
-            conv,
-            weights: &weights,
-            saved,
-            norm: &norm,
-            g,
-        };
-        pointwise::backward(at, pixels, x, from, &mut into)
+    let from = Backward {
+        conv,
+        weights: &weights,
+        saved,
+        norm: &norm,
+        g: Rows::new(&g, columns),
     };
+    let products = pointwise::backward(at, pixels, x, from, &mut into);
     let weight = packing::summed(&products, conv.inputs(), columns);
-    (
-        dx,
-        ConvNormGradient {
-            weight,
-            gamma: norm.gamma,
-            beta: norm.beta,
-        },
-    )
+    (dx, ConvNormGradient::new(weight, norm))
 }

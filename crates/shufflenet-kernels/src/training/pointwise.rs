@@ -40,6 +40,16 @@ pub struct ConvNormGradient {
     pub beta: Vec<f32>,
 }
 
+impl ConvNormGradient {
+    pub(crate) fn new(weight: Buffer, norm: NormBackward) -> Self {
+        Self {
+            weight,
+            gamma: norm.gamma,
+            beta: norm.beta,
+        }
+    }
+}
+
 /// Computes a 1x1 convolution and the statistics of its output. `weights` are packed by [`Weights::forward`].
 pub fn forward<T: Stored>(
     at: Geometry,

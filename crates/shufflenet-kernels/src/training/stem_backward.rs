@@ -96,11 +96,7 @@ impl Stem<'_> {
             product
         });
         let weight = self.weight_by_channel(&packing::summed(&products, inner, columns));
-        ConvNormGradient {
-            weight,
-            gamma: norm.gamma,
-            beta: norm.beta,
-        }
+        ConvNormGradient::new(weight, norm)
     }
 
     /// The gradient of the batch norm's output, and the two sums of the norm's backward.
