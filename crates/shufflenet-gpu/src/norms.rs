@@ -25,7 +25,7 @@ pub(crate) enum Norms<'a> {
 }
 
 impl<'a> Norms<'a> {
-    /// Those of a batch. `running` has the statistics before it, in the order of `convolutions`.
+    /// The norms of a batch. `running` has the statistics before it, in the order of `convolutions`.
     pub fn of_batch<'b>(
         client: &Client,
         convolutions: impl IntoIterator<Item = &'b ConvNorm>,
@@ -40,7 +40,7 @@ impl<'a> Norms<'a> {
         }
     }
 
-    /// Those that were [made](frozen) before.
+    /// Norms that were [made](frozen) before.
     pub fn frozen(norms: &'a [Buffer]) -> Self {
         Self::Frozen(norms, 0)
     }

@@ -1,4 +1,5 @@
-//! Products in vectors of pairs of bfloat16.
+//! Products in vectors of pairs of bfloat16: the kernel of the float32 products ([`Matmul`]) with another operand. Right
+//! sides, and the left side of the weight's gradient, are packed as row pairs ([`crate::kernels::pairs`]).
 
 use half::bf16;
 

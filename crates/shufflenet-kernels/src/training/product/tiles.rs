@@ -1,4 +1,4 @@
-//! Products in tiles of bfloat16.
+//! Products in tiles of bfloat16: operands are packed in tile order ([`crate::kernels::tiles`]) a block at a time.
 
 use half::bf16;
 

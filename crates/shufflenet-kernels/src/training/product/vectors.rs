@@ -1,4 +1,4 @@
-//! Products in vectors of float32.
+//! Products in vectors of float32, with one kernel for all of them ([`Matmul`]).
 
 use super::{BackwardBlock, Destination};
 use crate::kernels::matmul::Matmul;
