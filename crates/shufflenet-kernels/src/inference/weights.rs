@@ -12,6 +12,8 @@ use crate::runtime::team;
 use crate::simd::Isa;
 
 /// Packed weights with the positions of the terms that they are multiplied by.
+///
+/// The product reads panels and bias without checks of its own ([`super::product`]): only [`Weights::new`] fills them.
 pub(super) struct Weights<O: Operand = f32> {
     /// Positions of the left side's operands, from the start of its row.
     pub terms: Vec<u32>,
