@@ -104,77 +104,95 @@ fn read<const N: usize>(path: &Path, magic: u32) -> Result<([usize; N], Vec<u8>)
 /// the header announces.
 pub(crate) fn parse<const N: usize>(
     path: &Path,
-    mut reader: impl Read,
+    reader: impl Read,
     gzipped: bool,
     magic: u32,
 ) -> Result<([usize; N], Vec<u8>), DataError> {
-    let mut take = |count: u64| {
+    let mut content = Content {
+        path,
+        reader,
+        gzipped,
+    };
+    let sizes = content.header(magic)?;
+    let values = content.values(&sizes)?;
+    Ok((sizes, values))
+}
+
+/// A file that is read from front to back.
+struct Content<'a, R> {
+    path: &'a Path,
+    reader: R,
+    gzipped: bool,
+}
+
+impl<R: Read> Content<'_, R> {
+    /// The next `count` bytes, or those that are left.
+    fn take(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();
-        match (&mut reader).take(count).read_to_end(&mut bytes) {
+        match (&mut self.reader).take(count).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
-            Err(error) if gzipped => Err(DataError::content(
-                path,
+            Err(error) if self.gzipped => Err(DataError::content(
+                self.path,
                 format!("a damaged or truncated gzip file ({error})"),
                 "a whole one",
             )),
-            Err(error) => Err(DataError::io(path, error)),
+            Err(error) => Err(DataError::io(self.path, error)),
         }
-    };
-
-    let header = take(4 * (1 + N as u64))?;
-    let mut words = header
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&word| u32::from_be_bytes(word));
-    let found = words.next();
-    if found != Some(magic) {
-        let found = match found {
-            Some(word) => format!("magic number {word}"),
-            None if header.is_empty() => "an empty file (0 bytes)".into(),
-            None => counted_bytes(header.len() as u64),
-        };
-        let what = if N == 1 { "labels" } else { "images" };
-        return Err(DataError::content(
-            path,
-            found,
-            format!("{magic}, that of IDX {what}"),
-        ));
-    }
-    let mut sizes = [0; N];
-    for size in &mut sizes {
-        let Some(word) = words.next() else {
-            let found = counted_bytes(header.len() as u64);
-            let expected = format!("a header of {}", 4 * (1 + N));
-            return Err(DataError::content(path, found, expected));
-        };
-        *size = word as usize;
     }
 
-    let text = sizes.map(|size| size.to_string()).join("x");
-    let announced = sizes
-        .iter()
-        .try_fold(1u64, |product, &size| product.checked_mul(size as u64));
-    let Some(announced) = announced.filter(|&values| values > 0 && values < u64::MAX) else {
-        return Err(DataError::content(
-            path,
-            format!("sizes {text}"),
-            "no size of 0, and less than 2^64 bytes",
-        ));
-    };
-    let values = take(announced + 1)?;
-    if values.len() as u64 != announced {
-        let found = match values.len() as u64 > announced {
-            true => format!("more than {} after the header", counted_bytes(announced)),
-            false => format!("{} after the header", counted_bytes(values.len() as u64)),
-        };
-        return Err(DataError::content(
-            path,
-            found,
-            format!("{announced}, {text}"),
-        ));
+    /// The sizes after the magic number.
+    fn header<const N: usize>(&mut self, magic: u32) -> Result<[usize; N], DataError> {
+        let header = self.take(4 * (1 + N as u64))?;
+        let words = header.as_chunks().0.iter();
+        let mut words = words.map(|&word| u32::from_be_bytes(word));
+        let found = words.next();
+        if found != Some(magic) {
+            let found = match found {
+                Some(word) => format!("magic number {word}"),
+                None if header.is_empty() => "an empty file (0 bytes)".into(),
+                None => counted_bytes(header.len() as u64),
+            };
+            let what = if N == 1 { "labels" } else { "images" };
+            let expected = format!("{magic}, that of IDX {what}");
+            return Err(DataError::content(self.path, found, expected));
+        }
+        let mut sizes = [0; N];
+        for size in &mut sizes {
+            let Some(word) = words.next() else {
+                let found = counted_bytes(header.len() as u64);
+                let expected = format!("a header of {}", 4 * (1 + N));
+                return Err(DataError::content(self.path, found, expected));
+            };
+            *size = word as usize;
+        }
+        Ok(sizes)
     }
-    Ok((sizes, values))
+
+    /// The values after the header: as many as the product of `sizes`, and no more.
+    fn values(&mut self, sizes: &[usize]) -> Result<Vec<u8>, DataError> {
+        let text: Vec<String> = sizes.iter().map(usize::to_string).collect();
+        let text = text.join("x");
+        let announced = sizes
+            .iter()
+            .try_fold(1u64, |product, &size| product.checked_mul(size as u64));
+        let Some(announced) = announced.filter(|&values| values > 0 && values < u64::MAX) else {
+            return Err(DataError::content(
+                self.path,
+                format!("sizes {text}"),
+                "no size of 0, and less than 2^64 bytes",
+            ));
+        };
+        let values = self.take(announced + 1)?;
+        if values.len() as u64 != announced {
+            let found = match values.len() as u64 > announced {
+                true => format!("more than {} after the header", counted_bytes(announced)),
+                false => format!("{} after the header", counted_bytes(values.len() as u64)),
+            };
+            let expected = format!("{announced}, {text}");
+            return Err(DataError::content(self.path, found, expected));
+        }
+        Ok(values)
+    }
 }
 
 #[cfg(test)]

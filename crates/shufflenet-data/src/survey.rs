@@ -1,7 +1,6 @@
 //! A summary of a data set: images per class, sizes, mean and deviation, duplicates and bad images.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 
 use serde::Serialize;
@@ -55,34 +54,21 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
         let mut duplicates = Vec::new();
         for (record, &label) in dataset.labels().iter().enumerate() {
             counts[usize::from(label)] += 1;
-            let digest = match dataset.encoded() {
-                None => Sha256::digest(&*dataset.image(record)?),
-                Some(images) => {
-                    let bytes = images.bytes(record)?;
-                    let size = dimensions(&bytes).map_err(|found| {
-                        DataError::content(&images.path(record), found, crate::decode::READABLE)
-                    })?;
-                    sizes.push(size);
-                    Sha256::digest(&bytes)
-                }
+            let (digest, size) = digest(dataset, record)?;
+            sizes.extend(size);
+            let &mut (first_part, first) = seen.entry(digest).or_insert((part, record));
+            if (first_part, first) == (part, record) {
+                continue;
+            }
+            let first_set = parts[first_part].1;
+            let duplicate = Duplicate {
+                first: first_set.record_name(first),
+                second: dataset.record_name(record),
+                same_label: first_set.labels()[first] == label,
             };
-            match seen.entry(digest.into()) {
-                Entry::Vacant(place) => {
-                    place.insert((part, record));
-                }
-                Entry::Occupied(place) => {
-                    let &(first_part, first) = place.get();
-                    let first_set = parts[first_part].1;
-                    let duplicate = Duplicate {
-                        first: first_set.record_name(first),
-                        second: dataset.record_name(record),
-                        same_label: first_set.labels()[first] == label,
-                    };
-                    match first_part == part {
-                        true => duplicates.push(duplicate),
-                        false => across.push(duplicate),
-                    }
-                }
+            match first_part == part {
+                true => duplicates.push(duplicate),
+                false => across.push(duplicate),
             }
         }
         sizes.sort_by_key(|&(width, height)| (u64::from(width) * u64::from(height), width));
@@ -103,6 +89,22 @@ pub fn survey(parts: &[(&str, &Dataset)]) -> Result<(Vec<Survey>, Vec<Duplicate>
         });
     }
     Ok((surveys, across))
+}
+
+/// Width and height of an image.
+type Size = (u32, u32);
+
+/// The SHA-256 of an image, of its pixels or of its file, and the size of an encoded one.
+fn digest(dataset: &Dataset, record: usize) -> Result<([u8; 32], Option<Size>), DataError> {
+    let Some(images) = dataset.encoded() else {
+        let pixels = dataset.image(record)?;
+        return Ok((Sha256::digest(&*pixels).into(), None));
+    };
+    let bytes = images.bytes(record)?;
+    let size = dimensions(&bytes).map_err(|found| {
+        DataError::content(&images.path(record), found, crate::decode::READABLE)
+    })?;
+    Ok((Sha256::digest(&bytes).into(), Some(size)))
 }
 
 impl fmt::Display for Survey {

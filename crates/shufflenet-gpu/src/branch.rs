@@ -59,11 +59,12 @@ impl Maps {
 
 /// A branch's backward down to the depthwise convolution.
 pub(crate) struct ToDepthwise {
-    /// The depthwise convolution's, whose `g` belongs to what that read: norm1's output, or the branch's input.
+    /// The backward of the depthwise convolution. Its `g` is of the convolution's input: norm1's output, or the branch's
+    /// input.
     pub depthwise: Backward,
-    /// Its norm's.
+    /// The gradient of the depthwise convolution's norm.
     norm: NormGradient,
-    /// The last convolution's.
+    /// The gradients of the last convolution.
     last: ConvNormGradient,
 }
 

@@ -1,4 +1,4 @@
-//! Memory on a device.
+//! Memory on a device, with the number and the type of the values in it.
 
 use cubecl::prelude::*;
 use cubecl::server::Handle;
@@ -15,7 +15,7 @@ pub struct Buffer {
     pub handle: Handle,
     /// Number of values.
     pub len: usize,
-    /// What they are stored as.
+    /// What the values are stored as.
     pub stored: Stored,
 }
 

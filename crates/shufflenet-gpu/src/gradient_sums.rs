@@ -135,11 +135,11 @@ pub struct Gradient<'a> {
     pub factors: &'a Buffer,
 }
 
-/// What the backward of a convolution gives that read its input through a norm.
+/// What the backward gives of a convolution that read its input through a norm.
 pub struct Backward {
     /// The gradient of that norm's output, `[input pixels, channels]`.
     pub g: Buffer,
-    /// That norm's sums.
+    /// The sums of the norm's backward.
     pub sums: GradientSums,
     /// The gradient of the convolution's weight.
     pub weight: Product,

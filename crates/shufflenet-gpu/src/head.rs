@@ -30,7 +30,7 @@ const UNITS: u32 = 256;
 pub struct Saved {
     /// The convolution's output, `[pixels, outputs]`.
     pub y: Buffer,
-    /// Its norm.
+    /// The convolution's norm.
     pub norm: Buffer,
 }
 

@@ -42,7 +42,7 @@ pub enum Side<'a> {
     Transformed {
         /// The branch's last convolution's output, `[pixels, channels]`.
         y: &'a Buffer,
-        /// Its norm.
+        /// The convolution's norm.
         norm: &'a Buffer,
         /// The branch's channels.
         channels: usize,

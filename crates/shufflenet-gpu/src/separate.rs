@@ -153,7 +153,7 @@ fn separate_sides(
 pub struct Branch<'a> {
     /// The branch's last convolution's output, `[pixels, columns]`.
     pub y: &'a Buffer,
-    /// Its norm.
+    /// The convolution's norm.
     pub norm: &'a Buffer,
     /// The branch's channels.
     pub columns: usize,

@@ -70,7 +70,7 @@ impl Stem {
 pub struct Saved {
     /// The convolution's output, `[pixels, outputs]`.
     pub y: Buffer,
-    /// Its norm.
+    /// The convolution's norm.
     pub norm: Buffer,
     /// The places of the maxima, if there is a pooling: see [`max_pool`].
     pub places: Option<Buffer>,

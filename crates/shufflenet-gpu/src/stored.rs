@@ -31,7 +31,7 @@ impl Stored {
         }
     }
 
-    /// Bytes of so many values.
+    /// Bytes of a number of values.
     pub const fn bytes(self, values: usize) -> usize {
         values.div_ceil(self.in_word()) * size_of::<u32>()
     }
@@ -44,7 +44,7 @@ pub(crate) type U4 = Vector<u32, Const<4>>;
 const UPPER: u32 = 0xffff_0000;
 /// All bits of a float32 but the sign.
 pub(crate) const UNSIGNED: u32 = 0x7fff_ffff;
-/// Those of infinity; NaN has more.
+/// The bits of infinity; NaN has more.
 const INFINITY: u32 = 0x7f80_0000;
 /// The bit that makes a NaN quiet. It is in the upper half, so that rounding keeps it.
 const QUIET: u32 = 0x0040_0000;

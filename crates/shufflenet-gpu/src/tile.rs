@@ -22,7 +22,7 @@ const WIDEST_BLOCK: usize = 64;
 
 /// Inner values in shared memory at a time.
 pub(crate) const STEP: usize = 16;
-/// The same in vectors.
+/// Vectors of inner values in shared memory at a time.
 pub(crate) const QUADS: usize = STEP / 4;
 
 /// Units side by side in a block of `columns` columns, four columns each. The few numbers fit the published networks: 24

@@ -137,7 +137,7 @@ impl Launch {
         Self { kernel, moved }
     }
 
-    /// So many values are read of `buffer`.
+    /// The launch reads this number of values of `buffer`.
     pub fn reads(mut self, buffer: &Buffer, values: usize) -> Self {
         self.moved.read += bytes(buffer, values);
         self
@@ -157,7 +157,7 @@ impl Launch {
         }
     }
 
-    /// So many values are written to `buffer`.
+    /// The launch writes this number of values to `buffer`.
     pub fn writes(mut self, buffer: &Buffer, values: usize) -> Self {
         self.moved.written += bytes(buffer, values);
         self

@@ -14,7 +14,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Its name in a configuration.
+    /// The precision's name in a configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",

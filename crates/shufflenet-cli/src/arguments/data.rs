@@ -1,4 +1,4 @@
-//! `shufflenet data`.
+//! Arguments of `shufflenet data`, a struct for each of its commands.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `shufflenet bench`.
+//! `shufflenet bench`: times steps on noise, the loading of batches, or the steps of a run.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `shufflenet completions`.
+//! `shufflenet completions`: prints a script that completes the command line in a shell.
 
 use std::process::ExitCode;
 

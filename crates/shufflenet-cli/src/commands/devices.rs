@@ -1,4 +1,4 @@
-//! `shufflenet devices`.
+//! `shufflenet devices`: lists the devices, and checks that they compute correctly.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `shufflenet report`.
+//! `shufflenet report`: writes the page of one run or of several.
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;

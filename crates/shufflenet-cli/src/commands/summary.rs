@@ -1,4 +1,4 @@
-//! `shufflenet summary`.
+//! `shufflenet summary`: prints the network of an experiment, or of arguments, layer by layer.
 
 use std::process::ExitCode;
 

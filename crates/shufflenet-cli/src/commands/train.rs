@@ -1,4 +1,5 @@
-//! `shufflenet train`.
+//! `shufflenet train`: from arguments to an experiment, its folder and its seeds, and to a run, a dry run or a printed
+//! configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

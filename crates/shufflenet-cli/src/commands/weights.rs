@@ -1,4 +1,4 @@
-//! `shufflenet weights`.
+//! `shufflenet weights`: fetches a published network and imports it.
 
 use std::process::ExitCode;
 

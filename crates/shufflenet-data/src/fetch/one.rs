@@ -6,8 +6,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::checksum::{each_block, hex};
 use super::download::{PATIENCE, download};
-use super::{each_block, hex};
 use crate::DataError;
 
 /// Puts the file at `url` to `place`, completely or not at all: downloaded, or copied from `local`. Its SHA-256 must begin

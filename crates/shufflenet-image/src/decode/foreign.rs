@@ -1,4 +1,5 @@
-//! Files that are not read here, told for what they are: by their first bytes, or by their names' endings.
+//! Recognises files that are not read here, by their first bytes or by the endings of their names, and says what to do
+//! about them.
 
 use std::path::Path;
 

@@ -13,18 +13,6 @@ pub(super) fn joined(first: &[usize], second: &[usize]) -> Vec<usize> {
     pairs.flat_map(|(a, b)| [*a, *b]).collect()
 }
 
-/// Runs of neighbouring columns. Each is its start in the list, its start in the rows, and its length.
-pub(super) fn runs(columns: &[usize]) -> Vec<[usize; 3]> {
-    let mut runs: Vec<[usize; 3]> = Vec::new();
-    for (i, &column) in columns.iter().enumerate() {
-        match runs.last_mut() {
-            Some([_, start, len]) if *start + *len == column => *len += 1,
-            _ => runs.push([i, column, 1]),
-        }
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,12 +22,5 @@ mod tests {
         assert_eq!(joined(&[0, 1, 2], &[8, 9, 10]), [0, 8, 1, 9, 2, 10]);
         // The halves are those of the concatenation, not the two lists.
         assert_eq!(joined(&[7], &[4, 5, 6]), [7, 5, 4, 6]);
-    }
-
-    #[test]
-    fn runs_put_together_are_the_columns() {
-        let columns = [4, 5, 6, 9, 10, 2];
-        let runs = runs(&columns);
-        assert_eq!(runs, [[0, 4, 3], [3, 9, 2], [5, 2, 1]]);
     }
 }

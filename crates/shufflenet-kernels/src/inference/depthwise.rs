@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::weights::Folded;
+use super::folded::Folded;
 use crate::kernels::depthwise::{STRIP, taps, window};
 use crate::kernels::map::MapShape;
 use crate::kernels::packing;

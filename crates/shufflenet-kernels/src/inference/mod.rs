@@ -27,32 +27,38 @@
 //! float32: weights, sums, what stays within a pass, the head's averages and the logits. A value is rounded once, when it
 //! is stored. On AMX and AVX512-BF16 the products of bfloat16 round their operands, too (`pointwise.rs`).
 
+mod branch;
 mod columns;
 mod depthwise;
+mod folded;
+mod maps;
 mod parts;
 mod pass;
+mod place;
 mod pointwise;
 mod product;
 mod reading;
 mod run;
+mod runs;
+mod site;
 mod softmax;
 mod stem;
 mod units;
 mod weights;
 
+pub use folded::{Folded, FrozenNorm};
 pub use parts::{BasicParts, LayerNames, Parts, StageParts};
 pub use softmax::softmax;
-pub use weights::{Folded, FrozenNorm};
 
 use half::bf16;
 
 use crate::precision::Precision;
 use crate::simd::Isa;
 use pointwise::Pointwise;
-use product::Weights;
 use reading::Reading;
 use stem::Stem;
 use units::{Basic, Downsample};
+use weights::Weights;
 
 /// A network, ready to classify.
 pub struct Chain {
@@ -106,7 +112,7 @@ impl Chain {
             });
         }
         let pooled: Vec<usize> = (0..parts.head.outputs()).collect();
-        let (last, head) = units::reading(isa, precision, &parts.head, &columns);
+        let (last, head) = pointwise::reading(isa, precision, &parts.head, &columns);
         Self {
             isa,
             precision,

@@ -10,10 +10,12 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::product::{Place, Product, Weights};
-use super::reading::Left;
-use super::weights::Folded;
-use crate::kernels::matmul::Pair;
+use super::folded::Folded;
+use super::place::Place;
+use super::product::Product;
+use super::reading::{Left, Reading};
+use super::weights::Weights;
+use crate::kernels::operand::Pair;
 use crate::kernels::pairs::pairs;
 use crate::kernels::rows::Rows;
 use crate::kernels::tiles::{BLOCK, ByRows, configured, each_block, packed_len};
@@ -42,7 +44,7 @@ struct Tiled {
 }
 
 /// What 1x1 convolutions multiply where activations are stored in `precision`.
-pub(super) fn products(isa: Isa, precision: Precision) -> Products {
+fn products(isa: Isa, precision: Precision) -> Products {
     match precision {
         Precision::F32 => Products::Widened,
         Precision::Bf16 => isa.bf16_products(),
@@ -126,7 +128,7 @@ impl Pointwise {
                         rows: BLOCK.min(rows - row),
                         columns: BLOCK.min(weights.padded() - column),
                         sums,
-                        bias: &weights.bias()[column..],
+                        bias: &weights.bias[column..],
                         out,
                         out_start,
                         place,
@@ -174,6 +176,27 @@ impl Tiled {
         });
         packed
     }
+}
+
+/// A 1x1 convolution of the columns `read`, and how these are read.
+pub(super) fn reading(
+    isa: Isa,
+    precision: Precision,
+    layer: &Folded,
+    read: &[usize],
+) -> (Reading, Pointwise) {
+    let mut columns: Vec<u32> = read.iter().map(|&column| column as u32).collect();
+    columns.sort_unstable();
+    let pairs = products(isa, precision) == Products::Pairs;
+    let reading = Reading::new(isa, &columns, pairs);
+    let place = |&column: &usize| {
+        let number = columns.partition_point(|&before| before < column as u32);
+        reading.places()[number] as usize
+    };
+    let packed: Vec<usize> = read.iter().map(place).collect();
+    let packed = (&packed[..], reading.width(isa));
+    let pointwise = Pointwise::new(isa, precision, layer, read, packed);
+    (reading, pointwise)
 }
 
 /// Adds the bias to a block of sums, applies the ReLU, and stores whole vectors.

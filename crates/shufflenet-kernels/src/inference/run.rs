@@ -1,7 +1,13 @@
 //! Running a chain: stem, units, head, classifier.
+//!
+//! With at least as many images as threads, each thread takes groups of images through all layers. With fewer, all threads
+//! share one image.
 
-use super::pass::{Maps, Next, Site, pass};
-use super::product::{Place, Product};
+use super::maps::Maps;
+use super::pass::{Next, pass};
+use super::place::Place;
+use super::product::Product;
+use super::site::Site;
 use super::units::Basic;
 use super::{Chain, Stage};
 use crate::kernels::rows::Rows;
@@ -19,7 +25,7 @@ const BLOCK: usize = 96;
 /// Rows of the head's convolution that are averaged, in float32, while they are in the cache.
 const HEAD_ROWS: usize = 48;
 
-/// The same where products are in tiles: whole tiles, and all pixels of a photograph's last map.
+/// Rows of the head's convolution where products are in tiles: whole tiles, and all pixels of a photograph's last map.
 const TILED_HEAD_ROWS: usize = 64;
 
 /// Computes the logits of a batch. Threads take groups of images, or parts of one image if there are

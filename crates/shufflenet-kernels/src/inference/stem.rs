@@ -4,9 +4,10 @@
 //! output's sum have the same distances from the window's corner for every window. So the convolution
 //! is a matrix product whose rows overlap.
 
-use super::pass::Site;
-use super::product::{Place, Product, Weights};
-use super::units::Band;
+use super::place::Place;
+use super::product::Product;
+use super::site::{Band, Site};
+use super::weights::Weights;
 use super::{Folded, Parts};
 use crate::kernels::max_pool::pooled;
 use crate::runtime::buffer::Buffer;
@@ -129,8 +130,7 @@ impl Stem {
             return;
         };
         // Three lines of the convolution at a time, in float32, because they stay in the cache: line `y` in slot
-        // `y % 3`, with zeros around them:
-        // after a ReLU, zero is never the larger value. (NaN may be lost here.)
+        // `y % 3`, with zeros around them: after a ReLU, zero is never the larger value. (NaN may be lost here.)
         let ring_line = (images.width + 2 * padding) * row;
         let mut ring = Buffer::zeros(3 * ring_line);
         let mut held = [None; 3];

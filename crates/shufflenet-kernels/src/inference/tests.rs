@@ -3,7 +3,8 @@
 use half::bf16;
 
 use super::depthwise::{Taps, depthwise};
-use super::product::{Place, Product, Weights};
+use super::place::Place;
+use super::product::Product;
 use super::reading::{Left, Reading};
 use super::*;
 use crate::kernels::map::MapShape;
@@ -75,14 +76,7 @@ fn a_product_is_rounded_once_where_it_is_stored() {
                 before: 1,
                 after: 1,
             };
-            let maps = Place {
-                origin: shape.at(0, 0),
-                image_pixels: 12,
-                line_pixels: 3,
-                image: shape.len(),
-                line: shape.row(),
-                pixel: shape.channels,
-            };
+            let maps = Place::maps(shape);
             for place in [Place::rows(weights.padded() + 16, 16), maps] {
                 let len = place.at(5 + rows) + weights.padded();
                 let (mut wide, mut narrow) = (vec![-1.0; len], vec![bf16::NEG_ONE; len]);
@@ -120,7 +114,7 @@ fn a_convolution_reads_the_columns_of_stored_rows() {
             // Columns in another order than the inputs, with gaps.
             let read: Vec<usize> = (0..inputs).map(|k| 3 * ((k * 5) % inputs)).collect();
             let folded = layer(outputs, inputs, 3);
-            let (reading, pointwise) = units::reading(isa, Precision::Bf16, &folded, &read);
+            let (reading, pointwise) = pointwise::reading(isa, Precision::Bf16, &folded, &read);
             assert_eq!(pointwise.products(), isa.bf16_products());
             let operand = |x: f32| match pointwise.products() {
                 Products::Widened => f64::from(x),

@@ -1,100 +1,22 @@
 //! Both units: the columns of a pixel's row that each reads, and the columns that it appends.
 
-use std::ops::Range;
-
-use half::bf16;
-
-use super::columns::{joined, runs};
-use super::depthwise::{Taps, depthwise};
-use super::pass::{Maps, Site};
-use super::pointwise::{Pointwise, products};
-use super::product::Place;
-use super::reading::{Left, Reading};
-use super::weights::Folded;
-use crate::kernels::map::MapShape;
+use super::branch::{Entrance, Exit};
+use super::columns::joined;
+use super::folded::Folded;
+use super::maps::Maps;
+use super::place::Place;
+use super::runs::{CopyRuns, runs};
+use super::site::{Band, Site};
 use crate::kernels::rows::{Copy, Rows};
 use crate::precision::Precision;
 use crate::runtime::buffer::Buffer;
+use crate::simd::Isa;
 use crate::simd::stored::Stored;
-use crate::simd::{Isa, Kernel, Products, Simd};
-
-/// Rows of some pixels; pixels are counted over all images of a site.
-pub(super) struct Band<'a, T> {
-    pub pixels: Range<usize>,
-    pub rows: &'a mut [T],
-    /// Values of a row.
-    pub row: usize,
-}
-
-/// The end of a branch: depthwise, 1x1, ReLU.
-struct Exit {
-    taps: Taps,
-    pointwise: Pointwise,
-    /// First column of the branch's output.
-    column: usize,
-}
-
-impl Exit {
-    fn columns(&self) -> Range<usize> {
-        self.column..self.column + self.pointwise.weights.outputs()
-    }
-
-    /// `places[k]` is the place of the 1x1 convolution's input `k` among the depthwise convolution's channels.
-    fn new(
-        (isa, precision): (Isa, Precision),
-        depthwise: &Folded,
-        (pointwise, places): (&Folded, &[usize]),
-        stride: usize,
-        column: usize,
-    ) -> Self {
-        assert_eq!(depthwise.inputs(), 9, "terms of a depthwise convolution");
-        assert_eq!(
-            depthwise.outputs(),
-            pointwise.inputs(),
-            "channels of a branch"
-        );
-        let taps = Taps::new(isa, depthwise, stride);
-        let packed = (places, taps.channels());
-        Self {
-            pointwise: Pointwise::new(isa, precision, pointwise, places, packed),
-            taps,
-            column,
-        }
-    }
-
-    /// Computes the branch's outputs for some pixels into `out`, at the positions `place`.
-    fn run<T: Stored, U: Stored>(
-        &self,
-        isa: Isa,
-        (maps, shape): (&[T], MapShape),
-        pixels: &Range<usize>,
-        out: &mut [U],
-        place: Place,
-    ) {
-        let (taps, pointwise) = (&self.taps, &self.pointwise);
-        let (rows, channels) = (pixels.len(), taps.channels());
-        let mut run = |left: Left| {
-            let panels = pointwise.weights.all();
-            pointwise.run(isa, rows, left, panels, (out, 0), (place, 0));
-        };
-        if pointwise.products() == Products::Pairs {
-            let mut y = Buffer::<bf16>::any(rows * channels);
-            depthwise(isa, taps, (maps, shape), pixels, &mut y);
-            return run(Left::Bf16(Rows::new(&y, channels)));
-        }
-        // In float32, because it stays in the cache.
-        let mut y = Buffer::<f32>::any(rows * channels);
-        depthwise(isa, taps, (maps, shape), pixels, &mut y);
-        run(Left::Float32(
-            Rows::new(&y, channels),
-            &pointwise.weights.terms,
-        ));
-    }
-}
 
 /// The stride-1 unit.
 pub(super) struct Basic {
-    entrance: Entrance,
+    /// The first 1x1 convolution, into the maps.
+    pub entrance: Entrance,
     exit: Exit,
     /// The input columns that are added to the output columns, one by one.
     residual: Option<Vec<usize>>,
@@ -149,19 +71,7 @@ impl Basic {
 
     /// Number of values of the weights.
     pub fn weights(&self) -> usize {
-        self.entrance.pointwise.weights.values() + self.exit.pointwise.weights.values()
-    }
-
-    /// Computes the first 1x1 convolution into the maps.
-    pub fn enter<T: Stored>(
-        &self,
-        isa: Isa,
-        band: &Band<T>,
-        place: Place,
-        start: usize,
-        map: &mut [T],
-    ) {
-        self.entrance.run(isa, band, place, start, map);
+        self.entrance.pointwise.weights.values.len() + self.exit.pointwise.weights.values.len()
     }
 
     /// Computes the rest of the unit into the rows.
@@ -194,7 +104,8 @@ impl Basic {
 
 /// The stride-2 unit. Its rows start a stage: the right branch's columns come first, then the left's.
 pub(super) struct Downsample {
-    entrance: Entrance,
+    /// The right branch's first 1x1 convolution, into the first maps.
+    pub entrance: Entrance,
     right: Exit,
     left: Exit,
     /// All input channels in the order of their columns, as runs of neighbouring columns.
@@ -271,20 +182,8 @@ impl Downsample {
 
     /// Number of values of the weights.
     pub fn weights(&self) -> usize {
-        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.weights.values());
-        self.entrance.pointwise.weights.values() + exits.iter().sum::<usize>()
-    }
-
-    /// Computes the right branch's first 1x1 convolution into the first maps.
-    pub fn enter_right<T: Stored>(
-        &self,
-        isa: Isa,
-        band: &Band<T>,
-        place: Place,
-        start: usize,
-        map: &mut [T],
-    ) {
-        self.entrance.run(isa, band, place, start, map);
+        let exits = [&self.right, &self.left].map(|exit| exit.pointwise.weights.values.len());
+        self.entrance.pointwise.weights.values.len() + exits.iter().sum::<usize>()
     }
 
     /// Copies the left branch's input into the second maps.
@@ -313,87 +212,6 @@ impl Downsample {
             let place = Place::rows(band.row, exit.column);
             let map = (&maps.maps[i][..], maps.shapes[i]);
             exit.run(isa, map, pixels, band.rows, place);
-        }
-    }
-}
-
-/// The beginning of a branch: 1x1, ReLU.
-struct Entrance {
-    pointwise: Pointwise,
-    reading: Reading,
-}
-
-impl Entrance {
-    fn new((isa, precision): (Isa, Precision), layer: &Folded, read: &[usize]) -> Self {
-        let (reading, pointwise) = reading(isa, precision, layer, read);
-        Self { pointwise, reading }
-    }
-
-    /// Computes the convolution of the band's rows into the maps; `map` starts at their value `start`.
-    fn run<T: Stored>(&self, isa: Isa, band: &Band<T>, place: Place, start: usize, map: &mut [T]) {
-        let rows = band.pixels.len();
-        let x = Rows::new(&*band.rows, band.row);
-        let read = self.reading.read(isa, x, rows);
-        let (place, panels) = ((place, band.pixels.start), self.pointwise.weights.all());
-        let left = read.left();
-        self.pointwise
-            .run(isa, rows, left, panels, (map, start), place);
-    }
-}
-
-/// A 1x1 convolution of the columns `read`, and how these are read.
-pub(super) fn reading(
-    isa: Isa,
-    precision: Precision,
-    layer: &Folded,
-    read: &[usize],
-) -> (Reading, Pointwise) {
-    let mut columns: Vec<u32> = read.iter().map(|&column| column as u32).collect();
-    columns.sort_unstable();
-    let pairs = products(isa, precision) == Products::Pairs;
-    let reading = Reading::new(isa, &columns, pairs);
-    let place = |&column: &usize| {
-        let number = columns.partition_point(|&before| before < column as u32);
-        reading.places()[number] as usize
-    };
-    let packed: Vec<usize> = read.iter().map(place).collect();
-    let packed = (&packed[..], reading.width(isa));
-    let pointwise = Pointwise::new(isa, precision, layer, read, packed);
-    (reading, pointwise)
-}
-
-/// Copies runs of columns of a band's rows into maps, with zeros in the padded channels.
-struct CopyRuns<'a, T> {
-    /// Ascending, without a gap in the maps.
-    runs: &'a [[usize; 3]],
-    /// Channels of the maps.
-    channels: usize,
-    band: &'a Band<'a, T>,
-    /// Positions of the pixels; `map` starts at the maps' value `start`.
-    place: Place,
-    start: usize,
-    map: &'a mut [T],
-}
-
-impl<T: Stored> Kernel for CopyRuns<'_, T> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut places = self.place.from(self.band.pixels.start);
-        for row in self.band.rows.chunks_exact(self.band.row) {
-            let to = &mut self.map[places.step() - self.start..][..self.channels];
-            let mut filled = 0;
-            for &[at, column, len] in self.runs {
-                let (from, to) = (&row[column..column + len], &mut to[at..at + len]);
-                for i in (0..len).step_by(S::LANES) {
-                    // SAFETY: both sides have `len` values; the last vector is cut.
-                    unsafe {
-                        let v = T::load_first(s, from.as_ptr().add(i), len - i);
-                        T::store_first(s, to.as_mut_ptr().add(i), len - i, v);
-                    }
-                }
-                filled = at + len;
-            }
-            to[filled..].fill(T::ZERO);
         }
     }
 }

@@ -1,77 +1,123 @@
-//! Folding of a batch norm's factor and term into the weights before it.
+//! Weights of a matrix product, packed once: panels of a few vectors, so that a panel is read in order.
 
-/// A convolution or linear layer with the linear operations after it folded in.
-pub struct Folded {
-    /// Weight: `[outputs][inputs]` of a 1x1 or linear layer, `[channels][9]` of a depthwise one,
-    /// `[outputs][inputs][9]` of a dense 3x3 one.
-    pub weight: Vec<f32>,
-    /// Bias, `[outputs]`.
-    pub bias: Vec<f32>,
+use std::ops::Range;
+
+use super::folded::Folded;
+use super::site::cut;
+use crate::kernels::operand::Operand;
+use crate::kernels::packing;
+use crate::kernels::panels::panel;
+use crate::runtime::buffer::Buffer;
+use crate::runtime::team;
+use crate::simd::Isa;
+
+/// Packed weights with the positions of the terms that they are multiplied by.
+///
+/// The product reads panels and bias without checks of its own ([`super::product`]): only [`Weights::new`] fills them.
+pub(super) struct Weights<O: Operand = f32> {
+    /// Positions of the left side's operands, from the start of its row.
+    pub terms: Vec<u32>,
+    pub panels: Vec<Panel>,
+    /// The panels, one after the other.
+    pub values: Buffer<O::Term>,
+    /// Padded with zeros to whole vectors.
+    pub bias: Buffer,
+    outputs: usize,
+    pub lanes: usize,
 }
 
-/// A batch norm in inference, `[channels]` each.
-pub struct FrozenNorm<'a> {
-    /// Scale.
-    pub gamma: &'a [f32],
-    /// Shift.
-    pub beta: &'a [f32],
-    /// Running mean.
-    pub mean: &'a [f32],
-    /// Running variance.
-    pub variance: &'a [f32],
-    /// Value that is added to the variance.
-    pub epsilon: f64,
+/// Some columns of the result, whole vectors.
+pub(super) struct Panel {
+    /// Index of the panel's first vector.
+    pub first: usize,
+    /// Number of the panel's vectors.
+    pub width: usize,
+    /// Index of the panel's first operand; the panel has `width` vectors per term.
+    pub start: usize,
 }
 
-impl Folded {
-    /// Folds `norm` into the weights of the convolution before it, in float64, and rounds once.
-    pub fn new(mut weight: Vec<f32>, norm: &FrozenNorm) -> Self {
-        let inputs = weight.len() / norm.gamma.len();
-        let mut bias = Vec::with_capacity(norm.gamma.len());
-        for (c, weight) in weight.chunks_exact_mut(inputs).enumerate() {
-            let [gamma, beta, mean, variance] = [norm.gamma, norm.beta, norm.mean, norm.variance]
-                .map(|values| f64::from(values[c]));
-            let factor = gamma / (variance + norm.epsilon).sqrt();
-            for w in weight {
-                *w = (f64::from(*w) * factor) as f32;
+impl<O: Operand> Weights<O> {
+    /// Packs `layer`, whose input `k` is at `places[k]`. Sums run in the order of the places.
+    pub fn new(isa: Isa, layer: &Folded, places: &[usize]) -> Self {
+        let (inputs, outputs, lanes) = (layer.inputs(), layer.outputs(), isa.lanes());
+        assert_eq!(places.len(), inputs, "a place for each input");
+        let mut terms: Vec<usize> = places.iter().map(|place| place / O::TERMS).collect();
+        terms.sort_unstable();
+        terms.dedup();
+        let vectors = outputs.div_ceil(lanes);
+        let mut values = Buffer::zeros(terms.len() * vectors * lanes * O::TERMS);
+        let mut panels = Vec::new();
+        let (mut first, mut start) = (0, 0);
+        while first < vectors {
+            let width = panel(isa.tile_rows(), vectors - first);
+            let columns = first * lanes..((first + width) * lanes).min(outputs);
+            for (k, place) in places.iter().enumerate() {
+                let row = terms.partition_point(|term| *term < place / O::TERMS);
+                let row = (start + row * width * lanes) * O::TERMS;
+                let row = values[row..].iter_mut().skip(place % O::TERMS);
+                for (value, j) in row.step_by(O::TERMS).zip(columns.clone()) {
+                    *value = O::term(layer.weight[j * inputs + k]);
+                }
             }
-            bias.push((beta - factor * mean) as f32);
+            panels.push(Panel {
+                first,
+                width,
+                start,
+            });
+            first += width;
+            start += terms.len() * width * lanes;
         }
-        Self { weight, bias }
+        Self {
+            terms: terms.into_iter().map(|term| term as u32).collect(),
+            panels,
+            values,
+            bias: packing::padded(isa, &layer.bias, outputs),
+            outputs,
+            lanes,
+        }
     }
 
-    /// Number of output channels.
-    pub(super) fn outputs(&self) -> usize {
+    /// Number of columns of the result.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Number of columns of the result, padded to whole vectors.
+    pub fn padded(&self) -> usize {
         self.bias.len()
     }
 
-    /// Number of terms in each output's sum.
-    pub(super) fn inputs(&self) -> usize {
-        self.weight.len() / self.bias.len()
+    /// Range of all panels.
+    pub fn all(&self) -> Range<usize> {
+        0..self.panels.len()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Columns of the result that `panel` has, counted from those of the panel `first`.
+    pub fn columns(&self, first: usize, panel: usize) -> Range<usize> {
+        let start = (self.panels[panel].first - self.panels[first].first) * self.lanes;
+        start..start + self.panels[panel].width * self.lanes
+    }
 
-    #[test]
-    fn the_folded_sum_is_the_normalised_sum() {
-        let (weight, x) = ([2.0, -1.0, 0.5, 3.0], [1.5f32, -2.5]);
-        let norm = FrozenNorm {
-            gamma: &[2.0, -1.0],
-            beta: &[0.25, 1.0],
-            mean: &[0.5, -3.0],
-            variance: &[4.0, 0.25],
-            epsilon: 1e-5,
-        };
-        let folded = Folded::new(weight.to_vec(), &norm);
-        assert_eq!((folded.inputs(), folded.outputs()), (2, 2));
-        for c in 0..2 {
-            let sum = |w: &[f32]| w[2 * c] * x[0] + w[2 * c + 1] * x[1];
-            let deviation = (norm.variance[c] + 1e-5).sqrt();
-            let normed = norm.gamma[c] * (sum(&weight) - norm.mean[c]) / deviation + norm.beta[c];
-            assert!((sum(&folded.weight) + folded.bias[c] - normed).abs() < 1e-5);
-        }
+    /// Runs `work` on all panels in `shares` shares, each with its columns of `out`. `out` has rows of
+    /// [`Self::padded`] values; it may have more than one row only if there is a single share.
+    pub fn share_out(
+        &self,
+        shares: usize,
+        out: &mut [f32],
+        work: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) {
+        assert!(
+            shares == 1 || out.len() == self.padded(),
+            "a share is part of one row"
+        );
+        let share = self.panels.len().div_ceil(shares);
+        let panels: Vec<_> = (0..self.panels.len())
+            .step_by(share)
+            .map(|start| start..(start + share).min(self.panels.len()))
+            .collect();
+        let pieces = cut(out, &panels, |panel| self.panels[panel].first * self.lanes);
+        team::map(panels.into_iter().zip(pieces), |_, (panels, (_, out))| {
+            work(panels, out);
+        });
     }
 }

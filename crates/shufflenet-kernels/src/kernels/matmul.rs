@@ -9,68 +9,11 @@
 //! gradient (`dy W`) and its weight gradient (`x' dy`). A tile of the result stays in registers
 //! while `k` runs. The right side is padded to whole vectors, the result is not.
 
-use half::bf16;
-
+use crate::kernels::operand::Operand;
+use crate::kernels::panels::{panel, sized_tile};
+use crate::kernels::prefetch::{Ahead, Fetch};
 use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
-
-/// What a product multiplies, 32 bits each.
-pub(crate) trait Operand: Copy {
-    /// Terms of a sum in an operand.
-    const TERMS: usize;
-    /// What a term is stored as.
-    type Term: Stored;
-
-    /// `x` as a term.
-    fn term(x: f32) -> Self::Term;
-
-    /// The operand's bits as those of a float32.
-    fn bits(self) -> u32;
-
-    /// `a * b + c`
-    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector;
-}
-
-impl Operand for f32 {
-    const TERMS: usize = 1;
-    type Term = f32;
-
-    fn term(x: f32) -> f32 {
-        x
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u32 {
-        self.to_bits()
-    }
-
-    #[inline(always)]
-    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
-        s.mul_add(a, b, c)
-    }
-}
-
-/// Two terms of a sum that follow each other.
-pub(crate) type Pair = [bf16; 2];
-
-impl Operand for Pair {
-    const TERMS: usize = 2;
-    type Term = bf16;
-
-    fn term(x: f32) -> bf16 {
-        bf16::from_f32(x)
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u32 {
-        u32::from(self[0].to_bits()) | u32::from(self[1].to_bits()) << 16
-    }
-
-    #[inline(always)]
-    fn multiply_add<S: Simd>(s: S, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {
-        s.add_dot(a, b, c)
-    }
-}
 
 /// One matrix product.
 pub(crate) struct Matmul<'a, T = f32, O = f32> {
@@ -187,88 +130,6 @@ impl<T, O> Matmul<'_, T, O> {
         tiles
     }
 }
-
-/// Bytes to prefetch.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Ahead<'a>(&'a [u8]);
-
-impl<'a> Ahead<'a> {
-    pub const NONE: [Ahead<'static>; 2] = [Ahead(&[]); 2];
-
-    /// The storage of `values`.
-    pub fn of<T: Stored>(values: &'a [T]) -> Self {
-        // SAFETY: exactly the storage; a stored type is a number without padding.
-        Self(unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) })
-    }
-}
-
-/// Bytes that are prefetched a few at a time, because memory serves only a few requests at once.
-struct Fetch<'a> {
-    rest: &'a [u8],
-    /// Bytes per call of [`Self::fetch`].
-    share: usize,
-}
-
-/// Bytes in a cache line.
-const LINE: usize = 64;
-
-impl<'a> Fetch<'a> {
-    #[inline(always)]
-    fn new(Ahead(bytes): Ahead<'a>, times: usize) -> Self {
-        Self {
-            rest: bytes,
-            share: bytes.len().div_ceil(times * LINE) * LINE,
-        }
-    }
-
-    #[inline(always)]
-    fn fetch<S: Simd>(&mut self, s: S) {
-        let (now, rest) = self.rest.split_at(self.share.min(self.rest.len()));
-        for line in now.chunks(LINE) {
-            s.prefetch_far(line.as_ptr());
-        }
-        self.rest = rest;
-    }
-}
-
-/// Vectors of the next panel, of the `left` ones: the widest tile, unless a narrower one divides the rest
-/// evenly.
-#[inline(always)]
-pub(crate) fn panel(tile_rows: [usize; 4], left: usize) -> usize {
-    let widest = (1..=4).rev().find(|n| tile_rows[4 - n] > 0).unwrap_or(1);
-    if left <= widest {
-        return left;
-    }
-    if !left.is_multiple_of(widest)
-        && widest > 2
-        && (left.is_multiple_of(widest - 1) || left == widest + 1)
-    {
-        return widest - 1;
-    }
-    widest
-}
-
-/// Calls `$tile::<S, ROWS, WIDTH>(s, at)` for a tile of `$width` vectors and `$count` rows. The sizes are
-/// constants, so the tile's sums stay in registers. The call is unsafe if `$tile` is.
-macro_rules! sized_tile {
-    ($tile:ident::<$simd:ident>($s:expr, $at:expr), $width:expr, $count:expr) => {
-        match $width {
-            1 => sized_tile!(@ $tile, $simd, $s, $at, $count, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
-            2 => sized_tile!(@ $tile, $simd, $s, $at, $count, 2: 1 2 3 4 5 6 7 8 9 10 11 12),
-            3 => sized_tile!(@ $tile, $simd, $s, $at, $count, 3: 1 2 3 4 5 6 7 8),
-            _ => sized_tile!(@ $tile, $simd, $s, $at, $count, 4: 1 2 3 4 5 6),
-        }
-    };
-    (@ $tile:ident, $simd:ident, $s:expr, $at:expr, $count:expr, $width:literal: $($rows:literal)*) => {
-        match $count {
-            $($rows if $rows <= $simd::TILE_ROWS[4 - $width] => {
-                $tile::<$simd, $rows, $width>($s, $at)
-            })*
-            _ => unreachable!("a tile has as many rows as registers allow"),
-        }
-    };
-}
-pub(crate) use sized_tile;
 
 /// # Safety
 /// `ROWS` rows and `WIDTH` vectors from `at` on are readable on the right side, and

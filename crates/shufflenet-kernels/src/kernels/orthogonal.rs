@@ -20,7 +20,8 @@
 //!
 //! The threads share the matrices of a stack, or the rows of the products if the stack has a single matrix.
 
-use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::matmul::Matmul;
+use crate::kernels::prefetch::Ahead;
 use crate::runtime::team;
 use crate::simd::Isa;
 

@@ -1,5 +1,5 @@
 //! Operands of products of bfloat16 in pairs, `out (+)= left right` with two terms of a sum in 32 bits
-//! ([`crate::kernels::matmul::Pair`]).
+//! ([`crate::kernels::operand::Pair`]).
 //!
 //! A pair has to be two neighbouring terms. On the left they are neighbours in a row, so stored rows are read where they are.
 //! On the right they are two rows, and so they are on the left of a product with a transposed matrix. [`RowPairs`]
@@ -17,7 +17,7 @@
 
 use half::bf16;
 
-use crate::kernels::matmul::Pair;
+use crate::kernels::operand::Pair;
 use crate::kernels::rows::{Copy, Rows};
 use crate::runtime::buffer::Buffer;
 use crate::simd::stored::Stored;
@@ -109,7 +109,8 @@ impl PairedRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::matmul::{Ahead, Matmul};
+    use crate::kernels::matmul::Matmul;
+    use crate::kernels::prefetch::Ahead;
     use crate::testing::numbers;
 
     fn rounded(x: f32) -> f32 {

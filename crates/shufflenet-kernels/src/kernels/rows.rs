@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::matmul::Ahead;
+use crate::kernels::prefetch::Ahead;
 use crate::runtime::buffer::Buffer;
 use crate::simd::stored::Stored;
 use crate::simd::{Isa, Kernel, Simd};

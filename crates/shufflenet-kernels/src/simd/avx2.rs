@@ -1,4 +1,4 @@
-//! [`Simd`] in AVX2 and FMA.
+//! [`Simd`] in AVX2 and FMA: eight lanes, with masked moves for the first of them.
 
 use std::arch::x86_64::*;
 

@@ -34,7 +34,8 @@ use crate::training::depthwise;
 use crate::training::geometry::Geometry;
 use crate::training::join_backward::BranchGradient;
 use crate::training::norm::{Norm, NormBackward};
-use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::pointwise::{self, Backward, ConvNormGradient, Normed};
+use crate::training::product::Destination;
 use crate::training::weights::Weights;
 
 /// A branch's weights.
@@ -126,7 +127,7 @@ impl<'a> Branch<'a> {
         x: Rows<T>,
         saved: &Saved<T>,
         g3: BranchGradient<T>,
-        dx: &mut InputGradientOf<T>,
+        dx: &mut Destination<T>,
     ) -> Gradients {
         let isa = at.isa;
         let norm3 = saved.pointwise2.norm.backward(&g3.1);
@@ -134,34 +135,24 @@ impl<'a> Branch<'a> {
         let inputs = Rows::new(&second.y, last.inputs());
         let weights = Weights::input_gradient::<T>(isa, last);
         let mut dh = Buffer::any(second.y.len());
-        let products = {
-            let mut into = InputGradientOf {
-                data: &mut dh,
-                stride: last.inputs(),
-                accumulate: false,
-            };
-            let g3 = Rows::new(&g3.0, last.outputs());
-            {
-                let saved = &saved.pointwise2;
-                let from = Backward {
-                    conv: last,
-                    weights: &weights,
-                    saved,
-                    norm: &norm3,
-                    g: g3,
-                };
-                pointwise::backward(at, at.pixels_out(), inputs, from, &mut into)
-            }
+        let from = Backward {
+            conv: last,
+            weights: &weights,
+            saved: &saved.pointwise2,
+            norm: &norm3,
+            g: Rows::new(&g3.0, last.outputs()),
         };
+        let mut into = Destination {
+            data: &mut dh,
+            stride: last.inputs(),
+            accumulate: false,
+        };
+        let products = pointwise::backward(at, at.pixels_out(), inputs, from, &mut into);
         drop(g3.0);
         let mut product = packing::summed(&products, last.inputs(), last.outputs());
         let norm2 = folded_norm_backward(&second.norm, &product, last, &weights);
         packing::scale_columns(&mut product, &second.norm.scale, last.inputs());
-        let gradient3 = ConvNormGradient {
-            weight: product,
-            gamma: norm3.gamma,
-            beta: norm3.beta,
-        };
+        let gradient3 = ConvNormGradient::new(product, norm3);
 
         let pass = depthwise::Backward {
             at,
@@ -173,34 +164,23 @@ impl<'a> Branch<'a> {
         };
         let (g1, depthwise) = pass.run(dx.data, dx.stride);
         drop(dh);
-        let gradient2 = ConvNormGradient {
-            weight: depthwise,
-            gamma: norm2.gamma,
-            beta: norm2.beta,
-        };
+        let gradient2 = ConvNormGradient::new(depthwise, norm2);
         let (Some(conv), Some(first), Some((g1, sums))) = (self.pointwise1, &saved.pointwise1, g1)
         else {
             return vec![gradient2, gradient3];
         };
         let norm1 = first.norm.backward(&sums);
         let weights = Weights::input_gradient::<T>(isa, conv);
-        let g1 = Rows::new(&g1, conv.outputs());
-        let products = {
-            let from = Backward {
-                conv,
-                weights: &weights,
-                saved: first,
-                norm: &norm1,
-                g: g1,
-            };
-            pointwise::backward(at, at.pixels_in(), x, from, dx)
+        let from = Backward {
+            conv,
+            weights: &weights,
+            saved: first,
+            norm: &norm1,
+            g: Rows::new(&g1, conv.outputs()),
         };
+        let products = pointwise::backward(at, at.pixels_in(), x, from, dx);
         let weight = packing::summed(&products, conv.inputs(), conv.outputs());
-        let gradient1 = ConvNormGradient {
-            weight,
-            gamma: norm1.gamma,
-            beta: norm1.beta,
-        };
+        let gradient1 = ConvNormGradient::new(weight, norm1);
         vec![gradient1, gradient2, gradient3]
     }
 }

@@ -14,7 +14,8 @@ use crate::runtime::team;
 use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::GradientMoments;
-use crate::training::pointwise::{self, Backward, ConvNormGradient, InputGradientOf, Normed};
+use crate::training::pointwise::{self, Backward, ConvNormGradient, Normed};
+use crate::training::product::Destination;
 use crate::training::weights::Weights;
 
 /// Computes the head's output, `[images][columns]`, and what its backward needs.
@@ -87,29 +88,19 @@ pub(crate) fn backward<T: Stored>(
     let norm = norm.backward(&GradientMoments::merge(&moments));
     let weights = Weights::input_gradient::<T>(isa, conv);
     let mut dx = Buffer::any(at.images * pixels * conv.inputs());
-    let mut into = InputGradientOf {
+    let mut into = Destination {
         data: &mut dx,
         stride: conv.inputs(),
         accumulate: false,
     };
-    let g = Rows::new(&g, columns);
-    let products = {
-        let from = Backward {
-            conv,
-            weights: &weights,
-            saved,
-            norm: &norm,
-            g,
-        };
-        pointwise::backward(at, pixels, x, from, &mut into)
+    let from = Backward {
+        conv,
+        weights: &weights,
+        saved,
+        norm: &norm,
+        g: Rows::new(&g, columns),
     };
+    let products = pointwise::backward(at, pixels, x, from, &mut into);
     let weight = packing::summed(&products, conv.inputs(), columns);
-    (
-        dx,
-        ConvNormGradient {
-            weight,
-            gamma: norm.gamma,
-            beta: norm.beta,
-        },
-    )
+    (dx, ConvNormGradient::new(weight, norm))
 }

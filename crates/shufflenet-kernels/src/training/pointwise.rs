@@ -12,7 +12,7 @@ use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
 use crate::training::moments::Moments;
 use crate::training::norm::{Norm, NormBackward};
-use crate::training::product::{self, BackwardBlock, Forward};
+use crate::training::product::{self, BackwardBlock, Destination, Forward};
 use crate::training::weights::Weights;
 
 /// Output of a convolution, and the batch norm after it.
@@ -40,11 +40,14 @@ pub struct ConvNormGradient {
     pub beta: Vec<f32>,
 }
 
-/// Destination of an input gradient: the branch's channels in the rows of a wider gradient.
-pub struct InputGradientOf<'a, T> {
-    pub data: &'a mut [T],
-    pub stride: usize,
-    pub accumulate: bool,
+impl ConvNormGradient {
+    pub(crate) fn new(weight: Buffer, norm: NormBackward) -> Self {
+        Self {
+            weight,
+            gamma: norm.gamma,
+            beta: norm.beta,
+        }
+    }
 }
 
 /// Computes a 1x1 convolution and the statistics of its output. `weights` are packed by [`Weights::forward`].
@@ -63,11 +66,11 @@ pub fn forward<T: Stored>(
     let mut y = Buffer::any(all * columns);
     let moments: Vec<Moments> = team::map(y.chunks_mut(part * columns), |number, y| {
         let mut moments = Moments::new(isa, columns);
-        let mut products = Forward::new::<T>(isa, weights, block, inner);
+        let mut products = Forward::new::<T>(isa, weights, block, [inner, columns]);
         for (i, out) in y.chunks_mut(block * columns).enumerate() {
             let rows = out.len() / columns;
             let x = x.behind(number * part + i * block);
-            products.block(isa, [rows, inner, columns], x, out);
+            products.block(rows, x, out);
             moments.add(isa, rows, Rows::new(out, columns));
         }
         moments
@@ -97,7 +100,7 @@ pub fn backward<T: Stored>(
     pixels: usize,
     x: Rows<T>,
     from: Backward<T>,
-    dx: &mut InputGradientOf<T>,
+    dx: &mut Destination<T>,
 ) -> Vec<Buffer> {
     let Backward {
         conv,
@@ -123,7 +126,12 @@ pub fn backward<T: Stored>(
                 mean: &saved.norm.mean,
                 factors: [a, b, c],
             };
-            products.block(from, &mut dx[start * stride..], stride, accumulate);
+            let dx = Destination {
+                data: &mut dx[start * stride..],
+                stride,
+                accumulate,
+            };
+            products.block(&from, dx);
         }
         products.into_weight_gradient()
     })

@@ -9,9 +9,10 @@
 //! the position of each maximum (a number below 9, which every stored type holds) for the backward (`stem_backward.rs`).
 
 use crate::kernels::map::{Fill, FillMap, MapShape};
-use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::max_pool::{MaxPool, pooled};
 use crate::kernels::packing::{self, ConvNorm};
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::rows::{NormRelu, Rows};
 use crate::kernels::windows::Windows;
 use crate::runtime::buffer::Buffer;

@@ -7,9 +7,10 @@
 //! Training needs no gradient of the images, so [`Stem::backward`] does not compute it. A caller that needs it
 //! starts from [`Stem::convolution_gradient`].
 
-use crate::kernels::matmul::{Ahead, Matmul};
+use crate::kernels::matmul::Matmul;
 use crate::kernels::max_pool::MaxPoolGradient;
 use crate::kernels::packing;
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::rows::{NormGradient, ReluGradient, Rows};
 use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
@@ -95,11 +96,7 @@ impl Stem<'_> {
             product
         });
         let weight = self.weight_by_channel(&packing::summed(&products, inner, columns));
-        ConvNormGradient {
-            weight,
-            gamma: norm.gamma,
-            beta: norm.beta,
-        }
+        ConvNormGradient::new(weight, norm)
     }
 
     /// The gradient of the batch norm's output, and the two sums of the norm's backward.

@@ -12,7 +12,7 @@ use crate::training::branch::{Branch, Gradients, Saved};
 use crate::training::geometry::Geometry;
 use crate::training::join::{self, Side};
 use crate::training::join_backward;
-use crate::training::pointwise::InputGradientOf;
+use crate::training::product::Destination;
 
 /// A unit with its weights.
 pub enum Unit<'a> {
@@ -139,7 +139,7 @@ impl Unit<'_> {
                 residual,
                 right,
             } => {
-                let mut into = InputGradientOf {
+                let mut into = Destination {
                     data: &mut dx[*left..],
                     stride: channels,
                     accumulate: *residual,
@@ -156,7 +156,7 @@ impl Unit<'_> {
                 } else {
                     (second, first)
                 };
-                let mut into = InputGradientOf {
+                let mut into = Destination {
                     data: &mut dx,
                     stride: channels,
                     accumulate: false,

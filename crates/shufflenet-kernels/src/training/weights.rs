@@ -108,7 +108,7 @@ impl Weights {
         }
     }
 
-    /// Rows of a block for a convolution with so many inputs and outputs.
+    /// Rows of a block for a convolution of this number of inputs and outputs.
     pub fn block_rows(&self, inputs: usize, outputs: usize) -> usize {
         match self {
             Self::Vectors(_) | Self::Pairs(_) => block_rows(inputs, outputs),

@@ -6,7 +6,7 @@
 
 use super::tensor::{ForeignTensor, Kind, Source, Tensors};
 
-/// What was found.
+/// What was found of a classifier.
 pub(super) enum Head {
     /// The network's own name is there, or there is no candidate.
     AsNamed,

@@ -22,24 +22,8 @@ use crate::words::counted;
 /// [`StateDictError::Network`]: names of neither layout, a convolution that is missing or has an unexpected
 /// shape, a network that cannot be built, or a network that is much larger than the file.
 pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
-    let refuse = |message: String| Err(StateDictError::Network(message));
-    let has = |name: &str| weights.shape(name).is_some();
-    let layout = match (has("conv1.0.weight"), has("conv1.weight")) {
-        (true, _) => Layout::Standard,
-        (false, true) if has("conv_last.weight") => Layout::Listing,
-        _ => {
-            let first: Vec<&str> = weights.names().take(3).collect();
-            return refuse(format!(
-                "found {} ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
-                 the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
-                 features..., conv_last)",
-                counted(weights.len(), "tensor", "tensors"),
-                first.join(", ")
-            ));
-        }
-    };
     let everything = ModelConfig {
-        layout,
+        layout: layout(weights)?,
         repeats: vec![MOST_REPEATS; MOST_STAGES],
         squeeze_excitation: true,
         ..ModelConfig::default()
@@ -52,47 +36,15 @@ pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> 
         weights,
     };
     let [stem, input_channels] = table.sizes("stem.conv.weight")?;
-    let classes = match has("fc.weight") {
-        true => Some(table.sizes("classifier.weight")?[0]),
-        false => None,
+    let classes = match weights.shape("fc.weight") {
+        Some(_) => Some(table.sizes("classifier.weight")?[0]),
+        None => None,
     };
-    let stages = table.stages();
-    let last = match has("conv5.0.weight") || layout == Layout::Listing {
-        true => Some(table.sizes("last.conv.weight")?),
-        false => None,
-    };
-    let before_last = match last {
-        Some([_, inputs]) => inputs,
-        // Both branches of a downsampling unit are equally wide.
-        None => {
-            let [branch, _] = table.sizes(&last_convolution(stages - 1))?;
-            branch.saturating_mul(2)
-        }
-    };
-    let inputs = |stage: usize| {
-        let [channels, _] = table.sizes(&downsample(stage))?;
-        Ok(channels)
-    };
-    let mut outputs: Vec<usize> = (1..stages)
-        .map(inputs)
-        .collect::<Result<_, StateDictError>>()?;
-    outputs.push(before_last);
-    let mut widths = Widths {
-        stem,
-        stages: outputs,
-        last: Scale::One.widths().last,
-    };
-    match last {
-        Some([last, _]) => widths.last = last,
-        None => {
-            let same = |row: &Widths| (row.stem, &row.stages) == (stem, &widths.stages);
-            let mut rows = Scale::ALL.into_iter().map(Scale::widths);
-            widths.last = rows.find(same).map_or(widths.last, |row| row.last);
-        }
-    }
-    let last = widths.last;
+    let widths = table.widths(everything.layout, stem)?;
     let mut config = ModelConfig {
-        repeats: (0..stages).map(|stage| table.units(stage)).collect(),
+        repeats: (0..table.stages())
+            .map(|stage| table.units(stage))
+            .collect(),
         input_channels: Some(input_channels),
         classes,
         squeeze_excitation: table
@@ -108,25 +60,49 @@ pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> 
         None => config.widths = Some(widths),
     }
     config.split_ratio = table.split_ratio(&config)?;
+    check_size(&config, weights.bytes)?;
+    Ok(config)
+}
+
+/// The layout that the names belong to.
+fn layout(weights: &StateDict) -> Result<Layout, StateDictError> {
+    let has = |name: &str| weights.shape(name).is_some();
+    match (has("conv1.0.weight"), has("conv1.weight")) {
+        (true, _) => Ok(Layout::Standard),
+        (false, true) if has("conv_last.weight") => Ok(Layout::Listing),
+        _ => {
+            let first: Vec<&str> = weights.names().take(3).collect();
+            Err(StateDictError::Network(format!(
+                "found {} ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
+                 the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
+                 features..., conv_last)",
+                counted(weights.len(), "tensor", "tensors"),
+                first.join(", ")
+            )))
+        }
+    }
+}
+
+/// Refuses a network that cannot be built, or that is much larger than its file of `bytes` bytes. A few large tensors of a
+/// hostile file can imply many others, and that network must not be allocated.
+fn check_size(config: &ModelConfig, bytes: usize) -> Result<(), StateDictError> {
     let plans = config
         .plan()
         .map_err(|error| StateDictError::Network(error.to_string()))?;
-    // A hostile file's few large tensors can imply many others. That network must not be allocated.
     let unit = |channels: usize| channels.saturating_mul(channels).saturating_mul(2);
     let stages = plans.iter().map(|stage| {
         let units = stage.units.iter();
         let units = units.map(|plan| unit(plan.outputs - plan.left));
         units.fold(unit(stage.branch), usize::saturating_add)
     });
-    let classifier = last.saturating_mul(config.classes());
+    let classifier = config.widths().last.saturating_mul(config.classes());
     let implied = stages.fold(classifier, usize::saturating_add);
-    let held = weights.bytes;
-    if implied / 2 > held + SLACK {
-        return refuse(format!(
-            "a {config} has more than {implied} weights, and the file {held} bytes"
-        ));
+    if implied / 2 > bytes + SLACK {
+        return Err(StateDictError::Network(format!(
+            "a {config} has more than {implied} weights, and the file {bytes} bytes"
+        )));
     }
-    Ok(config)
+    Ok(())
 }
 
 /// Networks up to this size are built whatever the file holds.
@@ -171,6 +147,40 @@ impl Table<'_> {
     fn units(&self, stage: usize) -> usize {
         let has = |unit: &usize| self.find(&first_convolution(stage, *unit)).is_ok();
         (0..MOST_REPEATS).take_while(has).count()
+    }
+
+    /// Widths of stem, stages and last convolution. A stage is as wide as the next stage's input.
+    fn widths(&self, layout: Layout, stem: usize) -> Result<Widths, StateDictError> {
+        let stages = self.stages();
+        let is_whole = layout == Layout::Listing || self.weights.shape("conv5.0.weight").is_some();
+        let last = match is_whole {
+            true => Some(self.sizes("last.conv.weight")?),
+            false => None,
+        };
+        let before_last = match last {
+            Some([_, inputs]) => inputs,
+            // Both branches of a downsampling unit are equally wide.
+            None => {
+                let [branch, _] = self.sizes(&last_convolution(stages - 1))?;
+                branch.saturating_mul(2)
+            }
+        };
+        let mut outputs = Vec::with_capacity(stages);
+        for stage in 1..stages {
+            let [channels, _] = self.sizes(&downsample(stage))?;
+            outputs.push(channels);
+        }
+        outputs.push(before_last);
+        let published = || {
+            let same = |row: &Widths| row.stem == stem && row.stages == outputs;
+            let row = Scale::ALL.into_iter().map(Scale::widths).find(same);
+            row.unwrap_or_else(|| Scale::One.widths()).last
+        };
+        Ok(Widths {
+            stem,
+            last: last.map_or_else(published, |[last, _]| last),
+            stages: outputs,
+        })
     }
 
     /// One half if that matches every unit; otherwise the ratio of the last unit, the widest.

@@ -39,11 +39,11 @@ pub(super) enum Kind {
 #[derive(Clone)]
 pub(super) enum Source {
     Bytes(Rc<[u8]>),
-    /// The storage of that key.
+    /// The storage with this key.
     Storage(Rc<Storages>, String),
     /// Nowhere: all are 0.
     Zeros,
-    /// They cannot be read.
+    /// The values cannot be read.
     Nothing,
 }
 

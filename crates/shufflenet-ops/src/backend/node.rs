@@ -86,7 +86,7 @@ fn taken_apart<B: Backend, const C: usize>(
     (tensors, running)
 }
 
-/// As many values as an operation of this kind has.
+/// The values of an operation that has `N` of them.
 fn all<T, const N: usize>(values: Vec<T>) -> [T; N] {
     let found = values.len();
     let Ok(values) = values.try_into() else {

@@ -26,10 +26,10 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Takes a step, which is not waited for.
+    /// Takes a step, and does not wait for the device.
     ///
     /// # Errors
-    /// Those of `step`.
+    /// The errors of `step`.
     pub fn time(
         &mut self,
         step: impl FnOnce() -> Result<(), TrainError>,
@@ -43,7 +43,7 @@ impl Clock {
     /// The time of the steps without the first `warm_up`, and the launches of one more `step` on `device`.
     ///
     /// # Errors
-    /// Those of `step`; [`TrainError::Device`].
+    /// The errors of `step`; [`TrainError::Device`].
     pub fn read(
         mut self,
         warm_up: usize,

@@ -178,7 +178,7 @@ const TOGETHER: usize = 10;
 /// The step that [`train`] times: a step of training with the copies of batch and logits.
 ///
 /// # Errors
-/// Those of [`Learner::step`].
+/// The errors of [`Learner::step`].
 pub fn step(
     learner: &mut Learner,
     batch: &Batch,

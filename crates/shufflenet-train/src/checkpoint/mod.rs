@@ -59,14 +59,14 @@ impl Progress {
     }
 }
 
-/// The best evaluation so far by `checkpoint.best_by`. Of equal ones that of the lower loss counts, then the earlier.
+/// The best evaluation so far by `checkpoint.best_by`. Of equal evaluations the one of lower loss counts, then the earlier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Best {
-    /// What it was chosen by. (Under its first name in checkpoints from when that was always top-1.)
+    /// The value of `checkpoint.best_by`. Early checkpoints call it `top1`, the only criterion that they knew.
     #[serde(alias = "top1")]
     pub value: f64,
-    /// Its mean cross-entropy, in nats. `None`: an earlier version wrote it.
+    /// Mean cross-entropy, in nats. `None`: an earlier version wrote the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// Epoch, from 1.

@@ -144,7 +144,7 @@ impl Link {
         self.sum(values);
     }
 
-    /// The same in double precision.
+    /// Replaces values in double precision by their sums over the ranks.
     pub fn sum_f64(&self, values: &mut [f64]) {
         self.sum(values);
     }

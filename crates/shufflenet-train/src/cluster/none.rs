@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Traffic;
 use crate::error::TrainError;
 
-/// What cannot be had.
+/// A link to other ranks. No value of this type exists.
 pub(super) enum Link {}
 
 /// Whether a launcher started several of this process. One is as good as none.

@@ -45,7 +45,7 @@ impl fmt::Display for Stats {
 /// `data fetch` with a bar on a terminal; see [`shufflenet_data::fetch::fetch`].
 ///
 /// # Errors
-/// Those of [`shufflenet_data::fetch::fetch`].
+/// The errors of [`shufflenet_data::fetch::fetch`].
 #[cfg(feature = "fetch")]
 pub fn fetch(
     set: &str,
@@ -61,7 +61,7 @@ pub fn fetch(
 /// Calls `fetch` with a function that shows its progress, bytes so far and in all, as a bar on a terminal.
 ///
 /// # Errors
-/// Those of `fetch`.
+/// The errors of `fetch`.
 #[cfg(feature = "fetch")]
 pub fn with_bar<T>(
     fetch: impl FnOnce(&mut dyn FnMut(u64, Option<u64>)) -> Result<T, TrainError>,

@@ -75,7 +75,7 @@ impl fmt::Display for Adapter {
 }
 
 impl Adapter {
-    /// Starts it, so that what it cannot do is told here and in one line.
+    /// Starts the adapter, so that what it cannot do is reported here, in one line.
     ///
     /// # Errors
     /// [`TrainError::Adapter`].

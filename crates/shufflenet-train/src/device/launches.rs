@@ -1,4 +1,4 @@
-//! How many kernels a GPU is told to launch, and how many bytes they move, by part of a training step and by kernel.
+//! How many kernels a GPU launches, and how many bytes they move, by part of a training step and by kernel.
 //!
 //! The host pays for every launch, however short its kernel is, so their number bounds the speed of a small network.
 //! CubeCL calls an observer at every launch of the process, Burn's launches included. It has one place for an observer,
@@ -166,7 +166,7 @@ mod observed {
     pub fn part(part: &'static str) {
         COUNTING.with_borrow(|counting| {
             if let Some(counting) = counting {
-                // An error of the device is told where a value is read.
+                // An error of the device shows where a value is read.
                 let _ = counting.device.sync();
                 counting.parts.end(counting.traffic.take());
                 counting.parts.begin(part);

@@ -59,20 +59,8 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             accepted: "a folder to be made".into(),
         });
     }
-    let mut weights =
-        StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
-    if let Some(why) = weights.unclear_head.as_ref().filter(|_| !request.partial) {
-        let why = format!("{why}; --partial takes the rest without a classifier");
-        return Err(Box::new(StateDictError::Network(why)).into());
-    }
-    if request.bgr && !weights.swap_colours() {
-        return Err(TrainError::Value {
-            key: "--bgr".into(),
-            found: "given, and the first convolution does not take three colours".into(),
-            accepted: "networks for colour images".into(),
-        });
-    }
-    let (overrides, notes) = known(request, &weights)?;
+    let weights = open(request)?;
+    let (overrides, mut lines) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
     let Some(stem) = experiment.model.stem else {
         return Err(TrainError::Value {
@@ -83,23 +71,12 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
                     .into(),
         });
     };
-    let size = match request.size {
-        Some(size) => size,
-        None => stem.customary_size(),
-    };
+    let size = request.size.unwrap_or_else(|| stem.customary_size());
     let model = experiment.model.clone();
     model.validate(size, size)?;
     let channels = model.input_channels();
-    let (normalization, note) = match &request.normalization {
-        Some(given) => (given.clone(), None),
-        None => normalization(experiment.data.normalization.clone(), channels, &weights),
-    };
-    normalization.check(channels).map_err(|mut error| {
-        if request.normalization.is_some() {
-            error.what = error.what.replace("data.normalization.", "--");
-        }
-        DataError::from(error)
-    })?;
+    let configured = experiment.data.normalization.clone();
+    let (normalization, note) = normalization(request, configured, channels, &weights)?;
     let class_names = class_names(request.class_names.as_deref(), model.classes())?;
     let network = ShuffleNetV2::new(
         &model,
@@ -137,7 +114,6 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
         },
     };
     write_folder(out, |folder| checkpoint::write(folder, &checkpoint))?;
-    let mut lines = notes;
     lines.push(format!(
         "network    {}, {channels} channels in, images of {size}x{size}: {}",
         model.with_stem(),
@@ -157,6 +133,24 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     lines.push(format!("tensors    {fit}"));
     lines.push(format!("written    {}", out.display()));
     Ok(lines)
+}
+
+/// The file's tensors, with red first.
+fn open(request: &ImportRequest) -> Result<StateDict, TrainError> {
+    let mut weights =
+        StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
+    if let Some(why) = weights.unclear_head.as_ref().filter(|_| !request.partial) {
+        let why = format!("{why}; --partial takes the rest without a classifier");
+        return Err(Box::new(StateDictError::Network(why)).into());
+    }
+    if request.bgr && !weights.swap_colours() {
+        return Err(TrainError::Value {
+            key: "--bgr".into(),
+            found: "given, and the first convolution does not take three colours".into(),
+            accepted: "networks for colour images".into(),
+        });
+    }
+    Ok(weights)
 }
 
 /// Keys of the experiment, inferred ones first, and notes on the file.
@@ -226,22 +220,30 @@ fn keys(model: &ModelConfig) -> Vec<String> {
     keys
 }
 
-/// The configured normalisation, or none with a note.
+/// The normalisation of the request or of the experiment, checked. Without either, none, with a note.
 fn normalization(
+    request: &ImportRequest,
     configured: Option<Normalization>,
     channels: usize,
     weights: &StateDict,
-) -> (Normalization, Option<String>) {
+) -> Result<(Normalization, Option<String>), TrainError> {
+    let given = request.normalization.clone();
+    if let Some(normalization) = given.clone().or(configured) {
+        normalization.check(channels).map_err(|mut error| {
+            if given.is_some() {
+                error.what = error.what.replace("data.normalization.", "--");
+            }
+            DataError::from(error)
+        })?;
+        return Ok((normalization, None));
+    }
     let note = if weights.megvii {
         "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
          blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
     } else {
         "note       no --mean and --std: pixels are scaled to 0..1 and no further"
     };
-    match configured {
-        Some(configured) => (configured, None),
-        None => (Normalization::identity(channels), Some(note.into())),
-    }
+    Ok((Normalization::identity(channels), Some(note.into())))
 }
 
 /// The names of classes in `file`, one a line.

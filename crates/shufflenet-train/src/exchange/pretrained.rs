@@ -22,7 +22,7 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// A published network.
 struct Pretrained {
-    /// Its width, as in `x1.0`.
+    /// Width of the network, as in `x1.0`.
     name: &'static str,
     file: &'static str,
     /// First digits of the file's SHA-256.

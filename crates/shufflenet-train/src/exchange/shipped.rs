@@ -11,9 +11,10 @@
 
 use std::path::{Path, PathBuf};
 
-use shufflenet_model::{num_parameters, to_half_state_dict, weights};
+use shufflenet_model::{num_parameters, weights};
 
 use super::card::{Card, Origin};
+use super::{in_float16, require_new};
 use crate::checkpoint::{self, Checkpoint, Progress, WEIGHTS};
 use crate::device;
 use crate::display::words::{describe, thousands};
@@ -46,13 +47,7 @@ pub struct ShipRequest {
 /// where the request says where it is.
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    let there = format!("{}, which exists", out.display());
-    require(
-        out.symlink_metadata().is_err(),
-        "--out",
-        there,
-        "a folder to be made",
-    )?;
+    require_new(out)?;
     let licence = request.licence.trim();
     let is_line = !licence.is_empty() && !licence.contains('\n');
     let accepted = "one line, the licence of the weights";
@@ -73,10 +68,7 @@ pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
         "a run; copy the folder of a model",
     )?;
     let (network, origin) = (&trained.classifier.network, Origin::of(&trained));
-    let half = to_half_state_dict(network).map_err(|source| TrainError::Weights {
-        path: trained.folder.join(trained.weights),
-        source,
-    })?;
+    let half = in_float16(&trained)?;
     let (config, parameters) = (network.config().with_stem(), num_parameters(network));
     let shipped = checkpoint_of(trained, half, out)?;
     let mut lines = Vec::new();

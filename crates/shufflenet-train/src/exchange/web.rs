@@ -13,9 +13,10 @@
 
 use std::path::Path;
 
-use shufflenet_model::{Layout, tensor_names, to_half_state_dict};
+use shufflenet_model::{Layout, tensor_names};
 use shufflenet_web::{MANIFEST_FORMAT, Manifest, sha256};
 
+use super::{in_float16, require_new};
 use crate::device;
 use crate::display::words::thousands;
 use crate::error::{TrainError, require};
@@ -69,20 +70,11 @@ pub fn write_page(request: &PageRequest) -> Result<Vec<String>, TrainError> {
                 .into(),
         });
     };
-    let there = format!("{}, which exists", out.display());
-    require(
-        out.symlink_metadata().is_err(),
-        "--out",
-        there,
-        "a folder to be made",
-    )?;
+    require_new(out)?;
     let device = device::open(device::DEFAULT)?;
     let trained = trained::open(request.checkpoint, request.weights, &device)?;
     let network = &trained.classifier.network;
-    let half = to_half_state_dict(network).map_err(|source| TrainError::Weights {
-        path: trained.folder.join(trained.weights),
-        source,
-    })?;
+    let half = in_float16(&trained)?;
     let manifest = manifest(&trained, request.licence.trim(), &half)?;
     let manifest = serde_json::to_vec(&manifest).map_err(|e| TrainError::Encode {
         what: "model.json",
@@ -145,7 +137,9 @@ fn manifest(trained: &Trained, licence: &str, weights: &[u8]) -> Result<Manifest
 mod tests {
     use burn::tensor::{Device, Tensor, TensorData};
     use shufflenet_data::Normalization;
-    use shufflenet_model::{Inference, ModelConfig, ShuffleNetV2, load_safetensors};
+    use shufflenet_model::{
+        Inference, ModelConfig, ShuffleNetV2, load_safetensors, to_half_state_dict,
+    };
     use shufflenet_web::{Classifier, LayerNames};
 
     use super::*;

@@ -28,7 +28,7 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Experiment, TrainError>
 /// Reads an experiment as [`load`] does. Without a file, from the overrides alone.
 ///
 /// # Errors
-/// As [`load`].
+/// The errors of [`load`].
 pub fn load_or_assemble(
     file: Option<&Path>,
     overrides: &[String],
@@ -59,7 +59,7 @@ pub fn load_or_assemble(
 /// `experiment` with `overrides` laid over it, checked.
 ///
 /// # Errors
-/// As [`load`].
+/// The errors of [`load`].
 pub fn overridden(experiment: &Experiment, overrides: &[String]) -> Result<Experiment, TrainError> {
     let mut table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
         what: "the experiment",
@@ -99,7 +99,7 @@ pub fn value_of<'a>(overrides: &'a [String], path: &str) -> Option<&'a str> {
 /// Only the network of the experiment in `file` or, without one, of the overrides alone.
 ///
 /// # Errors
-/// As [`load`].
+/// The errors of [`load`].
 pub fn load_model(file: Option<&Path>, overrides: &[String]) -> Result<ModelConfig, TrainError> {
     /// An experiment without data.
     #[derive(Deserialize)]

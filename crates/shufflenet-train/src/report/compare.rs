@@ -6,8 +6,7 @@ use toml::{Table, Value};
 
 use super::history::{History, HistoryLine};
 use super::{Part, page as whole, percent, table};
-use crate::display::svg::escape;
-use crate::display::svg::{Chart, Series};
+use crate::display::svg::{Chart, Series, escape};
 use crate::display::words::thousands;
 
 pub(super) fn page(parts: &[Part]) -> String {

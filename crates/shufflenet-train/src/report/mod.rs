@@ -1,7 +1,7 @@
 //! A run, several beside each other, or the runs of several seeds, as one HTML file: curves, schedule, what the best checkpoint gets right and
 //! wrong, configuration, environment.
 //!
-//! The file is self-contained: style sheet, charts (`display/svg.rs`) and pictures are inside, nothing is fetched and no
+//! The file is self-contained: style sheet, charts (`display/svg/`) and pictures are inside, nothing is fetched and no
 //! script runs. The style sheet serves light and dark screens and print. The run's folder has the history
 //! (`history.rs`). The mistakes are measured anew (`mistakes.rs`), where the data is available.
 

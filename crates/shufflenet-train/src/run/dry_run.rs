@@ -24,7 +24,7 @@ use crate::step::state::{State, not_finite};
 /// temporary folder and reads it back.
 ///
 /// # Errors
-/// Those of a run.
+/// The errors of a run.
 pub fn dry_run(
     experiment: &Experiment,
     device: &str,

@@ -46,7 +46,7 @@ pub(super) const LOCK: &str = ".lock";
 /// The experiment of the run in the folder `path`. `None`: no run is there.
 ///
 /// # Errors
-/// Those of [`settings::load`].
+/// The errors of [`settings::load`].
 pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
     let config = path.join(CONFIG);
     config

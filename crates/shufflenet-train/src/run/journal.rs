@@ -68,7 +68,7 @@ impl<'a> Journal<'a> {
     /// Appends a line of metrics.
     ///
     /// # Errors
-    /// Those of [`MetricsLog::append`].
+    /// The errors of [`MetricsLog::append`].
     pub fn append(&mut self, line: &Line) -> Result<(), TrainError> {
         match &mut self.files {
             Some(files) => files.log.append(line),

@@ -48,7 +48,7 @@ const NOTABLE: f64 = 0.95;
 /// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
 ///
 /// # Errors
-/// Those of a run; [`TrainError::Value`] for a range that does not rise.
+/// The errors of a run; [`TrainError::Value`] for a range that does not rise.
 pub fn find(
     experiment: &Experiment,
     range: &Range,

@@ -74,7 +74,7 @@ pub fn train(
 /// Trains `experiment` on every rank of `cluster` together. The first rank writes the run folder.
 ///
 /// # Errors
-/// Those of [`train`]. Before the first step an error is returned on every rank. Later an error, except a divergence, is
+/// The errors of [`train`]. Before the first step an error is returned on every rank. Later an error, except a divergence, is
 /// of this rank alone, and the other ranks wait for it: call [`Cluster::abort`].
 pub fn train_together(
     experiment: &Experiment,
@@ -117,7 +117,7 @@ pub(crate) fn open(
 /// Opens the folder of an open run, and trains in it.
 ///
 /// # Errors
-/// Those of [`train_together`].
+/// The errors of [`train_together`].
 pub(crate) fn train_opened(
     run: &Run,
     options: &RunOptions,

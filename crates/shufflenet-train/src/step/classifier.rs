@@ -149,7 +149,7 @@ impl TrainStep for Classifier {
         if let Some(lesson) = &batch.lesson {
             gradient = gradient + lesson.gradient(scores.logits.clone());
         }
-        // Its gradient by the logits is that of the loss.
+        // This product has the gradient of the loss by the logits.
         let product = logits * Tensor::from_inner(gradient);
         launches::part("backward");
         TrainOutput::new(self, product.backward(), scores)

@@ -93,7 +93,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
 /// normalisation do not matter to noise.
 ///
 /// # Errors
-/// Those of [`open`].
+/// The errors of [`open`].
 pub fn open_for_noise(
     distill: &Distill,
     student: &ModelConfig,

@@ -85,7 +85,7 @@ impl Peers {
 pub struct Learner {
     /// The network, on an autodiff device.
     pub classifier: Classifier,
-    /// Its optimizer. It has state for every parameter after the first step.
+    /// The optimizer of the network. It has state for every parameter after the first step.
     pub optimizer: Optimizer,
     /// The moving average of the network, for classifying. `None` before the first step, or without an average.
     pub average: Option<ShuffleNetV2>,

@@ -1,6 +1,8 @@
 //! The products of a 1x1 convolution whose activations are bfloat16, on every instruction set, against sums in
 //! float64 over the values that each set reads.
 
+use half::bf16;
+
 use super::*;
 use crate::kernels::packing::ConvNorm;
 use crate::simd::Products;
@@ -40,11 +42,10 @@ fn the_forward_is_the_sum_of_products() {
             let weights = Weights::forward::<bf16>(isa, conv, Some(&scale));
             let mut out = vec![bf16::ZERO; rows * outputs];
             let block = weights.block_rows(inputs, outputs);
-            let mut products = Forward::new::<bf16>(isa, &weights, block, inputs);
+            let mut products = Forward::new::<bf16>(isa, &weights, block, [inputs, outputs]);
             for (i, out) in out.chunks_mut(block * outputs).enumerate() {
                 let x = Rows::new(&x, stride).behind(i * block);
-                let sizes = [out.len() / outputs, inputs, outputs];
-                products.block(isa, sizes, x, out);
+                products.block(out.len() / outputs, x, out);
             }
             for (at, found) in out.into_iter().enumerate() {
                 let (row, output) = (at / outputs, at % outputs);
@@ -107,7 +108,12 @@ fn check_backward(isa: Isa, [rows, inputs, outputs]: [usize; 3], accumulate: boo
             mean: &mean,
             factors: [&a, &b, &c],
         };
-        products.block(from, &mut dx[start * stride..], stride, accumulate);
+        let dx = Destination {
+            data: &mut dx[start * stride..],
+            stride,
+            accumulate,
+        };
+        products.block(&from, dx);
     }
     let gradient = products.into_weight_gradient();
     let dy = |row: usize, output: usize| {

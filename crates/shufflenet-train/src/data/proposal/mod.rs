@@ -98,7 +98,7 @@ pub fn propose(
 /// An experiment that says only where the data at `data` is, for a look at the data.
 ///
 /// # Errors
-/// Those of [`propose`] that the format has.
+/// The errors of [`propose`] that concern the format.
 pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
     let root = expand_home(data);
     let format = format(&root, overrides)?;

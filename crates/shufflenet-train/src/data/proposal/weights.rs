@@ -18,7 +18,7 @@ const NAMES: [&str; 4] = ["x0.5", "x1.0", "x1.5", "x2.0"];
 pub(super) struct Start {
     /// The run, checkpoint or weight file.
     pub path: PathBuf,
-    /// What it is.
+    /// Description of the network.
     pub description: Description,
 }
 

@@ -13,7 +13,7 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Those that the backward of `module` gave.
+    /// The gradients that the backward of `module` gave.
     pub fn of<M: Module>(module: &M, gradients: GradientsParams) -> Self {
         let mut visitor = Visitor {
             from: gradients,
@@ -32,7 +32,7 @@ impl Gradients {
         Self { rows, ..self }
     }
 
-    /// These, scaled down so that their common norm is at most `most` ([`clip_norm`]).
+    /// The gradients, scaled down so that their common norm is at most `most` ([`clip_norm`]).
     pub fn clipped(self, most: f64) -> Self {
         let rows = clip_norm(self.rows, most);
         Self { rows, ..self }

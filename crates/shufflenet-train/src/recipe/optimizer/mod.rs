@@ -39,7 +39,7 @@ pub use config::{OptimizerConfig, OptimizerKind, Part};
 pub use lion::Lion;
 pub use muon::Muon;
 
-/// What a step is taken at.
+/// Learning rate and momentum of a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// The learning rate.
@@ -63,9 +63,9 @@ struct Parameter {
     name: String,
     shape: Vec<usize>,
     rule: Rc<dyn Rule>,
-    /// Its rate, as a multiple of the schedule's.
+    /// The parameter's rate, as a multiple of the schedule's.
     rate: f64,
-    /// Its momentum, where no schedule moves it.
+    /// The momentum, where no schedule moves it.
     momentum: f64,
     decay: f64,
 }

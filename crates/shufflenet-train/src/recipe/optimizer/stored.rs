@@ -25,7 +25,7 @@ const EXTRA: &str = "optimizer";
 const SEPARATOR: char = '/';
 
 impl Optimizer {
-    /// Its state as a safetensors file, each tensor in its parameter's shape.
+    /// The optimizer's state as a safetensors file, each tensor in its parameter's shape.
     ///
     /// # Errors
     /// In words: what the device or the file format refuses.

@@ -34,7 +34,7 @@ pub(crate) fn is_finished(run: &Path) -> bool {
 /// The experiment of the run, or of the several runs, in `folder`. `None`: no run is there.
 ///
 /// # Errors
-/// Those of [`Seeds::read`] and [`crate::load`].
+/// The errors of [`Seeds::read`] and [`crate::load`].
 pub fn experiment_in(folder: &Path) -> Result<Option<Experiment>, TrainError> {
     let Some(seeds) = Seeds::read(folder)? else {
         return folder::experiment_in(folder);

@@ -28,7 +28,7 @@ use folder::SeedsFolder;
 /// measured. A resumption keeps finished runs, continues the one that was interrupted, and begins the others.
 ///
 /// # Errors
-/// Those of [`crate::train`]; [`TrainError::Seed`] for the run of one seed.
+/// The errors of [`crate::train`]; [`TrainError::Seed`] for the run of one seed.
 pub fn train_seeds(
     experiment: &Experiment,
     seeds: &Seeds,

@@ -1,20 +1,22 @@
 //! Operations on Flex: the conversion from tensors to the CPU's kernels and back.
 //!
-//! Inputs and outputs are tensors of shape `[batch, channels, height, width]`. Between operations they
-//! are stored pixel by pixel. The tensor's strides express that order, so it takes no copy and other
-//! code needs no change. They are float32 or bfloat16: a stem's output as its kind says, a unit's output as its
-//! input, and each gradient as what it is the gradient of. Images, weights, the head's output and statistics are
-//! float32.
+//! Inputs and outputs are tensors of shape `[batch, channels, height, width]`, stored pixel by pixel (`layout.rs`). They are
+//! float32 or bfloat16: a stem's output as its kind says, a unit's output as its input, and each gradient as what it is the
+//! gradient of. Images, weights, the head's output and statistics are float32.
+
+mod layout;
 
 use burn::backend::Flex;
 use burn::backend::ops::{ConvOptions, ModuleOps};
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType};
+use burn_flex::FlexTensor;
 use burn_std::bf16;
 use shufflenet_kernels::training::{
-    Branch, ConvNormGradient, Element, Geometry, Normed, Stem, Unit, UnitSaved, stem,
+    Branch, ConvNormGradient, Geometry, Normed, Stem, Unit, UnitSaved, stem,
 };
-use shufflenet_kernels::{Buffer, ConvNorm, Isa, Precision, Rows, Stored};
+use shufflenet_kernels::{ConvNorm, Isa, Precision, Rows, Stored};
+
+use layout::{Carried, channels_last, from_rows, maps, tensor, whole};
 
 use crate::backend::extension::RunningTensors;
 use crate::backend::operation::{Forward, HasKernels, Kind, NormConfig, Operation};
@@ -31,29 +33,6 @@ pub(crate) enum Kept<T: Stored> {
     Stem(stem::Saved<T>),
     Unit(Box<UnitSaved<T>>),
     Head(Normed<T>),
-}
-
-/// A stored type as the element of a tensor.
-trait Carried: Element {
-    const DTYPE: DType;
-
-    fn values(tensor: &FlexTensor) -> &[Self];
-}
-
-impl Carried for f32 {
-    const DTYPE: DType = DType::F32;
-
-    fn values(tensor: &FlexTensor) -> &[f32] {
-        tensor.storage()
-    }
-}
-
-impl Carried for bf16 {
-    const DTYPE: DType = DType::BF16;
-
-    fn values(tensor: &FlexTensor) -> &[bf16] {
-        tensor.storage()
-    }
 }
 
 impl HasKernels for Flex {
@@ -258,15 +237,12 @@ impl Operation<Flex> {
             (Kept::Stem(_), _) => unreachable!("only a stem keeps a stem's"),
         };
         let mut gradients = vec![dx];
-        for (
-            number,
-            ConvNormGradient {
+        for (number, conv) in convolutions.into_iter().enumerate() {
+            let ConvNormGradient {
                 weight,
                 gamma,
                 beta,
-            },
-        ) in convolutions.into_iter().enumerate()
-        {
+            } = conv;
             let shape = self.tensors[1 + 3 * number].layout().shape().to_vec();
             let width = [gamma.len()];
             gradients.push(Some(tensor(bytes(weight), &shape)));
@@ -300,61 +276,4 @@ fn moved(
         variance: move_one(variance),
     };
     running.into_iter().map(move_both).collect()
-}
-
-/// A float32 tensor.
-fn tensor(values: Bytes, shape: &[usize]) -> FlexTensor {
-    let layout = Layout::contiguous(Shape::from(shape.to_vec()));
-    FlexTensor::new(values, layout, DType::F32)
-}
-
-/// The output of an operation on `images` images as a tensor, its maps of this height and width.
-fn maps<T: Carried>(rows: Buffer<T>, images: usize, [height, width]: [usize; 2]) -> FlexTensor {
-    let channels = rows.len() / (images * height * width).max(1);
-    from_rows(rows, [images, channels, height, width])
-}
-
-/// A tensor of `[batch, channels, height, width]` from rows of pixels, without a copy.
-fn from_rows<T: Carried>(rows: Buffer<T>, shape: [usize; 4]) -> FlexTensor {
-    let layout = Layout::new(Shape::from(shape.to_vec()), pixel_strides(shape), 0);
-    FlexTensor::new(bytes(rows), layout, T::DTYPE)
-}
-
-/// Strides of a `[batch, channels, height, width]` tensor that is stored pixel by pixel.
-fn pixel_strides([_, channels, height, width]: [usize; 4]) -> Vec<isize> {
-    [height * width * channels, 1, width * channels, channels]
-        .map(|stride| stride as isize)
-        .to_vec()
-}
-
-/// The tensor stored in the order of its dimensions, with nothing else in its storage. It is copied only
-/// if it is not stored so already.
-fn whole<T: Carried>(x: &FlexTensor) -> FlexTensor {
-    let x = x.to_contiguous();
-    let values = x.layout().num_elements();
-    let start = x.layout().start_offset();
-    let storage = T::values(&x);
-    if start == 0 && storage.len() == values {
-        return x;
-    }
-    let mut copy = Buffer::any(values);
-    copy.copy_from_slice(&storage[start..start + values]);
-    let layout = Layout::contiguous(x.layout().shape().clone());
-    FlexTensor::new(bytes(copy), layout, T::DTYPE)
-}
-
-/// The tensor stored pixel by pixel, with nothing else in its storage. It is copied only if it is not
-/// stored so already.
-fn channels_last<T: Carried>(x: FlexTensor) -> FlexTensor {
-    let shape: [usize; 4] = x.layout().shape().dims();
-    let strides = pixel_strides(shape);
-    let mut dimensions = x.layout().strides().iter().zip(&strides).zip(&shape);
-    let as_wanted = dimensions.all(|((found, wanted), size)| found == wanted || *size == 1);
-    let values: usize = shape.iter().product();
-    if as_wanted && x.layout().start_offset() == 0 && T::values(&x).len() == values {
-        return x;
-    }
-    let layout = x.layout().permute(&[0, 2, 3, 1]);
-    let rows = whole::<T>(&x.with_layout(layout));
-    rows.with_layout(Layout::new(Shape::from(shape.to_vec()), strides, 0))
 }

@@ -1,0 +1,194 @@
+//! The data that a trained network meets later: the run's own, or other data of a person's.
+//!
+//! Labels are matched by the names of the classes. A network without names (an import) takes the classes in the data's
+//! order, which is said.
+
+mod classes;
+mod split;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use shufflenet_data::{ClassOrder, Dataset, Format, Loader, OnBadImage, Split, UnknownClasses};
+
+use crate::checkpoint::description::Description;
+use crate::data::check::check;
+use crate::data::sources::{all, check_fit, division, part, sha256};
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+
+use split::Records;
+
+/// Which data a checkpoint meets, and how its classes are matched.
+#[derive(Clone, Debug, Default)]
+pub struct DataRequest<'a> {
+    /// Where the data is. `None`: where the run had it.
+    pub root: Option<&'a Path>,
+    /// `train`, `validation`, `test` or `all`. `None`: the test part, else the validation part, else all.
+    pub split: Option<&'a str>,
+    /// What to do about classes that the network does not know.
+    pub unknown: UnknownClasses,
+    /// The order of the classes of a network without names. `None`: the data's, where both orders agree.
+    pub order: Option<ClassOrder>,
+}
+
+/// A part of the data, ready for a checkpoint.
+pub struct Met {
+    /// The records, in order.
+    pub loader: Loader,
+    /// The part: `train`, `validation`, `test` or `all`.
+    pub split: String,
+    /// Whether this part of the data chose the checkpoint.
+    pub chose: bool,
+    /// Number of images of classes that the network does not know.
+    pub left_out: usize,
+    /// Lines on what was assumed, passed over or left out.
+    pub notes: Vec<String>,
+}
+
+/// Opens data for the checkpoint that `description` describes.
+///
+/// # Errors
+/// What the data refuses; [`TrainError::Value`]: a part that the data lacks, classes or images that the network does not
+/// fit.
+pub fn open(
+    description: &Description,
+    request: &DataRequest,
+    batch_size: usize,
+) -> Result<Met, TrainError> {
+    let mut experiment = experiment_on(description, request)?;
+    let parts = shufflenet_data::parts(experiment.data.format, &experiment.data.root)?;
+    if parts.contains(&Split::Validation) {
+        experiment.data.validation = 0.0;
+    }
+    let is_own = is_same_place(&experiment.data.root, &description.experiment.data.root)
+        || (parts.is_empty() && is_same_data(&experiment, description));
+    if !is_own && request.split.is_none() {
+        // The run's own held-out part and its limit say nothing about other data.
+        experiment.data.validation = 0.0;
+        experiment.data.limit = None;
+    }
+    let split = split::choose(&experiment, &parts, is_own, request.split)?;
+    let (published, records) = split::place(&experiment, &parts, split)?;
+    let set = part(&experiment, &experiment.data.root, published)?;
+    let mut notes = Vec::new();
+    if !set.passed_over.is_empty() {
+        notes.push(set.passed_over.to_string());
+    }
+    let identity = sha256([Some(&set)]);
+    let (mut set, left_out) = classes::match_names(set, description, request, &mut notes)?;
+    check_fit(&experiment.model, &set)?;
+    check_size(&set, description.input)?;
+    if experiment.data.options.on_bad_image == OnBadImage::Skip {
+        let lines = check(&experiment, &mut set)?;
+        notes.extend(
+            lines
+                .iter()
+                .map(|line| line.trim_start_matches("note").trim().to_string()),
+        );
+    }
+    let records = match records {
+        Records::All => all(&set),
+        Records::Training => division(&experiment, &set)?.0,
+        Records::HeldOut => division(&experiment, &set)?.1.unwrap_or_default(),
+    };
+    let chose = match &description.chosen_on {
+        Some(chosen) if chosen.split == split && chosen.sha256 != identity && is_own => {
+            notes.push(
+                "the data has changed since the run: images that it trained on may be in this part now, if the part is \
+                 drawn by chance"
+                    .into(),
+            );
+            true
+        }
+        Some(chosen) => chosen.split == split && chosen.sha256 == identity,
+        // Checkpoints of earlier versions do not say.
+        None => request.root.is_none() && split::by_configuration(&experiment, split),
+    };
+    let normalization = description.normalization.clone();
+    let loader = Loader::new(Arc::new(set), records, batch_size, normalization);
+    Ok(Met {
+        loader: loader.workers(experiment.data.workers),
+        split: split.into(),
+        chose,
+        left_out,
+        notes,
+    })
+}
+
+/// The experiment of the checkpoint, on the data of the request and with images of the network's size. Refuses the run's
+/// own data where it is no more.
+fn experiment_on(
+    description: &Description,
+    request: &DataRequest,
+) -> Result<Experiment, TrainError> {
+    let mut experiment = description.experiment.clone();
+    if let Some(root) = request.root {
+        experiment.data.format = Format::of(root).unwrap_or(experiment.data.format);
+        experiment.data.root = root.into();
+    }
+    let own = &description.experiment.data.root;
+    let is_made = experiment.data.format.name() == "synthetic";
+    if request.root.is_none() && !is_made && !own.exists() {
+        let found = match description.data_sha256.is_empty() {
+            true => "not given, and an import has no data of its own".into(),
+            false => format!(
+                "not given, and {}, where the run had its data, is not there",
+                own.display()
+            ),
+        };
+        return Err(TrainError::Value {
+            key: "--data".into(),
+            found,
+            accepted: "a folder of classes, a list of images, an archive".into(),
+        });
+    }
+    fit_size(&mut experiment, description.input);
+    Ok(experiment)
+}
+
+/// Whether two paths lead to the same place.
+pub(crate) fn is_same_place(one: &Path, other: &Path) -> bool {
+    let resolved = [one, other].map(Path::canonicalize);
+    one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
+}
+
+/// Whether undivided data is what the run was trained on, wherever it is: the run's own parts can be drawn from it again.
+fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
+    let splits: &[Split] = match experiment.data.options.test_fraction {
+        0.0 => &[Split::Whole],
+        _ => &[Split::Train, Split::Test],
+    };
+    let open = |&split: &Split| {
+        let mut set = part(experiment, &experiment.data.root, split)?;
+        if experiment.data.options.on_bad_image == OnBadImage::Skip {
+            check(experiment, &mut set)?;
+        }
+        Ok::<_, TrainError>(set)
+    };
+    let sets: Result<Vec<Dataset>, TrainError> = splits.iter().map(open).collect();
+    sets.is_ok_and(|sets| sha256(sets.iter().map(Some)) == description.data_sha256)
+}
+
+/// Brings encoded images to the size that the network was trained on.
+fn fit_size(experiment: &mut Experiment, [_, height, _]: [usize; 3]) {
+    let options = &mut experiment.data.options;
+    if options.size as usize != height {
+        options.size = height as u32;
+        options.resize = Some(height as u32);
+    }
+}
+
+/// Refuses images of another size than the network's.
+fn check_size(set: &Dataset, input: [usize; 3]) -> Result<(), TrainError> {
+    let found = set.shape;
+    if [found.channels, found.height, found.width] == input {
+        return Ok(());
+    }
+    let [channels, height, width] = input;
+    Err(TrainError::Value {
+        key: "the size of the images".into(),
+        found: found.to_string(),
+        accepted: format!("{channels}x{height}x{width}, what the checkpoint was trained on"),
+    })
+}

@@ -1,0 +1,36 @@
+//! Figures as SVG text: lines over axes, a calibration plot, a confusion matrix.
+//!
+//! A figure of a page takes colours and fonts from the page's style sheet (`report/style.css`), which has them light,
+//! dark and printed. A picture in a file of its own carries a small style sheet.
+
+mod axes;
+mod calibration;
+mod chart;
+mod confusion;
+
+pub(crate) use calibration::calibration;
+pub(crate) use chart::{Chart, Series};
+pub(crate) use confusion::confusion;
+
+/// Text as HTML has it, in elements and in quoted attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The tag that opens a figure of this size.
+fn open(width: f64, height: f64, label: &str) -> String {
+    format!(
+        "<svg viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{}\">",
+        escape(label)
+    )
+}

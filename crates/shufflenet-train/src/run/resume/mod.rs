@@ -1,0 +1,244 @@
+//! Where a run starts: with fresh weights, or from its newest intact checkpoint.
+//!
+//! A resumed run must be the run that was started. [`crate::experiment::compare`] lists the keys that may differ. The
+//! data may be in another place but must be the same, unless the user accepts what changed: every checkpoint has its
+//! checksum. A schedule that follows the length of a run changes with it, from the resumed step on.
+
+mod hints;
+mod notes;
+
+use std::path::Path;
+
+use crate::checkpoint::Progress;
+use crate::checkpoint::description::Description;
+use crate::checkpoint::store::{self, Newest};
+use crate::data::trained_on::is_same_place;
+use crate::error::TrainError;
+use crate::experiment::Experiment;
+use crate::experiment::compare::check_same;
+use crate::run::context::Run;
+use crate::run::folder::{Existing, RunFolder};
+use crate::run::image_list;
+use crate::run::start::RunOptions;
+use crate::step::state::State;
+
+/// Fresh weights, or those of the newest intact checkpoint, with notes on them for a person.
+///
+/// # Errors
+/// [`TrainError::Changed`], [`TrainError::DataChanged`]; [`TrainError::Checkpoint`] where none is intact.
+pub(crate) fn start(
+    run: &Run,
+    folder: &RunFolder,
+    options: &RunOptions,
+) -> Result<(State, Vec<String>), TrainError> {
+    let resumes = options.existing == Existing::Resume;
+    if resumes && let Some(found) = store::newest(&folder.checkpoints())? {
+        return resume(run, folder, options, &found);
+    }
+    let mut notes = Vec::new();
+    if resumes {
+        notes.push(hints::nothing_saved(folder.path(), run));
+    }
+    let (state, started) =
+        State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
+    notes.extend(started);
+    Ok((state, notes))
+}
+
+/// The state of the checkpoint that was found, with notes.
+fn resume(
+    run: &Run,
+    folder: &RunFolder,
+    options: &RunOptions,
+    found: &Newest,
+) -> Result<(State, Vec<String>), TrainError> {
+    let place = folder.checkpoints().join(&found.name);
+    let saved = &found.checkpoint.description;
+    let was = &found.checkpoint.progress;
+    let changes = if was.finished && run.is_done(was) {
+        // Nothing is read any more.
+        None
+    } else {
+        check(folder.path(), saved, run, options)?
+    };
+    let environment = folder.last_environment();
+    check_ranks(folder.path(), run, &environment)?;
+    let restored = State::restore(
+        &run.experiment,
+        &run.device,
+        &run.cluster,
+        &found.checkpoint,
+    );
+    let mut state = restored.map_err(|message| TrainError::checkpoint(&place, message))?;
+    let mut changed = Vec::new();
+    if let Some(changes) = changes {
+        changed.push(format!("resume     on changed data: {changes}"));
+        changed.extend(adapt(&mut state.progress, saved, run));
+    }
+    let progress = &state.progress;
+    // A kill may have come after the checkpoint was written and before the link was.
+    if progress.is_best() {
+        store::link_best(&folder.checkpoints(), &found.name)?;
+    }
+    let (step, total) = (progress.step, run.total_steps());
+    if step > total && !progress.finished {
+        return Err(too_short(folder.path(), run, progress));
+    }
+    let damaged = found.damaged.iter();
+    let mut notes: Vec<String> = damaged
+        .map(|error| format!("resume     passing over {error}"))
+        .collect();
+    let is_over = progress.finished && run.is_done(progress);
+    notes.push(match is_over {
+        true => format!(
+            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps goes on"
+        ),
+        false => format!(
+            "resume     at step {step} of {total}, epoch {}, from {}",
+            progress.epochs + 1,
+            place.display()
+        ),
+    });
+    if changed.is_empty() && !is_over {
+        notes.extend(notes::place(run, &saved.experiment));
+    }
+    notes.extend(changed);
+    notes.extend(notes::schedule(run, &saved.experiment));
+    notes.extend(notes::precision(run, &saved.experiment));
+    notes.extend(notes::machine(&environment, &run.environment));
+    Ok((state, notes))
+}
+/// The refusal of a length that the run is beyond: its schedule has no rate for what follows.
+fn too_short(path: &Path, run: &Run, progress: &Progress) -> TrainError {
+    let train = &run.experiment.train;
+    let (key, found) = match train.max_steps {
+        Some(steps) if steps < progress.step => ("train.max_steps", steps),
+        _ => ("train.epochs", train.epochs),
+    };
+    TrainError::Value {
+        key: key.into(),
+        found: found.to_string(),
+        accepted: format!(
+            "more: {} is at step {}, in epoch {}",
+            path.display(),
+            progress.step,
+            progress.epochs + 1
+        ),
+    }
+}
+
+/// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,
+/// where the user accepts it.
+///
+/// # Errors
+/// [`TrainError::Changed`] with the first key that differs; [`TrainError::DataChanged`].
+fn check(
+    path: &Path,
+    saved: &Description,
+    run: &Run,
+    options: &RunOptions,
+) -> Result<Option<String>, TrainError> {
+    let now = &run.description;
+    check_same(path, &saved.experiment, &now.experiment, options.accepted())?;
+    let moved = moved(run, &saved.experiment);
+    if saved.class_names != now.class_names {
+        let [in_old, in_new] = match moved {
+            Some([old, new]) => [old, new].map(|root| format!(" in {}", root.display())),
+            None => Default::default(),
+        };
+        return Err(TrainError::Changed {
+            run: path.into(),
+            key: "the classes".into(),
+            old: format!("{}{in_old}", saved.class_names.join(", ")),
+            new: format!("{}{in_new}", now.class_names.join(", ")),
+        });
+    }
+    if saved.teachers_sha256 != now.teachers_sha256 {
+        let [old, new] = [saved, now].map(|described| described.teachers_sha256.join(", "));
+        return Err(TrainError::Changed {
+            run: path.into(),
+            key: "distill.from, by its SHA-256,".into(),
+            old,
+            new,
+        });
+    }
+    if saved.data_sha256 == now.data_sha256 {
+        return Ok(None);
+    }
+    let changes = image_list::differences(path, &run.sources).unwrap_or_else(|| {
+        format!(
+            "its SHA-256 is {}, it was {}",
+            now.data_sha256, saved.data_sha256
+        )
+    });
+    let changes = match moved {
+        Some([old, new]) => format!(
+            "it was {}, now it is {}; {changes}",
+            old.display(),
+            new.display()
+        ),
+        None => changes,
+    };
+    if options.accept_changed_data {
+        Ok(Some(changes))
+    } else {
+        Err(TrainError::DataChanged {
+            run: path.into(),
+            changes,
+        })
+    }
+}
+
+/// Adapts progress to changed data, and says what that means. The place within an epoch is one that data of another
+/// size has. The best epoch is forgotten where other images chose it.
+fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String> {
+    let together = run.experiment.train.accumulate;
+    let last = run.batches().saturating_sub(1) / together * together;
+    progress.batch = progress.batch.min(last);
+    let mut notes = Vec::new();
+    let data = &run.experiment.data;
+    if data.validation > 0.0 || data.options.test_fraction > 0.0 {
+        notes.push(
+            "resume     parts that are drawn by chance are drawn anew: images that were trained on may be in them".into(),
+        );
+    }
+    if saved.chosen_on != run.description.chosen_on && progress.best.take().is_some() {
+        notes.push(format!(
+            "resume     the best epoch is forgotten: the {} images that chose it have changed",
+            saved
+                .chosen_on
+                .as_ref()
+                .map_or("evaluation", |chosen| &chosen.split)
+        ));
+    }
+    notes
+}
+
+/// Refuses another number of ranks, where each rank normalises its own share of a batch.
+///
+/// # Errors
+/// [`TrainError::Changed`].
+fn check_ranks(path: &Path, run: &Run, environment: &serde_json::Value) -> Result<(), TrainError> {
+    let (before, now) = (ranks_of(environment), run.environment.ranks());
+    if run.experiment.cluster.sync_batch_norm || before == now {
+        return Ok(());
+    }
+    Err(TrainError::Changed {
+        run: path.into(),
+        key: "the number of ranks, each with a batch norm of its own (cluster.sync_batch_norm = false),".into(),
+        old: before.to_string(),
+        new: now.to_string(),
+    })
+}
+
+/// Where the data was under `saved`, and where it is now, if these are two places.
+fn moved<'a>(run: &'a Run, saved: &'a Experiment) -> Option<[&'a Path; 2]> {
+    let [old, new] = [saved, &run.experiment].map(|experiment| experiment.data.root.as_path());
+    (!is_same_place(old, new)).then_some([old, new])
+}
+
+/// Number of ranks at the last start of a run: 1 in files from before it was recorded.
+fn ranks_of(environment: &serde_json::Value) -> usize {
+    let ranks = environment.get("ranks").and_then(serde_json::Value::as_u64);
+    ranks.map_or(1, |ranks| ranks as usize)
+}
