@@ -19,13 +19,8 @@ pub(crate) struct Norms<'a> {
 }
 
 impl<'a> Norms<'a> {
-<<<<<<< HEAD
     /// `running` has the statistics before the batch, in the order of `convolutions`.
     pub fn new<'b>(
-=======
-    /// The norms of a batch. `running` has the statistics before it, in the order of `convolutions`.
-    pub fn of_batch<'b>(
->>>>>>> code
         client: &Client,
         convolutions: impl IntoIterator<Item = &'b ConvNorm>,
         running: &'a [Running],
@@ -39,14 +34,6 @@ impl<'a> Norms<'a> {
         }
     }
 
-<<<<<<< HEAD
-=======
-    /// Norms that were [made](frozen) before.
-    pub fn frozen(norms: &'a [Buffer]) -> Self {
-        Self::Frozen(norms, 0)
-    }
-
->>>>>>> code
     /// The norm of the next convolution, whose outputs have these moments.
     pub fn next(&mut self, moments: &Moments, conv: &ConvNorm) -> Buffer {
         let before = &self.before[self.after.len()];

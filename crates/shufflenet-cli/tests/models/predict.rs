@@ -67,7 +67,10 @@ fn images_are_classified_and_bad_ones_are_named() {
         .sum();
     assert!(sum > 0.1 && sum <= 1.0);
     assert!(
-        objects[2]["error"].as_str().unwrap().contains("truncated PNG"),
+        objects[2]["error"]
+            .as_str()
+            .unwrap()
+            .contains("truncated PNG"),
         "{:?}",
         objects[2]
     );
