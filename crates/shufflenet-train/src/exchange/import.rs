@@ -14,6 +14,7 @@ use shufflenet_model::{
     num_parameters, to_safetensors,
 };
 
+use super::require_new;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
@@ -52,13 +53,7 @@ pub struct ImportRequest {
 /// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
 pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    if out.exists() {
-        return Err(TrainError::Value {
-            key: "--out".into(),
-            found: format!("{}, which exists", out.display()),
-            accepted: "a folder to be made".into(),
-        });
-    }
+    require_new(out)?;
     let weights = open(request)?;
     let (overrides, mut lines) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
