@@ -210,6 +210,7 @@ impl Isa {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::amx;
 
     /// CI prints what this test prints.
     #[test]
