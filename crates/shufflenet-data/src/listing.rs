@@ -100,6 +100,11 @@ fn walk(root: &Path, below: &Path, linked: &mut Vec<PathBuf>, listing: &mut List
         let (path, below) = (entry.path(), below.join(&name));
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         if !path.is_dir() {
+            // To read a pipe waits for somebody who writes. A link that leads nowhere is told when it is read.
+            if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+                listing.passed_over.add("pipe, socket or device".into());
+                continue;
+            }
             match is_image_name(&below) {
                 true => listing.images.push(below),
                 false => listing.passed_over.file(&path),
@@ -128,6 +133,18 @@ mod tests {
             fs::write(path, "x").unwrap();
         }
         folder
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_counted_and_not_an_image() {
+        let folder = made(&["a.png"]);
+        let socket = folder.path().join("b.png");
+        let _socket = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        let listing = images_below(folder.path());
+        assert_eq!(names(&listing), ["a.png"]);
+        let passed_over = listing.passed_over.to_string();
+        assert_eq!(passed_over, "passed over: 1 pipe, socket or device");
     }
 
     fn names(listing: &Listing) -> Vec<String> {

@@ -237,8 +237,8 @@ pub enum TrainError {
     StateDict(#[from] Box<StateDictError>),
     /// Weights for import that do not fit the network.
     #[error(
-        "{}: is not the {network}: {fit}\n(--partial takes what fits; the network's other tensors keep their \
-         initial values)",
+        "{}: is not the {network}: {fit} (--partial takes what fits; the network's other tensors keep their initial \
+         values)",
         .path.display()
     )]
     Misfit {
@@ -325,8 +325,8 @@ impl TrainError {
             self,
             Self::NoMpi | Self::Elsewhere { usage: true } | Self::Differs { .. }
         );
-        let seed = matches!(self, Self::Seed { source, .. } if source.is_usage());
-        value || data || run || cluster || seed
+        let within = matches!(self, Self::Seed { source, .. } | Self::Named { source, .. } if source.is_usage());
+        value || data || run || cluster || within
     }
 }
 

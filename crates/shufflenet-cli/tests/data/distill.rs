@@ -215,6 +215,10 @@ fn weights_that_have_learned_from_held_out_images_are_told() {
     assert!(tuned("tuned", "teacher", 0));
     assert!(!tuned("same-division", "tuned", 0));
     assert!(tuned("other-division", "tuned", 1));
+    // A quarter of the images contains the tenth that is held out by the same seed.
+    let from = "train --config small.toml --set fine_tune.from=tuned --set train.epochs=1";
+    let text = printed(at, &format!("{from} --set data.validation=0.1 --out fewer"));
+    assert!(!text.contains(seen), "{text}");
     // Another seed that holds out the same images.
     let held_out = format!("{held_out} --set data.validation_seed=0");
     let from = "train --config small.toml --set fine_tune.from=tuned --set train.seed=1";

@@ -292,6 +292,15 @@ fn a_report_has_mean_deviation_and_bands() {
 }
 
 #[test]
+fn seeds_that_are_resumed_in_a_folder_without_runs_are_told_to_start_afresh() {
+    let folder = workplace();
+    let extra = ["--seeds", "3", "--resume", "--set", "train.epochs=1"];
+    let text = finished(folder.path(), "misspelt", &extra);
+    let line = "resume     nothing is saved in misspelt: starting afresh\n";
+    assert!(text.starts_with(line), "{text}");
+}
+
+#[test]
 fn a_dry_run_says_that_it_is_of_the_first_seed() {
     let folder = workplace();
     let text = finished(folder.path(), "run", &["--seeds", "3,1", "--dry-run"]);

@@ -91,6 +91,26 @@ fn open(bytes: Cow<'_, [u8]>) -> Result<Tiff<'_>, String> {
     Ok(tiff.with_limits(limits))
 }
 
+/// A kind of pixels in words.
+fn kind(color: ColorType) -> String {
+    let name = match color {
+        ColorType::Gray(_) => "grey",
+        ColorType::GrayA(_) => "grey and alpha",
+        ColorType::RGB(_) => "RGB",
+        ColorType::RGBA(_) => "RGB and alpha",
+        ColorType::Palette(_) => "palette",
+        ColorType::CMYK(_) => "CMYK",
+        ColorType::CMYKA(_) => "CMYK and alpha",
+        ColorType::YCbCr(_) => "YCbCr",
+        ColorType::Lab(_) => "CIELAB",
+        ColorType::Multiband { num_samples, .. } => {
+            return format!("{}-bit {num_samples}-channel", color.bit_depth());
+        }
+        _ => "unknown",
+    };
+    format!("{}-bit {name}", color.bit_depth())
+}
+
 fn damaged(error: TiffError) -> String {
     match error {
         TiffError::UnsupportedError(kind) => format!("a TIFF of a kind that is not read ({kind})"),
@@ -189,7 +209,8 @@ fn eight_bits(
     let is_grey = matches!(color, ColorType::Gray(_));
     let refuse = || {
         Err(format!(
-            "a TIFF of {color:?} numbers of a kind that is not read"
+            "a TIFF of {} pixels whose numbers are of a kind that is not read",
+            kind(color)
         ))
     };
     Ok(match values {
@@ -282,6 +303,11 @@ fn rgb(values: Vec<u8>, color: ColorType, alpha: Option<u16>) -> Result<Vec<u8>,
             Some(ALPHA) => on_white::<2>(&values),
             _ => spread(&values.into_iter().step_by(2).collect::<Vec<_>>()),
         },
-        other => return Err(format!("a TIFF of {other:?} pixels, which are not read")),
+        other => {
+            return Err(format!(
+                "a TIFF of {} pixels, which are not read",
+                kind(other)
+            ));
+        }
     })
 }

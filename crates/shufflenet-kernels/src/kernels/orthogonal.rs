@@ -38,7 +38,7 @@ pub const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
 pub const EPSILON: f32 = 1e-7;
 
 /// Whether one side of a matrix is so much longer than the other that only its Gram matrix is iterated. Five
-/// such iterations take four products of small matrices each, and two products of large ones in total.
+/// such iterations take 17 products of small matrices, and two products of large ones.
 pub fn is_long([rows, columns]: [usize; 2]) -> bool {
     2 * rows.min(columns) <= rows.max(columns)
 }

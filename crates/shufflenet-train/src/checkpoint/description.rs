@@ -5,13 +5,13 @@ use shufflenet_data::Normalization;
 
 use crate::experiment::Experiment;
 
-/// What one needs besides the weights to classify an image as in training.
+/// What a checkpoint's weights need to classify an image as in training, and what they were made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
-    /// The experiment that trained it; its `model` rebuilds the network.
+    /// The experiment that trained the weights. Its `model` rebuilds the network.
     pub experiment: Experiment,
-    /// SHA-256 of the data that it was trained and chosen on, see [`crate::data::sources::Sources::sha256`].
+    /// SHA-256 of the data that the weights were trained and chosen on, see [`crate::data::sources::Sources::sha256`].
     pub data_sha256: String,
     /// Names of the classes, in the order of the logits.
     pub class_names: Vec<String>,
@@ -28,26 +28,6 @@ pub struct Description {
     pub input: [usize; 3],
     /// Pixels are scaled to 0..1, then normalised by these.
     pub normalization: Normalization,
-}
-
-impl Description {
-    /// What to say if these weights have learned from images that the run `now` holds out: both have the same data, divided in
-    /// different ways.
-    pub fn has_seen(&self, now: &Self) -> Option<&'static str> {
-        let division = |of: &Self| {
-            (
-                of.experiment.data.validation,
-                of.experiment.validation_seed(),
-            )
-        };
-        let seen = now.experiment.data.validation > 0.0
-            && self.data_sha256 == now.data_sha256
-            && division(self) != division(now);
-        seen.then_some(
-            "it was trained on images that this run holds out, so the held-out figures are too good; the same \
-             data.validation and data.validation_seed hold out the same images",
-        )
-    }
 }
 
 /// The part of the data that chose the best epoch.

@@ -9,7 +9,7 @@
 //! Names are produced one by one, so that a list may be longer than memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use shufflenet_data::decode::dimensions;
@@ -17,6 +17,7 @@ use shufflenet_data::{DataError, images_below, text};
 
 /// The most bytes that an image's file may have.
 const MOST_BYTES: u64 = 1 << 30;
+const TOO_LONG: &str = "more than 1 GiB";
 
 /// An image by its name, with its bytes or the reason why it has none.
 pub struct Input {
@@ -65,7 +66,7 @@ impl Input {
         let read = |bytes: &mut Vec<u8>| File::open(path)?.take(MOST_BYTES + 1).read_to_end(bytes);
         read(&mut bytes).map_err(|error| error.to_string())?;
         match bytes.len() as u64 > MOST_BYTES {
-            true => Err("more than 1 GiB".into()),
+            true => Err(TOO_LONG.into()),
             false => Ok(bytes),
         }
     }
@@ -122,36 +123,52 @@ fn below(folder: &Path) -> Vec<Input> {
 }
 
 /// What comes from `input`: an image, or the images whose names it lists.
-fn from_stream(mut input: impl BufRead + 'static) -> Box<dyn Iterator<Item = Input>> {
+fn from_stream(mut input: impl Read + 'static) -> Box<dyn Iterator<Item = Input>> {
     let nothing = |reason: String| -> Box<dyn Iterator<Item = Input>> {
         Box::new(std::iter::once(Input::nothing(Path::new("-"), reason)))
     };
-    let (is_image, has_mark) = match input.fill_buf() {
-        Ok(start) if is_utf_16(start) => {
-            return nothing(text::decode(start).err().unwrap_or_default());
+    let start = match start_of(&mut input) {
+        Ok(start) if start.is_empty() => return nothing("an empty input".into()),
+        Ok(start) if is_utf_16(&start) => {
+            return nothing(text::decode(&start).err().unwrap_or_default());
         }
-        Ok(start) => (is_image(start), start.starts_with("\u{feff}".as_bytes())),
+        Ok(start) => start,
         Err(error) => return nothing(error.to_string()),
     };
-    if is_image {
-        let mut bytes = Vec::new();
-        let source = match input.take(MOST_BYTES).read_to_end(&mut bytes) {
+    if is_image(&start) {
+        let mut bytes = start;
+        let source = match input.take(MOST_BYTES + 1).read_to_end(&mut bytes) {
+            Ok(_) if bytes.len() as u64 > MOST_BYTES => Source::Nothing(TOO_LONG.into()),
             Ok(_) => Source::Bytes(bytes),
             Err(error) => Source::Nothing(error.to_string()),
         };
         let name = "-".into();
         return Box::new(std::iter::once(Input { name, source }));
     }
-    if has_mark {
-        input.consume("\u{feff}".len());
-    }
-    let lines = input
-        .lines()
-        .filter(|line| !matches!(line, Ok(line) if line.is_empty()));
-    Box::new(lines.map(|line| match line {
+    let mark = "\u{feff}".as_bytes();
+    let names = start.strip_prefix(mark).unwrap_or(&start).to_vec();
+    let lines = BufReader::new(Cursor::new(names).chain(input)).lines();
+    let lines = lines.filter(|line| !matches!(line, Ok(line) if line.is_empty()));
+    // Behind bytes that are no text there is no name.
+    let until_an_error = lines.scan(false, |has_failed, line| {
+        let ended = std::mem::replace(has_failed, line.is_err());
+        (!ended).then_some(line)
+    });
+    Box::new(until_an_error.map(|line| match line {
         Ok(line) => Input::file(line.into()),
         Err(error) => Input::nothing(Path::new("-"), error),
     }))
+}
+
+/// The first bytes of `input`, enough to tell an image from a list of names. They may come in pieces.
+fn start_of(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    input.by_ref().take(64).read_to_end(&mut start)?;
+    // The header of a PPM has comments of any length.
+    if start.starts_with(b"P") {
+        input.by_ref().take(8192).read_to_end(&mut start)?;
+    }
+    Ok(start)
 }
 
 /// Whether bytes are an image and not a list of names: every supported format has an early zero byte, is not text,
@@ -246,6 +263,31 @@ mod tests {
         }
         let image = b"P1 1 1\n0";
         assert_eq!(listed(image)[0].bytes().unwrap(), image);
+        assert_eq!(listed(b"")[0].bytes().unwrap_err(), "an empty input");
+        // Bytes that are no text are one fault, and not a fault a line.
+        let found = listed(b"a.png\n\xff\xfe\xfd\nb.png\n");
+        assert_eq!(found.len(), 2);
+        assert!(found[1].bytes().unwrap_err().contains("UTF-8"));
+    }
+
+    /// Gives a byte at a time, as a slow program does at its start.
+    struct Slow(Vec<u8>);
+
+    impl Read for Slow {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let count = to.len().min(self.0.len()).min(1);
+            to[..count].copy_from_slice(&self.0[..count]);
+            self.0.drain(..count);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn an_image_that_comes_in_pieces_is_an_image() {
+        let image = b"\x89PNG\r\n\x1a\nand so on";
+        let found: Vec<Input> = from_stream(Slow(image.to_vec())).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].bytes().unwrap(), image);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 pub use shufflenet_model::Sizes;
 use shufflenet_model::{to_onnx, to_state_dict};
 
+use super::{NEW_FILE, require_new};
 use crate::checkpoint::description::Description;
 use crate::device;
 use crate::error::TrainError;
@@ -25,8 +26,8 @@ pub enum ExportFormat {
 /// takes. Returns a line on what was written.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Io`], also where `out` exists; [`TrainError::Value`] for dynamic sizes in
-/// another format than ONNX.
+/// What the checkpoint refuses; [`TrainError::Io`]; [`TrainError::Value`] where `out` exists, or for dynamic sizes in another
+/// format than ONNX.
 pub fn export(
     path: &Path,
     weights: Option<Weights>,
@@ -41,6 +42,7 @@ pub fn export(
             accepted: "--dynamic-size with --format onnx".into(),
         });
     }
+    require_new(out, NEW_FILE)?;
     let trained = trained::open(path, weights, &device::open(device::DEFAULT)?)?;
     let (network, description) = (&trained.classifier.network, &trained.checkpoint.description);
     let source = trained.folder.join(trained.weights);

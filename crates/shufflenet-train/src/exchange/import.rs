@@ -14,7 +14,7 @@ use shufflenet_model::{
     num_parameters, to_safetensors,
 };
 
-use super::require_new;
+use super::{NEW_FOLDER, require_new};
 use crate::checkpoint::description::Description;
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
@@ -53,7 +53,7 @@ pub struct ImportRequest {
 /// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
 pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    require_new(out)?;
+    require_new(out, NEW_FOLDER)?;
     let weights = open(request)?;
     let (overrides, mut lines) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;

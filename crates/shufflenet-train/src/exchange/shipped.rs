@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use shufflenet_model::{num_parameters, weights};
 
 use super::card::{Card, Origin};
-use super::{in_float16, require_new};
+use super::{NEW_FOLDER, in_float16, require_new};
 use crate::checkpoint::{self, Checkpoint, Progress, WEIGHTS};
 use crate::device;
 use crate::display::words::{describe, thousands};
@@ -47,7 +47,7 @@ pub struct ShipRequest {
 /// where the request says where it is.
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    require_new(out)?;
+    require_new(out, NEW_FOLDER)?;
     let licence = request.licence.trim();
     let is_line = !licence.is_empty() && !licence.contains('\n');
     let accepted = "one line, the licence of the weights";

@@ -247,6 +247,15 @@ impl Experiment {
             data.validation,
             "a fraction from 0 to below 1",
         )?;
+        if let Some(seed) = data.validation_seed
+            && data.validation == 0.0
+        {
+            return Err(TrainError::Value {
+                key: "data.validation_seed".into(),
+                found: format!("{seed}, and data.validation is 0"),
+                accepted: "a seed together with data.validation".into(),
+            });
+        }
         at_least_one("data.limit", data.limit.unwrap_or(1))?;
         at_least_one("train.epochs", self.train.epochs)?;
         at_least_one("train.max_steps", self.train.max_steps.unwrap_or(1))?;

@@ -308,6 +308,7 @@ mod tests {
         for (assignment, key) in [
             ("train.batch_size=0", "train.batch_size"),
             ("data.validation=1.5", "data.validation"),
+            ("data.validation_seed=3", "data.validation_seed"),
             ("optimizer.learning_rate=-1", "optimizer.learning_rate"),
             ("optimizer.momentum=nan", "optimizer.momentum"),
             ("name=a/b", "name"),

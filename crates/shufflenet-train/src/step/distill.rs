@@ -20,6 +20,7 @@ use shufflenet_model::{
 
 use crate::checkpoint;
 use crate::checkpoint::description::Description;
+use crate::data::trained_on::seen::seen;
 use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::evaluation::trained::{self, Found};
@@ -65,7 +66,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
             counted(parameters, "parameter")
         ));
         lines.extend(note.map(|note| format!("teacher    {note}")));
-        lines.extend(then.has_seen(now).map(|seen| format!("teacher    {seen}")));
+        lines.extend(seen(then, now).map(|seen| format!("teacher    {seen}")));
         let is_same = then.normalization == now.normalization;
         if !is_same {
             lines.push(

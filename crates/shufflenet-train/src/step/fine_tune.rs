@@ -8,6 +8,7 @@ use shufflenet_data::{Normalization, orders_differ};
 use shufflenet_model::{ClassifierStart, ShuffleNetV2, load_for_fine_tuning, parameters};
 
 use crate::checkpoint::description::Description;
+use crate::data::trained_on::seen::seen;
 use crate::error::TrainError;
 use crate::evaluation::trained;
 use crate::recipe::fine_tune::FineTune;
@@ -34,11 +35,7 @@ pub fn load(
     check_channels(from, before, now)?;
     let (rows, note) = classifier(config, before, now)?;
     notes.push(format!("start      {note}"));
-    notes.extend(
-        before
-            .has_seen(now)
-            .map(|seen| format!("start      {seen}")),
-    );
+    notes.extend(seen(before, now).map(|seen| format!("start      {seen}")));
     let start = rows
         .as_deref()
         .map_or(ClassifierStart::Fresh, ClassifierStart::Rows);
@@ -47,17 +44,18 @@ pub fn load(
     notes.extend(adapted.into_iter().map(|change| {
         format!("start      {change}: the weights are for colour images, these are grey")
     }));
-    if before.normalization != now.normalization {
-        let [
-            Normalization { mean: m0, std: s0 },
-            Normalization { mean, std },
-        ] = [&before.normalization, &now.normalization];
+    let [then, here] = [&before.normalization, &now.normalization].map(in_words);
+    if then != here {
         notes.push(format!(
-            "start      pixels are normalised by mean {mean:.3?} and deviation {std:.3?}, the weights were trained with \
-             {m0:.3?} and {s0:.3?}"
+            "start      pixels are normalised by {here}, the weights were trained with {then}"
         ));
     }
     Ok((network, notes))
+}
+
+/// Mean and deviation to three digits: parts of one set differ by less.
+fn in_words(Normalization { mean, std }: &Normalization) -> String {
+    format!("mean {mean:.3?} and deviation {std:.3?}")
 }
 
 /// Refuses colour images for weights that take grey ones. (Those for colour images adapt to grey ones.)

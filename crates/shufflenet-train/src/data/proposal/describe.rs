@@ -15,8 +15,8 @@ pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experime
         .model
         .input_channels
         .unwrap_or(facts.set.shape.channels);
-    let is_asked =
-        chosen.model != experiment.model || chosen.data.options != experiment.data.options;
+    let look = |of: &Experiment| (of.data.options.size, of.data.options.resize);
+    let is_asked = chosen.model != experiment.model || look(chosen) != look(experiment);
     let why = match &facts.start {
         _ if is_asked => "as --set has it".into(),
         Some(start) => format!("as {} has them", start.path.display()),

@@ -4,6 +4,7 @@
 //! order, which is said.
 
 mod classes;
+pub(crate) mod seen;
 mod split;
 
 use std::path::Path;

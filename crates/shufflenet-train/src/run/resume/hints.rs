@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::{self, store};
 use crate::data::trained_on::is_same_place;
+use crate::experiment::compare::check_same;
 use crate::run::context::Run;
 
 /// A line on a folder `path` where nothing is saved, with a hint at another run.
@@ -29,7 +30,9 @@ fn run_on_same_data(path: &Path, run: &Run) -> Option<String> {
         .filter_map(|(score, other)| {
             let saved = checkpoint::description(&store::last(&other))?;
             let is_same = saved.data_sha256 == run.description.data_sha256;
-            is_same.then_some((score, other, saved))
+            let (then, now) = (&saved.experiment, &run.description.experiment);
+            let continues = check_same(&other, then, now, &[]).is_ok();
+            (is_same && continues).then_some((score, other, saved))
         })
         .max_by(|a, b| a.0.total_cmp(&b.0))?;
     let (now, root) = (&run.experiment.data.root, &saved.experiment.data.root);

@@ -104,6 +104,11 @@ impl<'a> SeedsFolder<'a> {
         })
     }
 
+    /// Whether one of the runs has begun before.
+    pub fn is_begun(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// Makes or takes over the folder, when the first run is open, and locks it. Deletes the runs that `--force` replaces,
     /// all at once: none of them must be taken for one of the new runs.
     ///

@@ -20,6 +20,7 @@ use crate::cluster::Cluster;
 use crate::display::console::Console;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::run::folder::Existing;
 use crate::run::start::{self, RunOptions};
 use crate::run::training_loop::Outcome;
 use folder::SeedsFolder;
@@ -37,6 +38,12 @@ pub fn train_seeds(
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
     let mut folder = SeedsFolder::find(&options.out, seeds, options.existing)?;
+    if options.existing == Existing::Resume && !folder.is_begun() {
+        let out = options.out.display();
+        console.line(&format!(
+            "resume     nothing is saved in {out}: starting afresh"
+        ));
+    }
     for (index, seed) in seeds.iter().enumerate() {
         if interrupter.should_stop() {
             console.line(&format!(
