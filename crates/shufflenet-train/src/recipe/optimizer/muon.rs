@@ -28,7 +28,8 @@ use crate::error::TrainError;
 
 const MOMENTUM: &str = "muon.momentum";
 
-/// Settings of `muon`, for weights that are matrices: of 1x1 convolutions, the stem and the classifier.
+/// Settings of `muon`, for weights that are matrices: of 1x1 convolutions, the stem (if images have more than one channel)
+/// and the classifier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Muon {
