@@ -59,7 +59,7 @@ impl Iterator for Batches {
             None => (self.make)(number),
             Some(worker) => match worker.queue.recv() {
                 Ok(batch) => batch,
-                Err(_) => Err(self.workers.swap_remove(0).obituary()),
+                Err(_) => Err(self.workers.swap_remove(0).failure()),
             },
         };
         match batch {
@@ -100,7 +100,7 @@ impl Worker {
     }
 
     /// The reason why the worker's queue is closed.
-    fn obituary(self) -> DataError {
+    fn failure(self) -> DataError {
         let cause = match self.thread.map(JoinHandle::join) {
             Err(error) => format!("it cannot be started: {error}"),
             Ok(Err(panic)) => words(panic.as_ref()).into(),

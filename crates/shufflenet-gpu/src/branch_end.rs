@@ -2,12 +2,10 @@
 //! output. Nothing between them is stored.
 //!
 //! ```text
-//! y2 = depthwise(reading(x)),    y3 = W3 norm2(y2),    out[place(start + o)] = relu(norm3(y3))[o]
+//! y2 = depthwise(reading(x)),    y3 = W3 norm2(y2),    out[shuffled(start + o)] = relu(norm3(y3))[o]
 //! ```
 //!
-//! `place` is the shuffle of [`crate::join`], the other way round: channel `k` of the concatenation is channel
-//! `2 (k mod half) + k / half` of the output, `half` being half of its channels. The kernel of a stride-1 unit also copies the
-//! channels that the unit passes on.
+//! `shuffled` is the shuffle of [`crate::join`]. The kernel of a stride-1 unit also copies the channels that the unit passes on.
 //!
 //! A workgroup computes a tile of the product ([`crate::tile`]). It computes the depthwise convolution while it copies the left
 //! operand to shared memory, anew for each 64 outputs of the 1x1 convolution. Training does not do this, because it needs `y2`
@@ -18,6 +16,7 @@ use cubecl::prelude::*;
 use crate::branch::{Branch, Maps, whole};
 use crate::buffer::Buffer;
 use crate::depthwise::TAPS;
+use crate::join::shuffled;
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::pointwise::{self, Columns};
@@ -61,10 +60,10 @@ fn copy_taps(
     channels: usize,
     #[comptime] tile: Tile,
 ) {
-    let unit = UNIT_POS as usize;
-    if unit < TAPS_OF_STEP {
-        let channel = start + unit % QUADS * 4;
-        let tap = unit / QUADS;
+    let thread = UNIT_POS as usize;
+    if thread < TAPS_OF_STEP {
+        let channel = start + thread % QUADS * 4;
+        let tap = thread / QUADS;
         let mut four = V4::new(0.0);
         #[unroll]
         for i in 0..4usize {
@@ -72,7 +71,77 @@ fn copy_taps(
                 four.insert(i, taps[(channel + i) * TAPS + tap]);
             }
         }
-        shared[comptime!(tile.operands()) + unit] = four;
+        shared[comptime!(tile.operands()) + thread] = four;
+    }
+}
+
+/// The depthwise convolution at one output pixel, for the four channels from `channel` on, of which `here` exist. `i` and `j`
+/// are the row and the place of its window, counted with the padding.
+#[cube]
+fn depthwise<N: Size>(
+    x: &[Vector<f32, N>],
+    norm1: &[Vector<f32, N>],
+    shared: &Shared<[V4]>,
+    image: usize,
+    i: usize,
+    j: usize,
+    height: usize,
+    width: usize,
+    row: usize,
+    first: usize,
+    channel: usize,
+    here: usize,
+    channels: usize,
+    taps: usize,
+    #[comptime] reading: Reading,
+) -> V4 {
+    let norm1 = norm::rows::<N>(norm1, channel, here, channels, reading);
+    let mut sum = V4::new(0.0);
+    for u in 0..3usize {
+        let from_row = i + u;
+        #[unroll]
+        for v in 0..3usize {
+            let place = j + v;
+            let row_here = from_row >= 1 && from_row <= height;
+            if row_here && place >= 1 && place <= width {
+                let from = (image * height + from_row - 1) * width + place - 1;
+                let value = load::<N>(x, from * row + first + channel, here);
+                let z = norm::read_by(value, &norm1, reading);
+                sum = fma(shared[taps + (3 * u + v) * QUADS], z, sum);
+            }
+        }
+    }
+    sum
+}
+
+/// Writes a pixel's four channels from `column` on: of the branch, and of those that the unit passes on.
+#[cube]
+fn write(
+    branch: V4,
+    input: &[f32],
+    out: &mut [f32],
+    pixel: usize,
+    column: usize,
+    outputs: usize,
+    input_row: usize,
+    passed: usize,
+    residual: usize,
+    channels: usize,
+    start: usize,
+) {
+    #[unroll]
+    for i in 0..4usize {
+        let o = column + i;
+        if o < outputs {
+            let mut value = branch.extract(i);
+            if residual == 1 {
+                value += input[pixel * input_row + passed + o];
+            }
+            out[pixel * channels + shuffled(start + o, channels)] = value;
+        }
+        if o < passed {
+            out[pixel * channels + shuffled(o, channels)] = input[pixel * input_row + o];
+        }
     }
 }
 
@@ -104,12 +173,12 @@ fn branch_end<N: Size>(
     let tile = comptime!(shape.tile);
     let stride = comptime!(shape.stride);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.operands() + TAPS_OF_STEP));
-    let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
+    // Every thread has four columns of the product and some pixels of the tile.
+    let thread_x = UNIT_POS as usize % comptime!(tile.threads_x);
+    let thread_y = UNIT_POS as usize / comptime!(tile.threads_x);
     let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
-    let column = first_column + unit_x * 4;
+    let column = first_column + thread_x * 4;
     let columns = valid(column, outputs);
-    let half = channels / 2;
     let rows = height.div_ceil(stride);
     let row_outputs = width.div_ceil(stride);
     let pixels = images * rows * row_outputs;
@@ -133,7 +202,7 @@ fn branch_end<N: Size>(
                 1,
                 inner,
                 tile,
-                comptime!(tile.units()),
+                comptime!(tile.threads()),
             );
             sync_cube();
             let mut at = UNIT_POS as usize;
@@ -148,28 +217,27 @@ fn branch_end<N: Size>(
                     let j = pixel % row_outputs * stride;
                     let i = line % rows * stride;
                     let image = line / rows;
-                    let reading = comptime!(shape.reading);
-                    let norm1 = norm::rows::<N>(norm1, channel, here, inner, reading);
-                    for u in 0..3usize {
-                        // Row and place are counted with the padding, so from 1 on.
-                        let from_row = i + u;
-                        #[unroll]
-                        for v in 0..3usize {
-                            let place = j + v;
-                            let row_here = from_row >= 1 && from_row <= height;
-                            if row_here && place >= 1 && place <= width {
-                                let from = (image * height + from_row - 1) * width + place - 1;
-                                let value = load::<N>(x, from * row + first + channel, here);
-                                let z = norm::read_by(value, &norm1, reading);
-                                let tap = comptime!(tile.operands()) + (3 * u + v) * QUADS + quad;
-                                y2 = fma(shared[tap], z, y2);
-                            }
-                        }
-                    }
+                    y2 = depthwise::<N>(
+                        x,
+                        norm1,
+                        &shared,
+                        image,
+                        i,
+                        j,
+                        height,
+                        width,
+                        row,
+                        first,
+                        channel,
+                        here,
+                        inner,
+                        comptime!(tile.operands()) + quad,
+                        comptime!(shape.reading),
+                    );
                     y2 = norm::normed::<N>(y2, norm2, channel, here, inner);
                 }
                 shared[at / QUADS * comptime!(tile.left_row()) + quad] = y2;
-                at += comptime!(tile.units());
+                at += comptime!(tile.threads());
             }
             sync_cube();
             multiply(&shared, &mut sums, inner - begin, tile);
@@ -177,28 +245,16 @@ fn branch_end<N: Size>(
         }
         #[unroll]
         for p in 0..comptime!(tile.m) {
-            let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
+            let pixel = first_pixel + comptime!(p * tile.threads_y) + thread_y;
             if pixel < pixels {
                 let mut value = V4::new(0.0);
                 if columns > 0 {
                     value = relu(norm::normed::<N>(sums[p], norm3, column, columns, outputs));
                 }
-                #[unroll]
-                for i in 0..4usize {
-                    let o = column + i;
-                    if o < outputs {
-                        let mut of_branch = value.extract(i);
-                        if residual == 1 {
-                            of_branch += input[pixel * input_row + passed + o];
-                        }
-                        let k = start + o;
-                        out[pixel * channels + k % half * 2 + k / half] = of_branch;
-                    }
-                    if o < passed {
-                        let value = input[pixel * input_row + o];
-                        out[pixel * channels + o % half * 2 + o / half] = value;
-                    }
-                }
+                write(
+                    value, input, out, pixel, column, outputs, input_row, passed, residual,
+                    channels, start,
+                );
             }
         }
     }
@@ -252,7 +308,7 @@ impl Branch {
                         share.rows as u32,
                         1,
                     ),
-                    CubeDim::new_1d(tile.units() as u32),
+                    CubeDim::new_1d(tile.threads() as u32),
                     n,
                     x.data.arg(n),
                     norm1.arg(n),

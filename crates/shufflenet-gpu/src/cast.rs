@@ -7,10 +7,10 @@ use crate::stored::{Stored, load_map, rounded, store_map};
 use crate::traffic::Launch;
 use crate::vector;
 
-/// Units of a workgroup.
-const UNITS: u32 = 256;
+/// Threads of a workgroup.
+const THREADS: u32 = 256;
 
-/// A unit computes four values.
+/// A thread computes four values.
 #[cube(launch_unchecked)]
 fn cast_map<V: Size, W: Size>(
     from: &[Vector<u32, V>],
@@ -43,8 +43,8 @@ pub fn cast(map: &Buffer, stored: Stored) -> Buffer {
         unsafe {
             cast_map::launch_unchecked(
                 &map.client,
-                vector::workgroups(map.len.div_ceil(4), UNITS),
-                CubeDim::new_1d(UNITS),
+                vector::workgroups(map.len.div_ceil(4), THREADS),
+                CubeDim::new_1d(THREADS),
                 words(given),
                 words(stored),
                 arg(map),

@@ -9,18 +9,18 @@ use crate::buffer::Buffer;
 use crate::traffic::Launch;
 use crate::vector;
 
-/// Units of a workgroup, and the most workgroups that write a sum.
-const UNITS: usize = 256;
+/// Threads of a workgroup, and the most workgroups that write a sum.
+const THREADS: usize = 256;
 
 /// Added to the norm, as PyTorch's `clip_grad_norm_` does.
 const EPSILON: f32 = 1e-6;
 
 #[cube(launch_unchecked)]
 fn sum_squares(x: &[f32], parts: &mut [f32], len: usize, groups: usize) {
-    let mut shared = Shared::<[f32]>::new_slice(UNITS);
-    let unit = UNIT_POS as usize;
-    let stride = groups * UNITS;
-    let start = CUBE_POS * UNITS + unit;
+    let mut shared = Shared::<[f32]>::new_slice(THREADS);
+    let thread = UNIT_POS as usize;
+    let stride = groups * THREADS;
+    let start = CUBE_POS * THREADS + thread;
     let mut sum = 0.0f32;
     for i in 0..len.div_ceil(stride) {
         let at = start + i * stride;
@@ -28,11 +28,11 @@ fn sum_squares(x: &[f32], parts: &mut [f32], len: usize, groups: usize) {
             sum = fma(x[at], x[at], sum);
         }
     }
-    shared[unit] = sum;
+    shared[thread] = sum;
     sync_cube();
-    if unit == 0 {
+    if thread == 0 {
         let mut sum = 0.0f32;
-        for other in 0..UNITS {
+        for other in 0..THREADS {
             sum += shared[other];
         }
         parts[CUBE_POS] = sum;
@@ -66,7 +66,7 @@ fn scale_down(
 /// Scales `x` down to the norm `most`, if its norm is larger.
 pub fn clip(x: &Buffer, most: f64) -> Buffer {
     let client = &x.client;
-    let groups = x.len.div_ceil(UNITS).clamp(1, UNITS);
+    let groups = x.len.div_ceil(THREADS).clamp(1, THREADS);
     let [parts, out] = [groups, x.len].map(|len| Buffer::empty(client, len));
     let launch = Launch::of("norm").reads_all([x]).writes_all([&parts]);
     launch.run(|| {
@@ -76,7 +76,7 @@ pub fn clip(x: &Buffer, most: f64) -> Buffer {
             sum_squares::launch_unchecked(
                 client,
                 CubeCount::Static(groups as u32, 1, 1),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 x.arg(1),
                 parts.arg(1),
                 x.len,
@@ -91,8 +91,8 @@ pub fn clip(x: &Buffer, most: f64) -> Buffer {
         unsafe {
             scale_down::launch_unchecked(
                 client,
-                vector::workgroups(x.len, UNITS as u32),
-                CubeDim::new_1d(UNITS as u32),
+                vector::workgroups(x.len, THREADS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 x.arg(1),
                 parts.arg(1),
                 out.arg(1),

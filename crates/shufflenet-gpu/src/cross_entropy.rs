@@ -6,7 +6,7 @@
 //! d_c = f_c - sum(f) exp(z_c - max(z)) / sum(exp(z - max(z)))
 //! ```
 //!
-//! A workgroup computes an image. Each unit takes every 64th class, and the units are combined in order.
+//! A workgroup computes an image. Each thread takes every 64th class, and the threads are combined in order.
 
 use cubecl::prelude::*;
 
@@ -14,8 +14,8 @@ use crate::buffer::Buffer;
 use crate::traffic::Launch;
 use crate::vector;
 
-/// Units of a workgroup.
-const UNITS: usize = 64;
+/// Threads of a workgroup.
+const THREADS: usize = 64;
 
 #[cube(launch_unchecked)]
 fn cross_entropy_gradient(
@@ -25,49 +25,49 @@ fn cross_entropy_gradient(
     images: usize,
     classes: usize,
 ) {
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
-    let unit = UNIT_POS as usize;
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * THREADS));
+    let thread = UNIT_POS as usize;
     let image = CUBE_POS;
     let start = image * classes;
-    let own = (classes + UNITS - 1 - unit) / UNITS;
+    let own = (classes + THREADS - 1 - thread) / THREADS;
     let mut count = 0usize;
     if image < images {
         count = own;
     }
-    // Each unit begins with the first class, so that none is without a value.
+    // Each thread begins with the first class, so that none is without a value.
     let mut most = 0.0f32;
     if image < images {
         most = logits[start];
     }
     for i in 0..count {
-        most = most.max(logits[start + i * UNITS + unit]);
+        most = most.max(logits[start + i * THREADS + thread]);
     }
-    shared[unit] = most;
+    shared[thread] = most;
     sync_cube();
     let mut most = shared[0];
-    for other in 1..UNITS {
+    for other in 1..THREADS {
         most = most.max(shared[other]);
     }
     sync_cube();
     let mut exponentials = 0.0f32;
     let mut sum = 0.0f32;
     for i in 0..count {
-        let at = start + i * UNITS + unit;
+        let at = start + i * THREADS + thread;
         exponentials += (logits[at] - most).exp();
         sum += factors[at];
     }
-    shared[unit] = exponentials;
-    shared[UNITS + unit] = sum;
+    shared[thread] = exponentials;
+    shared[THREADS + thread] = sum;
     sync_cube();
     let mut exponentials = 0.0f32;
     let mut sum = 0.0f32;
-    for other in 0..UNITS {
+    for other in 0..THREADS {
         exponentials += shared[other];
-        sum += shared[UNITS + other];
+        sum += shared[THREADS + other];
     }
     let factor = sum / exponentials;
     for i in 0..count {
-        let at = start + i * UNITS + unit;
+        let at = start + i * THREADS + thread;
         out[at] = factors[at] - factor * (logits[at] - most).exp();
     }
 }
@@ -81,13 +81,13 @@ pub fn gradient(logits: &Buffer, factors: &Buffer, classes: usize) -> Buffer {
         .reads_all([logits, factors])
         .writes_all([&out]);
     launch.run(|| {
-        // SAFETY: the image is compared with their number, and a unit's classes are below their number.
+        // SAFETY: the image is compared with their number, and a thread's classes are below their number.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
             cross_entropy_gradient::launch_unchecked(
                 client,
-                vector::workgroups(images * UNITS, UNITS as u32),
-                CubeDim::new_1d(UNITS as u32),
+                vector::workgroups(images * THREADS, THREADS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 logits.arg(1),
                 factors.arg(1),
                 out.arg(1),

@@ -4,7 +4,7 @@
 //! y[i, j] = sum over u, v of w[u, v] z[i stride + u - 1, j stride + v - 1],    z = reading(x),    and the moments of y
 //! ```
 //!
-//! `z` is zero outside the map. A unit computes strips of four neighbouring outputs of a row, for four channels: it
+//! `z` is zero outside the map. A thread computes strips of four neighbouring outputs of a row, for four channels: it
 //! reads 3 x 6 vectors in stride 1 and 3 x 9 in stride 2. Neighbouring strips read some of them again, from the cache.
 
 use cubecl::prelude::*;
@@ -24,36 +24,36 @@ pub(crate) const TAPS: usize = 9;
 /// Outputs of a strip.
 const STRIP: usize = 4;
 
-/// Units of a workgroup, some of them idle.
-pub(crate) const UNITS: usize = 256;
+/// Threads of a workgroup, some of them idle.
+pub(crate) const THREADS: usize = 256;
 const WIDEST_BLOCK: usize = 32;
 
 /// Most vectors of the taps of a block.
 pub(crate) const TAPS_SHARED: usize = TAPS * WIDEST_BLOCK / 4;
 
-/// The workgroups of a launch: `units_x` units side by side have four channels each. Kernels are given these sizes at run
+/// The workgroups of a launch: `threads_x` threads side by side have four channels each. Kernels are given these sizes at run
 /// time, so that all widths share a pipeline.
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     /// Workgroups side by side, each with a block of the channels.
     pub blocks: usize,
-    pub units_x: usize,
-    pub units_y: usize,
+    pub threads_x: usize,
+    pub threads_y: usize,
 }
 
 impl Block {
     pub fn new(channels: usize) -> Self {
         let blocks = channels.div_ceil(WIDEST_BLOCK);
-        let units_x = channels.div_ceil(blocks).div_ceil(4);
+        let threads_x = channels.div_ceil(blocks).div_ceil(4);
         Self {
             blocks,
-            units_x,
-            units_y: UNITS / units_x,
+            threads_x,
+            threads_y: THREADS / threads_x,
         }
     }
 }
 
-/// Copies the nine taps of the block of channels from `first_column` on to shared memory, `units_x` vectors a tap. `weight`
+/// Copies the nine taps of the block of channels from `first_column` on to shared memory, `threads_x` vectors a tap. `weight`
 /// is `[channels, 1, 3, 3]`. The caller sees to the barrier behind it.
 #[cube]
 pub(crate) fn copy_taps(
@@ -61,12 +61,12 @@ pub(crate) fn copy_taps(
     shared: &mut Shared<[V4]>,
     first_column: usize,
     channels: usize,
-    units_x: usize,
+    threads_x: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    if unit < TAPS * units_x {
-        let tap = unit / units_x;
-        let column = first_column + unit % units_x * 4;
+    let thread = UNIT_POS as usize;
+    if thread < TAPS * threads_x {
+        let tap = thread / threads_x;
+        let column = first_column + thread % threads_x * 4;
         let mut four = V4::new(0.0);
         #[unroll]
         for i in 0..4usize {
@@ -74,7 +74,7 @@ pub(crate) fn copy_taps(
                 four.insert(i, weight[(column + i) * TAPS + tap]);
             }
         }
-        shared[unit] = four;
+        shared[thread] = four;
     }
 }
 
@@ -97,28 +97,28 @@ fn depthwise_forward<N: Size, W: Size>(
     width: usize,
     tiles: usize,
     channels: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     row: usize,
     first: usize,
     #[comptime] shape: Shape,
 ) {
     let stride = comptime!(shape.stride);
     let stored = comptime!(shape.stored);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(PARTS * UNITS));
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(PARTS * THREADS));
     let mut taps = Shared::<[V4]>::new_slice(TAPS_SHARED);
-    let unit_x = UNIT_POS as usize % units_x;
-    let unit_y = UNIT_POS as usize / units_x;
-    let first_column = CUBE_POS_Y as usize * units_x * 4;
-    let column = first_column + unit_x * 4;
+    let thread_x = UNIT_POS as usize % threads_x;
+    let thread_y = UNIT_POS as usize / threads_x;
+    let first_column = CUBE_POS_Y as usize * threads_x * 4;
+    let column = first_column + thread_x * 4;
     let mut columns = 0usize;
-    if unit_y < units_y {
+    if thread_y < threads_y {
         columns = valid(column, channels);
     }
     let rows = height.div_ceil(stride);
     let row_outputs = width.div_ceil(stride);
     let strips = row_outputs.div_ceil(STRIP);
-    copy_taps(weight, &mut taps, first_column, channels, units_x);
+    copy_taps(weight, &mut taps, first_column, channels, threads_x);
     sync_cube();
     let reading = comptime!(shape.reading);
     let norm = norm::rows::<N>(norm, column, columns, channels, reading);
@@ -126,7 +126,7 @@ fn depthwise_forward<N: Size, W: Size>(
     let mut out = Array::<V4>::new(STRIP);
     let mut taps_of_row = Array::<V4>::new(3usize);
     for number in 0..tiles {
-        let strip = (CUBE_POS_X as usize * tiles + number) * units_y + unit_y;
+        let strip = (CUBE_POS_X as usize * tiles + number) * threads_y + thread_y;
         let line = strip / strips;
         let j = strip % strips * STRIP;
         let i = line % rows;
@@ -142,7 +142,7 @@ fn depthwise_forward<N: Size, W: Size>(
             let row_here = here && from_row >= 1 && from_row <= height;
             #[unroll]
             for v in 0..3usize {
-                taps_of_row[v] = taps[(3 * u + v) * units_x + unit_x];
+                taps_of_row[v] = taps[(3 * u + v) * threads_x + thread_x];
             }
             #[unroll]
             for k in 0..comptime!((STRIP - 1) * stride + 3) {
@@ -179,9 +179,9 @@ fn depthwise_forward<N: Size, W: Size>(
         column,
         columns,
         channels,
-        units_x,
-        units_y,
-        UNITS,
+        threads_x,
+        threads_y,
+        THREADS,
     );
 }
 
@@ -201,7 +201,7 @@ pub fn forward(
     let block = Block::new(channels);
     let [rows, row_outputs] = [height, width].map(|side| side.div_ceil(stride));
     let strips = images * rows * row_outputs.div_ceil(STRIP);
-    let share = Parts::of(strips.div_ceil(block.units_y));
+    let share = Parts::of(strips.div_ceil(block.threads_y));
     let stored = x.data.stored;
     let y = Buffer::map(client, images * rows * row_outputs * channels, stored);
     let parts = Buffer::empty(client, share.rows * PARTS * channels);
@@ -219,7 +219,7 @@ pub fn forward(
             depthwise_forward::launch_unchecked(
                 client,
                 CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 n,
                 n / stored.in_word(),
                 x.data.arg(n),
@@ -232,8 +232,8 @@ pub fn forward(
                 width,
                 share.tiles,
                 channels,
-                block.units_x,
-                block.units_y,
+                block.threads_x,
+                block.threads_y,
                 x.row,
                 x.first,
                 Shape {

@@ -7,14 +7,14 @@
 //!     where o stride = i - u + 1 and q stride = j - v + 1
 //! ```
 //!
-//! The same values of `dy` serve an input pixel's `dz` and its products for `dw`, so one pass computes both. A unit takes
+//! The same values of `dy` serve an input pixel's `dz` and its products for `dw`, so one pass computes both. A thread takes
 //! a patch of four input pixels for four channels: four of a row in stride 1, which 3 x 6 values of `dy` reach, and
 //! 2 x 2 in stride 2, which 2 x 2 values reach.
 
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::depthwise::{Block, TAPS, TAPS_SHARED, UNITS, copy_taps};
+use crate::depthwise::{Block, TAPS, TAPS_SHARED, THREADS, copy_taps};
 use crate::gradient_sums::{Backward, Gradient, GradientSums};
 use crate::norm::{self, MEAN, Reading};
 use crate::parts::{Parts, shared_for_sums, write_sums};
@@ -88,8 +88,8 @@ fn depthwise_backward<N: Size, W: Size>(
     width: usize,
     tiles: usize,
     channels: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     row: usize,
     first: usize,
     #[comptime] shape: Shape,
@@ -99,21 +99,21 @@ fn depthwise_backward<N: Size, W: Size>(
     let reading = comptime!(shape.reading);
     let down = comptime!(patch(shape.stride)[0]);
     let across = comptime!(patch(shape.stride)[1]);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(UNITS)));
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(THREADS)));
     let mut taps = Shared::<[V4]>::new_slice(TAPS_SHARED);
-    let unit_x = UNIT_POS as usize % units_x;
-    let unit_y = UNIT_POS as usize / units_x;
-    let first_column = CUBE_POS_Y as usize * units_x * 4;
-    let column = first_column + unit_x * 4;
+    let thread_x = UNIT_POS as usize % threads_x;
+    let thread_y = UNIT_POS as usize / threads_x;
+    let first_column = CUBE_POS_Y as usize * threads_x * 4;
+    let column = first_column + thread_x * 4;
     let mut columns = 0usize;
-    if unit_y < units_y {
+    if thread_y < threads_y {
         columns = valid(column, channels);
     }
     let rows = height.div_ceil(stride);
     let places = width.div_ceil(stride);
     let patches_down = height.div_ceil(down);
     let patches_across = width.div_ceil(across);
-    copy_taps(weight, &mut taps, first_column, channels, units_x);
+    copy_taps(weight, &mut taps, first_column, channels, threads_x);
     sync_cube();
     let factors = norm::rows::<N>(factors, column, columns, channels, Reading::Norm);
     let norm = norm::rows::<N>(norm, column, columns, channels, reading);
@@ -128,7 +128,7 @@ fn depthwise_backward<N: Size, W: Size>(
     let mut dz = Array::<V4>::new(PATCH);
     let mut taps_of_row = Array::<V4>::new(3usize);
     for number in 0..tiles {
-        let patch = (CUBE_POS_X as usize * tiles + number) * units_y + unit_y;
+        let patch = (CUBE_POS_X as usize * tiles + number) * threads_y + thread_y;
         let line = patch / patches_across;
         let j = patch % patches_across * across;
         let i = line % patches_down * down;
@@ -155,7 +155,7 @@ fn depthwise_backward<N: Size, W: Size>(
                 let row_here = here && from_row >= 1 && from_row <= rows;
                 #[unroll]
                 for v in 0..3usize {
-                    taps_of_row[v] = taps[(3 * (2 - u) + v) * units_x + unit_x];
+                    taps_of_row[v] = taps[(3 * (2 - u) + v) * threads_x + thread_x];
                 }
                 #[unroll]
                 for v in 0..comptime!(PATCH + 2) {
@@ -193,7 +193,7 @@ fn depthwise_backward<N: Size, W: Size>(
                         let across = comptime!(tap(2, p % 2, v));
                         if comptime!(down.is_some() && across.is_some()) {
                             let tap = comptime!(3 * down.unwrap_or(0) + across.unwrap_or(0));
-                            dz[p] = fma(taps[tap * units_x + unit_x], dy, dz[p]);
+                            dz[p] = fma(taps[tap * threads_x + thread_x], dy, dz[p]);
                             sums[comptime!(2 + tap)] = fma(z[p], dy, sums[comptime!(2 + tap)]);
                         }
                     }
@@ -236,10 +236,10 @@ fn depthwise_backward<N: Size, W: Size>(
         column,
         columns,
         channels,
-        units_x,
-        units_y,
+        threads_x,
+        threads_y,
         SUMS,
-        UNITS,
+        THREADS,
     );
 }
 
@@ -270,7 +270,7 @@ pub fn backward(
     let block = Block::new(channels);
     let [down, across] = patch(stride);
     let patches = images * height.div_ceil(down) * width.div_ceil(across);
-    let share = Parts::of(patches.div_ceil(block.units_y));
+    let share = Parts::of(patches.div_ceil(block.threads_y));
     let stored = x.data.stored;
     let g_in = Buffer::map(client, images * height * width * channels, stored);
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
@@ -288,7 +288,7 @@ pub fn backward(
             depthwise_backward::launch_unchecked(
                 client,
                 CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 n,
                 n / stored.in_word(),
                 behind.g.arg(n),
@@ -304,8 +304,8 @@ pub fn backward(
                 width,
                 share.tiles,
                 channels,
-                block.units_x,
-                block.units_y,
+                block.threads_x,
+                block.threads_y,
                 x.row,
                 x.first,
                 Shape {

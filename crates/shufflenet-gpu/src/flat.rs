@@ -18,8 +18,8 @@ use crate::{traffic, vector};
 /// Allocations that a launch reads from.
 pub const MOST_SOURCES: usize = 6;
 
-/// Units of a workgroup.
-const UNITS: u32 = 256;
+/// Threads of a workgroup.
+const THREADS: u32 = 256;
 
 /// Words that describe the copy of a chunk: the number of its first value in the result, that in the source, the number of
 /// the source, and how many values are copied. Zeros fill the rest of the chunk.
@@ -203,8 +203,8 @@ impl Launch {
             unsafe {
                 gather_chunks::launch_unchecked(
                     client,
-                    vector::workgroups(chunks * ALIGNMENT, UNITS),
-                    CubeDim::new_1d(UNITS),
+                    vector::workgroups(chunks * ALIGNMENT, THREADS),
+                    CubeDim::new_1d(THREADS),
                     copies.arg(1),
                     source(0),
                     source(1),

@@ -9,13 +9,13 @@ use cubecl::prelude::*;
 use crate::arena::Arena;
 use crate::buffer::Buffer;
 use crate::norm::{A, B, C, MEAN, ROWS, RSTD, SCALE};
-use crate::product::{Product, UNITS, add_rows};
+use crate::product::{Product, THREADS, add_rows};
 use crate::traffic::Launch;
 use crate::vector;
 
 /// Channels of a workgroup, and the groups of rows that it adds up side by side.
 const CHANNELS: usize = 8;
-const GROUPS: usize = UNITS / CHANNELS;
+const GROUPS: usize = THREADS / CHANNELS;
 
 /// Adds the rows of eight channels, and writes what follows.
 #[cube]
@@ -33,9 +33,9 @@ fn finish_block(
     first: usize,
     columns: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    let channel = unit % CHANNELS;
-    let group = unit / CHANNELS;
+    let thread = UNIT_POS as usize;
+    let channel = thread % CHANNELS;
+    let group = thread / CHANNELS;
     let column = block * CHANNELS + channel;
     let mut s = 0.0f32;
     let mut t = 0.0f32;
@@ -50,8 +50,8 @@ fn finish_block(
             }
         }
     }
-    shared[unit] = s;
-    shared[UNITS + unit] = t;
+    shared[thread] = s;
+    shared[THREADS + thread] = t;
     sync_cube();
     if group == 0 && column < columns {
         let mut s = 0.0f32;
@@ -59,7 +59,7 @@ fn finish_block(
         for group in 0..GROUPS {
             let at = group * CHANNELS + channel;
             s += shared[at];
-            t += shared[UNITS + at];
+            t += shared[THREADS + at];
         }
         let scale = norm[SCALE * columns + column];
         let rstd = norm[RSTD * columns + column];
@@ -93,7 +93,7 @@ fn finish_gradient_sums(
     product_columns: usize,
     product_channels: usize,
 ) {
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * THREADS));
     let blocks = columns.div_ceil(CHANNELS);
     if CUBE_POS < blocks {
         finish_block(
@@ -228,8 +228,8 @@ impl GradientSums {
             unsafe {
                 finish_gradient_sums::launch_unchecked(
                     client,
-                    vector::workgroups(blocks * UNITS, UNITS as u32),
-                    CubeDim::new_1d(UNITS as u32),
+                    vector::workgroups(blocks * THREADS, THREADS as u32),
+                    CubeDim::new_1d(THREADS as u32),
                     self.parts.arg(1),
                     norm.arg(1),
                     factors.arg(1),

@@ -22,8 +22,8 @@ use crate::stored::{Stored, load_map};
 use crate::traffic::Launch;
 use crate::vector::{self, V4, store, valid};
 
-/// Units of a workgroup.
-const UNITS: u32 = 256;
+/// Threads of a workgroup.
+const THREADS: u32 = 256;
 
 /// What the backward needs beside the input.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub struct Saved {
     pub norm: Buffer,
 }
 
-/// A unit computes four channels of an image, from the first pixel to the last.
+/// A thread computes four channels of an image, from the first pixel to the last.
 #[cube(launch_unchecked)]
 fn norm_relu_mean<N: Size, W: Size>(
     y: &[Vector<u32, W>],
@@ -102,8 +102,8 @@ fn mean(y: &Buffer, norm: &Buffer, [images, pixels]: [usize; 2]) -> Buffer {
         unsafe {
             norm_relu_mean::launch_unchecked(
                 client,
-                vector::workgroups(images * outputs.div_ceil(4), UNITS),
-                CubeDim::new_1d(UNITS),
+                vector::workgroups(images * outputs.div_ceil(4), THREADS),
+                CubeDim::new_1d(THREADS),
                 n,
                 n / y.stored.in_word(),
                 y.arg(n),

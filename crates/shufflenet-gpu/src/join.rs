@@ -19,11 +19,11 @@ use crate::stored::{Stored, load_value, rounded, store_word};
 use crate::traffic::Launch;
 use crate::vector::{self, V4};
 
-/// Words of a pixel and rows of a workgroup, a unit each.
+/// Words of a pixel and rows of a workgroup, a thread each.
 const CHANNELS: usize = 32;
 const ROWS: usize = 8;
 
-/// Pixels of a unit at a time: their values are on the way together.
+/// Pixels of a thread at a time: their values are on the way together.
 const AT_ONCE: usize = 4;
 
 /// Pixels of a workgroup at a time.
@@ -114,7 +114,13 @@ fn place(c: usize, channels: usize) -> usize {
     c % 2 * (channels / 2) + c / 2
 }
 
-/// A unit computes the channels of a word of some pixels. What the sides are is known at run time, so that all units of all
+/// The channel of the output of place `k` in the concatenation: the inverse of [`place`].
+#[cube]
+pub(crate) fn shuffled(k: usize, channels: usize) -> usize {
+    k % (channels / 2) * 2 + k / (channels / 2)
+}
+
+/// A thread computes the channels of a word of some pixels. What the sides are is known at run time, so that all units of all
 /// networks share a pipeline: none of the conditions depends on the pixel.
 #[cube(launch_unchecked)]
 fn join_sides(
@@ -141,8 +147,8 @@ fn join_sides(
     #[comptime] stored: Stored,
 ) {
     let each = comptime!(stored.in_word());
-    let unit = UNIT_POS as usize;
-    let c = (CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS) * each;
+    let thread = UNIT_POS as usize;
+    let c = (CUBE_POS_Y as usize * CHANNELS + thread % CHANNELS) * each;
     if c < channels {
         let mut norms = Array::<f32>::new(comptime!(3 * each));
         #[unroll]
@@ -160,7 +166,7 @@ fn join_sides(
         let mut values = Array::<f32>::new(comptime!(AT_ONCE * each));
         for number in 0..tiles {
             let tile = CUBE_POS_X as usize * tiles + number;
-            let first_pixel = tile * PIXELS + unit / CHANNELS;
+            let first_pixel = tile * PIXELS + thread / CHANNELS;
             #[unroll]
             for p in 0..AT_ONCE {
                 let pixel = first_pixel + comptime!(p * ROWS);

@@ -9,7 +9,7 @@
 //! alone, each writes its own row of partial sums (`parts.rs`), and these rows are added in order. So two runs on one
 //! device give the same bits.
 //!
-//! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 units a workgroup.
+//! Limits, those that every WebGPU device keeps: 8 buffers a kernel, 16 KiB of shared memory, 256 threads a workgroup.
 #![cfg(feature = "kernels")]
 
 /// Most buffers of a kernel.
@@ -18,8 +18,8 @@ pub const MOST_BUFFERS: u32 = 8;
 /// Most bytes of shared memory of a workgroup.
 pub const MOST_SHARED_MEMORY: usize = 16 * 1024;
 
-/// Most units of a workgroup.
-pub const MOST_UNITS: u32 = 256;
+/// Most threads of a workgroup.
+pub const MOST_THREADS: usize = 256;
 
 pub mod arena;
 pub mod branch;

@@ -19,8 +19,8 @@ use crate::stored::{Stored, U4, UNSIGNED, load_map, rounded, store_map};
 use crate::traffic::Launch;
 use crate::vector::{self, V4, valid};
 
-/// Units of a workgroup.
-const UNITS: u32 = 256;
+/// Threads of a workgroup.
+const THREADS: u32 = 256;
 
 /// The places of four channels are one number, of [`PLACE_BITS`] bits each.
 pub(crate) const PLACE_BITS: u32 = 8;
@@ -99,10 +99,10 @@ pub fn max_pool(
     let channels = norm.len / ROWS;
     let [map_height, map_width] = [height, width].map(|side| pooled(side, padding));
     let pixels = images * map_height * map_width;
-    let units = pixels * channels.div_ceil(4);
+    let threads = pixels * channels.div_ceil(4);
     let stored = y.stored;
     let out = Buffer::map(client, pixels * channels, stored);
-    let places = Buffer::empty(client, units);
+    let places = Buffer::empty(client, threads);
     let n = vector::width(&[channels], stored);
     let launch = Launch::of("max pooling")
         .reads_all([y, norm])
@@ -113,8 +113,8 @@ pub fn max_pool(
         unsafe {
             max_pool_forward::launch_unchecked(
                 client,
-                vector::workgroups(units, UNITS),
-                CubeDim::new_1d(UNITS),
+                vector::workgroups(threads, THREADS),
+                CubeDim::new_1d(THREADS),
                 n,
                 n / stored.in_word(),
                 y.arg(n),

@@ -1,7 +1,7 @@
 //! Mean and variance of a convolution's output, gathered while it is written.
 //!
-//! A unit sums the differences of its values from the first one it sees, and their squares. These sums lose no digits
-//! where the mean is large, because that first value is near the mean. A workgroup combines its units, and
+//! A thread sums the differences of its values from the first one it sees, and their squares. These sums lose no digits
+//! where the mean is large, because that first value is near the mean. A workgroup combines its threads, and
 //! [`Moments::finish`] the workgroups, by the formula of Chan, Golub and LeVeque (1979) with the first part's mean `p` as
 //! the origin:
 //!
@@ -22,7 +22,7 @@ use crate::vector::{V4, store};
 /// Rows of a workgroup's partial result: the number of values, their mean, the sum of squared differences from it.
 pub(crate) const PARTS: usize = 3;
 
-/// Values of four channels that a unit has seen: the first, the sum of differences from it, the sum of their
+/// Values of four channels that a thread has seen: the first, the sum of differences from it, the sum of their
 /// squares, and the count.
 #[cube]
 pub(crate) fn none() -> Array<V4> {
@@ -45,10 +45,10 @@ pub(crate) fn add(seen: &mut Array<V4>, value: V4) {
     seen[3] += V4::new(1.0);
 }
 
-/// Combines what the units of a workgroup have seen, and writes the workgroup's row of `parts`.
+/// Combines what the threads of a workgroup have seen, and writes the workgroup's row of `parts`.
 ///
-/// Unit `(x, y)` of `(units_x, units_y)` has seen the channels from `column` on, which depend on `x` alone. `shared` has
-/// room for `PARTS` vectors a unit of `units`. All units call this together, and `shared` is not in use then.
+/// Thread `(x, y)` of `(threads_x, threads_y)` has seen the channels from `column` on, which depend on `x` alone. `shared` has
+/// room for `PARTS` vectors a thread of `threads`. All threads call this together, and `shared` is not in use then.
 #[cube]
 pub(crate) fn write_parts<N: Size>(
     seen: &Array<V4>,
@@ -58,36 +58,36 @@ pub(crate) fn write_parts<N: Size>(
     column: usize,
     valid: usize,
     columns: usize,
-    units_x: usize,
-    units_y: usize,
-    #[comptime] units: usize,
+    threads_x: usize,
+    threads_y: usize,
+    #[comptime] threads: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    let x = unit % units_x;
-    let y = unit / units_x;
+    let thread = UNIT_POS as usize;
+    let x = thread % threads_x;
+    let y = thread / threads_x;
     let count = seen[3];
     let divisor = select_many(count.equal(&V4::new(0.0)), V4::new(1.0), count);
     let offset = seen[1] / divisor;
-    if y < units_y {
-        shared[unit] = count;
-        shared[units + unit] = seen[0] + offset;
-        shared[2 * units + unit] = seen[2] - offset * seen[1];
+    if y < threads_y {
+        shared[thread] = count;
+        shared[threads + thread] = seen[0] + offset;
+        shared[2 * threads + thread] = seen[2] - offset * seen[1];
     }
     sync_cube();
     if y == 0 {
-        let origin = shared[units + x];
+        let origin = shared[threads + x];
         let mut n = V4::new(0.0);
         let mut sum = V4::new(0.0);
         let mut squares = V4::new(0.0);
-        for other in 0..units_y {
-            let at = other * units_x + x;
+        for other in 0..threads_y {
+            let at = other * threads_x + x;
             let count = shared[at];
-            let difference = shared[units + at] - origin;
+            let difference = shared[threads + at] - origin;
             n += count;
             sum = fma(count, difference, sum);
-            squares += fma(count * difference, difference, shared[2 * units + at]);
+            squares += fma(count * difference, difference, shared[2 * threads + at]);
         }
-        // Where no unit has seen a value, so has not unit 0, and all of this is zero.
+        // Where no thread has seen a value, so has not thread 0, and all of this is zero.
         let divisor = select_many(n.equal(&V4::new(0.0)), V4::new(1.0), n);
         let start = row * PARTS * columns + column;
         store::<N>(parts, start, valid, n);
@@ -122,9 +122,9 @@ fn finish_moments(
     momentum: f32,
 ) {
     let mut shared = Shared::<[f32]>::new_slice(comptime!(3 * CHANNELS * GROUPS));
-    let unit = UNIT_POS as usize;
-    let channel = unit % CHANNELS;
-    let group = unit / CHANNELS;
+    let thread = UNIT_POS as usize;
+    let channel = thread % CHANNELS;
+    let group = thread / CHANNELS;
     let column = CUBE_POS_X as usize * CHANNELS + channel;
     let mut origin = 0.0f32;
     let mut n = 0.0f32;
@@ -145,9 +145,9 @@ fn finish_moments(
             }
         }
     }
-    shared[unit] = n;
-    shared[comptime!(CHANNELS * GROUPS) + unit] = sum;
-    shared[comptime!(2 * CHANNELS * GROUPS) + unit] = squares;
+    shared[thread] = n;
+    shared[comptime!(CHANNELS * GROUPS) + thread] = sum;
+    shared[comptime!(2 * CHANNELS * GROUPS) + thread] = squares;
     sync_cube();
     if group == 0 && column < columns {
         let mut n = 0.0f32;

@@ -38,17 +38,17 @@ impl Parts {
 /// Sums that [`write_sums`] has in shared memory at a time.
 const AT_ONCE: usize = 3;
 
-/// Vectors of shared memory that [`write_sums`] takes for `units` units: at most 12 KiB.
-pub(crate) const fn shared_for_sums(units: usize) -> usize {
-    AT_ONCE * units
+/// Vectors of shared memory that [`write_sums`] takes for `threads` threads: at most 12 KiB.
+pub(crate) const fn shared_for_sums(threads: usize) -> usize {
+    AT_ONCE * threads
 }
 
-/// Adds up what the units of a workgroup have summed, and writes the workgroup's row of `parts`: `count` rows of `columns`
+/// Adds up what the threads of a workgroup have summed, and writes the workgroup's row of `parts`: `count` rows of `columns`
 /// values.
 ///
-/// Unit `(x, y)` of `(units_x, units_y)` has summed the channels from `column` on, which depend on `x` alone. `units_y` is
-/// more than `AT_ONCE`, and the workgroup has `units` units or more. All units call this together, and `shared` is not in
-/// use then.
+/// Thread `(x, y)` of `(threads_x, threads_y)` has summed the channels from `column` on, which depend on `x` alone. `threads_y`
+/// is more than `AT_ONCE`, and the workgroup has `threads` threads or more. All threads call this together, and `shared` is not
+/// in use then.
 #[cube]
 pub(crate) fn write_sums<N: Size>(
     sums: &Array<V4>,
@@ -58,10 +58,10 @@ pub(crate) fn write_sums<N: Size>(
     column: usize,
     valid: usize,
     columns: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     #[comptime] count: usize,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
     // An index that is known at run time only moves an array out of the registers. The copy is there for its sake.
     let mut copy = Array::<V4>::new(count);
@@ -71,46 +71,48 @@ pub(crate) fn write_sums<N: Size>(
     }
     if comptime!(count <= AT_ONCE) {
         let first = 0usize.runtime();
-        copy_sums(&copy, shared, first, units_x, units_y, count, units);
+        copy_sums(&copy, shared, first, threads_x, threads_y, count, threads);
         sync_cube();
         add_sums::<N>(
-            &*shared, parts, row, first, column, valid, columns, units_x, units_y, count, units,
+            &*shared, parts, row, first, column, valid, columns, threads_x, threads_y, count,
+            threads,
         );
     } else {
         for step in 0..comptime!(count.div_ceil(AT_ONCE)) {
             let first = step * AT_ONCE;
-            copy_sums(&copy, shared, first, units_x, units_y, count, units);
+            copy_sums(&copy, shared, first, threads_x, threads_y, count, threads);
             sync_cube();
             add_sums::<N>(
-                &*shared, parts, row, first, column, valid, columns, units_x, units_y, count, units,
+                &*shared, parts, row, first, column, valid, columns, threads_x, threads_y, count,
+                threads,
             );
             sync_cube();
         }
     }
 }
 
-/// Copies the unit's sums from the `first` on to shared memory.
+/// Copies the thread's sums from the `first` on to shared memory.
 #[cube]
 fn copy_sums(
     sums: &Array<V4>,
     shared: &mut Shared<[V4]>,
     first: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     #[comptime] count: usize,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    if unit < units_x * units_y {
+    let thread = UNIT_POS as usize;
+    if thread < threads_x * threads_y {
         for i in 0..AT_ONCE {
             if first + i < count {
-                shared[i * units + unit] = sums[first + i];
+                shared[i * threads + thread] = sums[first + i];
             }
         }
     }
 }
 
-/// Each of the first rows of units adds up one of the sums in shared memory, in the order of the units.
+/// Each of the first rows of threads adds up one of the sums in shared memory, in the order of the threads.
 #[cube]
 fn add_sums<N: Size>(
     shared: &Shared<[V4]>,
@@ -120,17 +122,17 @@ fn add_sums<N: Size>(
     column: usize,
     valid: usize,
     columns: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     #[comptime] count: usize,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
-    let x = UNIT_POS as usize % units_x;
-    let i = UNIT_POS as usize / units_x;
+    let x = UNIT_POS as usize % threads_x;
+    let i = UNIT_POS as usize / threads_x;
     if i < AT_ONCE && first + i < count {
         let mut sum = V4::new(0.0);
-        for other in 0..units_y {
-            sum += shared[i * units + other * units_x + x];
+        for other in 0..threads_y {
+            sum += shared[i * threads + other * threads_x + x];
         }
         let to = (row * count + first + i) * columns + column;
         store::<N>(parts, to, valid, sum);

@@ -51,10 +51,10 @@ fn pointwise_forward<N: Size, W: Size>(
     let tile = comptime!(shape.tile);
     let stored = comptime!(shape.stored);
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
-    let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
+    let thread_x = UNIT_POS as usize % comptime!(tile.threads_x);
+    let thread_y = UNIT_POS as usize / comptime!(tile.threads_x);
     let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
-    let column = first_column + unit_x * 4;
+    let column = first_column + thread_x * 4;
     let columns = valid(column, outputs);
     let mut seen = moments::none();
     let mut out = Array::<V4>::new(comptime!(tile.m));
@@ -78,7 +78,7 @@ fn pointwise_forward<N: Size, W: Size>(
                     four = norm::read::<N>(value, norm, channel, inner, inputs, reading);
                 }
                 shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
-                at += comptime!(tile.units());
+                at += comptime!(tile.threads());
             }
             copy_right(
                 weight,
@@ -90,7 +90,7 @@ fn pointwise_forward<N: Size, W: Size>(
                 1,
                 inputs,
                 tile,
-                comptime!(tile.units()),
+                comptime!(tile.threads()),
             );
             sync_cube();
             multiply(&shared, &mut out, inputs - start, tile);
@@ -98,7 +98,7 @@ fn pointwise_forward<N: Size, W: Size>(
         }
         #[unroll]
         for p in 0..comptime!(tile.m) {
-            let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
+            let pixel = first_pixel + comptime!(p * tile.threads_y) + thread_y;
             if pixel < pixels && columns > 0 {
                 let value = rounded(out[p], stored);
                 store_map::<W>(y, pixel * outputs + column, columns, value, stored);
@@ -114,9 +114,9 @@ fn pointwise_forward<N: Size, W: Size>(
         column,
         columns,
         outputs,
-        comptime!(tile.units_x),
-        comptime!(tile.units_y),
-        comptime!(tile.units()),
+        comptime!(tile.threads_x),
+        comptime!(tile.threads_y),
+        comptime!(tile.threads()),
     );
 }
 
@@ -151,7 +151,7 @@ pub fn forward(
             pointwise_forward::launch_unchecked(
                 client,
                 CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
-                CubeDim::new_1d(tile.units() as u32),
+                CubeDim::new_1d(tile.threads() as u32),
                 n,
                 n / stored.in_word(),
                 x.data.arg(n),

@@ -31,8 +31,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn units(&self) -> usize {
-        self.tile.units().max(self.block.units())
+    fn threads(&self) -> usize {
+        self.tile.threads().max(self.block.threads())
     }
 
     /// Vectors of shared memory.
@@ -68,12 +68,12 @@ fn pointwise_backward<N: Size, W: Size>(
     #[comptime] shape: Shape,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(shape.shared()));
-    let units = comptime!(shape.units());
+    let threads = comptime!(shape.threads());
     let reading = comptime!(shape.reading);
     let stored = comptime!(shape.stored);
     let block = CUBE_POS_X as usize;
     let share = CUBE_POS_Y as usize;
-    // The conditions are those of a whole workgroup, so its units meet at the barriers inside.
+    // The conditions are those of a whole workgroup, so its threads meet at the barriers inside.
     if block < blocks {
         if share < input_rows {
             input_gradient::<N, W>(
@@ -97,7 +97,7 @@ fn pointwise_backward<N: Size, W: Size>(
                 comptime!(shape.tile),
                 reading,
                 stored,
-                units,
+                threads,
             );
         }
     } else if share < weight_rows {
@@ -122,7 +122,7 @@ fn pointwise_backward<N: Size, W: Size>(
             comptime!(shape.block),
             reading,
             stored,
-            units,
+            threads,
         );
     }
 }
@@ -230,7 +230,7 @@ fn launch(
             pointwise_backward::launch_unchecked(
                 client,
                 CubeCount::Static((across + down * across) as u32, rows as u32, 1),
-                CubeDim::new_1d(shape.units() as u32),
+                CubeDim::new_1d(shape.threads() as u32),
                 n,
                 n / shape.stored.in_word(),
                 gradient.g.arg(n),

@@ -20,9 +20,9 @@ use crate::vector::{V4, valid};
 /// Rows of a workgroup's partial sums.
 pub(crate) const SUMS: usize = 2;
 
-/// What a workgroup of `units` units does for block number `block` of the columns. There may be more units than the tile has:
-/// these only copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the
-/// input was read as it is, and `add` is 1, the gradient is added to what is there.
+/// What a workgroup of `threads` threads does for block number `block` of the columns. Threads that the tile does not need only
+/// copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the input was read
+/// as it is, and `add` is 1, the gradient is added to what is there.
 #[cube]
 pub(crate) fn input_gradient<N: Size, W: Size>(
     g: &[Vector<u32, W>],
@@ -45,14 +45,14 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
     #[comptime] tile: Tile,
     #[comptime] reading: Reading,
     #[comptime] stored: Stored,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
-    let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
+    let thread_x = UNIT_POS as usize % comptime!(tile.threads_x);
+    let thread_y = UNIT_POS as usize / comptime!(tile.threads_x);
     let first_column = block * comptime!(tile.columns());
-    let column = first_column + unit_x * 4;
+    let column = first_column + thread_x * 4;
     let mut columns = 0usize;
-    if unit_y < comptime!(tile.units_y) {
+    if thread_y < comptime!(tile.threads_y) {
         columns = valid(column, inputs);
     }
     let mut sums = Array::<V4>::new(SUMS);
@@ -82,7 +82,7 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
                     four = norm::gradient::<N>(g, y, factors, channel, inner, outputs);
                 }
                 shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
-                at += units;
+                at += threads;
             }
             copy_right(
                 weight,
@@ -94,10 +94,10 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
                 inputs,
                 1,
                 tile,
-                units,
+                threads,
             );
             sync_cube();
-            if unit_y < comptime!(tile.units_y) {
+            if thread_y < comptime!(tile.threads_y) {
                 multiply(&*shared, &mut out_of_tile, outputs - start, tile);
             }
             sync_cube();
@@ -105,7 +105,7 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
         let norm = norm::rows::<N>(norm, column, columns, inputs, reading);
         #[unroll]
         for p in 0..comptime!(tile.m) {
-            let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
+            let pixel = first_pixel + comptime!(p * tile.threads_y) + thread_y;
             if pixel < pixels && columns > 0 {
                 let to = pixel * row + first + column;
                 let mut value = out_of_tile[p];
@@ -138,10 +138,10 @@ pub(crate) fn input_gradient<N: Size, W: Size>(
             column,
             columns,
             inputs,
-            comptime!(tile.units_x),
-            comptime!(tile.units_y),
+            comptime!(tile.threads_x),
+            comptime!(tile.threads_y),
             SUMS,
-            comptime!(tile.units()),
+            comptime!(tile.threads()),
         );
     }
 }

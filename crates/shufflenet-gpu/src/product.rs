@@ -15,8 +15,8 @@ use crate::vector;
 const COLUMNS: usize = 8;
 const GROUPS: usize = 32;
 
-/// Units of a workgroup. Each takes one value of shared memory.
-pub(crate) const UNITS: usize = COLUMNS * GROUPS;
+/// Threads of a workgroup. Each takes one value of shared memory.
+pub(crate) const THREADS: usize = COLUMNS * GROUPS;
 
 /// Adds the rows of the columns of block number `block`. The columns are read as a matrix with rows of `channels` and
 /// written transposed. With one channel they are written as they are.
@@ -32,9 +32,9 @@ pub(crate) fn add_rows(
     columns: usize,
     channels: usize,
 ) {
-    let unit = UNIT_POS as usize;
-    let group = unit / COLUMNS;
-    let column = block * COLUMNS + unit % COLUMNS;
+    let thread = UNIT_POS as usize;
+    let group = thread / COLUMNS;
+    let column = block * COLUMNS + thread % COLUMNS;
     let mut sum = 0.0f32;
     if column < columns {
         let each = rows.div_ceil(GROUPS);
@@ -45,12 +45,12 @@ pub(crate) fn add_rows(
             }
         }
     }
-    shared[unit] = sum;
+    shared[thread] = sum;
     sync_cube();
     if group == 0 && column < columns {
         let mut sum = 0.0f32;
         for group in 0..GROUPS {
-            sum += shared[group * COLUMNS + unit];
+            sum += shared[group * COLUMNS + thread];
         }
         out[column % channels * (columns / channels) + column / channels] = sum;
     }
@@ -66,7 +66,7 @@ fn sum_product(
     columns: usize,
     channels: usize,
 ) {
-    let mut shared = Shared::<[f32]>::new_slice(UNITS);
+    let mut shared = Shared::<[f32]>::new_slice(THREADS);
     add_rows(
         parts,
         out,
@@ -112,8 +112,8 @@ impl Product {
             unsafe {
                 sum_product::launch_unchecked(
                     client,
-                    vector::workgroups(self.blocks() * UNITS, UNITS as u32),
-                    CubeDim::new_1d(UNITS as u32),
+                    vector::workgroups(self.blocks() * THREADS, THREADS as u32),
+                    CubeDim::new_1d(THREADS as u32),
                     self.parts.arg(1),
                     out.arg(1),
                     self.rows,

@@ -8,13 +8,13 @@
 //! each image, or the 3x3 max pooling. A NaN in `z` lets the gradient pass. The kernel gathers the norm's two sums
 //! ([`crate::gradient_sums`]).
 //!
-//! At most four windows of the pooling contain a pixel. A unit looks at all of them, and takes the gradient of those whose
-//! maximum the pixel was: no two units write one value.
+//! At most four windows of the pooling contain a pixel. A thread looks at all of them, and takes the gradient of those whose
+//! maximum the pixel was: no two threads write one value.
 
 use cubecl::prelude::*;
 
 use crate::buffer::Buffer;
-use crate::depthwise::{Block, UNITS};
+use crate::depthwise::{Block, THREADS};
 use crate::gradient_sums::GradientSums;
 use crate::max_pool::{PLACE_BITS, PLACE_MASK, pooled};
 use crate::norm::{self, MEAN, ROWS, Reading};
@@ -117,18 +117,18 @@ fn norm_relu_gradient<N: Size, D: Size, W: Size>(
     padding: usize,
     tiles: usize,
     channels: usize,
-    units_x: usize,
-    units_y: usize,
+    threads_x: usize,
+    threads_y: usize,
     #[comptime] shape: Shape,
 ) {
     let given = comptime!(shape.given);
     let stored = comptime!(shape.stored);
-    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(UNITS)));
-    let unit_x = UNIT_POS as usize % units_x;
-    let unit_y = UNIT_POS as usize / units_x;
-    let column = (CUBE_POS_Y as usize * units_x + unit_x) * 4;
+    let mut shared = Shared::<[V4]>::new_slice(comptime!(shared_for_sums(THREADS)));
+    let thread_x = UNIT_POS as usize % threads_x;
+    let thread_y = UNIT_POS as usize / threads_x;
+    let column = (CUBE_POS_Y as usize * threads_x + thread_x) * 4;
     let mut columns = 0usize;
-    if unit_y < units_y {
+    if thread_y < threads_y {
         columns = valid(column, channels);
     }
     let norm = norm::rows::<N>(norm, column, columns, channels, Reading::Norm);
@@ -140,7 +140,7 @@ fn norm_relu_gradient<N: Size, D: Size, W: Size>(
     }
     for number in 0..tiles {
         let tile = CUBE_POS_X as usize * tiles + number;
-        let pixel = tile * units_y + unit_y;
+        let pixel = tile * threads_y + thread_y;
         if pixel < pixels && columns > 0 {
             let at = pixel * channels + column;
             let y = load_map::<W>(y, at, columns, stored);
@@ -181,10 +181,10 @@ fn norm_relu_gradient<N: Size, D: Size, W: Size>(
         column,
         columns,
         channels,
-        units_x,
-        units_y,
+        threads_x,
+        threads_y,
         SUMS,
-        UNITS,
+        THREADS,
     );
 }
 
@@ -200,7 +200,7 @@ pub fn relu_gradient(
     let channels = norm.len / ROWS;
     let pixels = images * height * width;
     let block = Block::new(channels);
-    let share = Parts::of(pixels.div_ceil(block.units_y));
+    let share = Parts::of(pixels.div_ceil(block.threads_y));
     let [given, stored] = [dout.stored, y.stored];
     let g = Buffer::map(client, y.len, stored);
     let parts = Buffer::empty(client, share.rows * SUMS * channels);
@@ -228,7 +228,7 @@ pub fn relu_gradient(
             norm_relu_gradient::launch_unchecked(
                 client,
                 CubeCount::Static(share.rows as u32, block.blocks as u32, 1),
-                CubeDim::new_1d(UNITS as u32),
+                CubeDim::new_1d(THREADS as u32),
                 n,
                 n / given.in_word(),
                 n / stored.in_word(),
@@ -246,8 +246,8 @@ pub fn relu_gradient(
                 padding,
                 share.tiles,
                 channels,
-                block.units_x,
-                block.units_y,
+                block.threads_x,
+                block.threads_y,
                 Shape {
                     source,
                     given,

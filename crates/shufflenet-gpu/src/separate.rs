@@ -19,11 +19,11 @@ use crate::stored::{Stored, load_value, store_word};
 use crate::traffic::Launch;
 use crate::vector::{self, V4};
 
-/// Words of a pixel and pixels of a workgroup, a unit each.
+/// Words of a pixel and pixels of a workgroup, a thread each.
 const CHANNELS: usize = 32;
 const PIXELS: usize = 8;
 
-/// A unit computes the channels of a word of some pixels, of one side. What the first side is is known at run time, so that
+/// A thread computes the channels of a word of some pixels, of one side. What the first side is is known at run time, so that
 /// all units of all networks share a pipeline: none of the conditions depends on the pixel. The second side is a branch.
 #[cube(launch_unchecked)]
 fn separate_sides(
@@ -47,13 +47,13 @@ fn separate_sides(
     #[comptime] stored: Stored,
 ) {
     let each = comptime!(stored.in_word());
-    let units = comptime!(CHANNELS * PIXELS);
+    let threads = comptime!(CHANNELS * PIXELS);
     let channels = left + right;
     let half = channels / 2;
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * units * each));
-    let unit = UNIT_POS as usize;
-    // The unit's first channel in the concatenation.
-    let k = (CUBE_POS_Y as usize * CHANNELS + unit % CHANNELS) * each;
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * threads * each));
+    let thread = UNIT_POS as usize;
+    // The thread's first channel in the concatenation.
+    let k = (CUBE_POS_Y as usize * CHANNELS + thread % CHANNELS) * each;
     let of_first = k < left;
     let mut transformed = true;
     let mut norms = Array::<f32>::new(comptime!(3 * each));
@@ -80,7 +80,7 @@ fn separate_sides(
     }
     for number in 0..tiles {
         let tile = CUBE_POS_X as usize * tiles + number;
-        let pixel = tile * PIXELS + unit / CHANNELS;
+        let pixel = tile * PIXELS + thread / CHANNELS;
         if pixel < pixels && k < channels {
             let of_first_at = pixel * first_row + k;
             let of_second_at = pixel * right + k - left;
@@ -123,11 +123,11 @@ fn separate_sides(
     }
     #[unroll]
     for e in 0..each {
-        shared[comptime!(2 * e * units) + unit] = s[e];
-        shared[comptime!((2 * e + 1) * units) + unit] = t[e];
+        shared[comptime!(2 * e * threads) + thread] = s[e];
+        shared[comptime!((2 * e + 1) * threads) + thread] = t[e];
     }
     sync_cube();
-    if unit < CHANNELS && k < channels {
+    if thread < CHANNELS && k < channels {
         // A row has both sums of the first side, then both of the second.
         let mut to = CUBE_POS_X as usize * 2 * channels + k;
         let mut behind = to + left;
@@ -140,8 +140,8 @@ fn separate_sides(
             let mut s = 0.0f32;
             let mut t = 0.0f32;
             for other in 0..PIXELS {
-                s += shared[comptime!(2 * e * units) + other * CHANNELS + unit];
-                t += shared[comptime!((2 * e + 1) * units) + other * CHANNELS + unit];
+                s += shared[comptime!(2 * e * threads) + other * CHANNELS + thread];
+                t += shared[comptime!((2 * e + 1) * threads) + other * CHANNELS + thread];
             }
             parts[to + e] = s;
             parts[behind + e] = t;

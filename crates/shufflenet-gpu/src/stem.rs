@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Images are `[images, channels, height, width]`. The convolution is the matrix product of [`crate::pointwise`], with the
-//! 3x3 windows of the images in the place of a map: a unit gathers their values while it copies them to shared memory.
+//! 3x3 windows of the images in the place of a map: a thread gathers their values while it copies them to shared memory.
 
 use cubecl::prelude::*;
 
@@ -23,8 +23,8 @@ use crate::tile::{QUADS, STEP, Tile, copy_right, multiply};
 use crate::traffic::Launch;
 use crate::vector::{self, V4, valid};
 
-/// Units of a workgroup of the second kernel.
-const UNITS: u32 = 256;
+/// Threads of a workgroup of the second kernel.
+const THREADS: u32 = 256;
 
 /// The sizes of a stem.
 #[derive(Clone, Copy, Debug)]
@@ -141,10 +141,10 @@ fn stem_forward<N: Size, W: Size>(
     #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(tile.shared()));
-    let unit_x = UNIT_POS as usize % comptime!(tile.units_x);
-    let unit_y = UNIT_POS as usize / comptime!(tile.units_x);
+    let thread_x = UNIT_POS as usize % comptime!(tile.threads_x);
+    let thread_y = UNIT_POS as usize / comptime!(tile.threads_x);
     let first_column = CUBE_POS_X as usize * comptime!(tile.columns());
-    let column = first_column + unit_x * 4;
+    let column = first_column + thread_x * 4;
     let columns = valid(column, outputs);
     let inner = channels * TAPS;
     let mut seen = moments::none();
@@ -166,7 +166,7 @@ fn stem_forward<N: Size, W: Size>(
                     four = window(images, pixel, first, channels, height, width, stride);
                 }
                 shared[at / QUADS * comptime!(tile.left_row()) + at % QUADS] = four;
-                at += comptime!(tile.units());
+                at += comptime!(tile.threads());
             }
             copy_right(
                 weight,
@@ -178,7 +178,7 @@ fn stem_forward<N: Size, W: Size>(
                 1,
                 inner,
                 tile,
-                comptime!(tile.units()),
+                comptime!(tile.threads()),
             );
             sync_cube();
             multiply(&shared, &mut out, inner - start, tile);
@@ -186,7 +186,7 @@ fn stem_forward<N: Size, W: Size>(
         }
         #[unroll]
         for p in 0..comptime!(tile.m) {
-            let pixel = first_pixel + comptime!(p * tile.units_y) + unit_y;
+            let pixel = first_pixel + comptime!(p * tile.threads_y) + thread_y;
             if pixel < pixels && columns > 0 {
                 let value = rounded(out[p], stored);
                 store_map::<W>(y, pixel * outputs + column, columns, value, stored);
@@ -202,9 +202,9 @@ fn stem_forward<N: Size, W: Size>(
         column,
         columns,
         outputs,
-        comptime!(tile.units_x),
-        comptime!(tile.units_y),
-        comptime!(tile.units()),
+        comptime!(tile.threads_x),
+        comptime!(tile.threads_y),
+        comptime!(tile.threads()),
     );
 }
 
@@ -282,7 +282,7 @@ fn convolve(images: &Buffer, at: &Stem, weight: &Buffer, outputs: usize) -> (Buf
             stem_forward::launch_unchecked(
                 client,
                 CubeCount::Static(tile.blocks(outputs) as u32, share.rows as u32, 1),
-                CubeDim::new_1d(tile.units() as u32),
+                CubeDim::new_1d(tile.threads() as u32),
                 n,
                 n / at.stored.in_word(),
                 images.arg(1),
@@ -322,8 +322,8 @@ fn norm_relu(y: &Buffer, norm: &Buffer) -> Buffer {
         unsafe {
             stem_norm_relu::launch_unchecked(
                 &y.client,
-                vector::workgroups(pixels * channels.div_ceil(4), UNITS),
-                CubeDim::new_1d(UNITS),
+                vector::workgroups(pixels * channels.div_ceil(4), THREADS),
+                CubeDim::new_1d(THREADS),
                 n,
                 n / y.stored.in_word(),
                 y.arg(n),

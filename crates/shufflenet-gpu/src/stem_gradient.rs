@@ -30,8 +30,8 @@ use crate::weight_gradient::{
     Block, PIXELS, add_products, copy_gradient, no_products, write_products,
 };
 
-/// Units of a workgroup of the images' gradient.
-const UNITS: u32 = 256;
+/// Threads of a workgroup of the images' gradient.
+const THREADS: u32 = 256;
 
 #[cube(launch_unchecked)]
 fn stem_weight_gradient<N: Size, W: Size>(
@@ -52,7 +52,7 @@ fn stem_weight_gradient<N: Size, W: Size>(
     #[comptime] stored: Stored,
 ) {
     let mut shared = Shared::<[V4]>::new_slice(comptime!(sizes.shared()));
-    let units = comptime!(sizes.units());
+    let threads = comptime!(sizes.threads());
     let block = CUBE_POS_X as usize;
     let first_o = block / blocks_across * comptime!(4 * sizes.down);
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
@@ -70,7 +70,7 @@ fn stem_weight_gradient<N: Size, W: Size>(
             outputs,
             sizes,
             stored,
-            units,
+            threads,
         );
         let mut at = UNIT_POS as usize;
         while at < comptime!(PIXELS * sizes.across) {
@@ -81,7 +81,7 @@ fn stem_weight_gradient<N: Size, W: Size>(
                 four = window(images, pixel, first, channels, height, width, stride);
             }
             shared[comptime!(sizes.right()) + at] = four;
-            at += units;
+            at += threads;
         }
         sync_cube();
         add_products(&shared, &mut sums, sizes);
@@ -102,7 +102,7 @@ fn stem_weight_gradient<N: Size, W: Size>(
     );
 }
 
-/// A unit computes one value of the images' gradient.
+/// A thread computes one value of the images' gradient.
 #[cube(launch_unchecked)]
 fn stem_images_gradient<N: Size, W: Size>(
     g: &[Vector<u32, W>],
@@ -230,7 +230,7 @@ fn weight_gradient(images: &Buffer, at: &Stem, gradient: &Gradient) -> Product {
             stem_weight_gradient::launch_unchecked(
                 client,
                 CubeCount::Static((down * across) as u32, share.rows as u32, 1),
-                CubeDim::new_1d(sizes.units() as u32),
+                CubeDim::new_1d(sizes.threads() as u32),
                 n,
                 n / at.stored.in_word(),
                 images.arg(1),
@@ -278,8 +278,8 @@ fn images_gradient(at: &Stem, gradient: &Gradient, weight: &Buffer) -> Buffer {
         unsafe {
             stem_images_gradient::launch_unchecked(
                 &weight.client,
-                vector::workgroups(out.len, UNITS),
-                CubeDim::new_1d(UNITS),
+                vector::workgroups(out.len, THREADS),
+                CubeDim::new_1d(THREADS),
                 n,
                 n / at.stored.in_word(),
                 gradient.g.arg(n),

@@ -4,8 +4,8 @@
 //! out[pixel, o] = sum over i of left[pixel, i] right[i, o]
 //! ```
 //!
-//! `i` runs in steps. For each step the units copy a piece of both operands to shared memory: of the left `pixels x STEP`
-//! values, which the kernel computes as it likes while it reads them, and of the right `STEP x columns`. A unit holds
+//! `i` runs in steps. For each step the threads copy a piece of both operands to shared memory: of the left `pixels x STEP`
+//! values, which the kernel computes as it likes while it reads them, and of the right `STEP x columns`. A thread holds
 //! `m` pixels of four columns in registers.
 //!
 //! A tile shapes the code, and each shape is one more pipeline that the driver compiles. So there are four, and the
@@ -13,11 +13,11 @@
 
 use cubecl::prelude::*;
 
+use crate::MOST_THREADS;
 use crate::vector::V4;
 
 /// Vectors of four values in 16 KiB.
 const SHARED: usize = 1024;
-pub(crate) const MOST_UNITS: usize = 256;
 const WIDEST_BLOCK: usize = 64;
 
 /// Inner values in shared memory at a time.
@@ -25,23 +25,23 @@ pub(crate) const STEP: usize = 16;
 /// Vectors of inner values in shared memory at a time.
 pub(crate) const QUADS: usize = STEP / 4;
 
-/// Units side by side in a block of `columns` columns, four columns each. The few numbers fit the published networks: 24
+/// Threads side by side in a block of `columns` columns, four columns each. The few numbers fit the published networks: 24
 /// and 48 channels exactly, and what is wider at most three columns in each 64.
-pub(crate) fn units_across(columns: usize) -> usize {
+pub(crate) fn threads_across(columns: usize) -> usize {
     let needed = columns.div_ceil(columns.div_ceil(WIDEST_BLOCK)).div_ceil(4);
     [6, 8, 12]
         .into_iter()
-        .find(|&units| needed <= units)
+        .find(|&threads| needed <= threads)
         .unwrap_or(WIDEST_BLOCK / 4)
 }
 
 /// The sizes of a tile.
 #[derive_cube_comptime]
 pub struct Tile {
-    /// Units side by side, each with four columns.
-    pub units_x: usize,
-    pub units_y: usize,
-    /// Pixels of a unit.
+    /// Threads side by side, each with four columns.
+    pub threads_x: usize,
+    pub threads_y: usize,
+    /// Pixels of a thread.
     pub m: usize,
 }
 
@@ -53,13 +53,13 @@ impl Tile {
 
     /// The same, of a kernel that has `taken` more vectors in shared memory.
     pub fn beside(outputs: usize, taken: usize) -> Self {
-        let units_x = units_across(outputs);
-        let units_y = MOST_UNITS / units_x / 2 * 2;
-        let fits = |m: &usize| units_y * m * (QUADS + 1) + STEP * units_x + taken <= SHARED;
+        let threads_x = threads_across(outputs);
+        let threads_y = MOST_THREADS / threads_x / 2 * 2;
+        let fits = |m: &usize| threads_y * m * (QUADS + 1) + STEP * threads_x + taken <= SHARED;
         let m = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
         Self {
-            units_x,
-            units_y,
+            threads_x,
+            threads_y,
             m,
         }
     }
@@ -71,16 +71,16 @@ impl Tile {
 
     /// Pixels of a tile.
     pub fn pixels(&self) -> usize {
-        self.units_y * self.m
+        self.threads_y * self.m
     }
 
     /// Columns of a block.
     pub fn columns(&self) -> usize {
-        4 * self.units_x
+        4 * self.threads_x
     }
 
-    pub fn units(&self) -> usize {
-        self.units_x * self.units_y
+    pub fn threads(&self) -> usize {
+        self.threads_x * self.threads_y
     }
 
     /// Vectors in shared memory from one pixel of the left operand to the next. One vector of padding spreads the
@@ -96,16 +96,16 @@ impl Tile {
 
     /// Vectors of shared memory that the operands take.
     pub fn operands(&self) -> usize {
-        self.right() + STEP * self.units_x
+        self.right() + STEP * self.threads_x
     }
 
     /// Vectors of shared memory that the operands take, or the sums after them, whichever is more.
     pub fn shared(&self) -> usize {
-        self.operands().max(3 * self.units())
+        self.operands().max(3 * self.threads())
     }
 }
 
-/// Copies the right operand's piece from row `start` on, with `units` units. The value of row `i` and column `o` is
+/// Copies the right operand's piece from row `start` on, with `threads` threads. The value of row `i` and column `o` is
 /// `weight[i row_stride + o column_stride]`, of `inner` rows and `outputs` columns.
 #[cube]
 pub(crate) fn copy_right(
@@ -118,12 +118,12 @@ pub(crate) fn copy_right(
     row_stride: usize,
     column_stride: usize,
     #[comptime] tile: Tile,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
     let mut at = UNIT_POS as usize;
-    while at < comptime!(STEP * tile.units_x) {
-        let i = start + at / comptime!(tile.units_x);
-        let column = first_column + at % comptime!(tile.units_x) * 4;
+    while at < comptime!(STEP * tile.threads_x) {
+        let i = start + at / comptime!(tile.threads_x);
+        let column = first_column + at % comptime!(tile.threads_x) * 4;
         let mut four = V4::new(0.0);
         #[unroll]
         for j in 0..4usize {
@@ -132,11 +132,11 @@ pub(crate) fn copy_right(
             }
         }
         shared[comptime!(tile.right()) + at] = four;
-        at += units;
+        at += threads;
     }
 }
 
-/// Adds the product of the pieces in shared memory to the unit's pixels. Pixel `p` of a unit is number `p units_y + y` of
+/// Adds the product of the pieces in shared memory to the thread's pixels. Pixel `p` of a thread is number `p threads_y + y` of
 /// the tile. Of the `left` inner values that are left, the piece has the first [`STEP`].
 #[cube]
 pub(crate) fn multiply(
@@ -145,21 +145,21 @@ pub(crate) fn multiply(
     left: usize,
     #[comptime] tile: Tile,
 ) {
-    let x = UNIT_POS as usize % comptime!(tile.units_x);
-    let y = UNIT_POS as usize / comptime!(tile.units_x);
+    let x = UNIT_POS as usize % comptime!(tile.threads_x);
+    let y = UNIT_POS as usize / comptime!(tile.threads_x);
     let mut quads = left.div_ceil(4);
     if quads > QUADS {
         quads = QUADS.runtime();
     }
     for i in 0..quads {
-        let right = comptime!(tile.right()) + i * comptime!(4 * tile.units_x) + x;
+        let right = comptime!(tile.right()) + i * comptime!(4 * tile.threads_x) + x;
         let first = shared[right];
-        let second = shared[right + comptime!(tile.units_x)];
-        let third = shared[right + comptime!(2 * tile.units_x)];
-        let fourth = shared[right + comptime!(3 * tile.units_x)];
+        let second = shared[right + comptime!(tile.threads_x)];
+        let third = shared[right + comptime!(2 * tile.threads_x)];
+        let fourth = shared[right + comptime!(3 * tile.threads_x)];
         #[unroll]
         for p in 0..comptime!(tile.m) {
-            let left = shared[(comptime!(p * tile.units_y) + y) * comptime!(tile.left_row()) + i];
+            let left = shared[(comptime!(p * tile.threads_y) + y) * comptime!(tile.left_row()) + i];
             let mut sum = out[p];
             sum = fma(V4::new(left.extract(0usize)), first, sum);
             sum = fma(V4::new(left.extract(1usize)), second, sum);

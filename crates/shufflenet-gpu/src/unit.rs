@@ -37,11 +37,8 @@ pub enum Unit {
     },
 }
 
-/// What the backward needs of the right branch, and of the left branch if there is one.
-pub struct UnitSaved {
-    right: Saved,
-    left: Option<Saved>,
-}
+/// What the backward needs of each branch: of the right branch, then of the left branch if there is one.
+pub struct UnitSaved(Vec<Saved>);
 
 /// What the forward gives.
 pub struct Forward {
@@ -66,17 +63,15 @@ impl Unit {
         let maps = self.maps(input);
         let x = whole(x, x.len / maps.pixels_in());
         let mut norms = Norms::new(&x.data.client, self.convolutions(), running, config);
-        let (right, left) = match self {
+        let saved = UnitSaved(match self {
             Self::Basic { left, right, .. } => {
-                let right = right.forward(maps, &behind(&x, *left), &mut norms);
-                (right, None)
+                vec![right.forward(maps, &behind(&x, *left), &mut norms)]
             }
-            Self::Downsample { left, right, .. } => {
-                let of_right = right.forward(maps, &x, &mut norms);
-                (of_right, Some(left.forward(maps, &x, &mut norms)))
-            }
-        };
-        let saved = UnitSaved { right, left };
+            Self::Downsample { left, right, .. } => vec![
+                right.forward(maps, &x, &mut norms),
+                left.forward(maps, &x, &mut norms),
+            ],
+        });
         Forward {
             output: self.join(&x, maps, &saved),
             running: norms.moved(),
@@ -139,31 +134,24 @@ impl Unit {
 
     fn join(&self, x: &Columns, maps: Maps, saved: &UnitSaved) -> Buffer {
         let pixels = maps.pixels_out();
-        match (self, &saved.left) {
-            (
-                Self::Basic {
-                    left,
-                    residual,
-                    right,
-                },
-                _,
-            ) => {
+        match self {
+            Self::Basic {
+                left,
+                residual,
+                right,
+            } => {
                 let input = behind(x, *left);
                 let passed = Side::Passed { x, channels: *left };
                 let residual = residual.then_some(&input);
-                join::join(&passed, &transformed(right, &saved.right, residual), pixels)
+                join::join(&passed, &transformed(right, &saved.0[0], residual), pixels)
             }
-            (
-                Self::Downsample {
-                    left,
-                    right,
-                    right_first,
-                },
-                of_left,
-            ) => {
-                let of_left = of_left.as_ref().unwrap_or(&saved.right);
-                let left = transformed(left, of_left, None);
-                let right = transformed(right, &saved.right, None);
+            Self::Downsample {
+                left,
+                right,
+                right_first,
+            } => {
+                let right = transformed(right, &saved.0[0], None);
+                let left = transformed(left, &saved.0[1], None);
                 match right_first {
                     true => join::join(&right, &left, pixels),
                     false => join::join(&left, &right, pixels),
@@ -184,24 +172,22 @@ impl Unit {
         let maps = self.maps(input);
         let x = whole(x, x.len / maps.pixels_in());
         let pixels = maps.pixels_out();
-        let norm3 = &saved.right.pointwise2.norm;
+        let of_right = &saved.0[0];
+        let norm3 = &of_right.pointwise2.norm;
         let arena = &ConvNorm::gradients(&dout.client, self.convolutions());
-        match (self, &saved.left) {
-            (
-                Self::Basic {
-                    left,
-                    residual,
-                    right,
-                },
-                _,
-            ) => {
+        match self {
+            Self::Basic {
+                left,
+                residual,
+                right,
+            } => {
                 let dx = Buffer::map(&dout.client, x.data.len, x.data.stored);
                 let passed = Passed {
                     dx: &dx,
                     channels: *left,
                     residual: *residual,
                 };
-                let branch = last_of(right, &saved.right);
+                let branch = last_of(right, of_right);
                 let (g, sums) = separate::passed_and_branch(dout, pixels, &passed, &branch);
                 let norm3 = sums.finish(norm3, pixels, arena);
                 let into = Gradients {
@@ -210,19 +196,16 @@ impl Unit {
                     parameters: arena,
                 };
                 let x = behind(&x, *left);
-                let gradients = right.backward(maps, &x, &saved.right, &g, norm3, &into);
+                let gradients = right.backward(maps, &x, of_right, &g, norm3, &into);
                 (dx, gradients)
             }
-            (
-                Self::Downsample {
-                    left,
-                    right,
-                    right_first,
-                },
-                of_left,
-            ) => {
-                let of_left = of_left.as_ref().unwrap_or(&saved.right);
-                let ends = [last_of(left, of_left), last_of(right, &saved.right)];
+            Self::Downsample {
+                left,
+                right,
+                right_first,
+            } => {
+                let of_left = &saved.0[1];
+                let ends = [last_of(left, of_left), last_of(right, of_right)];
                 let [(g_left, sums_left), (g_right, sums_right)] =
                     separate::branches(dout, pixels, &ends, *right_first);
                 let left_norm3 = sums_left.finish(&of_left.pointwise2.norm, pixels, arena);
@@ -237,7 +220,7 @@ impl Unit {
                     add: true,
                     parameters: arena,
                 };
-                let mut gradients = right.backward(maps, &x, &saved.right, &g_right, norm3, &into);
+                let mut gradients = right.backward(maps, &x, of_right, &g_right, norm3, &into);
                 gradients.extend(begun.gradients(taps));
                 (dx, gradients)
             }

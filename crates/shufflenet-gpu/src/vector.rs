@@ -79,9 +79,9 @@ pub(crate) fn relu(x: V4) -> V4 {
 /// Most workgroups in one dimension of a launch.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Workgroups for `units` units, `size` a workgroup. The launch may have more units than these.
-pub(crate) fn workgroups(units: usize, size: u32) -> CubeCount {
-    let count = units.div_ceil(size as usize).max(1);
+/// Workgroups for `threads` threads, `size` a workgroup. The launch may have more threads than these.
+pub(crate) fn workgroups(threads: usize, size: u32) -> CubeCount {
+    let count = threads.div_ceil(size as usize).max(1);
     let rows = count.div_ceil(MOST_WORKGROUPS);
     CubeCount::Static(count.div_ceil(rows) as u32, rows as u32, 1)
 }

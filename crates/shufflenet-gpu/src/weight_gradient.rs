@@ -5,18 +5,19 @@
 //! ```
 //!
 //! with `dy` and the reading of `x` made while they are read ([`crate::norm`]). A workgroup computes a block of `dW`, at
-//! most 64 x 64, over its share of the pixels. A unit holds 4 x 4 values of the block. Where a block needs few units,
-//! several groups of units take turns at the pixels. The shares' products are added later ([`crate::product`]).
+//! most 64 x 64, over its share of the pixels. A thread holds 4 x 4 values of the block. Where a block needs few threads,
+//! several groups of threads take turns at the pixels. The shares' products are added later ([`crate::product`]).
 //!
 //! The stem's weight has the same product, with the windows of the images in the place of `reading(x)`
 //! (`stem_gradient.rs`).
 
 use cubecl::prelude::*;
 
+use crate::MOST_THREADS;
 use crate::norm::{self, Reading};
 use crate::parts::Parts;
 use crate::stored::{Stored, load_map};
-use crate::tile::{MOST_UNITS, units_across};
+use crate::tile::threads_across;
 use crate::vector::{V4, store, valid};
 
 /// Pixels in shared memory at a time.
@@ -24,23 +25,23 @@ pub(crate) const PIXELS: usize = 16;
 /// Most workgroups of a launch.
 const MOST_WORKGROUPS: usize = 512;
 
-/// The units of a workgroup.
+/// The threads of a workgroup.
 #[derive_cube_comptime]
 pub(crate) struct Block {
-    /// Units down and across, four rows and columns of `dW` each.
+    /// Threads down and across, four rows and columns of `dW` each.
     pub down: usize,
     pub across: usize,
-    /// Groups of units that take turns at the pixels.
+    /// Groups of threads that take turns at the pixels.
     pub groups: usize,
 }
 
 impl Block {
     pub fn new(outputs: usize, inputs: usize) -> Self {
-        let [down, across] = [outputs, inputs].map(units_across);
+        let [down, across] = [outputs, inputs].map(threads_across);
         Self {
             down,
             across,
-            groups: (MOST_UNITS / (down * across)).clamp(1, PIXELS),
+            groups: (MOST_THREADS / (down * across)).clamp(1, PIXELS),
         }
     }
 
@@ -57,18 +58,18 @@ impl Block {
         Parts::at_most((MOST_WORKGROUPS / blocks).max(1), pixels.div_ceil(PIXELS))
     }
 
-    /// Units of a group.
+    /// Threads of a group.
     fn group(&self) -> usize {
         self.down * self.across
     }
 
-    pub fn units(&self) -> usize {
+    pub fn threads(&self) -> usize {
         self.group() * self.groups
     }
 
-    /// Vectors of shared memory: both operands, or four sums a unit after them.
+    /// Vectors of shared memory: both operands, or four sums a thread after them.
     pub fn shared(&self) -> usize {
-        (PIXELS * (self.down + self.across)).max(4 * self.units())
+        (PIXELS * (self.down + self.across)).max(4 * self.threads())
     }
 
     /// Where the right operand begins in shared memory.
@@ -77,9 +78,9 @@ impl Block {
     }
 }
 
-/// What a workgroup of `units` units does for block number `block` of `dW`, of which `blocks_across` are side by side. Its row
-/// of products is behind the first `first_part` values of `parts`. There may be more units than the block has: these only
-/// copy. The input's channels are the `inputs` from the `first` on of a map of `row` channels.
+/// What a workgroup of `threads` threads does for block number `block` of `dW`, of which `blocks_across` are side by side. Its
+/// row of products is behind the first `first_part` values of `parts`. Threads that the block does not need only copy. The
+/// input's channels are the `inputs` from the `first` on of a map of `row` channels.
 #[cube]
 pub(crate) fn weight_products<N: Size, W: Size>(
     g: &[Vector<u32, W>],
@@ -101,7 +102,7 @@ pub(crate) fn weight_products<N: Size, W: Size>(
     #[comptime] sizes: Block,
     #[comptime] reading: Reading,
     #[comptime] stored: Stored,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
     let first_o = block / blocks_across * comptime!(4 * sizes.down);
     let first_i = block % blocks_across * comptime!(4 * sizes.across);
@@ -119,7 +120,7 @@ pub(crate) fn weight_products<N: Size, W: Size>(
             outputs,
             sizes,
             stored,
-            units,
+            threads,
         );
         let mut at = UNIT_POS as usize;
         while at < comptime!(PIXELS * sizes.across) {
@@ -132,7 +133,7 @@ pub(crate) fn weight_products<N: Size, W: Size>(
                 four = norm::read::<N>(x, norm, channel, columns, inputs, reading);
             }
             shared[comptime!(sizes.right()) + at] = four;
-            at += units;
+            at += threads;
         }
         sync_cube();
         add_products(&*shared, &mut sums, sizes);
@@ -167,7 +168,7 @@ pub(crate) fn copy_gradient<N: Size, W: Size>(
     outputs: usize,
     #[comptime] sizes: Block,
     #[comptime] stored: Stored,
-    #[comptime] units: usize,
+    #[comptime] threads: usize,
 ) {
     let mut at = UNIT_POS as usize;
     while at < comptime!(PIXELS * sizes.down) {
@@ -182,24 +183,24 @@ pub(crate) fn copy_gradient<N: Size, W: Size>(
             four = norm::gradient::<N>(g, y, factors, channel, columns, outputs);
         }
         shared[at] = four;
-        at += units;
+        at += threads;
     }
 }
 
 /// Adds the products of the pixels in shared memory.
 #[cube]
 pub(crate) fn add_products(shared: &Shared<[V4]>, sums: &mut Array<V4>, #[comptime] sizes: Block) {
-    let unit = UNIT_POS as usize;
-    let place = unit % comptime!(sizes.group());
-    let unit_o = place / comptime!(sizes.across);
-    let unit_i = place % comptime!(sizes.across);
-    let mut pixel = unit / comptime!(sizes.group());
-    if unit >= comptime!(sizes.units()) {
+    let thread = UNIT_POS as usize;
+    let place = thread % comptime!(sizes.group());
+    let thread_o = place / comptime!(sizes.across);
+    let thread_i = place % comptime!(sizes.across);
+    let mut pixel = thread / comptime!(sizes.group());
+    if thread >= comptime!(sizes.threads()) {
         pixel = comptime!(PIXELS);
     }
     while pixel < PIXELS {
-        let dy = shared[pixel * comptime!(sizes.down) + unit_o];
-        let x = shared[comptime!(sizes.right()) + pixel * comptime!(sizes.across) + unit_i];
+        let dy = shared[pixel * comptime!(sizes.down) + thread_o];
+        let x = shared[comptime!(sizes.right()) + pixel * comptime!(sizes.across) + thread_i];
         #[unroll]
         for j in 0..4usize {
             sums[j] = fma(V4::new(dy.extract(j)), x, sums[j]);
@@ -208,8 +209,8 @@ pub(crate) fn add_products(shared: &Shared<[V4]>, sums: &mut Array<V4>, #[compti
     }
 }
 
-/// Adds what the groups of units have summed, and writes the block's part of a row of products, which begins at `part`.
-/// `shared` is not in use when all units call this together.
+/// Adds what the groups of threads have summed, and writes the block's part of a row of products, which begins at `part`.
+/// `shared` is not in use when all threads call this together.
 #[cube]
 pub(crate) fn write_products<N: Size>(
     sums: &Array<V4>,
@@ -222,24 +223,24 @@ pub(crate) fn write_products<N: Size>(
     inputs: usize,
     #[comptime] sizes: Block,
 ) {
-    let units = comptime!(sizes.units());
-    let unit = UNIT_POS as usize;
-    if unit < units {
+    let threads = comptime!(sizes.threads());
+    let thread = UNIT_POS as usize;
+    if thread < threads {
         #[unroll]
         for j in 0..4usize {
-            shared[comptime!(j * units) + unit] = sums[j];
+            shared[comptime!(j * threads) + thread] = sums[j];
         }
     }
     sync_cube();
-    if unit < comptime!(sizes.group()) {
-        let column = first_i + unit % comptime!(sizes.across) * 4;
+    if thread < comptime!(sizes.group()) {
+        let column = first_i + thread % comptime!(sizes.across) * 4;
         let columns = valid(column, inputs);
         for j in 0..4usize {
-            let output = first_o + unit / comptime!(sizes.across) * 4 + j;
+            let output = first_o + thread / comptime!(sizes.across) * 4 + j;
             if output < outputs && columns > 0 {
                 let mut sum = V4::new(0.0);
                 for other in 0..comptime!(sizes.groups) {
-                    sum += shared[j * units + other * comptime!(sizes.group()) + unit];
+                    sum += shared[j * threads + other * comptime!(sizes.group()) + thread];
                 }
                 store::<N>(parts, part + output * inputs + column, columns, sum);
             }

@@ -36,11 +36,8 @@ pub enum Unit<'a> {
     },
 }
 
-/// What the backward needs of the right branch, and of the left branch if there is one.
-pub struct UnitSaved<T: Stored> {
-    right: Saved<T>,
-    left: Option<Saved<T>>,
-}
+/// What the backward needs of each branch: of the right branch, then of the left branch if there is one.
+pub struct UnitSaved<T: Stored>(Vec<Saved<T>>);
 
 impl Unit<'_> {
     /// Computes the output's rows and what the backward needs. `x` has `channels` values per row.
@@ -53,15 +50,14 @@ impl Unit<'_> {
     ) -> (Buffer<T>, UnitSaved<T>) {
         let x = Rows::new(x, channels);
         let saved = match self {
-            Self::Basic { left, right, .. } => UnitSaved {
-                right: right.forward(at, behind(x, *left), epsilon),
-                left: None,
-            },
-            Self::Downsample { left, right, .. } => UnitSaved {
-                right: right.forward(at, x, epsilon),
-                left: Some(left.forward(at, x, epsilon)),
-            },
+            Self::Basic { left, right, .. } => {
+                vec![right.forward(at, behind(x, *left), epsilon)]
+            }
+            Self::Downsample { left, right, .. } => {
+                vec![right.forward(at, x, epsilon), left.forward(at, x, epsilon)]
+            }
         };
+        let saved = UnitSaved(saved);
         let (sides, _) = self.sides(x, &saved);
         let out = join::forward(at, &sides);
         (out, saved)
@@ -71,14 +67,15 @@ impl Unit<'_> {
     /// then the left branch's two, if there is one.
     pub fn statistics<T: Stored>(&self, saved: &UnitSaved<T>) -> Vec<f32> {
         let branches = match self {
-            Self::Basic { right, .. } => [Some((right, &saved.right)), None],
-            Self::Downsample { left, right, .. } => {
-                let left = saved.left.as_ref().map(|saved| (left, saved));
-                [Some((right, &saved.right)), left]
-            }
+            Self::Basic { right, .. } => vec![right],
+            Self::Downsample { left, right, .. } => vec![right, left],
         };
         let of_branch = |(branch, saved): (&Branch, &Saved<T>)| branch.statistics(saved);
-        branches.into_iter().flatten().flat_map(of_branch).collect()
+        branches
+            .into_iter()
+            .zip(&saved.0)
+            .flat_map(of_branch)
+            .collect()
     }
 
     /// The two sides in the order of their concatenation, and for each the column of the input's gradient
@@ -96,11 +93,10 @@ impl Unit<'_> {
             Self::Basic { left, residual, .. } => {
                 let residual = residual.then(|| behind(x, *left));
                 let passed = Side::Passed { x, channels: *left };
-                ([passed, transformed(&saved.right, residual)], [0, *left])
+                ([passed, transformed(&saved.0[0], residual)], [0, *left])
             }
             Self::Downsample { right_first, .. } => {
-                let right = transformed(&saved.right, None);
-                let left = transformed(saved.left.as_ref().unwrap_or(&saved.right), None);
+                let [right, left] = [0, 1].map(|branch| transformed(&saved.0[branch], None));
                 let sides = if *right_first {
                     [right, left]
                 } else {
@@ -144,7 +140,7 @@ impl Unit<'_> {
                     stride: channels,
                     accumulate: *residual,
                 };
-                second.map(|g| right.backward(at, behind(x, *left), &saved.right, g, &mut into))
+                second.map(|g| right.backward(at, behind(x, *left), &saved.0[0], g, &mut into))
             }
             Self::Downsample {
                 left,
@@ -162,11 +158,9 @@ impl Unit<'_> {
                     accumulate: false,
                 };
                 // The left branch, without a first convolution, writes `dx`; the right branch adds to it.
-                let left = left_g
-                    .zip(saved.left.as_ref())
-                    .map(|(g, saved)| left.backward(at, x, saved, g, &mut into));
+                let left = left_g.map(|g| left.backward(at, x, &saved.0[1], g, &mut into));
                 into.accumulate = true;
-                let right = right_g.map(|g| right.backward(at, x, &saved.right, g, &mut into));
+                let right = right_g.map(|g| right.backward(at, x, &saved.0[0], g, &mut into));
                 right
                     .zip(left)
                     .map(|(right, left)| right.into_iter().chain(left).collect())

@@ -39,7 +39,7 @@ pub(crate) fn serves(device: &CubeDevice) -> bool {
     let hardware = &client.properties().hardware;
     hardware.max_bindings >= shufflenet_gpu::MOST_BUFFERS
         && hardware.max_shared_memory_size >= shufflenet_gpu::MOST_SHARED_MEMORY
-        && hardware.max_units_per_cube >= shufflenet_gpu::MOST_UNITS
+        && hardware.max_units_per_cube as usize >= shufflenet_gpu::MOST_THREADS
 }
 
 impl HasKernels for CubeBackend {

@@ -3,6 +3,7 @@
 pub mod console;
 pub mod dashboard;
 pub mod epoch;
+pub(crate) mod html;
 pub mod plot;
 pub(crate) mod svg;
 pub mod words;

@@ -6,7 +6,8 @@ use toml::{Table, Value};
 
 use super::history::{History, HistoryLine};
 use super::{Part, page as whole, percent, table};
-use crate::display::svg::{Chart, Series, escape};
+use crate::display::html::escape;
+use crate::display::svg::{Chart, Series};
 use crate::display::words::thousands;
 
 pub(super) fn page(parts: &[Part]) -> String {

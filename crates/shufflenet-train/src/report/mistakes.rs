@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use shufflenet_data::{DataError, png};
 
 use super::percent;
-use crate::display::svg::escape;
+use crate::display::html::escape;
 use crate::display::words::counted;
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Outcome;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::UnknownClasses;
 
-use crate::display::svg::escape;
+use crate::display::html::escape;
 use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
 use crate::files::{replace, write_new};

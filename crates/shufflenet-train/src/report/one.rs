@@ -2,7 +2,8 @@
 
 use super::history::{History, HistoryLine};
 use super::{Part, mistakes, page as whole, percent, table, tiles};
-use crate::display::svg::{self, Chart, Series, escape};
+use crate::display::html::escape;
+use crate::display::svg::{self, Chart, Series};
 use crate::display::words::{counted, thousands};
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Class;

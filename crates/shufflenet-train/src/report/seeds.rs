@@ -4,7 +4,8 @@
 use super::compare::differences;
 use super::history::{History, HistoryLine};
 use super::{Part, page as whole, table, tiles};
-use crate::display::svg::{Chart, Series, escape};
+use crate::display::html::escape;
+use crate::display::svg::{Chart, Series};
 use crate::display::words::{counted, thousands};
 use crate::evaluation::EvaluationReport;
 use crate::run::seeds::{Measured, Spread, other_lengths};

@@ -1,10 +1,8 @@
 //! The training loop, from top to bottom: epoch, step, log, evaluate, save, stop.
 //!
-//! The loop is ours and not burn-train's, because burn-train's learner keeps its optimizer private, saves only at the
-//! end of an epoch (an interrupt leaves before that), and sums its metrics on another thread, where a checkpoint
-//! cannot reach them. Here all that changes from step to step is one [`State`], and a checkpoint is that state:
-//! written after any step, continued exactly. [`crate::run::start`] opens what the loop needs, `conclusion.rs` ends
-//! a run.
+//! All that changes from step to step is one [`State`]. A checkpoint is that state, so a run continues exactly after any
+//! step. [`crate::run::start`] opens what the loop needs, and `conclusion.rs` ends a run. ARCHITECTURE.md says why the
+//! loop is not burn-train's.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::escape;
+use crate::display::html::escape;
 
 /// Size of a figure with axes.
 pub(super) const WIDTH: f64 = 420.0;

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::axes::{ACROSS, Axes, Axis, HEIGHT, UP, WIDTH};
-use super::{escape, open};
+use super::open;
+use crate::display::html::escape;
 
 /// Style sheet of a picture in a file of its own.
 const STYLE: &str = "text{font:12px sans-serif}.paper{fill:#fff}.grid{stroke:#ddd}.end{text-anchor:end}\

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{escape, open};
+use super::open;
+use crate::display::html::escape;
 
 /// Width and height of the matrix with the names beside it.
 const SIDE: f64 = 420.0;

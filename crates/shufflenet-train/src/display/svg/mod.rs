@@ -12,20 +12,7 @@ pub(crate) use calibration::calibration;
 pub(crate) use chart::{Chart, Series};
 pub(crate) use confusion::confusion;
 
-/// Text as HTML has it, in elements and in quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
+use crate::display::html::escape;
 
 /// The tag that opens a figure of this size.
 fn open(width: f64, height: f64, label: &str) -> String {

@@ -1,10 +1,12 @@
 //! Muon (Jordan et al., 2024, [Muon: an optimizer for hidden layers](
-//! https://kellerjordan.github.io/posts/muon/)): momentum whose matrix is replaced by the nearest
-//! orthogonal one, for every weight that is a matrix: of 1x1 convolutions, `[outputs, inputs]`, which are nearly
-//! all there is in this family of networks, of the stem, `[outputs, inputs * 9]`, and of the classifier. (Jordan
-//! leaves the first and the last layer to another optimizer; here both gain by it, as `docs/coffee.md` shows.)
-//! Depthwise kernels and what batch norm scales and shifts by are left to SGD. As PyTorch's `torch.optim.Muon`
-//! has it, in float32 where that rounds to bfloat16:
+//! https://kellerjordan.github.io/posts/muon/)): a weight that is a matrix moves along the orthogonal matrix that is
+//! nearest to its momentum.
+//!
+//! Such weights are the 1x1 convolutions, `[outputs, inputs]`, which have nearly all parameters of these networks,
+//! the stem, `[outputs, inputs * 9]`, and the classifier. Jordan leaves the first and the last layer to another
+//! optimizer. In these networks Muon is better for both (`docs/coffee.md`). SGD updates the other parameters: depthwise
+//! kernels, and scale and shift of batch norm. The rule is that of PyTorch's `torch.optim.Muon`, but in float32, where
+//! PyTorch rounds to bfloat16:
 //!
 //! ```text
 //! m = momentum m + (1 - momentum) g
@@ -12,7 +14,7 @@
 //! w = w - rate decay w - rate sqrt(max(1, outputs / inputs)) u
 //! ```
 //!
-//! [`orthogonal`] is nearly the nearest orthogonal matrix; matrices of one shape go there together.
+//! [`orthogonal`] approximates the nearest orthogonal matrix. It takes all matrices of one shape together.
 
 use std::collections::BTreeMap;
 
