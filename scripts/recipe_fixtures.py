@@ -112,8 +112,8 @@ class Lion(torch.optim.Optimizer):
 class Muon(torch.optim.Optimizer):
     """torch.optim.Muon without its rounding to bfloat16."""
 
-    def __init__(self, params, lr, momentum, nesterov, weight_decay):
-        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+    def __init__(self, params, lr, momentum, nesterov, weight_decay, ns_steps):
+        defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "ns_steps": ns_steps}
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -127,7 +127,7 @@ class Muon(torch.optim.Optimizer):
                 tall = x.shape[0] > x.shape[1]
                 x = x.T if tall else x
                 x = x / x.norm().clamp(min=1e-7)
-                for _ in range(5):
+                for _ in range(group["ns_steps"]):
                     gram = x @ x.T
                     x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
                 x = x.T if tall else x
@@ -187,10 +187,10 @@ def optimizer_cases(shapes):
         ]
         return [torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)]
 
-    def muon(parameters):
+    def muon(parameters, iterations=5):
         matrices, rest = split(parameters, lambda _, p: p.ndim > 1 and p.shape[1] > 1)
         return [
-            Muon(matrices, lr=0.02, momentum=0.95, nesterov=True, weight_decay=0.1),
+            Muon(matrices, lr=0.02, momentum=0.95, nesterov=True, weight_decay=0.1, ns_steps=iterations),
             torch.optim.SGD(rest, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
         ]
 
@@ -222,6 +222,11 @@ def optimizer_cases(shapes):
             {**base, "kind": "muon", "muon": {"learning_rate": 0.02, "momentum": 0.95, "weight_decay": 0.1}},
             shapes,
             muon,
+        ),
+        trajectory(
+            {**base, "kind": "muon", "muon": {"learning_rate": 0.02, "momentum": 0.95, "weight_decay": 0.1, "iterations": 3}},
+            shapes,
+            lambda parameters: muon(parameters, 3),
         ),
     ]
 

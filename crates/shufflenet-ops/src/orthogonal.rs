@@ -14,32 +14,35 @@ use crate::plain::orthogonal::plain;
 /// # Shapes
 /// - `stack`: `[matrices, rows, columns]`, float32
 /// - output: the same
-pub fn orthogonal(stack: Tensor<3>) -> Tensor<3> {
+pub fn orthogonal(stack: Tensor<3>, iterations: usize) -> Tensor<3> {
     match stack.dtype() == DType::F32 && stack.device() == Device::flex() {
-        true => by_kernels(stack),
-        false => plain(stack),
+        true => by_kernels(stack, iterations),
+        false => plain(stack, iterations),
     }
 }
 
-fn by_kernels(stack: Tensor<3>) -> Tensor<3> {
+fn by_kernels(stack: Tensor<3>, iterations: usize) -> Tensor<3> {
     let (shape, device) = (stack.dims(), stack.device());
     let [_, rows, columns] = shape;
     let Ok(mut values) = stack.into_data().try_into_vec::<f32>() else {
         unreachable!("the stack is float32");
     };
-    kernel::orthogonal(&mut values, [rows, columns]);
+    kernel::orthogonal(&mut values, [rows, columns], iterations);
     Tensor::from_data(TensorData::new(values, shape), &device)
 }
 
 #[cfg(test)]
 mod tests {
     use burn::tensor::Tolerance;
-    use shufflenet_kernels::orthogonal::{EPSILON, ITERATIONS, QUINTIC};
+    use shufflenet_kernels::orthogonal::{EPSILON, QUINTIC};
     use shufflenet_kernels::subnormals::flushed;
     use shufflenet_kernels::testing::numbers;
 
     use super::*;
     use crate::plain::orthogonal::{by_gram_matrix, by_products};
+
+    /// Iterations of most tests, as many as Muon has by default.
+    const FIVE: usize = 5;
 
     /// Matrices of numbers without a pattern, different for each matrix.
     fn stack(shape: [usize; 3]) -> Tensor<3> {
@@ -58,25 +61,27 @@ mod tests {
             [1, 1, 5],
             [1, 1, 1],
         ] {
-            let x = stack(shape);
-            let expected = plain(x.clone()).into_data();
-            let found = orthogonal(x).into_data();
-            found.assert_approx_eq(&expected, Tolerance::<f32>::absolute(2e-4));
+            for iterations in [1, 3, FIVE] {
+                let x = stack(shape);
+                let expected = plain(x.clone(), iterations).into_data();
+                let found = orthogonal(x, iterations).into_data();
+                found.assert_approx_eq(&expected, Tolerance::<f32>::absolute(2e-4));
+            }
         }
     }
 
     #[test]
     fn the_gram_matrix_alone_gives_what_the_products_give() {
         let x = stack([2, 12, 40]) * 0.01;
-        let direct = by_products(x.clone()).into_data();
-        let found = by_gram_matrix(x).into_data();
+        let direct = by_products(x.clone(), FIVE).into_data();
+        let found = by_gram_matrix(x, FIVE).into_data();
         found.assert_approx_eq(&direct, Tolerance::<f32>::absolute(1e-4));
     }
 
     #[test]
     fn rows_of_unit_length_at_right_angles() {
         for [rows, columns] in [[12, 40], [40, 12], [16, 20]] {
-            let x = orthogonal(stack([1, rows, columns])).squeeze_dim::<2>(0);
+            let x = orthogonal(stack([1, rows, columns]), FIVE).squeeze_dim::<2>(0);
             let x = if rows > columns { x.transpose() } else { x };
             let gram = x.clone().matmul(x.transpose());
             let one = Tensor::<2>::eye(gram.dims()[0], &Device::flex());
@@ -106,7 +111,7 @@ mod tests {
             .iter()
             .map(|row| row.iter().map(|x| x / norm).collect())
             .collect();
-        for _ in 0..ITERATIONS {
+        for _ in 0..FIVE {
             let gram = product(&x, &transposed(&x));
             let square = product(&gram, &gram);
             let mut polynomial = gram.clone();
@@ -145,10 +150,10 @@ mod tests {
         let x =
             Tensor::<3>::from_data(TensorData::new(values, [1, rows, columns]), &Device::flex());
         for found in [
-            orthogonal(x.clone()),
-            orthogonal(x.clone().transpose()).transpose(),
-            plain(x.clone()),
-            flushed(|| plain(x.clone())),
+            orthogonal(x.clone(), FIVE),
+            orthogonal(x.clone().transpose(), FIVE).transpose(),
+            plain(x.clone(), FIVE),
+            flushed(|| plain(x.clone(), FIVE)),
         ] {
             let tolerance = Tolerance::<f32>::absolute(2e-4);
             found.into_data().assert_approx_eq(&expected, tolerance);
@@ -158,7 +163,7 @@ mod tests {
     #[test]
     fn nothing_comes_of_nothing() {
         let zeros = Tensor::<3>::zeros([1, 4, 6], &Device::flex());
-        orthogonal(zeros.clone())
+        orthogonal(zeros.clone(), FIVE)
             .into_data()
             .assert_eq(&zeros.into_data(), true);
     }

@@ -26,7 +26,7 @@ use super::checks::{from_zero, momentum, positive};
 use super::config::OptimizerConfig;
 use super::row::{Own, Row};
 use super::rule::{Base, Rule};
-use crate::error::TrainError;
+use crate::error::{TrainError, require};
 
 const MOMENTUM: &str = "muon.momentum";
 
@@ -41,6 +41,8 @@ pub struct Muon {
     pub momentum: f64,
     /// Weight decay of these weights: taken off directly, times the learning rate.
     pub weight_decay: f64,
+    /// Newton-Schulz iterations of a step, 1 to 10; `ns_steps` of PyTorch. Fewer cost less, and lift small singular values less.
+    pub iterations: usize,
 }
 
 impl Default for Muon {
@@ -49,6 +51,7 @@ impl Default for Muon {
             learning_rate: 0.05,
             momentum: 0.9,
             weight_decay: 0.05,
+            iterations: 5,
         }
     }
 }
@@ -57,7 +60,13 @@ impl Muon {
     pub(super) fn check(&self) -> Result<(), TrainError> {
         positive("optimizer.muon.learning_rate", self.learning_rate)?;
         momentum("optimizer.muon.momentum", self.momentum)?;
-        from_zero("optimizer.muon.weight_decay", self.weight_decay)
+        from_zero("optimizer.muon.weight_decay", self.weight_decay)?;
+        require(
+            (1..=10).contains(&self.iterations),
+            "optimizer.muon.iterations",
+            self.iterations,
+            "a whole number from 1 to 10",
+        )
     }
 }
 
@@ -86,7 +95,7 @@ impl Rule for Muon {
             matrices.push(row.parts(direction));
         }
         let shapes = rows.iter().flat_map(|row| row.shapes());
-        orthogonalise(shapes.zip(matrices.iter_mut().flatten()));
+        orthogonalise(shapes.zip(matrices.iter_mut().flatten()), self.iterations);
         for (row, matrices) in rows.iter_mut().zip(matrices) {
             row.gradient = row.whole(matrices);
         }
@@ -140,7 +149,10 @@ fn direction(row: &mut Row) -> Tensor<1> {
 
 /// Replaces each row, which holds a parameter of the shape beside it, by the nearest orthogonal matrix. Matrices of one
 /// shape go there as one stack, in products of whole stacks: a network has many small matrices.
-fn orthogonalise<'a>(rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)>) {
+fn orthogonalise<'a>(
+    rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)>,
+    iterations: usize,
+) {
     let mut stacks = BTreeMap::<[usize; 2], Vec<&mut Tensor<1>>>::new();
     for (shape, row) in rows {
         let first = shape.first().copied().unwrap_or(1).max(1);
@@ -150,7 +162,10 @@ fn orthogonalise<'a>(rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)
     for (shape, rows) in stacks {
         let matrices = rows.iter().map(|row| (**row).clone().reshape(shape));
         let stack = Tensor::stack(matrices.collect(), 0);
-        for (row, matrix) in rows.into_iter().zip(orthogonal(stack).iter_dim(0)) {
+        for (row, matrix) in rows
+            .into_iter()
+            .zip(orthogonal(stack, iterations).iter_dim(0))
+        {
             *row = matrix.reshape([-1]);
         }
     }
@@ -174,9 +189,9 @@ mod tests {
         let mut rows = [1, 300, 500].map(row);
         // Of one, alone.
         let mut alone = rows[2].clone();
-        orthogonalise([(&shapes[2][..], &mut alone)].into_iter());
+        orthogonalise([(&shapes[2][..], &mut alone)].into_iter(), 5);
         let pairs = shapes.iter().map(Vec::as_slice).zip(&mut rows);
-        orthogonalise(pairs);
+        orthogonalise(pairs, 5);
         rows[2]
             .clone()
             .into_data()
