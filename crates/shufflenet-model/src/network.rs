@@ -89,6 +89,11 @@ impl ShuffleNetV2 {
         self
     }
 
+    /// What activations are stored as in training.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The configuration that the network was built from.
     pub fn config(&self) -> &ModelConfig {
         &self.config

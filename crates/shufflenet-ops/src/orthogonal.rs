@@ -4,30 +4,30 @@
 //! [`shufflenet_kernels::orthogonal`] has the equations.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use shufflenet_kernels::orthogonal as kernel;
+use shufflenet_kernels::{Precision, orthogonal as kernel};
 
 use crate::plain::orthogonal::plain;
 
 /// Approximates the nearest orthogonal matrix of each matrix in a stack (see the [module](self)). The result is
-/// outside the autodiff graph.
+/// outside the autodiff graph. Products round their operands to `precision` where the device has kernels for it.
 ///
 /// # Shapes
 /// - `stack`: `[matrices, rows, columns]`, float32
 /// - output: the same
-pub fn orthogonal(stack: Tensor<3>, iterations: usize) -> Tensor<3> {
+pub fn orthogonal(stack: Tensor<3>, iterations: usize, precision: Precision) -> Tensor<3> {
     match stack.dtype() == DType::F32 && stack.device() == Device::flex() {
-        true => by_kernels(stack, iterations),
+        true => by_kernels(stack, iterations, precision),
         false => plain(stack, iterations),
     }
 }
 
-fn by_kernels(stack: Tensor<3>, iterations: usize) -> Tensor<3> {
+fn by_kernels(stack: Tensor<3>, iterations: usize, precision: Precision) -> Tensor<3> {
     let (shape, device) = (stack.dims(), stack.device());
     let [_, rows, columns] = shape;
     let Ok(mut values) = stack.into_data().try_into_vec::<f32>() else {
         unreachable!("the stack is float32");
     };
-    kernel::orthogonal(&mut values, [rows, columns], iterations);
+    kernel::orthogonal(&mut values, [rows, columns], iterations, precision);
     Tensor::from_data(TensorData::new(values, shape), &device)
 }
 
@@ -64,7 +64,7 @@ mod tests {
             for iterations in [1, 3, FIVE] {
                 let x = stack(shape);
                 let expected = plain(x.clone(), iterations).into_data();
-                let found = orthogonal(x, iterations).into_data();
+                let found = orthogonal(x, iterations, Precision::F32).into_data();
                 found.assert_approx_eq(&expected, Tolerance::<f32>::absolute(2e-4));
             }
         }
@@ -80,8 +80,10 @@ mod tests {
 
     #[test]
     fn rows_of_unit_length_at_right_angles() {
-        for [rows, columns] in [[12, 40], [40, 12], [16, 20]] {
-            let x = orthogonal(stack([1, rows, columns]), FIVE).squeeze_dim::<2>(0);
+        let both = [Precision::F32, Precision::Bf16];
+        let shapes = [[12, 40], [40, 12], [16, 20]];
+        for ([rows, columns], precision) in shapes.iter().flat_map(|s| both.map(|p| (*s, p))) {
+            let x = orthogonal(stack([1, rows, columns]), FIVE, precision).squeeze_dim::<2>(0);
             let x = if rows > columns { x.transpose() } else { x };
             let gram = x.clone().matmul(x.transpose());
             let one = Tensor::<2>::eye(gram.dims()[0], &Device::flex());
@@ -150,8 +152,8 @@ mod tests {
         let x =
             Tensor::<3>::from_data(TensorData::new(values, [1, rows, columns]), &Device::flex());
         for found in [
-            orthogonal(x.clone(), FIVE),
-            orthogonal(x.clone().transpose(), FIVE).transpose(),
+            orthogonal(x.clone(), FIVE, Precision::F32),
+            orthogonal(x.clone().transpose(), FIVE, Precision::F32).transpose(),
             plain(x.clone(), FIVE),
             flushed(|| plain(x.clone(), FIVE)),
         ] {
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn nothing_comes_of_nothing() {
         let zeros = Tensor::<3>::zeros([1, 4, 6], &Device::flex());
-        orthogonal(zeros.clone(), FIVE)
+        orthogonal(zeros.clone(), FIVE, Precision::F32)
             .into_data()
             .assert_eq(&zeros.into_data(), true);
     }

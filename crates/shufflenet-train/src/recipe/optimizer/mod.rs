@@ -26,7 +26,7 @@ use std::rc::Rc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
-use shufflenet_model::{ShuffleNetV2, parameters};
+use shufflenet_model::{Precision, ShuffleNetV2, parameters};
 
 use crate::error::TrainError;
 use gradients::Gradients;
@@ -72,6 +72,7 @@ struct Parameter {
 
 /// The rules of an experiment with what they remember.
 pub struct Optimizer {
+    precision: Precision,
     nesterov: bool,
     clip_norm: Option<f64>,
     /// The configured rule, and SGD for the parameters that it leaves alone.
@@ -100,6 +101,7 @@ impl Optimizer {
             Some((id, Parameter::new(config, &rules, name, shape)))
         };
         Ok(Self {
+            precision: network.precision(),
             nesterov: config.nesterov,
             clip_norm: config.clip_norm,
             parameters: shapes.0.into_iter().filter_map(treat).collect(),
@@ -149,7 +151,7 @@ impl Optimizer {
         let mut rows = together(rows);
         for rule in &self.rules {
             let own = rows.iter_mut().filter(|row| Rc::ptr_eq(row.rule, rule));
-            rule.prepare(&mut own.collect::<Vec<_>>());
+            rule.prepare(&mut own.collect::<Vec<_>>(), self.precision);
         }
         let mut stepped = HashMap::new();
         for mut row in rows {

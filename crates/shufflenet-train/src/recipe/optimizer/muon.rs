@@ -5,8 +5,8 @@
 //! Such weights are the 1x1 convolutions, `[outputs, inputs]`, which have nearly all parameters of these networks,
 //! the stem, `[outputs, inputs * 9]`, and the classifier. Jordan leaves the first and the last layer to another
 //! optimizer. In these networks Muon is better for both (`docs/coffee.md`). SGD updates the other parameters: depthwise
-//! kernels, and scale and shift of batch norm. The rule is that of PyTorch's `torch.optim.Muon`, but in float32, where
-//! PyTorch rounds to bfloat16:
+//! kernels, and scale and shift of batch norm. The rule is that of PyTorch's `torch.optim.Muon`, which always rounds to
+//! bfloat16; here only the products of a network in bfloat16 do:
 //!
 //! ```text
 //! m = momentum m + (1 - momentum) g
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use shufflenet_model::orthogonal;
+use shufflenet_model::{Precision, orthogonal};
 
 use super::checks::{from_zero, momentum, positive};
 use super::config::OptimizerConfig;
@@ -88,14 +88,18 @@ impl Rule for Muon {
     }
 
     /// Replaces each gradient by the direction of its step.
-    fn prepare(&self, rows: &mut [&mut Row]) {
+    fn prepare(&self, rows: &mut [&mut Row], precision: Precision) {
         let mut matrices = Vec::new();
         for row in rows.iter_mut() {
             let direction = direction(row);
             matrices.push(row.parts(direction));
         }
         let shapes = rows.iter().flat_map(|row| row.shapes());
-        orthogonalise(shapes.zip(matrices.iter_mut().flatten()), self.iterations);
+        orthogonalise(
+            shapes.zip(matrices.iter_mut().flatten()),
+            self.iterations,
+            precision,
+        );
         for (row, matrices) in rows.iter_mut().zip(matrices) {
             row.gradient = row.whole(matrices);
         }
@@ -152,6 +156,7 @@ fn direction(row: &mut Row) -> Tensor<1> {
 fn orthogonalise<'a>(
     rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)>,
     iterations: usize,
+    precision: Precision,
 ) {
     let mut stacks = BTreeMap::<[usize; 2], Vec<&mut Tensor<1>>>::new();
     for (shape, row) in rows {
@@ -164,7 +169,7 @@ fn orthogonalise<'a>(
         let stack = Tensor::stack(matrices.collect(), 0);
         for (row, matrix) in rows
             .into_iter()
-            .zip(orthogonal(stack, iterations).iter_dim(0))
+            .zip(orthogonal(stack, iterations, precision).iter_dim(0))
         {
             *row = matrix.reshape([-1]);
         }
@@ -189,9 +194,13 @@ mod tests {
         let mut rows = [1, 300, 500].map(row);
         // Of one, alone.
         let mut alone = rows[2].clone();
-        orthogonalise([(&shapes[2][..], &mut alone)].into_iter(), 5);
+        orthogonalise(
+            [(&shapes[2][..], &mut alone)].into_iter(),
+            5,
+            Precision::F32,
+        );
         let pairs = shapes.iter().map(Vec::as_slice).zip(&mut rows);
-        orthogonalise(pairs, 5);
+        orthogonalise(pairs, 5, Precision::F32);
         rows[2]
             .clone()
             .into_data()

@@ -1,6 +1,7 @@
 //! What an optimizer is: a rule from a gradient and what is remembered of earlier ones to new weights.
 
 use burn::tensor::Tensor;
+use shufflenet_model::Precision;
 
 use super::config::OptimizerConfig;
 use super::row::Row;
@@ -32,8 +33,9 @@ pub(super) trait Rule {
         }
     }
 
-    /// Looks at all parameters of the rule together, before each row is updated by itself.
-    fn prepare(&self, _rows: &mut [&mut Row]) {}
+    /// Looks at all parameters of the rule together, before each row is updated by itself. `precision` is that of the
+    /// network's activations.
+    fn prepare(&self, _rows: &mut [&mut Row], _precision: Precision) {}
 
     /// A row's weights after a step. The formula is elementwise: a row holds several parameters on a GPU.
     fn update(&self, row: &mut Row) -> Tensor<1>;

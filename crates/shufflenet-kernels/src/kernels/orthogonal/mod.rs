@@ -20,15 +20,18 @@
 //! matrices but `y` are polynomials of one `g` and their products. They are symmetric, so only a triangle of
 //! them is computed.
 //!
+//! In a network whose activations are bfloat16, the products are those of its convolutions: they round their operands
+//! to bfloat16 where the processor multiplies such operands faster ([`Products`]). PyTorch's Muon rounds to bfloat16,
+//! too. Long matrices are then iterated as they are, because `g = p g p` enlarges the errors of the rounding.
+//!
 //! The threads share the matrices of a stack, or the rows of the products if the stack has a single matrix.
 
-use crate::kernels::matmul::Matmul;
-use crate::kernels::prefetch::Ahead;
-use crate::runtime::team;
-use crate::simd::Isa;
+mod product;
 
-/// Rows of a result that are computed together.
-const BLOCK: usize = 24;
+use crate::precision::Precision;
+use crate::runtime::team;
+use crate::simd::{Isa, Products};
+use product::Product;
 
 /// Jordan's coefficients. They have the steepest slope at zero with which the values still end near 1.
 pub const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
@@ -43,11 +46,24 @@ pub fn is_long([rows, columns]: [usize; 2]) -> bool {
 }
 
 /// Replaces each matrix of a stack, `[matrices][rows][columns]`, by the approximation.
-pub fn orthogonal(stack: &mut [f32], [rows, columns]: [usize; 2], iterations: usize) {
+pub fn orthogonal(stack: &mut [f32], shape: [usize; 2], iterations: usize, precision: Precision) {
+    by_isa(Isa::detected(), stack, shape, iterations, precision);
+}
+
+fn by_isa(
+    isa: Isa,
+    stack: &mut [f32],
+    [rows, columns]: [usize; 2],
+    iterations: usize,
+    precision: Precision,
+) {
     if rows * columns == 0 {
         return;
     }
-    let isa = Isa::detected();
+    let products = match precision {
+        Precision::F32 => Products::Widened,
+        Precision::Bf16 => isa.bf16_products(),
+    };
     team::map(stack.chunks_exact_mut(rows * columns), |_, values| {
         let tall = rows >= columns;
         let mut y = match tall {
@@ -55,7 +71,7 @@ pub fn orthogonal(stack: &mut [f32], [rows, columns]: [usize; 2], iterations: us
             false => Matrix::read_transposed(isa, rows, values),
         };
         y.normalise();
-        y.iterate(isa, iterations);
+        y.iterate(isa, products, iterations);
         y.write(values, tall);
     });
 }
@@ -101,7 +117,7 @@ impl Matrix {
     }
 
     fn write(&self, values: &mut [f32], as_it_is: bool) {
-        let height = self.values.len() / self.row;
+        let height = self.rows();
         for (i, row) in self.values.chunks_exact(self.row).enumerate() {
             let row = &row[..self.columns];
             if as_it_is {
@@ -111,6 +127,10 @@ impl Matrix {
                 column.zip(row).for_each(|(to, from)| *to = *from);
             }
         }
+    }
+
+    fn rows(&self) -> usize {
+        self.values.len() / self.row
     }
 
     fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
@@ -125,41 +145,41 @@ impl Matrix {
     }
 
     /// Runs all iterations on a matrix with at least as many rows as columns.
-    fn iterate(&mut self, isa: Isa, iterations: usize) {
-        let height = self.values.len() / self.row;
-        if !is_long([height, self.columns]) {
+    fn iterate(&mut self, isa: Isa, products: Products, iterations: usize) {
+        if products != Products::Widened || !is_long([self.rows(), self.columns]) {
             for _ in 0..iterations {
-                *self = self.times(isa, &self.gram(isa).polynomial(isa));
+                let polynomial = self.gram(isa, products).polynomial(isa, products);
+                *self = Product::new(self, &polynomial).run(isa, products);
             }
             return;
         }
-        let mut gram = self.gram(isa);
+        let mut gram = self.gram(isa, products);
         let mut product: Option<Self> = None;
         for iteration in 1..=iterations {
-            let polynomial = gram.polynomial(isa);
+            let polynomial = gram.polynomial(isa, products);
             if iteration < iterations {
-                let once = gram.times_commuting(isa, &polynomial);
-                gram = once.times_commuting(isa, &polynomial);
+                let once = Product::commuting(&gram, &polynomial).run(isa, products);
+                gram = Product::commuting(&once, &polynomial).run(isa, products);
             }
             product = Some(match product {
                 None => polynomial,
-                Some(product) => product.times_commuting(isa, &polynomial),
+                Some(product) => Product::commuting(&product, &polynomial).run(isa, products),
             });
         }
         if let Some(product) = product {
-            *self = self.times(isa, &product);
+            *self = Product::new(self, &product).run(isa, products);
         }
     }
 
     /// `y' y`
-    fn gram(&self, isa: Isa) -> Self {
-        self.symmetric(isa, [1, self.row], self)
+    fn gram(&self, isa: Isa, products: Products) -> Self {
+        Product::gram(self).run(isa, products)
     }
 
     /// `a + b g + c g g` of a symmetric matrix.
-    fn polynomial(&self, isa: Isa) -> Self {
+    fn polynomial(&self, isa: Isa, products: Products) -> Self {
         let [a, b, c] = QUINTIC;
-        let mut polynomial = self.times_commuting(isa, self);
+        let mut polynomial = Product::commuting(self, self).run(isa, products);
         let terms = polynomial.values.iter_mut().zip(&self.values);
         terms.for_each(|(square, g)| *square = c * *square + b * g);
         for (i, row) in polynomial.rows_mut().enumerate() {
@@ -167,68 +187,55 @@ impl Matrix {
         }
         polynomial
     }
+}
 
-    /// The product of symmetric matrices that commute, which is symmetric.
-    fn times_commuting(&self, isa: Isa, right: &Self) -> Self {
-        self.symmetric(isa, [self.row, 1], right)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::numbers;
 
-    /// A symmetric product of the left side, read by `left_strides`, and `right`. Each block of rows is computed
-    /// from the diagonal on; the rest is copied from the other side of the diagonal.
-    fn symmetric(&self, isa: Isa, left_strides: [usize; 2], right: &Self) -> Self {
-        let n = right.columns;
-        let mut out = Self::zeros(isa, n, n);
-        let row = out.row;
-        let from = |i: usize| i / isa.lanes() * isa.lanes();
-        team::map(out.values.chunks_mut(BLOCK * row), |block, values| {
-            let first = block * BLOCK;
-            isa.run(Matmul {
-                rows: values.len() / row,
-                inner: right.values.len() / row,
-                columns: n - from(first),
-                left: &self.values[first * left_strides[0]..],
-                left_strides,
-                right: &right.values[from(first)..],
-                right_row: row,
-                out: &mut values[from(first)..],
-                out_row: row,
-                accumulate: false,
-                ahead: Ahead::NONE,
-            });
-        });
-        for first in (BLOCK..n).step_by(BLOCK) {
-            let (above, block) = out.values.split_at_mut(first * row);
-            for (j, column) in above.chunks_exact(row).take(from(first)).enumerate() {
-                let below = block.chunks_exact_mut(row).take(BLOCK);
-                for (to, value) in below.zip(&column[first..n]) {
-                    to[j] = *value;
-                }
+    const SHAPES: [[usize; 2]; 7] = [
+        [1, 1],
+        [1, 5],
+        [24, 24],
+        [24, 27],
+        [50, 49],
+        [130, 40],
+        [70, 150],
+    ];
+
+    /// Products with rounded operands change each entry by little, in every way to compute them.
+    #[test]
+    fn bfloat16_is_near_float32() {
+        for isa in Isa::available() {
+            for shape @ [rows, columns] in SHAPES {
+                let stack = numbers(2 * rows * columns, 0);
+                let [wide, narrow] = [Precision::F32, Precision::Bf16].map(|precision| {
+                    let mut stack = stack.clone();
+                    by_isa(isa, &mut stack, shape, 3, precision);
+                    stack
+                });
+                let squares = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>();
+                let apart = squares(&mut wide.iter().zip(&narrow).map(|(a, b)| a - b));
+                let whole = squares(&mut wide.iter().copied());
+                let error = (apart / whole).sqrt();
+                assert!(error < 0.03, "{isa:?} {shape:?}: {error}");
+                let same = isa.bf16_products() == Products::Widened;
+                assert_eq!(wide == narrow, same, "{isa:?} {shape:?}");
             }
         }
-        out
     }
 
-    /// The product with a square matrix.
-    fn times(&self, isa: Isa, right: &Self) -> Self {
-        let (n, row) = (self.columns, self.row);
-        let mut out = Self::zeros(isa, self.values.len() / row, n);
-        let blocks = out.values.chunks_mut(BLOCK * row);
-        let blocks = blocks.zip(self.values.chunks(BLOCK * row));
-        team::map(blocks, |_, (values, left)| {
-            isa.run(Matmul {
-                rows: values.len() / row,
-                inner: n,
-                columns: n,
-                left,
-                left_strides: [row, 1],
-                right: &right.values,
-                right_row: row,
-                out: values,
-                out_row: row,
-                accumulate: false,
-                ahead: Ahead::NONE,
-            });
-        });
-        out
+    /// The momentum of a dead channel: its row stays small, and the others are as without it.
+    #[test]
+    fn a_row_that_vanishes_stays_small_in_bfloat16() {
+        let (rows, columns) = (48, 32);
+        for isa in Isa::available() {
+            let mut stack = numbers(rows * columns, 0);
+            stack[..columns].iter_mut().for_each(|x| *x *= 1e-12);
+            by_isa(isa, &mut stack, [rows, columns], 5, Precision::Bf16);
+            assert!(stack[..columns].iter().all(|x| x.abs() < 1e-8), "{isa:?}");
+            assert!(stack.iter().all(|x| x.abs() < 1.3), "{isa:?}");
+        }
     }
 }
