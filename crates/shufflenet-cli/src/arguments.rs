@@ -2,6 +2,7 @@
 
 mod compute;
 mod data;
+mod numbers;
 mod trained;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub use compute::{Compute, Stored};
 #[cfg(feature = "fetch")]
 pub use data::Fetch;
 pub use data::{Data, Preview, Set, Stats};
+use numbers::{rate, steps, whole};
 pub use trained::{Eval, Export, ExportFormat, Import, Predict, Report};
 
 /// Train and evaluate ShuffleNetV2 image classifiers.
@@ -138,7 +140,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The flags that stand for keys, as overrides.
+    /// The flags that stand for keys, with their values, and the overrides.
     pub fn overrides(&self) -> Vec<String> {
         let flags = [
             ("scale", &self.scale),
@@ -148,7 +150,7 @@ impl Network {
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| {
             let value = value.as_ref()?;
-            Some(format!("model.{key}={value}"))
+            Some(format!("--{key} {value}"))
         });
         flags.chain(self.overrides.iter().cloned()).collect()
     }
@@ -172,7 +174,7 @@ pub struct Summary {
 fn image_size(text: &str) -> Result<[usize; 3], String> {
     let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
     let sizes = sizes.ok().and_then(|sizes| sizes.try_into().ok());
-    sizes.ok_or_else(|| "channels, height and width are accepted, as in 3x32x32".into())
+    sizes.ok_or_else(|| "accepted: channels, height and width, as in 3x32x32".into())
 }
 
 /// `shufflenet bench`
@@ -189,15 +191,15 @@ pub struct Bench {
     #[arg(long, value_name = "DIR", requires = "checkpoint")]
     pub data: Option<PathBuf>,
     /// Images in a batch [default: the experiment's, else 128]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     pub batch: Option<u16>,
     /// Height and width of the images [default: the experiment's, else 32 for the cifar stem and 224 for others]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PIXELS", value_parser = whole(1..=u16::MAX))]
     pub size: Option<u16>,
     #[command(flatten)]
     pub stored: Stored,
     /// Steps to time
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole(1..=u16::MAX))]
     pub steps: u16,
     #[command(flatten)]
     pub compute: Compute,
@@ -227,13 +229,13 @@ pub struct LrFind {
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
     /// The first rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-4)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-4, value_parser = rate)]
     pub from: f64,
     /// The last rate; a loss that explodes ends it before
-    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, value_parser = rate)]
     pub to: f64,
     /// Steps from the first rate to the last
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = steps)]
     pub steps: usize,
     /// Also write the plot as an SVG picture; a file that exists is not replaced
     #[arg(long, value_name = "FILE")]

@@ -7,6 +7,7 @@ mod allocator;
 mod arguments;
 mod commands;
 mod process;
+mod usage;
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;
@@ -37,7 +38,11 @@ fn main() -> ExitCode {
     allocator::keep_memory();
     keep_defaults_on_the_cpu();
     fail_at_the_size_limit();
-    match run(Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::answer(&error),
+    };
+    match run(arguments) {
         Ok(code) => code,
         Err(error) => {
             say(&error);

@@ -80,6 +80,46 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
     assert_eq!(line.matches("No such file").count(), 1, "{line}");
 }
 
+#[test]
+fn a_wrong_value_is_told_with_where_it_is_from() {
+    let folder = workplace();
+    let line = refused_training(folder.path(), "train.epochs=abc", 2);
+    assert_eq!(
+        line.trim_end(),
+        "error: --set train.epochs=abc: train.epochs is \"abc\"; accepted: a whole number from 1"
+    );
+    let line = refusal(folder.path(), &["summary", "--scale", "0.7"], 2);
+    assert_eq!(
+        line.trim_end(),
+        "error: --scale 0.7: model.scale is 0.7; accepted: 0.5, 1.0, 1.5, 2.0"
+    );
+    std::fs::write(folder.path().join("bad.toml"), "[data]\nroot = 3\n").unwrap();
+    let line = refusal(folder.path(), &["train", "--config", "bad.toml"], 2);
+    assert_eq!(
+        line.trim_end(),
+        "error: bad.toml: data.root is 3; accepted: a path"
+    );
+}
+
+#[test]
+fn a_wrong_command_is_answered_in_one_line_and_the_usage() {
+    let folder = workplace();
+    let line = refusal(folder.path(), &["train", "--config"], 2);
+    assert_eq!(line.trim_end(), "error: --config needs a value");
+    let assert = shufflenet(folder.path(), &["eval", "--checkpiont", "x"]).assert();
+    let output = assert.code(2).get_output().clone();
+    let lines = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(
+        lines[0],
+        "error: unknown flag --checkpiont; did you mean --checkpoint?"
+    );
+    assert!(
+        lines[1].starts_with("Usage: shufflenet eval ") && lines.len() == 2,
+        "{lines:?}"
+    );
+}
+
 #[cfg(not(feature = "mpi"))]
 #[test]
 fn one_of_several_processes_is_told_that_it_cannot_talk_to_the_others() {

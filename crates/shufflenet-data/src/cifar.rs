@@ -193,7 +193,7 @@ impl Layout {
         }
         let problem = match root.is_dir() {
             true => "holds none of the files",
-            false => "is not there",
+            false => "does not exist",
         };
         Err(DataError::missing(root, problem, self.advice))
     }
@@ -209,7 +209,7 @@ impl Layout {
             let size = match fs::metadata(&path) {
                 Ok(metadata) => metadata.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(DataError::missing(&path, "is not there", self.advice));
+                    return Err(DataError::missing(&path, "does not exist", self.advice));
                 }
                 Err(error) => return Err(DataError::io(&path, error)),
             };
@@ -262,7 +262,7 @@ impl Layout {
         for (position, name) in wanted.iter().enumerate() {
             if !found.contains_key(&position) {
                 let path = archive.join(name);
-                return Err(DataError::missing(&path, "is not there", self.advice));
+                return Err(DataError::missing(&path, "does not exist", self.advice));
             }
         }
         Ok((version, found.into_values().collect()))

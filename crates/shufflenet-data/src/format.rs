@@ -69,7 +69,7 @@ impl Format {
             if name == "parquet" {
                 expected += " (parquet needs a build with --features parquet)";
             }
-            DataError::value("the format", name, expected)
+            DataError::value("data.format", name, expected)
         })
     }
 
@@ -211,7 +211,7 @@ mod tests {
         }
         let line = Format::named("tfrecord").unwrap_err().to_string();
         assert!(
-            line.starts_with("the format is tfrecord, expected one of cifar10, cifar100, idx,"),
+            line.starts_with("data.format is tfrecord, expected one of cifar10, cifar100, idx,"),
             "{line}"
         );
     }

@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        let cases: [(&[u8], &str); 15] = [
+        let cases: [(&[u8], &str); 19] = [
             (b"", "list: found line 1: no column path"),
             (
                 b"file,label\na,b\n",
@@ -278,12 +278,28 @@ mod tests {
                 b"path,label,split\na.png,x,dev\n",
                 "line 2: split `dev`, expected train, val or test",
             ),
-            (b"path,label,split\na.png,x,train\n,,,\n", "line 3:"),
+            (
+                b"path,label,split\na.png,x,train\n,,,\n",
+                "line 3: 4 columns, and the first line has 3",
+            ),
             (
                 b"path,label,split\nno.png,x,train\n",
                 "no.png: cannot be read",
             ),
-            (b"{\"path\": 3}\n", "line 1: invalid type: integer `3`"),
+            (
+                b"{\"path\": 3, \"label\": 1}\n",
+                "line 1: path 3 is no text",
+            ),
+            (b"{\"path\": \"a.png\"}\n", "line 1: no label"),
+            (
+                b"{\"file_name\": \"a.png\", \"label\": 1, \"split\": 2}\n",
+                "line 1: split 2 is no text",
+            ),
+            (
+                b"{\"path\": \"a\", \"file_name\": \"a\", \"label\": 1}\n",
+                "line 1: path is given twice",
+            ),
+            (b"{\"path\": }\n", "line 1: not JSON, from column 10 on"),
         ];
         for (list, expected) in cases {
             let line = refusal(list);

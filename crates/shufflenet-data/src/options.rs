@@ -19,8 +19,9 @@ pub struct Options {
     pub on_bad_image: OnBadImage,
     /// CIFAR-100: which of an image's two labels is used. `fine` has 100 classes, `coarse` 20 superclasses.
     pub labels: Labels,
-    /// Sets without a division into training and test images: fraction of each class that becomes the test
-    /// part, from 0 to below 1. 0: a set without a division is refused.
+    /// Sets without a division into training and test images: fraction of the images that becomes the test part, 0 to
+    /// below 1. The division is stratified: each class gives this fraction of its images. 0: a set without a division
+    /// is refused.
     pub test_fraction: f64,
     /// Seed of the division by `test_fraction`.
     pub split_seed: u64,

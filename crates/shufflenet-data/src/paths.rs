@@ -22,7 +22,7 @@ pub(crate) fn problem(path: &Path, kind: &str) -> String {
     };
     match path.exists() {
         true => format!("is not a {kind}"),
-        false => format!("is not there{hint}"),
+        false => format!("does not exist{hint}"),
     }
 }
 

@@ -39,14 +39,16 @@ impl Normalization {
                 "more than 0, to 1",
             ),
         ];
+        let count = match channels {
+            1 => "1 value,".into(),
+            _ => format!("{channels} values, one a channel, each"),
+        };
         for (name, values, range, text) in ranges {
             if values.len() != channels || !values.iter().all(|value| range.contains(value)) {
                 return Err(ValueError::new(
                     format!("data.normalization.{name}"),
                     format!("{values:?}"),
-                    format!(
-                        "{channels} values, one a channel, each {text} (pixels are scaled to 0..1)"
-                    ),
+                    format!("{count} {text} (pixels are scaled to 0..1)"),
                 ));
             }
         }
@@ -96,7 +98,7 @@ mod tests {
         };
         assert_eq!(
             refusal(&[0.5], &[0.0]),
-            "data.normalization.std is [0.0], expected 1 values, one a channel, each more than 0, to 1 \
+            "data.normalization.std is [0.0], expected 1 value, more than 0, to 1 \
              (pixels are scaled to 0..1)"
         );
         assert!(

@@ -68,7 +68,7 @@ pub enum Stem {
     Cifar,
 }
 
-/// Configuration of a ShuffleNetV2. `Default` defines the default of every key.
+/// The network, a ShuffleNetV2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
@@ -95,7 +95,7 @@ pub struct ModelConfig {
     /// Number of classes, 1 to 1000000. Unset: the number in the data set, or 10 without a data set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
-    /// Share of a stride-1 unit's input channels that its left branch passes on unchanged, above 0 and
+    /// Fraction of a stride-1 unit's input channels that its left branch passes on unchanged, above 0 and
     /// below 1; rounded to whole channels, ties to even. The paper calls it c'/c, the seed listing `c_tag`.
     pub split_ratio: f64,
     /// Whether stride-1 units of equal widths add the right branch's input to its output, as the paper's

@@ -9,7 +9,7 @@ use crate::squeeze_excitation::REDUCTION;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ModelError {
     /// A width multiplier that the paper's table does not have.
-    #[error("scale {0} is not in the table: 0.5, 1.0, 1.5, 2.0")]
+    #[error("scale is {0}; accepted: 0.5, 1.0, 1.5, 2.0")]
     Scale(f64),
     /// A list of widths without a stage.
     #[error(

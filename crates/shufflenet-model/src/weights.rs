@@ -170,7 +170,7 @@ pub(crate) fn stored(
             .try_into_data()
             .map_err(|error| WeightsError::Device {
                 name: entry.file.clone(),
-                message: format!("{error:?}"),
+                message: error.to_string(),
             })?;
         let mut values: Vec<f32> = data.iter::<f32>().collect();
         if let [inputs, outputs] = entry.shape[..] {

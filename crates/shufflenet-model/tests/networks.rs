@@ -273,8 +273,7 @@ fn configurations_read_and_write_as_documented() {
     assert_eq!(read(r#"{"stem": "cifar"}"#).unwrap().stem(), Stem::Cifar);
     let refusal = |text: &str| read(text).unwrap_err().to_string();
     assert!(
-        refusal(r#"{"scale": 1.25}"#)
-            .starts_with("scale 1.25 is not in the table: 0.5, 1.0, 1.5, 2.0")
+        refusal(r#"{"scale": 1.25}"#).starts_with("scale is 1.25; accepted: 0.5, 1.0, 1.5, 2.0")
     );
     assert!(refusal(r#"{"width": 1}"#).starts_with("unknown field `width`, expected one of"));
     assert!(refusal(r#"{"stem": "big"}"#).contains("`imagenet`, `seed`, `cifar`"));

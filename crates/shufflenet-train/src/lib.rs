@@ -59,6 +59,7 @@ mod links;
 pub mod metrics;
 #[doc(hidden)]
 pub mod recipe;
+mod refusals;
 #[doc(hidden)]
 pub mod report;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 use clap::Args;
 use shufflenet_train::Precision;
 
+use super::numbers::whole;
 use crate::process::use_share_of_threads;
 
 /// What computes.
@@ -12,7 +13,7 @@ pub struct Compute {
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
     /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
     pub threads: Option<u16>,
 }
 

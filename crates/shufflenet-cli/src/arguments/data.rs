@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
 
+use super::numbers::whole;
+
 /// `shufflenet data`
 #[derive(Subcommand)]
 pub enum Data {
@@ -67,6 +69,6 @@ pub struct Preview {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Number of images
-    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = whole(1..=1024))]
     pub count: u16,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::numbers::{of_channel, whole};
 use super::{Compute, Network, Stored};
 
 /// `shufflenet eval`
@@ -50,7 +51,7 @@ pub struct Predict {
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
     /// Classes to name, the likeliest first
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1..=u16::MAX))]
     pub top: u16,
     /// Print one JSON object an image on standard output and nothing else
     #[arg(long, conflicts_with = "csv")]
@@ -64,7 +65,7 @@ pub struct Predict {
     #[command(flatten)]
     pub weights: WhichWeights,
     /// Images that go through the network at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole(1..=u16::MAX))]
     pub batch: u16,
     #[command(flatten)]
     pub compute: Compute,
@@ -106,10 +107,10 @@ pub struct Import {
     #[command(flatten)]
     pub network: Network,
     /// Mean by channel of pixels scaled to 0..1, as in 0.485,0.456,0.406
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "std")]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = of_channel, requires = "std")]
     mean: Option<Vec<f32>>,
     /// Standard deviation, likewise
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', requires = "mean")]
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = of_channel, requires = "mean")]
     std: Option<Vec<f32>>,
     /// The network takes blue, green, red, as OpenCV reads images: reorder its first convolution
     #[arg(long)]
@@ -118,7 +119,7 @@ pub struct Import {
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
     /// Height and width of the images [default: 32 for the cifar stem, else 224]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "PIXELS", value_parser = whole(1..=4096))]
     pub size: Option<u16>,
     /// What the names of the wanted tensors begin with, where the file holds several networks
     #[arg(long, value_name = "TEXT")]

@@ -172,7 +172,7 @@ fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
     }
     Err(TrainError::Value {
         key: "--data".into(),
-        found: format!("{}, which is not there", data.display()),
+        found: format!("{}, which does not exist", data.display()),
         accepted: format!(
             "the data that the run in {} was begun on; where it has another place now, --data PLACE --resume --out {}",
             out.display(),

@@ -170,7 +170,7 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
         ),
         (
             "distill.kind=hard",
-            "distill.kind: unknown variant `hard`, expected `kd` or `standardized`",
+            "--set distill.kind=hard: distill.kind is \"hard\"; accepted: \"kd\", \"standardized\"",
         ),
         (
             "data.root=zoo",
@@ -190,7 +190,7 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
         at,
         "train --config small.toml --set distill.weight=0.5 --out refused",
     );
-    assert!(line.contains("distill: missing field `from`"), "{line}");
+    assert!(line.contains("distill.from is missing"), "{line}");
     let line = refusal(
         at,
         &format!("{} --force", student("teacher", "--set train.epochs=1")),

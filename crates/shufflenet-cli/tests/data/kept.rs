@@ -78,7 +78,9 @@ fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
     assert_eq!((&met["top1"], &met["count"]), (&own["top1"], &8.into()));
     let line = refusal(at, "eval --checkpoint runs/photos");
     assert!(
-        line.contains("--data is not given, and photos, where the run had its data, is not there"),
+        line.contains(
+            "--data is not given, and photos, where the run had its data, does not exist"
+        ),
         "{line}"
     );
     paint(&at.join("moved"), &[("blue", 2)], 21);

@@ -187,7 +187,7 @@ fn options_that_cannot_work_are_answered() {
     );
     refused(
         "data.options.on_bad_image=ignore",
-        "unknown variant `ignore`",
+        "data.options.on_bad_image is \"ignore\"; accepted: \"error\", \"skip\"",
     );
     refused("data.options.sizes=3", "did you mean `data.options.size`?");
     refused(

@@ -67,7 +67,7 @@ fn a_run_without_a_configuration_is_resumed_from_its_own() {
     let line = "resume     the data was photos, now it is moved: its images have the names and sizes of those";
     assert!(text.contains(line), "{text}");
     let line = refusal(at, "train --data photos --resume");
-    let answer = "--data is photos, which is not there; accepted: the data that the run in runs/photos was begun on; \
+    let answer = "--data is photos, which does not exist; accepted: the data that the run in runs/photos was begun on; \
                   where it has another place now, --data PLACE --resume --out runs/photos";
     assert!(line.contains(answer), "{line}");
     // A run is named after its folder.
@@ -112,14 +112,14 @@ pub fn weights_bring_their_network_size_and_normalisation() {
     let line = from("x1.0");
     assert!(
         line.contains(
-            "weights/x1.0 is not there; accepted: x1.0 after `shufflenet weights fetch x1.0`"
+            "weights/x1.0 does not exist; accepted: x1.0 after `shufflenet weights fetch x1.0`"
         ),
         "{line}"
     );
     let line = from("x3.0");
     assert!(
         line.contains(
-            "--from is x3.0, which is not there; accepted: x0.5, x1.0, x1.5, x2.0, a run's folder"
+            "--from is x3.0, which does not exist; accepted: x0.5, x1.0, x1.5, x2.0, a run's folder"
         ),
         "{line}"
     );
@@ -165,7 +165,7 @@ fn what_is_no_data_is_named() {
     for (data, answer) in [
         (
             "nowhere",
-            "--data is nowhere, which is not there; accepted: a folder of images with a folder for each class, ",
+            "--data is nowhere, which does not exist; accepted: a folder of images with a folder for each class, ",
         ),
         ("empty", "--data is empty, an empty folder"),
         (
@@ -266,7 +266,7 @@ fn balanced_classes_are_trained_as_the_numbers_that_they_stand_for() {
     );
     assert!(
         line.contains(
-            "loss.class_weights: invalid value: string \"even\", expected \"balanced\" or a list"
+            "error: --set loss.class_weights=even: loss.class_weights is \"even\"; accepted: \"balanced\" or a list with"
         ),
         "{line}"
     );

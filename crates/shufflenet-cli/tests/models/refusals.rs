@@ -114,4 +114,11 @@ fn bad_inputs_are_answered() {
     let said = printed(folder.path(), &[&partial[..], &cifar].concat());
     assert!(said.contains("2 misshapen"), "{said}");
     assert!(refusal(folder.path(), &[&partial[..], &cifar].concat(), 2).contains("which exists"));
+    // A folder that nobody told it of is not taken for its data.
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let said = refusal(folder.path(), &["eval", "--checkpoint", "imported"], 2);
+    assert!(
+        said.contains("--data is not given, and an import has no data of its own"),
+        "{said}"
+    );
 }

@@ -137,8 +137,11 @@ fn a_card_without_data_says_so_and_damage_is_one_line() {
     ];
     let licence = ["--licence", "MIT"];
     let with = |more: &[&'static str]| [&export[..], &licence, more].concat();
-    let line = refusal(folder.path(), &with(&["--data", "nowhere"]), 1);
-    assert!(line.contains("nowhere"), "{line}");
+    let line = refusal(folder.path(), &with(&["--data", "nowhere"]), 2);
+    assert!(
+        line.contains("--data is nowhere, which does not exist"),
+        "{line}"
+    );
     assert!(!folder.path().join("net").exists());
     printed(folder.path(), &with(&[]));
     let card = fs::read_to_string(folder.path().join("net/README.md")).unwrap();

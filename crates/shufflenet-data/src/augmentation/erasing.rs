@@ -11,9 +11,9 @@ use crate::{DataError, ImageShape};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Erasing {
-    /// Probability that a part of an image is erased, 0 to 1.
+    /// Probability that a rectangle is erased, 0 to 1.
     pub probability: f64,
-    /// Smallest and largest erased part of the image's area, above 0 and at most 1.
+    /// Smallest and largest fraction of the image's area that is erased, above 0 and at most 1.
     pub area: [f64; 2],
     /// Smallest and largest ratio of the rectangle's height to its width, above 0.
     pub ratio: [f64; 2],
@@ -40,7 +40,7 @@ impl Erasing {
         }
         let [least, most] = self.area;
         if !(0.0 < least && least <= most && most <= 1.0) {
-            let accepted = "two parts of the area above 0, at most 1, the smaller first";
+            let accepted = "two fractions of the area, above 0, at most 1, the smaller first";
             return refuse("area", format!("{:?}", self.area), accepted);
         }
         let [least, most] = self.ratio;

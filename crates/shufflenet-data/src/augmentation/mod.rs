@@ -115,6 +115,14 @@ impl Augmentation {
                 accepted,
             ));
         }
+        self.check_values()
+    }
+
+    /// Checks what is the same for all images.
+    ///
+    /// # Errors
+    /// [`DataError::Value`] for a value out of range.
+    pub fn check_values(&self) -> Result<(), DataError> {
         if let Some(jitter) = &self.color_jitter {
             jitter.check()?;
         }

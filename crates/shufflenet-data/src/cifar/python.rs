@@ -66,14 +66,21 @@ impl Python {
     ) -> Result<Loaded, DataError> {
         let pickle = read(file)?;
         let data = entry(&pickle, file, "data")?;
-        let expected = format!("a NumPy array of bytes (uint8), {PIXELS} a row");
+        let expected = format!("a NumPy array of bytes (uint8, `u1`), {PIXELS} a row, row by row");
         let Some(array) = pickle.array(data) else {
             return Err(content(file, "`data` of another type", expected));
         };
         let rows = match array.shape[..] {
             [rows, PIXELS] if array.kind == "u1" && !array.by_columns => rows,
             _ => {
-                let found = format!("`data` of type {} and shape {:?}", array.kind, array.shape);
+                let sides: Vec<String> = array.shape.iter().map(usize::to_string).collect();
+                let (sides, kind) = (sides.join("x"), &array.kind);
+                let order = if array.by_columns {
+                    ", column by column"
+                } else {
+                    ""
+                };
+                let found = format!("`data` of shape {sides} and type `{kind}`{order}");
                 return Err(content(file, found, expected));
             }
         };
@@ -99,8 +106,11 @@ impl Python {
         for (record, (row, &id)) in array.bytes.chunks_exact(PIXELS).zip(labels).enumerate() {
             let value = pickle.int(id).and_then(|value| u8::try_from(value).ok());
             let Some(value) = value else {
-                let found = format!("label {:?} in record {record}", pickle.get(id));
-                return Err(content(file, found, "the number of a class"));
+                let found = match pickle.int(id) {
+                    Some(label) => format!("label {label} in record {record}"),
+                    None => format!("a label that is no whole number in record {record}"),
+                };
+                return Err(content(file, found, "the number of a class, 0 to 255"));
             };
             bytes.extend((0..label_bytes).map(|byte| if byte == label { value } else { 0 }));
             bytes.extend_from_slice(row);

@@ -122,7 +122,7 @@ fn foreign_files_are_refused() {
     std::fs::remove_file(&file).unwrap();
     let line = refusal(folder.path());
     assert!(
-        line.contains("data_batch_1.bin: is not there; `python3 scripts/"),
+        line.contains("data_batch_1.bin: does not exist; `python3 scripts/"),
         "{line}"
     );
 
@@ -306,7 +306,7 @@ fn damaged_files_of_the_python_version_are_named() {
     assert!(line.contains("data_batch_2: found no `labels`"), "{line}");
     let line = copy("data_batch_2", &|bytes| replace(bytes, b"u1", b"i1"));
     assert!(
-        line.contains("`data` of type i1 and shape [2, 3072]"),
+        line.contains("found `data` of shape 2x3072 and type `i1`, expected a NumPy array of bytes (uint8, `u1`)"),
         "{line}"
     );
     // The label 8 of the second record becomes 17.

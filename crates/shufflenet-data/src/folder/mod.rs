@@ -22,6 +22,8 @@ use crate::{DataError, Dataset, Options, Split};
 
 const ADVICE: &str = "a set is train/CLASS/IMAGE, val/CLASS/IMAGE and test/CLASS/IMAGE, or CLASS/IMAGE with \
     data.options.test_fraction; images are JPEG, PNG, WebP, BMP, TIFF, PPM, PGM and GIF files";
+/// The advice where no folder is looked into yet.
+const SHORT: &str = "a set is a folder with a folder of images for each class";
 
 /// The format `folder`.
 pub(crate) struct Folder;

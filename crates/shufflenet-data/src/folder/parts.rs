@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::ADVICE;
 use super::subfolders::{class_folders, loose_files, visible, without_folders};
+use super::{ADVICE, SHORT};
 use crate::listing::PassedOver;
 use crate::{DataError, Split, paths};
 
@@ -13,11 +13,9 @@ use crate::{DataError, Split, paths};
 /// class.
 pub(super) fn part_folders(root: &Path) -> Result<Vec<(Split, String)>, DataError> {
     if !root.is_dir() {
-        return Err(DataError::missing(
-            root,
-            paths::problem(root, "folder"),
-            ADVICE,
-        ));
+        let advice = if root.exists() { ADVICE } else { SHORT };
+        let problem = paths::problem(root, "folder");
+        return Err(DataError::missing(root, problem, advice));
     }
     let names = class_folders(root)?;
     let mut parts: Vec<(Split, String)> = Vec::new();

@@ -171,7 +171,9 @@ fn what_is_no_set_is_answered_with_what_one_is() {
     let root = folder.path();
     let line = refusal(&root.join("nowhere"), Split::Train, &options());
     assert!(
-        line.contains("nowhere: is not there; a set is train/CLASS/IMAGE"),
+        line.contains(
+            "nowhere: does not exist; a set is a folder with a folder of images for each class"
+        ),
         "{line}"
     );
     let line = refusal(root, Split::Train, &options());

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::paths::problem;
 use crate::{DataError, Split};
 
 pub(super) const ADVICE: &str = "a set is the four files train-images-idx3-ubyte, \
     train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or .gz; one is \
     bundled in data/fashion-mnist-small";
+
+const BUNDLED: &str = "a set of this format is bundled in data/fashion-mnist-small";
 
 /// A kind of file: what stands before its format's name, and the format.
 #[derive(Clone, Copy)]
@@ -31,7 +34,8 @@ pub(super) struct Files<'a> {
 impl<'a> Files<'a> {
     pub(super) fn of(root: &'a Path, wanted: Option<&str>) -> Result<Self, DataError> {
         if !root.is_dir() {
-            return Err(DataError::missing(root, "is not a folder", ADVICE));
+            let advice = if root.exists() { ADVICE } else { BUNDLED };
+            return Err(DataError::missing(root, problem(root, "folder"), advice));
         }
         let mut names = Vec::new();
         for entry in fs::read_dir(root).map_err(|error| DataError::io(root, error))? {
@@ -82,7 +86,11 @@ impl<'a> Files<'a> {
             };
             let dash = if self.prefix.is_empty() { "" } else { "-" };
             let name = format!("{}{dash}{usual}-{}-{}", self.prefix, kind.0, kind.1);
-            DataError::missing(&self.root.join(name), "is not there, nor with .gz", ADVICE)
+            DataError::missing(
+                &self.root.join(name),
+                "does not exist, nor with .gz",
+                ADVICE,
+            )
         })
     }
 

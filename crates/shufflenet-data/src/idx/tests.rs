@@ -67,14 +67,16 @@ fn a_missing_set_says_what_was_looked_for_and_which_is_bundled() {
         .unwrap_err()
         .to_string();
     assert!(
-        line.contains("nowhere: is not a folder; a set is the four files"),
+        line.contains(
+            "nowhere: does not exist; a set of this format is bundled in data/fashion-mnist-small"
+        ),
         "{line}"
     );
     let line = open(folder.path(), Split::Test, &Options::default())
         .unwrap_err()
         .to_string();
     assert!(
-        line.contains("t10k-images-idx3-ubyte: is not there, nor with .gz"),
+        line.contains("t10k-images-idx3-ubyte: does not exist, nor with .gz"),
         "{line}"
     );
     assert!(line.ends_with("data/fashion-mnist-small"), "{line}");

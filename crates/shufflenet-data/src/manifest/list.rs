@@ -2,38 +2,54 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::Value;
+use serde_json::error::Category;
 
+use crate::words::counted;
 use crate::{DataError, text};
 
 const LIST: &str =
     "a .csv with the columns path, label and perhaps split, or a .jsonl with those keys";
 
 /// An entry of the list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 pub(super) struct Entry {
-    #[serde(alias = "file_name")]
+    #[serde(alias = "file_name", deserialize_with = "path")]
     pub path: String,
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "label")]
     pub label: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "split")]
     pub split: Option<String>,
     /// Number of the line, from 1.
     #[serde(skip)]
     pub line: usize,
 }
 
-/// Reads a label. JSON labels may be whole numbers; in both kinds of list a label is a name.
-fn text_or_number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    match serde_json::Value::deserialize(from)? {
-        serde_json::Value::String(text) => Ok(text.trim().into()),
-        serde_json::Value::Number(number) if number.is_u64() || number.is_i64() => {
-            Ok(number.to_string())
-        }
+fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => Ok(text.trim().into()),
+        other => Err(D::Error::custom(format!("path {other} is no text"))),
+    }
+}
+
+/// JSON labels may be whole numbers; in both kinds of list a label is a name.
+fn label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    match Value::deserialize(from)? {
+        Value::String(text) => Ok(text.trim().into()),
+        Value::Number(number) if number.is_u64() || number.is_i64() => Ok(number.to_string()),
         other => {
             let message = format!("label {other} is neither text nor a whole number");
-            Err(serde::de::Error::custom(message))
+            Err(D::Error::custom(message))
         }
+    }
+}
+
+fn split<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        other => Err(D::Error::custom(format!("split {other} is no text"))),
     }
 }
 
@@ -65,19 +81,29 @@ fn json(text: &str) -> Result<Vec<Entry>, Fault> {
     let lines = (1usize..).zip(text.lines());
     let filled = lines.filter(|(_, text)| !text.trim().is_empty());
     let entry = |(line, text): (usize, &str)| {
-        let entry: Entry = serde_json::from_str(text).map_err(|error| {
-            // The parser sees one line alone, and its own number says nothing.
-            let words = error.to_string();
-            let words = words.split(" at line ").next().unwrap_or_default();
-            (line, words.to_string())
-        })?;
-        Ok(Entry {
-            path: entry.path.trim().into(),
-            line,
-            ..entry
-        })
+        let entry: Entry = serde_json::from_str(text).map_err(|error| (line, in_words(&error)))?;
+        Ok(Entry { line, ..entry })
     };
     filled.map(entry).collect()
+}
+
+/// What is wrong with a line of JSON.
+fn in_words(error: &serde_json::Error) -> String {
+    if error.classify() != Category::Data {
+        return format!("not JSON, from column {} on", error.column());
+    }
+    let words = error.to_string();
+    let words = words.split(" at line ").next().unwrap_or_default();
+    let key = |prefix: &str| words.strip_prefix(prefix)?.strip_suffix('`');
+    if let Some(key) = key("missing field `") {
+        format!("no {key}")
+    } else if let Some(key) = key("duplicate field `") {
+        format!("{key} is given twice")
+    } else if words.starts_with("invalid type") {
+        "JSON without keys".into()
+    } else {
+        words.into()
+    }
 }
 
 fn csv(text: &str) -> Result<Vec<Entry>, Fault> {
@@ -86,7 +112,7 @@ fn csv(text: &str) -> Result<Vec<Entry>, Fault> {
         .from_reader(text.as_bytes());
     let headers = reader
         .headers()
-        .map_err(|error| (1, error.to_string()))?
+        .map_err(|error| (1, of_csv(&error)))?
         .clone();
     let column = |names: &[&str]| {
         let mut places = (0..headers.len()).filter(|&at| {
@@ -107,7 +133,7 @@ fn csv(text: &str) -> Result<Vec<Entry>, Fault> {
     for row in reader.records() {
         let row = row.map_err(|error| {
             let line = error.position().map_or(1, |place| lines.at(place.byte()));
-            (line, error.to_string())
+            (line, of_csv(&error))
         })?;
         let line = row.position().map_or(1, |place| lines.at(place.byte()));
         let field = |at: usize| row.get(at).unwrap_or_default().to_string();
@@ -119,6 +145,19 @@ fn csv(text: &str) -> Result<Vec<Entry>, Fault> {
         });
     }
     Ok(entries)
+}
+
+/// What is wrong with a line of CSV.
+fn of_csv(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!(
+            "{}, and the first line has {expected_len}",
+            counted(*len as usize, "column")
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Counts lines up to a byte. The parser's own count is wrong where lines end in CRLF, and after blank lines.

@@ -6,9 +6,10 @@
 
 use std::io::Cursor;
 
-use ::gif::{ColorOutput, DecodeOptions, Decoder};
+use ::gif::{ColorOutput, DecodeOptions, Decoder, DecodingError};
 use image::RgbImage;
 
+use super::damage;
 use super::pixels::{check_size, picture};
 
 type Gif<'a> = Decoder<Cursor<&'a [u8]>>;
@@ -91,6 +92,9 @@ fn header(bytes: &[u8]) -> Result<(Gif<'_>, Frame), String> {
     Ok((decoder, frame))
 }
 
-fn damaged(error: ::gif::DecodingError) -> String {
-    format!("a damaged GIF ({error})")
+fn damaged(error: DecodingError) -> String {
+    match error {
+        DecodingError::UnexpectedEof => damage::truncated("GIF"),
+        other => damage::damaged("GIF", other),
+    }
 }

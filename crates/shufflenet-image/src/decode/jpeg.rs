@@ -8,6 +8,7 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use super::damage::{damaged, truncated};
 use super::pixels::{check_size, picture, spread};
 use super::{Decoded, Header};
 
@@ -23,7 +24,7 @@ fn header(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), String> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder
         .decode_headers()
-        .map_err(|error| format!("a damaged JPEG ({error})"))?;
+        .map_err(|error| damaged("JPEG", error))?;
     let info = decoder.info().ok_or("a JPEG without a header")?;
     let size = (u32::from(info.width), u32::from(info.height));
     check_size(size)?;
@@ -47,7 +48,7 @@ pub(super) fn measure(bytes: &[u8]) -> Result<Header, String> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     // The decoder would fill missing data with grey.
     if !is_whole(bytes) {
-        return Err("a truncated JPEG".into());
+        return Err(truncated("JPEG"));
     }
     let (mut decoder, (width, height)) = header(bytes)?;
     let orientation = orientation_of(&decoder);
@@ -63,9 +64,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     };
     let options = *decoder.options();
     decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let values = decoder
-        .decode()
-        .map_err(|error| format!("a damaged JPEG ({error})"))?;
+    let values = decoder.decode().map_err(|error| damaged("JPEG", error))?;
     let rgb = if grey { spread(&values) } else { values };
     picture(width, height, rgb).map(|picture| (picture, orientation))
 }

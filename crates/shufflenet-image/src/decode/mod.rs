@@ -8,6 +8,7 @@
 //! Limits protect against hostile files: an image has at most [`MOST_PIXELS`] pixels. A larger one is
 //! refused by its header before memory is allocated, so decoding takes at most about 1.5 GB (a PNG of 16 bits with alpha).
 
+mod damage;
 mod foreign;
 pub(crate) mod gif;
 mod jpeg;

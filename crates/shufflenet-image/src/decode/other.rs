@@ -6,6 +6,7 @@ use std::io::{Cursor, ErrorKind};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use super::damage::{damaged, truncated, unread};
 use super::pixels::{check_size, on_white, picture, spread, upper_bytes};
 use super::{Decoded, Header, MOST_PIXELS};
 
@@ -17,7 +18,7 @@ fn header(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, String
     reader.limits(limits);
     let decoder = reader
         .into_decoder()
-        .map_err(|error| damaged(format, &error))?;
+        .map_err(|error| refusal(bytes, format, &error))?;
     check_size(decoder.dimensions())?;
     Ok(decoder)
 }
@@ -25,7 +26,9 @@ fn header(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, String
 /// Size and orientation.
 pub(super) fn measure(bytes: &[u8], format: ImageFormat) -> Result<Header, String> {
     let mut decoder = header(bytes, format)?;
-    let orientation = decoder.orientation().map_err(|e| e.to_string())?;
+    let orientation = decoder
+        .orientation()
+        .map_err(|error| refusal(bytes, format, &error))?;
     Ok((decoder.dimensions(), orientation))
 }
 
@@ -35,11 +38,13 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let size = usize::try_from(decoder.total_bytes()).map_err(|error| error.to_string())?;
+    let size = usize::try_from(decoder.total_bytes()).map_err(|_| {
+        format!("an image of {width}x{height} pixels, more than this machine has memory for")
+    })?;
     let mut values = vec![0; size];
     decoder
         .read_image(&mut values)
-        .map_err(|error| damaged(format, &error))?;
+        .map_err(|error| refusal(bytes, format, &error))?;
     let values = match color {
         ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => {
             upper_bytes(&values)
@@ -51,30 +56,43 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
         ColorType::La8 | ColorType::La16 => on_white::<2>(&values),
         ColorType::Rgba8 | ColorType::Rgba16 => on_white::<4>(&values),
         ColorType::Rgb8 | ColorType::Rgb16 => values,
-        other => return Err(format!("an image of kind {other:?}")),
+        _ => return Err(format!("a {} whose pixels are not read", name(format))),
     };
     picture(width, height, rgb).map(|picture| (picture, orientation))
 }
 
-/// What is wrong, in one line: the decoder's own cause, without the names of Rust's types that it ends with.
-fn damaged(format: ImageFormat, error: &image::ImageError) -> String {
-    let name = match format {
+fn name(format: ImageFormat) -> &'static str {
+    match format {
         ImageFormat::Png => "PNG",
         ImageFormat::Bmp => "BMP",
         _ => "WebP",
+    }
+}
+
+/// What is wrong with `bytes`, in one line.
+fn refusal(bytes: &[u8], format: ImageFormat, error: &ImageError) -> String {
+    let name = name(format);
+    let ends_early = match error {
+        ImageError::IoError(error) => error.kind() == ErrorKind::UnexpectedEof,
+        _ => format == ImageFormat::WebP && is_cut_off(bytes),
     };
-    if let ImageError::IoError(error) = error
-        && error.kind() == ErrorKind::UnexpectedEof
-    {
-        return format!("a truncated {name}");
+    if ends_early {
+        return truncated(name);
     }
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let text = cause.to_string();
-    let words = text.split(" while decoding").next().unwrap_or(&text);
-    format!("a damaged {name} ({})", words.trim_end_matches('.'))
+    match error {
+        ImageError::Unsupported(_) => unread(name, cause),
+        _ => damaged(name, cause),
+    }
+}
+
+/// Whether a WebP is shorter than its header says. The decoder calls its data corrupt then.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let length = bytes.get(4..8).and_then(|bytes| bytes.first_chunk());
+    length.is_some_and(|&length| (bytes.len() as u64) < 8 + u64::from(u32::from_le_bytes(length)))
 }
 
 #[cfg(test)]
@@ -99,12 +117,26 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x55;
             let told = found(&bytes);
-            assert!(told.starts_with("a damaged PNG ("), "{told}");
+            let start = "a damaged PNG (the decoder says \"";
+            assert!(told.starts_with(start), "{told}");
             assert!(
                 !told.contains(['{', ':']) || told.contains("CRC error:"),
                 "{told}"
             );
             assert!(!told.contains("ChunkType"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_webp_that_is_cut_off_is_called_truncated() {
+        let mut bytes = Cursor::new(Vec::new());
+        let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 9]));
+        picture.write_to(&mut bytes, ImageFormat::WebP).unwrap();
+        let whole = bytes.into_inner();
+        decode(&whole, ImageFormat::WebP).unwrap();
+        for length in [14, whole.len() / 2] {
+            let told = decode(&whole[..length], ImageFormat::WebP).unwrap_err();
+            assert_eq!(told, "a truncated WebP", "{length}");
         }
     }
 }

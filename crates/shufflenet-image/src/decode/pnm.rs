@@ -6,10 +6,13 @@
 
 use image::RgbImage;
 
+use super::damage;
 use super::pixels::{check_size, picture, spread};
 
 /// What the two first bytes and the text after them say.
 struct Header<'a> {
+    /// Name of the format.
+    name: &'static str,
     kind: Kind,
     is_plain: bool,
     size: (u32, u32),
@@ -25,6 +28,17 @@ enum Kind {
     Rgb,
 }
 
+impl Kind {
+    /// Name of the format.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bits => "PBM",
+            Self::Grey => "PGM",
+            Self::Rgb => "PPM",
+        }
+    }
+}
+
 /// Width and height.
 pub(crate) fn measure(bytes: &[u8]) -> Result<(u32, u32), String> {
     Ok(header(bytes)?.size)
@@ -36,8 +50,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     let (width, height) = header.size;
     let pixels = width as usize * height as usize;
     let values = match (header.kind, header.is_plain) {
-        (Kind::Bits, false) => packed_bits(header.rest, header.size)?,
-        (Kind::Bits, true) => plain_bits(header.rest, pixels)?,
+        (Kind::Bits, false) => packed_bits(&header)?,
+        (Kind::Bits, true) => plain_bits(&header, pixels)?,
         (Kind::Grey, _) => levels(&header, pixels)?,
         (Kind::Rgb, _) => levels(&header, 3 * pixels)?,
     };
@@ -66,19 +80,21 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, String> {
         }
         _ => return Err("bytes of another kind of file".into()),
     };
-    let (width, rest) = number(rest)?;
-    let (height, rest) = number(rest)?;
+    let name = kind.name();
+    let (width, rest) = number(name, rest)?;
+    let (height, rest) = number(name, rest)?;
     let (largest, rest) = match kind {
         Kind::Bits => (1, rest),
-        Kind::Grey | Kind::Rgb => number(rest)?,
+        Kind::Grey | Kind::Rgb => number(name, rest)?,
     };
     let size = (width, height);
     check_size(size)?;
     let largest = match u16::try_from(largest) {
         Ok(largest @ 1..) => largest,
-        _ => return Err(format!("a PPM with {largest} as its largest value")),
+        _ => return Err(format!("a {name} with {largest} as its largest value")),
     };
     Ok(Header {
+        name,
         kind,
         is_plain,
         size,
@@ -87,8 +103,8 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, String> {
     })
 }
 
-/// The next number of the header, and what follows the one byte after it.
-fn number(bytes: &[u8]) -> Result<(u32, &[u8]), String> {
+/// The next number of a file of the format `name`, and what follows the one byte after it.
+fn number<'a>(name: &str, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), String> {
     let mut value: Option<u32> = None;
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
@@ -98,15 +114,16 @@ fn number(bytes: &[u8]) -> Result<(u32, &[u8]), String> {
                 let digit = u32::from(byte - b'0');
                 let sum = value.unwrap_or(0).checked_mul(10);
                 let sum = sum.and_then(|sum| sum.checked_add(digit));
-                value = Some(sum.ok_or("a PPM with a number of more than ten digits")?);
+                let too_long = || format!("a {name} with a number of more than ten digits");
+                value = Some(sum.ok_or_else(too_long)?);
             }
             b'#' => rest = after_line(rest),
             _ if is_space(byte) && value.is_none() => {}
             _ if is_space(byte) => break,
-            _ => return Err("a damaged PPM (a word that is no number)".into()),
+            _ => return Err(format!("a damaged {name} (a word that is no number)")),
         }
     }
-    let value = value.ok_or("a truncated PPM")?;
+    let value = value.ok_or_else(|| damage::truncated(name))?;
     Ok((value, rest))
 }
 
@@ -118,16 +135,19 @@ fn after_line(bytes: &[u8]) -> &[u8] {
     end.and_then(|end| bytes.get(end + 1..)).unwrap_or_default()
 }
 
-fn truncated(found: usize, expected: usize) -> String {
-    format!("a truncated PPM ({found} of {expected} values)")
+fn truncated(name: &str, found: usize, expected: usize, things: &str) -> String {
+    let start = damage::truncated(name);
+    format!("{start} ({found} of {expected} {things})")
 }
 
 /// Rows of bits, each from a new byte on; a bit that is set is black.
-fn packed_bits(bytes: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, String> {
-    let (width, height) = (width as usize, height as usize);
+fn packed_bits(header: &Header<'_>) -> Result<Vec<u8>, String> {
+    let bytes = header.rest;
+    let (width, height) = (header.size.0 as usize, header.size.1 as usize);
     let stride = width.div_ceil(8);
-    if bytes.len() < stride * height {
-        return Err(truncated(8 * bytes.len(), width * height));
+    let expected = stride * height;
+    if bytes.len() < expected {
+        return Err(truncated(header.name, bytes.len(), expected, "bytes"));
     }
     let rows = bytes.chunks_exact(stride).take(height);
     let level = |row: &[u8], x: usize| {
@@ -144,12 +164,12 @@ fn packed_bits(bytes: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, Str
 }
 
 /// Digits 0 and 1, with or without spaces between them.
-fn plain_bits(bytes: &[u8], count: usize) -> Result<Vec<u8>, String> {
-    let mut values = Vec::with_capacity(count.min(bytes.len()));
-    let mut rest = bytes;
+fn plain_bits(header: &Header<'_>, count: usize) -> Result<Vec<u8>, String> {
+    let (name, mut rest) = (header.name, header.rest);
+    let mut values = Vec::with_capacity(count.min(rest.len()));
     while values.len() < count {
         let Some((&byte, after)) = rest.split_first() else {
-            return Err(truncated(values.len(), count));
+            return Err(truncated(name, values.len(), count, "values"));
         };
         rest = after;
         match byte {
@@ -157,7 +177,9 @@ fn plain_bits(bytes: &[u8], count: usize) -> Result<Vec<u8>, String> {
             b'1' => values.push(0),
             b'#' => rest = after_line(rest),
             _ if is_space(byte) => {}
-            _ => return Err("a damaged PPM (a bit that is neither 0 nor 1)".into()),
+            _ => {
+                return Err(format!("a damaged {name} (a bit that is neither 0 nor 1)"));
+            }
         }
     }
     Ok(values)
@@ -178,11 +200,12 @@ fn levels(header: &Header<'_>, count: usize) -> Result<Vec<u8>, String> {
         }
     };
     if header.is_plain {
-        return plain_levels(header.rest, count, largest, scale);
+        return plain_levels(header, count, scale);
     }
     let width = if largest > 255 { 2 } else { 1 };
     let Some(data) = header.rest.get(..width * count) else {
-        return Err(truncated(header.rest.len() / width, count));
+        let found = header.rest.len() / width;
+        return Err(truncated(header.name, found, count, "values"));
     };
     if largest > 255 {
         let pairs = data.as_chunks().0.iter();
@@ -197,22 +220,21 @@ fn levels(header: &Header<'_>, count: usize) -> Result<Vec<u8>, String> {
 
 /// Numbers in text.
 fn plain_levels(
-    bytes: &[u8],
+    header: &Header<'_>,
     count: usize,
-    largest: u16,
     scale: impl Fn(u16) -> u8,
 ) -> Result<Vec<u8>, String> {
+    let (name, largest, mut rest) = (header.name, header.largest, header.rest);
     // A value takes at least two bytes.
-    let mut values = Vec::with_capacity(count.min(bytes.len() / 2 + 1));
-    let mut rest = bytes;
+    let mut values = Vec::with_capacity(count.min(rest.len() / 2 + 1));
     while values.len() < count {
-        let (value, after) = number(rest)?;
+        let (value, after) = number(name, rest)?;
         rest = after;
         match u16::try_from(value) {
             Ok(value) if value <= largest => values.push(scale(value)),
             _ => {
                 return Err(format!(
-                    "a damaged PPM (a value of {value} above {largest})"
+                    "a damaged {name} (a value of {value} above {largest})"
                 ));
             }
         }

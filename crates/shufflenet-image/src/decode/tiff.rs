@@ -8,13 +8,14 @@
 //! The crate `tiff` reads the values. It knows no palettes: it gets a copy of the file that says grey.
 
 use std::borrow::Cow;
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
 use ::tiff::decoder::{BufferLayoutPreference, Decoder, DecodingResult, Limits};
 use ::tiff::tags::Tag;
 use ::tiff::{ColorType, TiffError};
 use image::metadata::Orientation;
 
+use super::damage;
 use super::pixels::{
     check_size, cmyk_to_rgb, on_white, picture, spread, unpremultiply, ycbcr_to_rgb,
 };
@@ -111,11 +112,35 @@ fn kind(color: ColorType) -> String {
     format!("{}-bit {name}", color.bit_depth())
 }
 
+/// What is wrong, in one line.
 fn damaged(error: TiffError) -> String {
+    use ::tiff::TiffUnsupportedError::{
+        UnknownCompressionMethod, UnsupportedColorType, UnsupportedCompressionMethod,
+    };
     match error {
-        TiffError::UnsupportedError(kind) => format!("a TIFF of a kind that is not read ({kind})"),
-        other => format!("a damaged TIFF ({other})"),
+        TiffError::UnsupportedError(UnsupportedColorType(color)) => unread_pixels(color),
+        TiffError::UnsupportedError(UnsupportedCompressionMethod(method)) => format!(
+            "a TIFF with compression number {}, which is not read",
+            method.to_u16()
+        ),
+        TiffError::UnsupportedError(UnknownCompressionMethod) => {
+            "a TIFF with a compression that is not read".into()
+        }
+        TiffError::UnsupportedError(other) => damage::unread("TIFF", other),
+        TiffError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            damage::truncated("TIFF")
+        }
+        // The limit is the length of the file.
+        TiffError::LimitsExceeded => {
+            "a damaged or truncated TIFF, which announces more data than it has".into()
+        }
+        TiffError::FormatError(error) => damage::damaged("TIFF", error),
+        other => damage::damaged("TIFF", other),
     }
+}
+
+fn unread_pixels(color: ColorType) -> String {
+    format!("a TIFF of {} pixels, which are not read", kind(color))
 }
 
 fn number(tiff: &mut Tiff<'_>, tag: Tag) -> Result<Option<u16>, String> {
@@ -147,7 +172,7 @@ fn has_all_chunks(tiff: &mut Tiff<'_>, bytes: &[u8]) -> Result<(), String> {
         let chunk = end.and_then(|end| bytes.get(offset as usize..end));
         match chunk {
             Some(chunk) if compression != Some(JPEG) || jpeg::is_whole(chunk) => {}
-            _ => return Err("a truncated TIFF".into()),
+            _ => return Err(damage::truncated("TIFF")),
         }
     }
     Ok(())
@@ -303,11 +328,6 @@ fn rgb(values: Vec<u8>, color: ColorType, alpha: Option<u16>) -> Result<Vec<u8>,
             Some(ALPHA) => on_white::<2>(&values),
             _ => spread(&values.into_iter().step_by(2).collect::<Vec<_>>()),
         },
-        other => {
-            return Err(format!(
-                "a TIFF of {} pixels, which are not read",
-                kind(other)
-            ));
-        }
+        other => return Err(unread_pixels(other)),
     })
 }

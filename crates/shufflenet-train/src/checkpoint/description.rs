@@ -30,6 +30,20 @@ pub struct Description {
     pub normalization: Normalization,
 }
 
+/// Name and `data.root` of the experiment that an import without a configuration gets. There is no such data.
+pub(crate) const IMPORTED: [&str; 2] = ["imported", "data"];
+
+impl Description {
+    /// Whether the weights are from an import that was told of no data.
+    pub(crate) fn has_no_data(&self) -> bool {
+        let [name, root] = IMPORTED;
+        let experiment = &self.experiment;
+        self.data_sha256.is_empty()
+            && experiment.name == name
+            && experiment.data.root.as_os_str() == root
+    }
+}
+
 /// The part of the data that chose the best epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,7 @@ use crate::checkpoint::description::Description;
 use crate::error::TrainError;
 use crate::evaluation::tally::Tally;
 use crate::files::{hex, to_json, write_synced};
+use crate::refusals;
 
 /// Version of the layout written here. A newer one is refused, every older one is read.
 const FORMAT: u32 = 1;
@@ -229,6 +230,6 @@ fn from_json<T: for<'de> Deserialize<'de>>(
     name: &str,
     bytes: &[u8],
 ) -> Result<T, TrainError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| TrainError::checkpoint(&folder.join(name), format!("damaged: {error}")))
+    refusals::from_json(bytes)
+        .map_err(|words| TrainError::checkpoint(&folder.join(name), format!("damaged: {words}")))
 }

@@ -9,7 +9,7 @@ use crate::error::{TrainError, require};
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
     /// Whether batch norm takes its statistics over the whole batch, as one process does, at the price of two
-    /// small messages for each norm and step. Otherwise it takes them over each rank's share, and the number of
+    /// small messages for each norm and step. Otherwise it takes them over each rank's images, and the number of
     /// ranks becomes a part of the experiment.
     pub sync_batch_norm: bool,
     /// Seconds that ranks wait for another. Then the job ends with an error. It must be longer than the longest step,

@@ -20,6 +20,7 @@ pub fn describe(metrics: &Metrics) -> String {
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => "less than 1 s".into(),
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),
         (h, m, _) => format!("{h} h {m:02} min"),
@@ -33,6 +34,7 @@ mod tests {
     #[test]
     fn durations_read_as_a_person_says_them() {
         let text = |seconds| duration(Duration::from_secs(seconds));
+        assert_eq!(text(0), "less than 1 s");
         assert_eq!(text(42), "42 s");
         assert_eq!(text(425), "7 min 05 s");
         assert_eq!(text(40_800), "11 h 20 min");

@@ -15,7 +15,7 @@ use shufflenet_model::{
 };
 
 use super::{NEW_FOLDER, require_new};
-use crate::checkpoint::description::Description;
+use crate::checkpoint::description::{Description, IMPORTED};
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
 use crate::display::words::counted;
@@ -183,10 +183,11 @@ fn known(
         return Ok((request.overrides.clone(), notes));
     }
     let model = infer_config(weights).map_err(Box::new)?;
+    let [name, root] = IMPORTED;
     let mut overrides = vec![
-        "name=imported".to_string(),
-        "data.format=folder".to_string(),
-        "data.root=data".to_string(),
+        format!("name={name}"),
+        "data.format=folder".into(),
+        format!("data.root={root}"),
     ];
     overrides.extend(keys(&model));
     overrides.extend(request.overrides.iter().cloned());

@@ -45,6 +45,8 @@ pub(crate) fn check_same(
     new: &Experiment,
     accepted: &[&str],
 ) -> Result<(), TrainError> {
+    // An unset seed is that of the training.
+    let divides_alike = old.validation_seed() == new.validation_seed();
     let (old, new) = (flatten(old)?, flatten(new)?);
     let keys = old.iter().chain(&new).map(|(key, _)| key);
     let value = |pairs: &[(String, String)], key: &str| {
@@ -53,6 +55,9 @@ pub(crate) fn check_same(
     };
     for key in keys {
         if MAY_CHANGE.contains(&key.as_str()) || accepted.contains(&key.as_str()) {
+            continue;
+        }
+        if key == "data.validation_seed" && divides_alike {
             continue;
         }
         let (before, now) = (value(&old, key), value(&new, key));
@@ -88,4 +93,40 @@ pub(crate) fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, 
     let mut pairs = Vec::new();
     walk("", &table, &mut pairs);
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::settings;
+
+    fn experiment(more: &[&str]) -> Experiment {
+        let base = [
+            "data.format=synthetic",
+            "data.root=x",
+            "data.validation=0.1",
+            "train.seed=1",
+        ];
+        let all: Vec<String> = base.iter().chain(more).map(ToString::to_string).collect();
+        settings::load_or_assemble(None, &all).unwrap()
+    }
+
+    #[test]
+    fn a_division_may_be_named_by_either_seed() {
+        let run = Path::new("run");
+        let (unset, set) = (experiment(&[]), experiment(&["data.validation_seed=1"]));
+        check_same(run, &unset, &set, &[]).unwrap();
+        check_same(run, &set, &unset, &[]).unwrap();
+        for (other, words) in [
+            (
+                &["data.validation_seed=2"][..],
+                "data.validation_seed = unset, now it is 2",
+            ),
+            (&["train.seed=2"], "train.seed = 1, now it is 2"),
+        ] {
+            let refused = check_same(run, &unset, &experiment(other), &[]);
+            let line = refused.unwrap_err().to_string();
+            assert!(line.contains(words), "{line}");
+        }
+    }
 }

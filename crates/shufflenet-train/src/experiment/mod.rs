@@ -3,11 +3,14 @@
 //! Every key has its default in the struct that declares it, here or in the module of its section, and
 //! nowhere else, so a configuration file is a diff from `docs/configuration.md`, which is made of
 //! them. A run folder keeps the resolved experiment, every key written out: running that file again
-//! repeats the run. Reading a file, `--set` and the answers to misspelt keys are in [`crate::experiment::settings`].
+//! repeats the run. [`settings`] reads files and `--set`.
 
 pub mod compare;
+mod layers;
+mod ranges;
 pub mod settings;
 pub mod summary;
+pub(crate) mod syntax;
 
 use std::path::PathBuf;
 
@@ -26,7 +29,7 @@ use crate::recipe::optimizer::OptimizerConfig;
 use crate::recipe::progressive::{self, Stage};
 use crate::recipe::schedule::{Schedule, ScheduleConfig};
 
-/// A whole experiment, the content of one configuration file.
+/// An experiment, the content of one configuration file. Its name stands before the sections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
@@ -79,8 +82,9 @@ pub struct DataConfig {
     /// changed; `headers` reads the header of each, for sets too large to decode.
     #[serde(default)]
     pub check: Check,
-    /// Fraction of the training set that is held out to choose `best`, the same of each class. 0: none is held out. Then the
-    /// validation part of the data chooses, or else the test set.
+    /// Fraction of the training images that is held out, 0 to below 1. The best epoch is chosen on these images. The
+    /// division is stratified: each class gives this fraction of its images. 0: none are held out, and the validation
+    /// part of the data chooses, or else the test set.
     #[serde(default)]
     pub validation: f64,
     /// Seed that chooses the held-out images. Runs of several seeds hold out the same images if they have the same
@@ -286,6 +290,8 @@ impl Experiment {
             data.workers,
             "a whole number from 0 to 64",
         )?;
+        data.options.check()?;
+        data.augmentation.check_values()?;
         self.cluster.check()?;
         // Without a number of classes the data's decides, and the weights are counted when it is opened.
         let weights = match &self.loss.class_weights {

@@ -1,21 +1,24 @@
 //! From a TOML file and `--set key.path=value` to an [`Experiment`].
 //!
-//! Overrides are laid over the file's table before anything is interpreted, so both go through the
-//! same checks. The error for an unknown key names the nearest key. The error for a value of the wrong type names the
-//! key, what was found and what is accepted.
+//! Overrides are laid over the file's table ([`Layers`]) before anything is interpreted, so both go through the same
+//! checks. A refusal ([`crate::refusals`]) begins with the file or the override that the key is from.
 
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use shufflenet_data::{expand_home, text};
 use shufflenet_model::ModelConfig;
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::error::TrainError;
 use crate::experiment::Experiment;
+use crate::experiment::layers::{COMMAND_LINE, Layers};
+use crate::experiment::syntax;
 
-/// Reads `file`, lays `overrides` (each `key.path=value`) over it, and checks the result.
+/// Height and width of the images that a network is checked with where no data is known.
+const SIZE: usize = 224;
+
+/// Reads `file`, lays `overrides` (each `key.path=value`, or a flag as `--scale 0.5`) over it, and checks the result.
 /// An experiment without a name takes the file's.
 ///
 /// # Errors
@@ -33,8 +36,8 @@ pub fn load_or_assemble(
     file: Option<&Path>,
     overrides: &[String],
 ) -> Result<Experiment, TrainError> {
-    let (mut table, origin) = match file {
-        None => (Table::new(), "the command line".into()),
+    let (table, origin) = match file {
+        None => (Table::new(), COMMAND_LINE.into()),
         Some(file) => {
             let bytes =
                 std::fs::read(file).map_err(|source| TrainError::io("read", file, source))?;
@@ -43,17 +46,12 @@ pub fn load_or_assemble(
                 origin: origin.clone(),
                 message,
             })?;
-            let table = text
-                .parse()
-                .map_err(|error| syntax(&origin, text, &error))?;
-            (table, origin)
+            (syntax::parse(&origin, text)?, origin)
         }
     };
-    for assignment in overrides {
-        assign(&mut table, assignment)?;
-    }
     let stem = file.and_then(Path::file_stem).unwrap_or("unnamed".as_ref());
-    interpret(table, &origin, &stem.to_string_lossy())
+    let layers = Layers::new(table, origin, overrides)?;
+    interpret(&layers, &stem.to_string_lossy())
 }
 
 /// `experiment` with `overrides` laid over it, checked.
@@ -61,22 +59,28 @@ pub fn load_or_assemble(
 /// # Errors
 /// The errors of [`load`].
 pub fn overridden(experiment: &Experiment, overrides: &[String]) -> Result<Experiment, TrainError> {
-    let mut table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
+    let table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
         what: "the experiment",
         message: error.to_string(),
     })?;
-    for assignment in overrides {
-        assign(&mut table, assignment)?;
-    }
-    interpret(table, "the command line", &experiment.name)
+    let layers = Layers::new(table, COMMAND_LINE.into(), overrides)?;
+    interpret(&layers, &experiment.name)
 }
 
-/// The experiment that `table` from `origin` describes, checked. `name` names one without a name.
-fn interpret(table: Table, origin: &str, name: &str) -> Result<Experiment, TrainError> {
-    let mut experiment: Experiment = parse(table, origin)?;
-    if experiment.name.is_empty() {
-        experiment.name = name.into();
-    }
+/// The experiment that `layers` describe, checked. `name` names one without a name.
+fn interpret(layers: &Layers, name: &str) -> Result<Experiment, TrainError> {
+    let named = |mut experiment: Experiment| {
+        if experiment.name.is_empty() {
+            experiment.name = name.into();
+        }
+        experiment
+    };
+    let experiment = layers.read(|experiment: Experiment| {
+        let experiment = named(experiment);
+        experiment.check()?;
+        Ok(experiment.model.validate(SIZE, SIZE)?)
+    })?;
+    let mut experiment = named(experiment);
     experiment.data.root = expand_home(&experiment.data.root);
     let from = &mut experiment.fine_tune.from;
     *from = from.take().map(|from| expand_home(&from));
@@ -111,11 +115,8 @@ pub fn load_model(file: Option<&Path>, overrides: &[String]) -> Result<ModelConf
     if let Some(file) = file {
         return Ok(load(file, overrides)?.model);
     }
-    let mut table = Table::new();
-    for assignment in overrides {
-        assign(&mut table, assignment)?;
-    }
-    let network: Network = parse(table, "the command line")?;
+    let layers = Layers::new(Table::new(), COMMAND_LINE.into(), overrides)?;
+    let network = layers.read(|network: Network| Ok(network.model.validate(SIZE, SIZE)?))?;
     Ok(network.model)
 }
 
@@ -128,115 +129,6 @@ pub fn to_toml(experiment: &Experiment) -> Result<String, TrainError> {
         what: "the experiment",
         message: error.to_string(),
     })
-}
-
-fn syntax(origin: &str, text: &str, error: &toml::de::Error) -> TrainError {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-    TrainError::Config {
-        origin: format!("{origin}:{line}"),
-        message: error.message().replace('\n', ", "),
-    }
-}
-
-fn parse<T: DeserializeOwned>(table: Table, origin: &str) -> Result<T, TrainError> {
-    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-        let path = error.path().to_string();
-        let message = in_words(error.inner().message());
-        let message = match unknown_key(&path, &message) {
-            Some(answer) => answer,
-            None if path == "." => message,
-            None => format!("{path}: {message}"),
-        };
-        TrainError::Config {
-            origin: origin.into(),
-            message,
-        }
-    })
-}
-
-/// Serde's message without the names of Rust's types.
-fn in_words(message: &str) -> String {
-    let whole = "expected a whole number from 0";
-    let words = [
-        ("expected usize", whole),
-        ("expected u64", whole),
-        ("expected f64", "expected a number"),
-    ];
-    let message = match message.split_once("expected struct ") {
-        Some((found, _)) => &format!("{found}expected a section"),
-        None => message,
-    };
-    words
-        .into_iter()
-        .fold(message.into(), |message: String, (rust, words)| {
-            message.replace(rust, words)
-        })
-}
-
-/// Turns serde's "unknown field `x`, expected one of `a`, `b`" at `path` into an answer with the
-/// nearest key. Variants of an enum ("unknown variant") are values: they keep serde's own words.
-fn unknown_key(path: &str, message: &str) -> Option<String> {
-    let rest = message.strip_prefix("unknown field `")?;
-    let mut quoted = rest.split('`').step_by(2);
-    let found = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(found, a).total_cmp(&strsim::jaro_winkler(found, b)))?;
-    // The path ends with the unknown key itself where the format reports it.
-    let section = path
-        .strip_suffix(found)
-        .unwrap_or(path)
-        .trim_matches('.')
-        .to_string();
-    let full = |key: &str| match section.is_empty() {
-        true => key.to_string(),
-        false => format!("{section}.{key}"),
-    };
-    Some(format!(
-        "unknown key `{}`; did you mean `{}`? (accepted here: {})",
-        full(found),
-        full(nearest),
-        known.join(", ")
-    ))
-}
-
-/// Lays one `key.path=value` over the table. A value that is not TOML is a string,
-/// so that `--set data.root=data/mine` needs no quotes.
-fn assign(table: &mut Table, assignment: &str) -> Result<(), TrainError> {
-    let malformed = |message: String| TrainError::Config {
-        origin: format!("--set {assignment}"),
-        message,
-    };
-    let (path, text) = assignment
-        .split_once('=')
-        .ok_or_else(|| malformed("expected key.path=value".into()))?;
-    let value = literal(text);
-    let keys: Vec<&str> = path.trim().split('.').collect();
-    let (last, sections) = keys
-        .split_last()
-        .filter(|_| keys.iter().all(|key| !key.is_empty()))
-        .ok_or_else(|| malformed("expected key.path=value".into()))?;
-    let mut section = table;
-    for key in sections {
-        section = section
-            .entry(*key)
-            .or_insert_with(|| Value::Table(Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| malformed(format!("`{key}` is a value, not a section")))?;
-    }
-    section.insert((*last).into(), value);
-    Ok(())
-}
-
-/// A TOML value. Text that is not TOML is a string.
-fn literal(text: &str) -> Value {
-    let value = match format!("value = {text}").parse::<Table>() {
-        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
-        _ => None,
-    };
-    value.unwrap_or_else(|| Value::String(text.into()))
 }
 
 #[cfg(test)]
@@ -294,13 +186,73 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_names_key_and_value() {
-        let line = refusal(MINIMAL, &["train.epochs=ten"]);
-        assert!(line.contains("train.epochs"), "{line}");
-        assert!(line.contains("\"ten\""), "{line}");
-        let line = refusal(MINIMAL, &["distill=runs/teacher"]);
-        let words = "distill: invalid type: string \"runs/teacher\", expected a section";
+    fn a_wrong_type_is_answered_with_the_key_the_value_and_the_range() {
+        for (assignment, words) in [
+            (
+                "train.epochs=ten",
+                "train.epochs is \"ten\"; accepted: a whole number from 1",
+            ),
+            (
+                "train.epochs=-1",
+                "train.epochs is -1; accepted: a whole number from 1",
+            ),
+            (
+                "train.log_every=1.5",
+                "train.log_every is 1.5; accepted: a whole number from 0",
+            ),
+            (
+                "data.workers=-1",
+                "data.workers is -1; accepted: a whole number from 0 to 64",
+            ),
+            (
+                "data.options.size=big",
+                "data.options.size is \"big\"; accepted: 1 to 4096 pixels",
+            ),
+            (
+                "data.augmentation.rand_augment.magnitude=x",
+                "data.augmentation.rand_augment.magnitude is \"x\"; accepted: a whole number from 0 to 30",
+            ),
+            (
+                "data.options.synthetic.classes=70000",
+                "data.options.synthetic.classes is 70000; accepted: a whole number from 0 to 65535",
+            ),
+            (
+                "model.repeats=[3, 7, x]",
+                "model.repeats is \"[3, 7, x]\"; accepted: a list",
+            ),
+            (
+                "model.repeats=[3, 7, -1]",
+                "model.repeats[2] is -1; accepted: a whole number from 0 to 64",
+            ),
+            (
+                "model.scale=0.7",
+                "model.scale is 0.7; accepted: 0.5, 1.0, 1.5, 2.0",
+            ),
+            (
+                "optimizer.learning_rate=fast",
+                "optimizer.learning_rate is \"fast\"; accepted: a positive number",
+            ),
+            (
+                "optimizer.kind=foo",
+                "optimizer.kind is \"foo\"; accepted: \"sgd\", \"adamw\", \"lion\", \"muon\"",
+            ),
+            (
+                "distill=runs/teacher",
+                "distill is \"runs/teacher\"; accepted: a section",
+            ),
+            (
+                "data.normalization={std=[0.5]}",
+                "data.normalization.mean is missing",
+            ),
+        ] {
+            let line = refusal(MINIMAL, &[assignment]);
+            assert_eq!(line, format!("--set {assignment}: {words}"));
+        }
+        let line = refusal(&format!("{MINIMAL}[train]\nepochs = \"ten\"\n"), &[]);
+        let words = "trial.toml: train.epochs is \"ten\"; accepted: a whole number from 1";
         assert!(line.ends_with(words), "{line}");
+        let line = refusal("", &[]);
+        assert!(line.ends_with("trial.toml: data is missing"), "{line}");
     }
 
     #[test]
@@ -341,13 +293,5 @@ mod tests {
         std::fs::write(&file, b"name = \"x\"\n# caf\xe9\n").unwrap();
         let line = load(&file, &[]).unwrap_err().to_string();
         assert!(line.contains("trial.toml: a byte 0xe9 in line 2"), "{line}");
-    }
-
-    #[test]
-    fn an_override_that_is_no_assignment_is_refused() {
-        for bad in ["train.epochs", "=3", "train..epochs=3", "data.root.x=1"] {
-            let line = refusal(MINIMAL, &[bad]);
-            assert!(line.contains(bad), "{line}");
-        }
     }
 }

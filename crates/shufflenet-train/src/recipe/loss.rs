@@ -24,7 +24,7 @@ use crate::recipe::class_weights::ClassWeights;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Part of each target that is spread evenly over all classes, 0 to below 1.
+    /// Fraction of each target that is spread evenly over all classes, 0 to below 1.
     pub label_smoothing: f64,
     /// Weight of an image in the loss by its class: a number for each class, in their order, or `"balanced"`, which gives
     /// all classes the same total weight (`N / (C n)` for a class with `n` of the `N` training images, `C` classes).

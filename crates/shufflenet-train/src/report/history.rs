@@ -10,6 +10,7 @@ use toml::Table;
 use crate::error::TrainError;
 use crate::recipe::distill::Distill;
 use crate::recipe::progressive::{Stage, size_in};
+use crate::refusals;
 use crate::run::pace::Slowdown;
 
 /// The history of a run.
@@ -50,8 +51,8 @@ impl History {
         let metrics = path.join("metrics.jsonl");
         let text = fs::read_to_string(&metrics).map_err(|e| TrainError::io("read", &metrics, e))?;
         let line = |(number, text): (usize, &str)| {
-            serde_json::from_str(text).map_err(|error| {
-                let message = format!("line {}: damaged: {error}", number + 1);
+            refusals::from_json(text.as_bytes()).map_err(|words| {
+                let message = format!("line {}: damaged: {words}", number + 1);
                 TrainError::checkpoint(&metrics, message)
             })
         };

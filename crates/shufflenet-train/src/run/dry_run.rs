@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::checkpoint::store;
 use crate::cluster::Cluster;
 use crate::display::console::Console;
-use crate::display::words::{counted, describe, duration};
+use crate::display::words::{counted, describe, duration, thousands};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
@@ -48,9 +48,10 @@ pub fn dry_run(
     let time = start.elapsed();
     let steps = run.total_steps();
     console.line(&format!(
-        "step       {} in {:.0} ms, the first and slowest: {steps} of them would take {}; {}",
+        "step       {} in {:.0} ms, the first and slowest: {} of them would take {}; {}",
         counted(images, "image"),
         time.as_secs_f64() * 1e3,
+        thousands(steps),
         duration(time.saturating_mul(steps.try_into().unwrap_or(u32::MAX))),
         describe(&state.progress.tally.metrics())
     ));

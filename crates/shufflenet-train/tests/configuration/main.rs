@@ -288,13 +288,11 @@ fn section(
     choices: &Choices,
 ) {
     let declared = declaration(file, of);
-    let title = if name.is_empty() { "at the top" } else { name };
-    writeln!(
-        page,
-        "\n## `{title}`\n\n{}\n",
-        documentation(&declared.attrs)
-    )
-    .unwrap();
+    let title = match name {
+        "" => "The top of the file: `name`".into(),
+        name => format!("`{name}`"),
+    };
+    writeln!(page, "\n## {title}\n\n{}\n", documentation(&declared.attrs)).unwrap();
     let mut rows = String::new();
     for (path, field) in keys(name, declared.fields) {
         let key = field.ident.as_ref().unwrap().to_string();
@@ -331,7 +329,7 @@ fn page() -> String {
         "# Configuration\n\nThis page lists every key of an experiment's TOML file by section. `epochs` in the section `[train]` \
          is also `--set train.epochs=3` on the command line. A file holds only what differs from the defaults; `shufflenet train \
          --config FILE --print-config` prints all values. A section below `data.augmentation` switches its augmentation on, even \
-         if it is empty (`trivial_augment = {}`). The section `distill` does the same. Shares are numbers from 0 to 1. Sizes are \
+         if it is empty (`trivial_augment = {}`). The section `distill` does the same. Fractions are numbers from 0 to 1. Sizes are \
          in pixels.\n\nThe page is generated from the code (`UPDATE_DOCS=1 cargo test --workspace --test configuration`). A \
          test fails if the two differ.\n",
     );
@@ -420,7 +418,7 @@ fn choices_are_what_a_file_may_say() {
             }
             let line = assemble(&key, "\"other\"").unwrap_err().to_string();
             for value in values {
-                assert!(line.contains(&format!("`{value}`")), "{key}: {line}");
+                assert!(line.contains(&format!("\"{value}\"")), "{key}: {line}");
             }
         }
     }

@@ -84,7 +84,7 @@ fn refusal(root: &Path, what: String) -> TrainError {
 /// What a person gives in place of data, by its name.
 fn other_than_data(root: &Path) -> Option<String> {
     if !root.exists() {
-        return Some("which is not there".into());
+        return Some("which does not exist".into());
     }
     let ending = root.extension().unwrap_or_default();
     let ending = ending.to_string_lossy().to_lowercase();

@@ -39,14 +39,14 @@ impl Start {
         };
         if !path.exists() && NAMES.contains(&name) {
             return Err(refuse(
-                format!("{name}, and {} is not there", path.display()),
+                format!("{name}, and {} does not exist", path.display()),
                 format!("{name} after `shufflenet weights fetch {name}`"),
             ));
         }
         if !path.exists() {
             let names = NAMES.join(", ");
             let accepted = format!("{names}, a run's folder or a checkpoint's");
-            return Err(refuse(format!("{name}, which is not there"), accepted));
+            return Err(refuse(format!("{name}, which does not exist"), accepted));
         }
         let is_foreign = |ending: &str| path.extension().is_some_and(|found| found == ending);
         if path.is_file() && ["pth", "pt", "onnx"].into_iter().any(is_foreign) {

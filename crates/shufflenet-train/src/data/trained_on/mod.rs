@@ -130,14 +130,20 @@ fn experiment_on(
     }
     let own = &description.experiment.data.root;
     let is_made = experiment.data.format.name() == "synthetic";
-    if request.root.is_none() && !is_made && !own.exists() {
-        let found = match description.data_sha256.is_empty() {
-            true => "not given, and an import has no data of its own".into(),
-            false => format!(
-                "not given, and {}, where the run had its data, is not there",
-                own.display()
-            ),
-        };
+    let found = match request.root {
+        Some(root) if !is_made && !root.exists() => {
+            Some(format!("{}, which does not exist", root.display()))
+        }
+        None if description.has_no_data() => {
+            Some("not given, and an import has no data of its own".into())
+        }
+        None if !is_made && !own.exists() => Some(format!(
+            "not given, and {}, where the run had its data, does not exist",
+            own.display()
+        )),
+        _ => None,
+    };
+    if let Some(found) = found {
         return Err(TrainError::Value {
             key: "--data".into(),
             found,

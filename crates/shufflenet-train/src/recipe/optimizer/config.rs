@@ -17,7 +17,9 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// The optimizer. All but `sgd` have a section of their own below this one.
+    /// `sgd`: stochastic gradient descent with momentum. `adamw`: Adam with decoupled weight decay. `lion`: the sign of a
+    /// momentum gives each step. `muon`: orthogonalised momentum for weights that are matrices, SGD for all others. All
+    /// but `sgd` have a section of their own below this one.
     pub kind: OptimizerKind,
     /// Peak learning rate; the schedule scales it. The default is for `sgd`: `adamw` usually takes about
     /// 0.001 and `lion` 0.0001.

@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::Optimizer;
+use crate::refusals;
 
 /// What is not a tensor. One JSON text in the safetensors header.
 #[derive(Serialize, Deserialize)]
@@ -66,7 +67,7 @@ impl Optimizer {
             .as_ref()
             .and_then(|entries| entries.get(EXTRA))
             .ok_or("no optimizer state in its header")?;
-        let extra: Extra = serde_json::from_str(extra).map_err(|e| e.to_string())?;
+        let extra: Extra = refusals::from_json(extra.as_bytes())?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
         let mut stored: BTreeMap<String, TensorView> = file.tensors().into_iter().collect();
         self.steps = extra.steps;

@@ -15,7 +15,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Linear {
-    /// Rate at the end of the run, as a share of the peak rate.
+    /// Rate at the end of the run, as a fraction of the peak rate.
     pub end: f64,
 }
 

@@ -118,7 +118,7 @@ fn require_share(key: &'static str, share: f64) -> Result<(), TrainError> {
         (0.0..=1.0).contains(&share),
         key,
         share,
-        "a share of the peak rate, 0 to 1",
+        "a fraction of the peak rate, 0 to 1",
     )
 }
 

@@ -15,7 +15,7 @@ use crate::error::{TrainError, require};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneCycle {
-    /// Share of the run in which the rate rises.
+    /// Fraction of the run in which the rate rises.
     pub rise: f64,
     /// Ratio of the peak rate to the first rate.
     pub start_divisor: f64,

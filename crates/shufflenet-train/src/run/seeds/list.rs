@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::store::SEEDS;
 use crate::error::TrainError;
+use crate::experiment::syntax;
 use crate::files::replace;
+use crate::refusals;
 
 /// Different seeds, at least one, in the order of their runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,15 +49,17 @@ impl Seeds {
             return Ok(None);
         }
         let text = fs::read_to_string(&file).map_err(|e| TrainError::io("read", &file, e))?;
-        let read = toml::from_str::<Self>(&text).map_err(|error| error.message().to_string());
-        let checked = read.and_then(Self::checked);
-        checked.map(Some).map_err(|message| TrainError::Config {
-            origin: file.display().to_string(),
-            message: format!(
-                "{}; accepted: different whole numbers, as in seeds = [1, 2, 3]",
-                message.replace('\n', ", ")
-            ),
-        })
+        let origin = file.display().to_string();
+        let table = syntax::parse(&origin, &text)?;
+        let read = refusals::from_table::<Self>(&table).map_err(|refusal| refusal.to_string());
+        let checked = read.and_then(|seeds| {
+            let accepted = "accepted: different whole numbers, as in seeds = [1, 2, 3]";
+            let checked = seeds.checked();
+            checked.map_err(|found| format!("seeds are {found}; {accepted}"))
+        });
+        checked
+            .map(Some)
+            .map_err(|message| TrainError::Config { origin, message })
     }
 
     /// Writes `seeds.toml` into `folder`.

@@ -1,0 +1,230 @@
+//! A configuration's table with the command line's overrides laid over it, and where each key is from.
+//!
+//! An override is the assignment of a `--set`, `key.path=value`, or a flag that stands for a key of the network, with its
+//! value: `--scale 0.5` is `model.scale=0.5`.
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::ranges;
+use crate::error::TrainError;
+use crate::refusals::{self, Accepted, Fault};
+
+/// Where keys are from that neither a file nor an override has.
+pub(super) const COMMAND_LINE: &str = "the command line";
+
+/// A table and what was laid over it.
+pub(super) struct Layers {
+    table: Table,
+    /// Where the table is from.
+    origin: String,
+    /// For each override the key that is new with it (a section, if it had to be made), and the override in words.
+    overrides: Vec<(String, String)>,
+}
+
+impl Layers {
+    /// Lays `overrides` over `table`, which is from `origin`.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] for an override that is no assignment.
+    pub(super) fn new(
+        table: Table,
+        origin: String,
+        overrides: &[String],
+    ) -> Result<Self, TrainError> {
+        let mut layers = Self {
+            table,
+            origin,
+            overrides: Vec::new(),
+        };
+        for assignment in overrides {
+            let (words, key, text) = parts(assignment);
+            let added = layers.assign(key.as_deref(), text);
+            let added = added.map_err(|message| TrainError::Config {
+                origin: words.clone(),
+                message,
+            })?;
+            layers.overrides.push((added, words));
+        }
+        Ok(layers)
+    }
+
+    /// What the table describes. `check` refuses values of the right type: its ranges are told to who gives another type.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`].
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        check: impl Fn(T) -> Result<(), TrainError>,
+    ) -> Result<T, TrainError> {
+        refusals::from_table(&self.table).map_err(|mut refusal| {
+            let range = ranges::of(&self.table, &refusal, check);
+            if let Fault::Value { accepted, .. } = &mut refusal.fault
+                && let Some(range) = range
+            {
+                *accepted = Accepted::Words(range);
+            }
+            TrainError::Config {
+                origin: self.origin_of(&refusal.key).into(),
+                message: refusal.to_string(),
+            }
+        })
+    }
+
+    /// Where `key` is from: the last override that it is new with, or else the table's origin.
+    fn origin_of(&self, key: &str) -> &str {
+        let is_within = |added: &str| {
+            let rest = key.strip_prefix(added);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let mut overrides = self.overrides.iter().rev();
+        let found = overrides.find(|(added, _)| is_within(added));
+        found.map_or(&self.origin, |(_, words)| words)
+    }
+
+    /// Sets `key` to what `text` says. Returns the key that is new: a section, if it had to be made.
+    fn assign(&mut self, key: Option<&str>, text: &str) -> Result<String, String> {
+        let no_assignment = || "accepted: key.path=value".to_string();
+        let path = key.ok_or_else(no_assignment)?.trim();
+        let keys: Vec<&str> = path.split('.').collect();
+        let (last, sections) = keys
+            .split_last()
+            .filter(|_| keys.iter().all(|key| !key.is_empty()))
+            .ok_or_else(no_assignment)?;
+        let mut section = &mut self.table;
+        let mut added = None;
+        for (depth, key) in sections.iter().enumerate() {
+            if !section.contains_key(*key) {
+                added = added.or_else(|| Some(keys.get(..=depth)?.join(".")));
+            }
+            section = section
+                .entry(*key)
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .ok_or_else(|| format!("`{key}` is a value, not a section"))?;
+        }
+        section.insert((*last).into(), literal(text));
+        Ok(added.unwrap_or_else(|| path.into()))
+    }
+}
+
+/// An override in words, its key (if it has one) and its value.
+fn parts(assignment: &str) -> (String, Option<String>, &str) {
+    if let Some((flag, text)) = assignment
+        .strip_prefix("--")
+        .and_then(|flag| flag.split_once(' '))
+    {
+        return (assignment.into(), Some(format!("model.{flag}")), text);
+    }
+    let words = format!("--set {assignment}");
+    match assignment.split_once('=') {
+        Some((key, text)) => (words, Some(key.into()), text),
+        None => (words, None, ""),
+    }
+}
+
+/// A TOML value. Text that is not TOML is a string, so that `--set data.root=data/mine` needs no quotes.
+fn literal(text: &str) -> Value {
+    let value = match format!("value = {text}").parse::<Table>() {
+        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("value"),
+        _ => None,
+    };
+    value.unwrap_or_else(|| Value::String(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Whole {
+        #[serde(default, rename = "model")]
+        _model: Section,
+        #[serde(rename = "more")]
+        _more: Option<Needy>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Section {
+        scale: f64,
+        count: usize,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "the fields are only read into")]
+    struct Needy {
+        needed: usize,
+        #[serde(default)]
+        other: usize,
+    }
+
+    fn refusal(file: &str, overrides: &[&str]) -> String {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let table = file.parse().unwrap();
+        let layers = Layers::new(table, "trial.toml".into(), &overrides);
+        let read = layers.and_then(|layers| layers.read(|_: Whole| Ok(())));
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_refusal_begins_with_where_the_key_is_from() {
+        for (file, overrides, line) in [
+            (
+                "model.scale = 'x'",
+                &["model.count=3"][..],
+                "trial.toml: model.scale is \"x\"; accepted: a number",
+            ),
+            (
+                "model.scale = 1.0",
+                &["model.scale=x", "model.count=3"],
+                "--set model.scale=x: model.scale is \"x\"; accepted: a number",
+            ),
+            (
+                "model.scale = 1.0",
+                &["model={scale=x}", "model={scale=true}"],
+                "--set model={scale=true}: model.scale is true; accepted: a number",
+            ),
+            (
+                "",
+                &["--scale x"],
+                "--scale x: model.scale is \"x\"; accepted: a number",
+            ),
+            (
+                "",
+                &["modle.scale=1"],
+                "--set modle.scale=1: unknown key `modle`; did you mean `model`? (accepted here: model, more)",
+            ),
+            // The section is there because of the override.
+            (
+                "",
+                &["more.other=1"],
+                "--set more.other=1: more.needed is missing",
+            ),
+            (
+                "more = {}",
+                &["more.other=1"],
+                "trial.toml: more.needed is missing",
+            ),
+        ] {
+            assert_eq!(refusal(file, overrides), line);
+        }
+    }
+
+    #[test]
+    fn an_override_that_is_no_assignment_is_refused() {
+        for bad in ["train.epochs", "=3", "train..epochs=3", "--x"] {
+            let line = refusal("", &[bad]);
+            assert_eq!(line, format!("--set {bad}: accepted: key.path=value"));
+        }
+        let line = refusal("model.scale = 1.0", &["model.scale.x=1"]);
+        assert_eq!(
+            line,
+            "--set model.scale.x=1: `scale` is a value, not a section"
+        );
+    }
+}

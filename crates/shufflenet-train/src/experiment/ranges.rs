@@ -1,0 +1,75 @@
+//! The range of a key that was given a value of the wrong type, from the check that also refuses values out of range.
+//!
+//! A range is written once, in a check. The check is asked with values of the right type: it refuses those out of range in
+//! its own words. So `train.epochs = "ten"` and `train.epochs = 0` are answered with one range.
+
+use serde::de::DeserializeOwned;
+use shufflenet_data::DataError;
+use shufflenet_model::ModelError;
+use toml::{Table, Value};
+
+use crate::error::TrainError;
+use crate::refusals::{self, Accepted, Fault, Refusal};
+
+/// Whole numbers at the ends of what keys can store: one that is out of a key's range is among them.
+const WHOLE: [i64; 4] = [0, 65_535, 4_294_967_295, i64::MAX];
+
+/// What `check` accepts for the key of `refusal` in `table`. `None`: a key that is no number, or a range that is unknown,
+/// because something else in `table` is refused, too.
+pub(super) fn of<T: DeserializeOwned>(
+    table: &Table,
+    refusal: &Refusal,
+    check: impl Fn(T) -> Result<(), TrainError>,
+) -> Option<String> {
+    let Fault::Value { accepted, .. } = &refusal.fault else {
+        return None;
+    };
+    let ask = |value| {
+        let read = refusals::with::<T>(table, refusal, value).ok()?;
+        Some(check(read).map_err(|error| range(&error)))
+    };
+    if matches!(accepted, Accepted::Number) {
+        // Every number is refused by its name where it is NaN.
+        return match ask(Value::Float(f64::NAN))? {
+            Err(Some((key, range))) if key == refusal.key => Some(range),
+            _ => None,
+        };
+    }
+    if !matches!(accepted, Accepted::Whole) {
+        return None;
+    }
+    let mut largest = None;
+    for value in WHOLE {
+        match ask(Value::Integer(value)) {
+            // More than the key can store.
+            None => {}
+            Some(Ok(())) => largest = Some(value),
+            Some(Err(Some((key, range)))) if key == refusal.key => return Some(range),
+            Some(Err(_)) => return None,
+        }
+    }
+    largest.map(|largest| match largest {
+        i64::MAX => "a whole number from 0".into(),
+        largest => format!("a whole number from 0 to {largest}"),
+    })
+}
+
+/// The key of an error, and the values that it accepts.
+fn range(error: &TrainError) -> Option<(String, String)> {
+    match error {
+        TrainError::Value { key, accepted, .. } => Some((key.clone(), accepted.clone())),
+        TrainError::Data(DataError::Value(error)) => {
+            Some((error.what.clone(), error.expected.clone()))
+        }
+        TrainError::Model(ModelError::Count {
+            key, least, most, ..
+        }) => Some((
+            format!("model.{key}"),
+            format!("a whole number from {least} to {most}"),
+        )),
+        TrainError::Model(ModelError::Number { key, accepted, .. }) => {
+            Some((format!("model.{key}"), (*accepted).into()))
+        }
+        _ => None,
+    }
+}

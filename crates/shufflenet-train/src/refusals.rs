@@ -1,0 +1,318 @@
+//! What serde refuses, in our words: the key, what was found, what is accepted.
+//!
+//! Configurations, `--set` and the JSON of checkpoints are all read here. serde's own messages name types of Rust
+//! (`invalid type: map, expected a sequence`). Only the keys and the kind of value that they expect are taken from them;
+//! the value that was found is looked up in what was read.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use serde_path_to_error::{Path, Segment};
+use toml::{Table, Value};
+
+/// The longest value that a message shows, in characters.
+const LONGEST: usize = 80;
+
+/// A key or a value that was refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    path: Vec<Segment>,
+    /// The whole key: `model.widths[0]`. Empty: all of what was read.
+    pub key: String,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong with a key or its value.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// There is no such key. The keys that there are.
+    Unknown(Vec<String>),
+    /// A key without a default is not given.
+    Missing,
+    /// A key is given twice.
+    Repeated,
+    /// The value, and what is accepted instead.
+    Value {
+        /// The value, as a file has it.
+        found: String,
+        /// What is accepted.
+        accepted: Accepted,
+    },
+    /// A refusal by a type of ours, in its own words.
+    Own(String),
+}
+
+/// The values that a key accepts.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// Whole numbers; the type says nothing of their range.
+    Whole,
+    /// Numbers; the type says nothing of their range.
+    Number,
+    /// One of several words, which serde does not list for a value that is no text.
+    Word,
+    /// A list of a certain length, which serde does not tell for a longer one.
+    ShorterList,
+    /// In words.
+    Words(String),
+}
+
+/// The value that `table` describes.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) fn from_table<T: DeserializeOwned>(table: &Table) -> Result<T, Refusal> {
+    let mut whole = Value::Table(table.clone());
+    let error = match serde_path_to_error::deserialize(whole.clone()) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let found = place(&mut whole, error.path()).map(|value| shown(value));
+    let mut refusal = Refusal::new(error.path(), error.inner().message(), found);
+    // serde names words and lengths for values of the right type alone: it is asked again with such a value.
+    let probe = match &refusal.fault {
+        Fault::Value { accepted, .. } => match accepted {
+            Accepted::Word => Some(Value::String(String::new())),
+            Accepted::ShorterList => Some(Value::Array(Vec::new())),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(Err(other)) = probe.map(|probe| with::<T>(table, &refusal, probe))
+        && let Fault::Value { accepted, .. } = &mut refusal.fault
+        && let Fault::Value { accepted: told, .. } = other.fault
+        && other.key == refusal.key
+    {
+        *accepted = told;
+    }
+    Err(refusal)
+}
+
+/// The value that `table` describes with `value` in the place of what was refused.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) fn with<T: DeserializeOwned>(
+    table: &Table,
+    refusal: &Refusal,
+    value: Value,
+) -> Result<T, Refusal> {
+    let mut whole = Value::Table(table.clone());
+    if let Some(place) = place(&mut whole, &refusal.path) {
+        *place = value;
+    }
+    serde_path_to_error::deserialize(whole)
+        .map_err(|error| Refusal::new(error.path(), error.inner().message(), None))
+}
+
+/// The value in the JSON `bytes`.
+///
+/// # Errors
+/// What is wrong, in words: text that is not JSON, or the first refusal.
+pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let inner = error.inner();
+        if inner.classify() != Category::Data {
+            return not_json(inner);
+        }
+        let message = inner.to_string();
+        let message = message.rsplit_once(" at line ").map_or(&*message, |m| m.0);
+        let whole = serde_json::from_slice(bytes).unwrap_or_default();
+        let found = place_in_json(&whole, error.path()).map(shown_json);
+        Refusal::new(error.path(), message, found).to_string()
+    })?;
+    json.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Eof => format!("its JSON ends early, in line {}", error.line()),
+        _ => format!(
+            "line {}, column {} is not JSON",
+            error.line(),
+            error.column()
+        ),
+    }
+}
+
+impl Refusal {
+    fn new(path: &Path, message: &str, found: Option<String>) -> Self {
+        let (field, fault) = fault(message, found);
+        let mut refusal = Self {
+            path: path.iter().cloned().collect(),
+            key: key(path),
+            fault,
+        };
+        // The path ends at the section of a key that is missing, and not always at one that is unknown.
+        if let Some(field) = field.filter(|field| !ends_with(&refusal.key, field)) {
+            let dot = if refusal.key.is_empty() { "" } else { "." };
+            refusal.key = format!("{}{dot}{field}", refusal.key);
+        }
+        refusal
+    }
+}
+
+/// One line: the key, what was found, what is accepted.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.fault {
+            Fault::Missing => write!(f, "{key} is missing"),
+            Fault::Repeated => write!(f, "{key} is given twice"),
+            Fault::Unknown(known) => unknown(f, key, known),
+            Fault::Value { found, accepted } => {
+                write!(f, "{key} is {found}; accepted: {accepted}")
+            }
+            // A type names itself by its last key.
+            Fault::Own(words) => match key.rsplit_once('.') {
+                Some((section, last)) if words.starts_with(last) => write!(f, "{section}.{words}"),
+                _ if key.is_empty() || words.starts_with(key.as_str()) => f.write_str(words),
+                _ => write!(f, "{key}: {words}"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "a whole number",
+            Self::Number => "a number",
+            Self::Word => "text",
+            Self::ShorterList => "a shorter list",
+            Self::Words(words) => words,
+        })
+    }
+}
+
+/// Answers a key that does not exist with the nearest one, if any is near, and with all of its section.
+fn unknown(f: &mut fmt::Formatter<'_>, key: &str, known: &[String]) -> fmt::Result {
+    /// Similarity, 0 to 1, from which on a key is taken for a misspelling of another.
+    const NEAR: f64 = 0.7;
+    let (section, found) = key.rsplit_once('.').unwrap_or(("", key));
+    let near = |known: &String| (strsim::jaro_winkler(found, known), known.clone());
+    let nearest = known.iter().map(near).max_by(|a, b| a.0.total_cmp(&b.0));
+    write!(f, "unknown key `{key}`")?;
+    if let Some((_, nearest)) = nearest.filter(|(likeness, _)| *likeness >= NEAR) {
+        let dot = if section.is_empty() { "" } else { "." };
+        write!(f, "; did you mean `{section}{dot}{nearest}`?")?;
+    }
+    match known {
+        [] => f.write_str(" (this section has no keys)"),
+        known => write!(f, " (accepted here: {})", known.join(", ")),
+    }
+}
+
+/// What serde's `message` says: the key that it names, if any, and the fault.
+fn fault(message: &str, found: Option<String>) -> (Option<&str>, Fault) {
+    let named = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
+    let expected = message.rsplit_once(", expected ").map(|parts| parts.1);
+    let quoted = || -> Vec<String> {
+        let words = expected.unwrap_or_default().split('`').skip(1).step_by(2);
+        words.map(String::from).collect()
+    };
+    let value = |accepted| Fault::Value {
+        found: found.unwrap_or("another value".into()),
+        accepted,
+    };
+    if let Some(field) = named("unknown field `") {
+        (Some(field), Fault::Unknown(quoted()))
+    } else if let Some(field) = named("missing field `") {
+        (Some(field), Fault::Missing)
+    } else if let Some(field) = named("duplicate field `") {
+        (Some(field), Fault::Repeated)
+    } else if message.starts_with("unknown variant `") {
+        let words: Vec<String> = quoted().iter().map(|word| format!("\"{word}\"")).collect();
+        (None, value(Accepted::Words(words.join(", "))))
+    } else if let Some(expected) = expected.filter(|_| message.starts_with("invalid ")) {
+        (None, value(accepted(expected)))
+    } else {
+        (None, Fault::Own(message.into()))
+    }
+}
+
+/// What serde expects, in words.
+fn accepted(expected: &str) -> Accepted {
+    let words = match expected {
+        "usize" | "u64" | "u32" | "u16" => return Accepted::Whole,
+        "f64" | "f32" => return Accepted::Number,
+        "string only" => return Accepted::Word,
+        "fewer elements in array" => return Accepted::ShorterList,
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "path string" => "a path",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "a section",
+        _ => match expected.strip_prefix("an array of length ") {
+            Some(length) => return Accepted::Words(format!("a list of {length} values")),
+            None => expected,
+        },
+    };
+    Accepted::Words(words.into())
+}
+
+/// `path` as a key: `model.widths[0]`.
+fn key(path: &Path) -> String {
+    match path.iter().len() {
+        0 => String::new(),
+        _ => path.to_string(),
+    }
+}
+
+fn ends_with(key: &str, field: &str) -> bool {
+    let before = key.strip_suffix(field);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// The value at `path`.
+fn place<'a, 'b>(
+    whole: &'a mut Value,
+    path: impl IntoIterator<Item = &'b Segment>,
+) -> Option<&'a mut Value> {
+    path.into_iter()
+        .try_fold(whole, |value, segment| match segment {
+            Segment::Map { key } => value.as_table_mut()?.get_mut(key),
+            Segment::Seq { index } => value.as_array_mut()?.get_mut(*index),
+            Segment::Enum { .. } | Segment::Unknown => Some(value),
+        })
+}
+
+/// The value at `path`.
+fn place_in_json<'a>(whole: &'a serde_json::Value, path: &Path) -> Option<&'a serde_json::Value> {
+    path.iter().try_fold(whole, |value, segment| match segment {
+        Segment::Map { key } => value.get(key),
+        Segment::Seq { index } => value.get(index),
+        Segment::Enum { .. } | Segment::Unknown => Some(value),
+    })
+}
+
+/// A value as a file has it, in one line.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Table(_) => "a section".into(),
+        Value::Array(_) => short(&value.to_string(), "a long list"),
+        // TOML has strings of several lines.
+        Value::String(text) => short(&format!("\"{}\"", text.escape_debug()), "a long text"),
+        other => other.to_string(),
+    }
+}
+
+fn shown_json(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(_) => "a section".into(),
+        serde_json::Value::Array(_) => short(&value.to_string(), "a long list"),
+        other => short(&other.to_string(), "a long text"),
+    }
+}
+
+fn short(text: &str, long: &str) -> String {
+    let fits = text.chars().count() <= LONGEST && !text.contains('\n');
+    if fits { text } else { long }.into()
+}
+
+#[cfg(test)]
+mod tests;
