@@ -1,7 +1,7 @@
 //! From a TOML file and `--set key.path=value` to an [`Experiment`].
 //!
-//! Overrides are laid over the file's table ([`Layers`]) before anything is interpreted, so both go through the same
-//! checks. A refusal ([`crate::refusals`]) begins with the file or the override that the key is from.
+//! Overrides are laid over the file's table (`layers.rs`) before anything is interpreted, so both go through the same
+//! checks. A refusal (`refusals.rs`) begins with the file or the override that the key is from.
 
 use std::path::Path;
 
