@@ -21,7 +21,7 @@
 //! them is computed.
 //!
 //! In a network whose activations are bfloat16, the products are those of its convolutions: they round their operands
-//! to bfloat16 where the processor multiplies such operands faster ([`Products`]). PyTorch's Muon rounds to bfloat16,
+//! to bfloat16 where the processor multiplies such operands faster (`Products`). PyTorch's Muon rounds to bfloat16,
 //! too. Long matrices are then iterated as they are, because `g = p g p` enlarges the errors of the rounding.
 //!
 //! The threads share the matrices of a stack, or the rows of the products if the stack has a single matrix.
