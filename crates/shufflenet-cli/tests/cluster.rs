@@ -1,5 +1,5 @@
-//! Several ranks under `mpirun` on this machine: the run of one process, told, killed, stopped, resumed.
-//! Needs Open MPI, and fails where there is no `mpirun`.
+//! Several ranks under `mpirun` on this machine, compared with one process; ranks that fail, are killed or are stopped;
+//! and their runs resumed. The tests need Open MPI and fail where there is no `mpirun`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +16,10 @@ use tempfile::TempDir;
 
 /// Float32 sums in another order: what 20 steps make of them.
 const TOLERANCE: f32 = 1e-6;
+
+/// The tolerance of the tests on a GPU (`docs/gpu.md`).
+#[cfg(feature = "wgpu")]
+const ON_A_GPU: f32 = 1e-4;
 
 /// A small run of 20 steps, with an epoch's end and a ragged batch on the way. Images are noise, and the seed
 /// is one by which no sum is so near zero that another order of adding changes a ReLU's mind: after that two
@@ -242,6 +246,32 @@ fn norms_are_over_all_ranks_without_kernels_too() {
             finished(train(folder.path(), ranks, &ranks.to_string(), &extra));
         }
         assert_same_run([&at("1"), &at("2")], &format!("{device}, {model}"));
+    }
+}
+
+/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. One process norms in kernels, several norm in Burn's
+/// operations, so the runs differ by rounding.
+#[cfg(feature = "wgpu")]
+#[test]
+fn ranks_on_a_gpu_are_one_process_on_it() {
+    let adapter = std::env::var("SHUFFLENET_TEST_DEVICE").expect("SHUFFLENET_TEST_DEVICE");
+    let folder = workplace("", RANDOM);
+    let at = |name: &str| folder.path().join(name);
+    for ranks in [1, 2] {
+        let extra = ["--device", &adapter, "--set", "train.max_steps=5"];
+        finished(train(folder.path(), ranks, &ranks.to_string(), &extra));
+    }
+    let runs = [&*at("1"), &*at("2")];
+    for file in ["model.safetensors", "ema.safetensors"] {
+        let difference = difference(runs, file, |_| true);
+        println!("2 ranks on {adapter}: {file} differs by {difference:e} at most");
+        assert!(difference <= ON_A_GPU, "{file}, {difference:e}");
+    }
+    let [one, two] = runs.map(metrics);
+    assert_eq!(one.len(), 5);
+    for ((loss, count), (other_loss, other_count)) in one.into_iter().zip(two) {
+        assert_eq!(count, other_count);
+        assert!((loss - other_loss).abs() < 1e-4, "{loss}, {other_loss}");
     }
 }
 
