@@ -121,7 +121,7 @@ fn few_images_and_odd_classes_are_met() {
         ),
         (
             "train --data damaged",
-            "the number of readable images of class b is 0, expected 2 or more",
+            "the number of readable images of class b is 0; accepted: 2 or more",
         ),
         (
             "train --data photos --set data.root=few",
