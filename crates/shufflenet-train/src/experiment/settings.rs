@@ -286,7 +286,10 @@ mod tests {
         assert!(line.ends_with(words), "{line}");
         // A key that accepts nothing without another key.
         let line = refusal(MINIMAL, &["data.validation_seed=3"]);
-        assert!(line.contains("data.validation_seed is 3; accepted: "), "{line}");
+        assert!(
+            line.contains("data.validation_seed is 3; accepted: "),
+            "{line}"
+        );
     }
 
     #[test]
