@@ -41,7 +41,7 @@ pub enum TrainError {
     RunExists(PathBuf),
     /// A folder that is not a run folder, so that nothing is written into it.
     #[error(
-        "{} exists and is no run folder (it has no config.toml and is not empty): choose another with --out DIR",
+        "{} is not empty and is no run folder: choose another with --out DIR",
         .0.display()
     )]
     NotARun(PathBuf),

@@ -5,6 +5,7 @@
 //! with it is refused. [`crate::checkpoint::store`] keeps the checkpoints of a run.
 
 pub mod description;
+mod repair;
 pub mod store;
 
 use std::collections::BTreeMap;

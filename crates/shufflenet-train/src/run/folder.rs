@@ -6,9 +6,10 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::store::SEEDS;
+use crate::checkpoint::store::{self, SEEDS};
 use crate::device::machine::Environment;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -41,6 +42,7 @@ pub struct RunFolder {
 
 pub(super) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
+const REPORT: &str = "report.html";
 pub(super) const LOCK: &str = ".lock";
 
 /// The experiment of the run in the folder `path`. `None`: no run is there.
@@ -56,8 +58,8 @@ pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
 }
 
 impl RunFolder {
-    /// Makes or takes over the folder `path` for `experiment`, and locks it. Nothing is deleted yet ([`Self::clear`]). A resume may change the keys `accepted`
-    /// ([`check_same`]).
+    /// Makes or takes over the folder `path` for `experiment`, and locks it. Nothing is deleted yet ([`Self::clear`]). A
+    /// resume may change the keys `accepted` ([`check_same`]).
     ///
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
@@ -82,7 +84,9 @@ impl RunFolder {
                 accepted: "--resume, which continues them, or another place: --out DIR".into(),
             });
         }
-        if !is_run && !is_vacant(path) {
+        // A `config.toml` of a person's is no run. A resumption writes into no other folder.
+        let is_ours = existing == Existing::Resume || is_marked(path);
+        if !(is_vacant(path) || is_run && is_ours) {
             return Err(TrainError::NotARun(path.into()));
         }
         if is_run && existing == Existing::Refuse {
@@ -112,12 +116,26 @@ impl RunFolder {
         }
     }
 
-    /// Deletes what an earlier run wrote, and nothing else.
+    /// Deletes what an earlier run wrote, and its report. Everything else stays.
     ///
     /// # Errors
     /// [`TrainError::Io`].
     pub fn clear(&self) -> Result<(), TrainError> {
         clear(&self.path)
+    }
+
+    /// Deletes what an earlier run wrote, and the folder if nothing else is in it.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn remove(self) -> Result<(), TrainError> {
+        clear(&self.path)?;
+        for name in [CONFIG, ENVIRONMENT, LOCK] {
+            remove_file(&self.path.join(name))?;
+        }
+        // What a person put there stays, and so does the folder.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
     }
 
     /// Writes the experiment and the environment into the folder.
@@ -228,22 +246,34 @@ fn resolved(path: &Path) -> PathBuf {
     existing.unwrap_or(absolute)
 }
 
-/// Deletes what a run wrote, and nothing else.
+/// Whether the folder has the lock or the environment of a run, which every run writes.
+fn is_marked(path: &Path) -> bool {
+    [LOCK, ENVIRONMENT]
+        .iter()
+        .any(|name| path.join(name).is_file())
+}
+
+/// Deletes what a run wrote, and its report. Everything else stays.
 fn clear(path: &Path) -> Result<(), TrainError> {
-    let checkpoints = path.join("checkpoints");
-    if checkpoints.exists() {
-        fs::remove_dir_all(&checkpoints).map_err(|e| TrainError::io("remove", &checkpoints, e))?;
-    }
+    store::clear(&path.join("checkpoints"))?;
     for name in [
         "metrics.jsonl",
         log::TABLE,
         tensorboard::NAME,
         image_list::NAME,
+        REPORT,
     ] {
-        let file = path.join(name);
-        if file.exists() {
-            fs::remove_file(&file).map_err(|e| TrainError::io("remove", &file, e))?;
-        }
+        remove_file(&path.join(name))?;
     }
     Ok(())
+}
+
+/// Deletes a file that need not be there.
+fn remove_file(file: &Path) -> Result<(), TrainError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(TrainError::io("remove", file, error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,6 +6,7 @@
 )]
 
 mod changes;
+mod copies;
 mod damage;
 mod distill;
 mod exact;

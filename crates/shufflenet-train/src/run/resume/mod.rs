@@ -9,9 +9,9 @@ mod notes;
 
 use std::path::Path;
 
-use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store::{self, Newest};
+use crate::checkpoint::{MANIFEST, Progress};
 use crate::data::trained_on::is_same_place;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -75,6 +75,7 @@ fn resume(
         changed.push(format!("resume     on changed data: {changes}"));
         changed.extend(adapt(&mut state.progress, saved, run));
     }
+    let lost = forget_lost_best(folder, &mut state.progress);
     let progress = &state.progress;
     // A kill may have come after the checkpoint was written and before the link was.
     if progress.is_best() {
@@ -88,6 +89,7 @@ fn resume(
     let mut notes: Vec<String> = damaged
         .map(|error| format!("resume     passing over {error}"))
         .collect();
+    notes.extend(lost);
     let is_over = progress.finished && run.is_done(progress);
     notes.push(match is_over {
         true => format!(
@@ -108,6 +110,20 @@ fn resume(
     notes.extend(notes::machine(&environment, &run.environment));
     Ok((state, notes))
 }
+
+/// Forgets the best epoch if its checkpoint is gone, so that the best of the following epochs is kept. Returns a note.
+fn forget_lost_best(folder: &RunFolder, progress: &mut Progress) -> Option<String> {
+    let best = store::best(folder.path());
+    if progress.is_best() || best.join(MANIFEST).is_file() {
+        return None;
+    }
+    let lost = progress.best.take()?;
+    Some(format!(
+        "resume     the best epoch, {}, is forgotten: its checkpoint is gone",
+        lost.epoch
+    ))
+}
+
 /// The refusal of a length that the run is beyond: its schedule has no rate for what follows.
 fn too_short(path: &Path, run: &Run, progress: &Progress) -> TrainError {
     let train = &run.experiment.train;

@@ -136,6 +136,10 @@ impl<'a> SeedsFolder<'a> {
             begun.map(open).collect::<Result<_, TrainError>>()?;
         if self.existing == Existing::Replace {
             for (folder, experiment) in runs {
+                if !self.seeds.has(experiment.train.seed) {
+                    folder.remove()?;
+                    continue;
+                }
                 folder.clear()?;
                 folder.record(&experiment, &first.environment)?;
             }
