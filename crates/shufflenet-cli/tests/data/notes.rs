@@ -1,5 +1,6 @@
-//! What a person is told who did not mean what lies in the folder: copies across parts, parts without classes, classes that
-//! look alike, another folder than the run's, grey images for colour weights; and what a benchmark of a configuration is of.
+//! Tests of notes and errors about data that its user may not have expected: copies in two parts, parts without classes,
+//! classes that differ only in capitals, another folder than the run's, grey images for weights of colour images. Also, what
+//! a benchmark of a configuration prints.
 
 use std::fs;
 
@@ -25,13 +26,13 @@ fn a_run_resumed_on_another_folder_names_both() {
 }
 
 #[test]
-fn images_that_were_trained_on_and_are_measured_are_told() {
+fn evaluation_images_that_are_also_training_images_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 20);
     paint(&at.join("photos/val"), &[("blue", 2)], 2);
     let path = |name: &str| at.join("photos").join(name);
-    // Of other sizes, but for one that is equal.
+    // The test images have another size, except for one copy of a training image.
     for (name, value) in [
         ("val/red/1.ppm", 1),
         ("test/blue/1.ppm", 2),
@@ -55,7 +56,7 @@ fn images_that_were_trained_on_and_are_measured_are_told() {
     paint(&at.join("own"), &[("blue", 2), ("red", 0)], 20);
     let train = format!("train --data own {TINY} --dry-run");
     assert!(!printed(at, &train).contains("training image"));
-    // A copy within an undivided folder, on either side of the division or on both.
+    // Copies within a folder without parts may fall into one part or into both.
     for image in 0..20 {
         let copy = format!("own/blue/copy-{image}.ppm");
         fs::copy(at.join(format!("own/blue/{image}.ppm")), at.join(copy)).unwrap();
@@ -68,7 +69,7 @@ fn images_that_were_trained_on_and_are_measured_are_told() {
 }
 
 #[test]
-fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
+fn a_part_with_images_but_no_class_folders_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let classes = [("blue", 2), ("red", 0)];
@@ -102,7 +103,7 @@ fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
 }
 
 #[test]
-fn classes_that_differ_in_capitals_are_told() {
+fn classes_that_differ_only_in_capitals_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos"), &[("Cat", 2), ("dog", 0)], 20);
@@ -122,7 +123,7 @@ fn classes_that_differ_in_capitals_are_told() {
 }
 
 #[test]
-fn grey_and_colour_meet_in_fine_tuning() {
+fn fine_tuning_converts_colour_to_grey_and_refuses_grey_to_colour() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("colour"), &[("blue", 2), ("red", 0)], 20);
@@ -181,7 +182,7 @@ fn grey_and_colour_meet_in_fine_tuning() {
 }
 
 #[test]
-fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
+fn a_benchmark_of_a_configuration_takes_its_batch_image_size_and_classes() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(
@@ -216,7 +217,7 @@ fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
         line.contains("train.batch_size is 99; accepted: at most 18"),
         "{line}"
     );
-    // Without the data the network is timed all the same.
+    // If the data is missing, the network is timed without it.
     fs::rename(at.join("photos"), at.join("moved")).unwrap();
     let text = printed(at, "bench train --config colours.toml --steps 1");
     assert!(
@@ -226,7 +227,7 @@ fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
 }
 
 #[test]
-fn one_of_a_kind_is_singular() {
+fn counts_of_one_are_printed_in_the_singular() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 4);
