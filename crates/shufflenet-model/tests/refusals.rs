@@ -1,4 +1,4 @@
-//! Errors of configurations that cannot work: each names the setting, the value found and the values
+//! Tests of the errors of configurations that cannot work. Each error names the setting, the value found and the values
 //! accepted.
 #![allow(
     clippy::unwrap_used,
@@ -6,7 +6,7 @@
 )]
 #![allow(
     clippy::print_stdout,
-    reason = "measured figures are for whoever asks with --nocapture"
+    reason = "--nocapture shows the messages"
 )]
 
 use burn::tensor::Device;
@@ -18,7 +18,7 @@ fn edited(edit: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
     config
 }
 
-/// The error message of a configuration, which is the same when it is checked and when it is built.
+/// The error message of a configuration. Checking it and building it give the same message.
 fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
     let config = edited(edit);
     let checked = config.validate(224, 224).unwrap_err();
@@ -29,7 +29,7 @@ fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
 }
 
 #[test]
-fn counts_and_shares_out_of_range() {
+fn counts_and_fractions_out_of_range_are_refused() {
     assert_eq!(
         refusal(|config| config.classes = Some(0)),
         "classes = 0: 1 to 1000000 is accepted"
@@ -78,7 +78,7 @@ fn counts_and_shares_out_of_range() {
 }
 
 #[test]
-fn widths_that_two_groups_cannot_share() {
+fn odd_stage_widths_are_refused() {
     for layout in [Layout::Standard, Layout::Listing] {
         let answer = refusal(|config| {
             config.layout = layout;
@@ -96,7 +96,7 @@ fn widths_that_two_groups_cannot_share() {
 }
 
 #[test]
-fn a_branch_left_empty() {
+fn an_empty_branch_is_refused() {
     assert_eq!(
         refusal(|config| config.split_ratio = 0.004),
         "split_ratio = 0.004: 0 of the 116 channels of a stage 2 unit in its left branch, and 116 out \
@@ -107,7 +107,7 @@ fn a_branch_left_empty() {
         "split_ratio = 0.999: 116 of the 116 channels of a stage 2 unit in its left branch, and 116 \
          out of both, leaves a branch empty; 1 to 115 on the left is accepted"
     );
-    // The seed layout's first unit may narrow. Its left channels must leave the right branch at least one.
+    // The first unit of the seed layout may narrow. Its left channels must leave at least one channel to the right branch.
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
@@ -119,7 +119,7 @@ fn a_branch_left_empty() {
 }
 
 #[test]
-fn a_stage_that_nothing_widens() {
+fn a_stage_without_a_unit_that_widens_it_is_refused() {
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
@@ -139,7 +139,7 @@ fn a_stage_that_nothing_widens() {
 }
 
 #[test]
-fn a_branch_too_narrow_to_squeeze() {
+fn a_branch_too_narrow_for_squeeze_and_excitation_is_refused() {
     assert_eq!(
         refusal(|config| {
             config.squeeze_excitation = true;
@@ -151,7 +151,7 @@ fn a_branch_too_narrow_to_squeeze() {
 }
 
 #[test]
-fn images_that_vanish() {
+fn images_that_are_too_small_for_the_stem_are_refused() {
     let answer = |stem, size| {
         let config = edited(|config| config.stem = Some(stem));
         config.validate(size, 64).unwrap_err().to_string()
@@ -167,7 +167,7 @@ fn images_that_vanish() {
 }
 
 #[test]
-fn a_training_batch_needs_two_values_per_channel() {
+fn a_training_batch_with_one_value_per_channel_is_refused() {
     let seed = edited(|config| config.stem = Some(Stem::Listing));
     assert!(seed.check_training_batch(2, 32, 32).is_ok());
     assert!(seed.check_training_batch(1, 64, 64).is_ok());
