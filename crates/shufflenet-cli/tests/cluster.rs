@@ -17,6 +17,10 @@ use tempfile::TempDir;
 /// Largest accepted difference of a weight after 20 steps whose float32 sums were added in another order.
 const TOLERANCE: f32 = 1e-6;
 
+/// Largest accepted difference of a weight on a GPU (`docs/gpu.md`).
+#[cfg(feature = "wgpu")]
+const ON_A_GPU: f32 = 1e-4;
+
 /// A folder with the experiment `trial.toml`: 20 steps on noise, with the end of an epoch and a smaller batch among them.
 /// With this seed no input of a ReLU is so close to zero that another order of the sums changes its sign. After such a
 /// change two runs diverge (`docs/cluster.md` says how often).
@@ -242,6 +246,32 @@ fn batch_norms_of_plain_operations_are_synchronised_too() {
             finished(train(folder.path(), ranks, &ranks.to_string(), &extra));
         }
         assert_same_run([&at("1"), &at("2")], &format!("{device}, {model}"));
+    }
+}
+
+/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. The batch norms of one process are in kernels, and those
+/// of several processes in Burn's operations. So the runs differ by rounding.
+#[cfg(feature = "wgpu")]
+#[test]
+fn ranks_on_a_gpu_give_the_weights_of_one_process_up_to_rounding() {
+    let adapter = std::env::var("SHUFFLENET_TEST_DEVICE").expect("SHUFFLENET_TEST_DEVICE");
+    let folder = workplace("", RANDOM);
+    let at = |name: &str| folder.path().join(name);
+    for ranks in [1, 2] {
+        let extra = ["--device", &adapter, "--set", "train.max_steps=5"];
+        finished(train(folder.path(), ranks, &ranks.to_string(), &extra));
+    }
+    let runs = [&*at("1"), &*at("2")];
+    for file in ["model.safetensors", "ema.safetensors"] {
+        let difference = difference(runs, file, |_| true);
+        println!("2 ranks on {adapter}: {file} differs by {difference:e} at most");
+        assert!(difference <= ON_A_GPU, "{file}, {difference:e}");
+    }
+    let [one, two] = runs.map(metrics);
+    assert_eq!(one.len(), two.len());
+    for ((loss, count), (other_loss, other_count)) in one.into_iter().zip(two) {
+        assert_eq!(count, other_count);
+        assert!((loss - other_loss).abs() < 1e-4, "{loss}, {other_loss}");
     }
 }
 

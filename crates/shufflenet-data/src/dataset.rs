@@ -341,11 +341,11 @@ mod tests {
         let refusal = |pixels, labels| dataset(3, pixels, labels).unwrap_err().to_string();
         assert_eq!(
             refusal(vec![0; 7], vec![0, 1]),
-            "tiny: pixel count is 7, expected 8, 2 records of 1x2x2"
+            "tiny: pixel count is 7; accepted: 8, 2 records of 1x2x2"
         );
         assert_eq!(
             refusal(vec![0; 8], vec![0, 3]),
-            "tiny: label of record 1 is 3, expected less than 3, the number of classes"
+            "tiny: label of record 1 is 3; accepted: less than 3, the number of classes"
         );
         assert!(refusal(vec![], vec![]).starts_with("tiny: records is 0"));
     }

@@ -211,7 +211,7 @@ mod tests {
         }
         let line = Format::named("tfrecord").unwrap_err().to_string();
         assert!(
-            line.starts_with("data.format is tfrecord, expected one of cifar10, cifar100, idx,"),
+            line.starts_with("data.format is tfrecord; accepted: one of cifar10, cifar100, idx,"),
             "{line}"
         );
     }

@@ -174,7 +174,7 @@ mod tests {
         }
         assert_eq!(
             refusal(0.2),
-            "data.validation is 0.2, expected one that leaves class 1 a record in each part \
+            "data.validation is 0.2; accepted: one that leaves class 1 a record in each part \
              (0 of 2 would be held out)"
         );
         assert!(

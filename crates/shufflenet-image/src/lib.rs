@@ -16,7 +16,7 @@ pub use view::{Window, cut};
 
 /// A value that cannot work, in one line: what was found and what is accepted.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} is {found}, expected {expected}")]
+#[error("{what} is {found}; accepted: {expected}")]
 pub struct ValueError {
     /// Name of the value.
     pub what: String,

@@ -98,7 +98,7 @@ mod tests {
         };
         assert_eq!(
             refusal(&[0.5], &[0.0]),
-            "data.normalization.std is [0.0], expected 1 value, more than 0, to 1 \
+            "data.normalization.std is [0.0]; accepted: 1 value, more than 0, to 1 \
              (pixels are scaled to 0..1)"
         );
         assert!(

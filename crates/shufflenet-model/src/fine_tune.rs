@@ -71,7 +71,7 @@ pub enum ClassifierStart<'a> {
     Rows(&'a [usize]),
 }
 
-/// Loads a safetensors file into `network`, except a classifier that starts afresh. The file may have a stem for colour
+/// Loads a safetensors file into `network`, except a classifier that keeps its initial values. The file may have a stem for colour
 /// images if the network takes greyscale images. Also returns a description of that adaptation.
 ///
 /// # Errors

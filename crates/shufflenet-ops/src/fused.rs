@@ -6,10 +6,10 @@
 //! Burn operations. Inference has its own implementation, [`shufflenet_kernels::inference`].
 //!
 //! Activations and their gradients are float32 or bfloat16 ([`Precision`]) between the operations and in what they
-//! keep for the backward. The stem takes float32 images and begins in the precision that it is told; a unit's output
-//! is stored as its input is; the head's output is float32. Weights, their gradients and statistics are float32, and so
-//! is all computation: a value is rounded once, when it is stored, to the nearest bfloat16 (ties to even). (Where two
-//! branches add to one gradient, it is stored by each.)
+//! keep for the backward. The stem takes float32 images, and its argument gives the precision of its output. A unit stores
+//! its output in the precision of its input. The head's output is float32. Weights, their gradients and statistics are
+//! float32, and so is all computation: a value is rounded once, when it is stored, to the nearest bfloat16 (ties to even).
+//! (Where two branches add to one gradient, each stores it.)
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Dispatch, DispatchTensorKind, TensorMetadata};
@@ -107,7 +107,7 @@ pub fn has_kernels_on(device: &Device) -> bool {
     serves(&Tensor::from_data([[[[0.0f32]]]], device))
 }
 
-/// Whether a map of so many channels can be stored as `precision` on the tensor's device. In bfloat16 a GPU reads and writes
+/// Whether a map of `channels` channels can be stored as `precision` on the tensor's device. In bfloat16 a GPU reads and writes
 /// two neighbouring channels at a time, so there their number is even.
 pub fn stores(x: &Tensor<4>, precision: Precision, channels: usize) -> bool {
     precision == Precision::F32 || channels.is_multiple_of(2) || !is_on_gpu(x)

@@ -122,7 +122,7 @@ fn few_images_are_trained_on_and_classes_without_images_are_refused() {
         ),
         (
             "train --data damaged",
-            "the number of readable images of class b is 0, expected 2 or more",
+            "the number of readable images of class b is 0; accepted: 2 or more",
         ),
         (
             "train --data photos --set data.root=few",

@@ -179,11 +179,11 @@ fn wrong_options_are_refused_with_what_is_accepted() {
     };
     refused(
         "data.options.size=0",
-        "data.options.size is 0, expected 1 to 4096 pixels",
+        "data.options.size is 0; accepted: 1 to 4096 pixels",
     );
     refused(
         "data.options.resize=8",
-        "data.options.resize is 8, expected 32",
+        "data.options.resize is 8; accepted: 32",
     );
     refused(
         "data.options.on_bad_image=ignore",

@@ -297,7 +297,7 @@ mod tests {
         };
         let line = large.check(&dataset).unwrap_err().to_string();
         assert!(
-            line.starts_with("data.augmentation.crop_padding is 999, expected less than"),
+            line.starts_with("data.augmentation.crop_padding is 999; accepted: less than"),
             "{line}"
         );
         let windows = Augmentation {

@@ -96,7 +96,7 @@ fn a_folder_without_parts_is_divided_by_class_and_seed() {
     assert_ne!(test, names(Split::Test, &other));
     let line = refusal(root, Split::Train, &options());
     assert!(
-        line.contains("data.options.test_fraction is 0, expected"),
+        line.contains("data.options.test_fraction is 0; accepted:"),
         "{line}"
     );
 }

@@ -39,7 +39,7 @@ impl<'a, T: Stored> Arguments<'a, T> {
         self.x.map(|x| Rows::new(x, self.stride))
     }
 
-    /// The map of an image with `before` zeros before it and one after it.
+    /// The map of an image, with `before` zeros before it and one after it.
     fn map(&self, before: usize, stride: usize) -> MapShape {
         let [height, width] = SIZE.map(|size| size.div_ceil(stride));
         MapShape {

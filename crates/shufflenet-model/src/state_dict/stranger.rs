@@ -1,5 +1,5 @@
-//! Files that are often taken for weights, told by their first bytes or by what an archive holds: each gets a
-//! line that says what it is and what to do instead.
+//! Files that are often mistaken for weights, recognised by their first bytes or by the content of an archive. The
+//! refusal says what the file is and what to do instead.
 
 use std::path::Path;
 

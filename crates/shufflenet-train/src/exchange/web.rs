@@ -230,7 +230,7 @@ mod tests {
         short.class_names.pop();
         assert_eq!(
             refusal(&short, &half),
-            "model.json: class_names is 2 values, expected 3, as the network has"
+            "model.json: class_names is 2 values; accepted: 3, as the network has"
         );
         assert!(
             Classifier::new(b"{}", &half)

@@ -71,6 +71,17 @@ impl Layers {
         })
     }
 
+    /// `refused` with where its key is from, if it names the key and the values that the key accepts.
+    pub(super) fn locate(&self, refused: TrainError) -> TrainError {
+        match ranges::key_and_range(&refused) {
+            Some((key, _)) => TrainError::Config {
+                origin: self.origin_of(&key).into(),
+                message: refused.to_string(),
+            },
+            None => refused,
+        }
+    }
+
     /// Where `key` is from: the last override that it is new with, or else the table's origin.
     fn origin_of(&self, key: &str) -> &str {
         let is_within = |added: &str| {

@@ -26,7 +26,7 @@ pub(super) fn of<T: DeserializeOwned>(
     };
     let ask = |value| {
         let read = refusals::with::<T>(table, refusal, value).ok()?;
-        Some(check(read).map_err(|error| range(&error)))
+        Some(check(read).map_err(|error| key_and_range(&error)))
     };
     if matches!(accepted, Accepted::Number) {
         // Every number is refused by its name where it is NaN.
@@ -55,7 +55,7 @@ pub(super) fn of<T: DeserializeOwned>(
 }
 
 /// The key of an error, and the values that it accepts.
-fn range(error: &TrainError) -> Option<(String, String)> {
+pub(super) fn key_and_range(error: &TrainError) -> Option<(String, String)> {
     match error {
         TrainError::Value { key, accepted, .. } => Some((key.clone(), accepted.clone())),
         TrainError::Data(DataError::Value(error)) => {

@@ -75,11 +75,11 @@ fn interpret(layers: &Layers, name: &str) -> Result<Experiment, TrainError> {
         }
         experiment
     };
-    let experiment = layers.read(|experiment: Experiment| {
-        let experiment = named(experiment);
+    let check = |experiment: &Experiment| -> Result<(), TrainError> {
         experiment.check()?;
         Ok(experiment.model.validate(SIZE, SIZE)?)
-    })?;
+    };
+    let experiment = layers.read(|experiment| check(&named(experiment)))?;
     let mut experiment = named(experiment);
     experiment.data.root = expand_home(&experiment.data.root);
     let from = &mut experiment.fine_tune.from;
@@ -87,7 +87,7 @@ fn interpret(layers: &Layers, name: &str) -> Result<Experiment, TrainError> {
     for teacher in experiment.distill.iter_mut().flat_map(|d| &mut d.from.0) {
         *teacher = expand_home(teacher);
     }
-    experiment.check()?;
+    check(&experiment).map_err(|error| layers.locate(error))?;
     Ok(experiment)
 }
 
@@ -116,7 +116,9 @@ pub fn load_model(file: Option<&Path>, overrides: &[String]) -> Result<ModelConf
         return Ok(load(file, overrides)?.model);
     }
     let layers = Layers::new(Table::new(), COMMAND_LINE.into(), overrides)?;
-    let network = layers.read(|network: Network| Ok(network.model.validate(SIZE, SIZE)?))?;
+    let check = |network: &Network| Ok(network.model.validate(SIZE, SIZE)?);
+    let network = layers.read(|network| check(&network))?;
+    check(&network).map_err(|error| layers.locate(error))?;
     Ok(network.model)
 }
 
@@ -256,18 +258,38 @@ mod tests {
     }
 
     #[test]
-    fn senseless_values_are_refused_with_what_is_accepted() {
-        for (assignment, key) in [
-            ("train.batch_size=0", "train.batch_size"),
-            ("data.validation=1.5", "data.validation"),
-            ("data.validation_seed=3", "data.validation_seed"),
-            ("optimizer.learning_rate=-1", "optimizer.learning_rate"),
-            ("optimizer.momentum=nan", "optimizer.momentum"),
-            ("name=a/b", "name"),
+    fn a_value_out_of_range_is_refused_with_where_it_is_from_and_what_is_accepted() {
+        for (assignment, words) in [
+            (
+                "train.batch_size=0",
+                "train.batch_size is 0; accepted: a whole number from 1",
+            ),
+            (
+                "data.validation=1.5",
+                "data.validation is 1.5; accepted: a fraction from 0 to below 1",
+            ),
+            (
+                "data.augmentation.mixing.cutmix=-1",
+                "data.augmentation.mixing.cutmix is -1; accepted: 0, or a number from 0.01 to 4",
+            ),
+            (
+                "optimizer.momentum=nan",
+                "optimizer.momentum is NaN; accepted: a number from 0 to below 1",
+            ),
+            ("name=a/b", "name is a/b; accepted: the name of one folder"),
         ] {
             let line = refusal(MINIMAL, &[assignment]);
-            assert!(line.contains(key) && line.contains("accepted"), "{line}");
+            assert_eq!(line, format!("--set {assignment}: {words}"));
         }
+        let line = refusal(&format!("{MINIMAL}validation = 1.5\n"), &["train.epochs=2"]);
+        let words = "trial.toml: data.validation is 1.5; accepted: a fraction from 0 to below 1";
+        assert!(line.ends_with(words), "{line}");
+        // A key that accepts nothing without another key.
+        let line = refusal(MINIMAL, &["data.validation_seed=3"]);
+        assert!(
+            line.contains("data.validation_seed is 3; accepted: "),
+            "{line}"
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) use product::{Product, add_product, blocks_to_rows, each_block};
 
 use crate::simd::amx::Tiles;
 
-/// Rows of a tile of the left side, and columns of one of the right side. A line has so many.
+/// Rows of a tile of the left side and of a line of tiles; columns on the right side.
 const SIDE: usize = 16;
 
 /// Terms of a tile.
@@ -51,7 +51,7 @@ pub(crate) const BLOCK: usize = 2 * SIDE;
 /// Values of a block of the result.
 pub(crate) const BLOCK_VALUES: usize = BLOCK * BLOCK;
 
-/// Values of an operand in tile order, with so many rows (or columns, on the right side) and terms.
+/// Values of an operand in tile order. `outer` is its number of rows on the left side, and of columns on the right side.
 pub(crate) fn packed_len(outer: usize, terms: usize) -> usize {
     outer.next_multiple_of(BLOCK) * terms.next_multiple_of(TERMS)
 }

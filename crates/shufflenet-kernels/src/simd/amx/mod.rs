@@ -278,7 +278,7 @@ mod tests {
             }
         }
 
-        /// The last `bytes` of the memory: so many bfloat16 values, and float32 values up to the end.
+        /// The last `bytes` of the memory: `values` bfloat16 values, and float32 values up to the end.
         fn split(&mut self, values: usize) -> (&mut [bf16], &mut [f32]) {
             let floats = (self.bytes - values * size_of::<bf16>()) / size_of::<f32>();
             // SAFETY: both are within the mapping, aligned, and apart.
