@@ -1,9 +1,9 @@
 //! Tests of the number of kernels that a training step launches. Each launch takes time on the host, so this number must not
 //! grow unnoticed.
 //!
-//! The adapter is `wgpu`'s default, or the one that `SHUFFLENET_TEST_DEVICE` names, as in the tests `gpu`. CubeCL has one
-//! observer per process, so these tests have a binary of their own and count one after the other. With the feature `fused`
-//! the numbers differ and are not tested.
+//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names, as in the tests `gpu`. CubeCL
+//! has one observer per process, so these tests have their own binary and count one after the other. With the feature
+//! `fused` the numbers differ and are not tested.
 #![cfg(not(feature = "fused"))]
 #![allow(
     clippy::unwrap_used,

@@ -1,8 +1,8 @@
 //! Tests of the GPU path against the CPU's kernels: operations, whole networks, training steps, and a run that moves between
 //! devices.
 //!
-//! The adapter is `wgpu`'s default, or the one that `SHUFFLENET_TEST_DEVICE` names. Without an adapter these tests fail; a
-//! software adapter is enough (`docs/gpu.md`). This command prints every error:
+//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names. Without an adapter these tests
+//! fail; a software adapter is enough (`docs/gpu.md`). This command prints every error:
 //! `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu --test gpu -- --nocapture`. `BURN_DEVICE` keeps Burn's
 //! default device from being the GPU. Otherwise Burn would start the GPU a second time to load optimizer state, and an OpenGL
 //! context belongs to one thread. (The binary sets the variable, too.)
