@@ -94,7 +94,7 @@ impl Layout {
         self.label_bytes + PIXELS
     }
 
-    /// Names of the files with `split`, that with the classes' names first.
+    /// Names of the files with `split`, beginning with the file of class names.
     fn wanted(&self, version: Version, split: Split) -> Vec<&'static str> {
         let (names, batches) = match (version, split) {
             (Version::Binary, Split::Train) => (self.names, self.train),

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_list_read_alike() {
+    fn csv_and_jsonl_give_the_same_set() {
         for list in [CSV, JSONL, &format!("\u{feff}{CSV}")] {
             let train = open(list.as_bytes(), Split::Train, &options()).unwrap();
             assert_eq!(train.class_names, ["9", "10"]);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_other_programs_are_understood() {
+    fn lists_of_other_programs_can_be_read() {
         let list = "file_name,label,split\r\na.png,x,train\r\n\".\\b,c.png\",y,Valid\r\n";
         let set = open(list.as_bytes(), Split::Validation, &options()).unwrap();
         assert_eq!(set.labels(), [1]);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn errors_name_the_line() {
         let cases: [(&[u8], &str); 19] = [
             (b"", "list: found line 1: no column path"),
             (
@@ -314,7 +314,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_answered(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        fn any_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let _ = parse(Path::new("list"), &bytes);
             let _ = parse(Path::new("list"), &[b"path,label\n", bytes.as_slice()].concat());
             let _ = parse(Path::new("list"), &[b"{", bytes.as_slice()].concat());

@@ -72,7 +72,7 @@ impl Images {
         Err(DataError::missing(&folder, problem, ADVICE))
     }
 
-    /// The set of the records that are chosen.
+    /// The set of the chosen records.
     pub fn dataset(
         self,
         root: &Path,

@@ -66,7 +66,7 @@ pub(super) fn require_classes(
     Err(DataError::missing(&folder, problem, ADVICE))
 }
 
-/// What lies beside the folders of the parts.
+/// The files and folders beside the folders of the parts.
 pub(super) fn beside(root: &Path, parts: &[(Split, String)]) -> Result<PassedOver, DataError> {
     let mut passed_over = loose_files(root)?;
     for name in class_folders(root)? {

@@ -176,7 +176,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of the first character at or after `byte` that ends no line. Bytes must ascend from call to call.
+    /// The line of the first character at or after `byte` that is not the end of a line. `byte` must not decrease from call
+    /// to call.
     fn at(&mut self, byte: u64) -> usize {
         while let Some(&letter) = self.text.get(self.byte) {
             let is_end = matches!(letter, b'\r' | b'\n');
@@ -190,7 +191,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Says which columns there are in place of the column `name`.
+/// The message for a missing column `name`, with the columns that the list has.
 fn no_column(name: &str, headers: &csv::StringRecord) -> String {
     let found: Vec<&str> = headers.iter().collect();
     let hint = match found.as_slice() {

@@ -1,6 +1,6 @@
 //! Checks of a parquet file before the library reads it, because the library trusts the file: it asserts
-//! that columns are inside the file, allocates memory for as many values as a dictionary claims, and counts
-//! through lists without bytes.
+//! that columns are inside the file, allocates memory for as many values as a dictionary claims, and iterates
+//! over lists whose elements take no bytes.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};

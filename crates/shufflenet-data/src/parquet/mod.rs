@@ -104,7 +104,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     Err(DataError::missing(root, "has no such files", ADVICE))
 }
 
-/// The part that the first word of a file's name means.
+/// The part that the first word of a file's name stands for.
 fn split_of(path: &Path) -> Option<Split> {
     let name = path.file_stem()?.to_string_lossy();
     let word = name.split(|letter: char| !letter.is_alphabetic()).next()?;
