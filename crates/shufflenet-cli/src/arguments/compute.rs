@@ -24,10 +24,10 @@ impl Compute {
     }
 }
 
-/// What activations are stored as.
+/// Type of the stored activations.
 #[derive(Args)]
 pub struct Stored {
-    /// What activations are stored as: f32, or bf16 (on the CPU; bench train: on a GPU, too) [default: f32; bench train: the experiment's]
+    /// Type of stored activations: f32, or bf16 (on the CPU; bench train: on a GPU, too) [default: f32; bench train: the experiment's]
     #[arg(long, value_name = "NAME", value_parser = precision)]
     pub precision: Option<Precision>,
 }

@@ -47,7 +47,7 @@ pub struct Predict {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// Images, folders of images, patterns; - is an image on standard input, or names, one a line
+    /// Images, folders of images, patterns; - is an image on standard input, or names, one per line
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
     /// Classes to name, the likeliest first
@@ -115,7 +115,7 @@ pub struct Import {
     /// The network takes blue, green, red, as OpenCV reads images: reorder its first convolution
     #[arg(long)]
     pub bgr: bool,
-    /// Names of the classes, one a line in the order of the logits [default: 0, 1, 2...]
+    /// Names of the classes, one per line in the order of the logits [default: 0, 1, 2...]
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
     /// Height and width of the images [default: 32 for the cifar stem, else 224]

@@ -79,7 +79,7 @@ fn bad_inputs_are_refused_with_their_cause() {
             &["--weights", &standard, "--mean", "0.5", "--std", "0.5"],
             &cifar,
             2,
-            "3 values, one a channel",
+            "3 values, one per channel",
         ),
         (
             &["--weights", &standard, "--mean", "0.5,0.5,0.5"],

@@ -119,7 +119,7 @@ impl Python {
         Ok(Loaded { path, bytes })
     }
 
-    /// The names of the classes, one a line.
+    /// The names of the classes, one per line.
     pub(super) fn class_names(&self, file: &Loaded) -> Result<Loaded, DataError> {
         let pickle = read(file)?;
         let names = pickle.items(entry(&pickle, file, self.label_names)?);

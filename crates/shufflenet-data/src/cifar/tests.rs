@@ -129,7 +129,7 @@ fn foreign_files_are_refused() {
     std::fs::write(folder.path().join(NAMES), "cat\ndog\n").unwrap();
     let line = open(folder.path(), Split::Test).unwrap_err().to_string();
     assert!(
-        line.ends_with("batches.meta.txt: found 2 class names, expected 10, one a line"),
+        line.ends_with("batches.meta.txt: found 2 class names, expected 10, one per line"),
         "{line}"
     );
 

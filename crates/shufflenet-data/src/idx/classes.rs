@@ -38,7 +38,7 @@ impl Classes {
         };
         let names = class_names(&text);
         if names.is_empty() {
-            return Err(DataError::content(&path, "no names", "one a line"));
+            return Err(DataError::content(&path, "no names", "one per line"));
         }
         let counts_from_one = numbers.first() != Some(&0)
             && numbers

@@ -134,7 +134,7 @@ fn class_names_come_from_a_file_or_from_the_training_labels() {
     std::fs::write(root.join(classes::NAMES), "\n").unwrap();
     let line = opened(root, Split::Train).unwrap_err().to_string();
     assert!(
-        line.contains("classes.txt: found no names, expected one a line"),
+        line.contains("classes.txt: found no names, expected one per line"),
         "{line}"
     );
     std::fs::write(root.join(classes::NAMES), b"\xff\xfec\0").unwrap();

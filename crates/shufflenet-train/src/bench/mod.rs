@@ -47,7 +47,7 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
-    /// What activations are stored as.
+    /// Type of the stored activations.
     pub precision: Precision,
     /// How the network learns, but for the precision.
     pub learner: LearnerConfig,
@@ -128,7 +128,7 @@ fn training_part(experiment: &Experiment) -> Option<Dataset> {
 /// Times training steps on one batch of noise.
 ///
 /// # Errors
-/// What model and device refuse.
+/// Errors of model and device.
 pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
@@ -195,7 +195,7 @@ pub fn step(
 /// Times the network's inference on one batch of noise, logits brought back.
 ///
 /// # Errors
-/// What model and device refuse.
+/// Errors of model and device.
 pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
@@ -216,7 +216,7 @@ pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
 /// each, `workload.steps` of them; its size and network do not matter here.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, TrainError> {
     let mut experiment = experiment.clone();
     let own_batch = experiment.train.batch_size;

@@ -16,7 +16,7 @@ pub struct Timing {
     pub work: &'static str,
     /// The network, in words; the set, where data is loaded.
     pub subject: String,
-    /// What activations are stored as, where training or inference is timed.
+    /// Type of the stored activations, where training or inference is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
     /// Trainable parameters.

@@ -4,7 +4,7 @@
 //! - A folder is every image below it, by the endings of names, in order of their bytes, as training lists them:
 //!   hidden and system files are ignored.
 //! - What is no file and has `*`, `?` or `[` in it is a pattern.
-//! - `-` is standard input: an image, or the names of files, one a line, in UTF-8 with or without a byte order mark.
+//! - `-` is standard input: an image, or the names of files, one per line, in UTF-8 with or without a byte order mark.
 //!
 //! Names are produced one by one, so that a list may be longer than memory.
 

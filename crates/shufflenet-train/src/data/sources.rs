@@ -79,7 +79,7 @@ impl Sources {
 /// Opens the data of `experiment`, decodes what it has not decoded before, and checks that the network fits the data.
 ///
 /// # Errors
-/// What the data refuses; [`TrainError::BadImages`]; [`TrainError::Value`]: parts that are missing, a class without
+/// Errors of the data; [`TrainError::BadImages`]; [`TrainError::Value`]: parts that are missing, a class without
 /// training images, channels or classes of the network that are not the data's.
 pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let data = &experiment.data;
@@ -235,7 +235,7 @@ fn nothing_chooses(root: &Path) -> TrainError {
 /// One part of the data of `experiment`, as its publisher divided it, at `root`.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn part(experiment: &Experiment, root: &Path, split: Split) -> Result<Dataset, TrainError> {
     let options = Options {
         channels: match experiment.model.input_channels {

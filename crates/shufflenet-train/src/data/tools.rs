@@ -126,7 +126,7 @@ fn parts(experiment: &Experiment, check: Bad) -> Result<(Vec<NamedPart>, Vec<Str
 /// Counts and measures the parts of the data.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn stats(experiment: &Experiment) -> Result<Stats, TrainError> {
     let (parts, notes) = parts(experiment, Bad::LeftOut)?;
     let named: Vec<(&str, &Dataset)> = parts.iter().map(|(name, set)| (&name[..], set)).collect();
@@ -173,7 +173,7 @@ pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), T
 /// A PNG of the first `count` images of the first training epoch, augmented as in training, and their number.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn preview(experiment: &Experiment, count: usize) -> Result<(Vec<u8>, usize), TrainError> {
     let data = &experiment.data;
     let (parts, _) = parts(experiment, Bad::LeftOut)?;

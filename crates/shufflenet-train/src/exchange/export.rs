@@ -26,7 +26,7 @@ pub enum ExportFormat {
 /// takes. Returns a line on what was written.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Io`]; [`TrainError::Value`] where `out` exists, or for dynamic sizes in another
+/// Errors of the checkpoint; [`TrainError::Io`]; [`TrainError::Value`] where `out` exists, or for dynamic sizes in another
 /// format than ONNX.
 pub fn export(
     path: &Path,

@@ -50,7 +50,7 @@ pub struct ImportRequest {
 /// Imports weights. Returns lines on what was found and what was assumed.
 ///
 /// # Errors
-/// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
+/// Errors of the file, the network or the folder; [`TrainError::Misfit`] for tensors that do not fit.
 pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
     require_new(out, NEW_FOLDER)?;
@@ -242,7 +242,7 @@ fn normalization(
     Ok((Normalization::identity(channels), Some(note.into())))
 }
 
-/// The names of classes in `file`, one a line.
+/// The names of classes in `file`, one per line.
 ///
 /// # Errors
 /// [`TrainError::Data`] where it cannot be read.
@@ -260,7 +260,7 @@ fn class_names(names: Option<&[String]>, classes: usize) -> Result<Vec<String>, 
     let refuse = |found: String| TrainError::Value {
         key: "--class-names".into(),
         found,
-        accepted: format!("{classes} different names, one a line, in the order of the logits"),
+        accepted: format!("{classes} different names, one per line, in the order of the logits"),
     };
     if names.len() != classes {
         return Err(refuse(format!(

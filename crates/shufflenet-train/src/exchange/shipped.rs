@@ -43,7 +43,7 @@ pub struct ShipRequest {
 /// Makes the folder. Returns lines on what was written.
 ///
 /// # Errors
-/// What the checkpoint or the folder refuses; [`TrainError::Weights`] for weights beyond float16; what the data refuses,
+/// Errors of the checkpoint or the folder; [`TrainError::Weights`] for weights beyond float16; what the data refuses,
 /// where the request says where it is.
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;

@@ -58,7 +58,7 @@ pub struct PageRequest<'a> {
 /// Makes the folder. Returns lines on what was written.
 ///
 /// # Errors
-/// What the checkpoint or the folder refuses; [`TrainError::Value`] in a binary without the module, for a network with
+/// Errors of the checkpoint or the folder; [`TrainError::Value`] in a binary without the module, for a network with
 /// squeeze-and-excitation, and for images that are not square; [`TrainError::Weights`] for weights beyond float16.
 pub fn write_page(request: &PageRequest) -> Result<Vec<String>, TrainError> {
     let out = request.out;

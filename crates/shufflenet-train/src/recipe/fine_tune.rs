@@ -1,4 +1,4 @@
-//! The section `[fine_tune]` of an experiment: which weights to start from, which parts to leave alone.
+//! The section `[fine_tune]` of an experiment: the weights to start from, and the parameters to freeze.
 //!
 //! [`crate::step::fine_tune`] applies it.
 

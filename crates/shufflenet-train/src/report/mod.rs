@@ -1,9 +1,9 @@
-//! A run, several beside each other, or the runs of several seeds, as one HTML file: curves, schedule, what the best checkpoint gets right and
-//! wrong, configuration, environment.
+//! One HTML file about a run, about several runs, or about the runs of several seeds: curves, schedule, the results and the
+//! mistakes of the best checkpoint, configuration, environment.
 //!
-//! The file is self-contained: style sheet, charts (`display/svg/`) and pictures are inside, nothing is fetched and no
-//! script runs. The style sheet serves light and dark screens and print. The run's folder has the history
-//! (`history.rs`). The mistakes are measured anew (`mistakes.rs`), where the data is available.
+//! The file is self-contained: it contains style sheet, charts (`display/svg/`) and pictures, loads no other files and runs no
+//! script. The style sheet has light and dark colours, and one for print. The run's folder has the history (`history.rs`).
+//! The mistakes are evaluated again (`mistakes.rs`), if the data is available.
 
 mod compare;
 mod history;
@@ -53,7 +53,7 @@ struct Part {
 /// Writes a report. Returns its path, and notes on what is missing in it.
 ///
 /// # Errors
-/// Runs that cannot be read; [`TrainError::Value`] where the file would replace one that is no report.
+/// Runs that cannot be read; [`TrainError::Value`] if the file would replace one that is not a report.
 pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainError> {
     let out = place(reported)?;
     let mut notes = Vec::new();
@@ -100,7 +100,7 @@ fn part(reported: &ReportRequest, run: &Path, notes: &mut Vec<String>) -> Result
     Ok(Part { history, evaluated })
 }
 
-/// The page of the runs in `folder`, those that have come to their end.
+/// The page of the finished runs in `folder`.
 fn of_seeds(
     reported: &ReportRequest,
     folder: &Path,
@@ -155,7 +155,7 @@ fn is_report(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
 }
 
-/// A whole page.
+/// A complete page.
 fn page(title: &str, body: &str) -> String {
     format!(
         "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// A run folder whose data is nowhere.
+    /// A run folder whose data does not exist.
     fn run(folder: &Path, name: &str) -> PathBuf {
         let run = folder.join(name);
         fs::create_dir(&run).unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_whole_in_itself_and_says_what_is_missing() {
+    fn a_page_is_self_contained_and_reports_missing_data() {
         let folder = tempfile::tempdir().unwrap();
         let a = run(folder.path(), "a");
         let (out, notes) = report(&reported(&[&a], None)).unwrap();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_slowed_down_is_said_to_have() {
+    fn a_run_that_slowed_down_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let a = run(folder.path(), "a");
         let metrics = a.join("metrics.jsonl");
@@ -280,7 +280,7 @@ mod tests {
         let (start, last) = whole.split_at(whole.find("\"epoch\":3").unwrap());
         let slow = last.replace("\"img_per_s\":9.0", "\"img_per_s\":5.0");
         assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 went at 5"));
-        // Smaller images before it explain that.
+        // The earlier epochs had smaller images, which explains the speed.
         let config = "[train]\nprogressive = [{ until_epoch = 2, size = 16 }]\n";
         fs::write(a.join("config.toml"), config).unwrap();
         assert!(!page(&format!("{start}{slow}")).contains("slowed down"));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_refused() {
+    fn a_folder_that_is_not_a_run_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let line = report(&reported(&[folder.path()], None))
             .unwrap_err()

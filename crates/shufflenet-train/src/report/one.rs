@@ -8,9 +8,9 @@ use crate::display::words::{counted, thousands};
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Class;
 
-/// Pairs of classes that are listed.
+/// Number of pairs of classes that are listed.
 const MOST_CONFUSIONS: usize = 10;
-/// Classes for which there is a matrix.
+/// Largest number of classes for which there is a matrix.
 const MOST_IN_MATRIX: usize = 100;
 
 pub(super) fn page(part: &Part) -> String {

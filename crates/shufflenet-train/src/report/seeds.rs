@@ -1,5 +1,5 @@
-//! The page of several runs that differ in their seed alone: the figures of each, their mean and standard deviation, and
-//! the curves as means with a band from the least to the greatest.
+//! The page of several runs that differ only in their seed: the figures of each, their mean and standard deviation, and
+//! curves of the mean with a band from the lowest to the highest.
 
 use super::compare::differences;
 use super::history::{History, HistoryLine};
@@ -14,7 +14,7 @@ use crate::run::seeds::{Measured, Spread, other_lengths};
 pub(super) struct Member {
     pub seed: u64,
     pub part: Part,
-    /// What the run itself measured at its end.
+    /// The run's own measurement at its end.
     pub measured: Option<Measured>,
 }
 
@@ -26,13 +26,13 @@ impl Member {
     }
 }
 
-/// Name of the figure that is no measure of the network.
+/// Name of the figure that does not measure the network.
 const SPEED: &str = "images/s";
 
 /// A figure of each run.
 struct Figure {
     name: &'static str,
-    /// Of the value in words: its factor, decimals and unit.
+    /// Factor, decimals and unit for printing the values.
     words: (f64, usize, &'static str),
     values: Vec<Option<f64>>,
 }
@@ -59,7 +59,7 @@ impl Figure {
         })
     }
 
-    /// Mean and deviation, where every run has the figure.
+    /// Mean and deviation, if every run has the figure.
     fn spread(&self) -> String {
         let (factor, decimals, unit) = self.words;
         let values: Option<Vec<f64>> = self.values.iter().copied().collect();
@@ -101,7 +101,7 @@ pub(super) fn page(title: &str, members: &[Member], unfinished: &[u64]) -> Strin
     whole(title, &body)
 }
 
-/// The figures, of the evaluation where every run was evaluated, else those that the runs measured.
+/// The figures of the evaluations if every run was evaluated, else those that the runs measured.
 fn figures(members: &[Member]) -> Vec<Figure> {
     let is_anew = members.iter().all(|member| member.report().is_some());
     let (share, plain) = ((100.0, 2, " %"), (1.0, 4, ""));
@@ -248,7 +248,7 @@ fn figure(title: &str, x: &str, percent: bool, series: Vec<Series>) -> String {
     .figure()
 }
 
-/// The mean of the runs' curves, and their band, where every run has a point.
+/// The mean of the runs' curves and their band, at the places where every run has a point.
 fn mean(
     name: &str,
     colour: usize,

@@ -92,7 +92,7 @@ pub fn train_together(
 /// Opens device and data, and checks them.
 ///
 /// # Errors
-/// What they refuse. No file is changed.
+/// Their errors. No file is changed.
 pub(crate) fn open(
     experiment: &Experiment,
     options: &RunOptions,

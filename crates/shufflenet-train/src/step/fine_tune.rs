@@ -17,7 +17,7 @@ use crate::recipe::optimizer::pattern;
 /// `network` with the weights to start from, and what is to be said about them. `now` describes the run.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Weights`] where it does not fit; [`TrainError::Value`]: another stem, or
+/// Errors of the checkpoint; [`TrainError::Weights`] where it does not fit; [`TrainError::Value`]: another stem, or
 /// classes in an unknown order.
 pub fn load(
     config: &FineTune,

@@ -36,7 +36,7 @@ pub struct LearnerConfig {
     pub loss: LossConfig,
     /// Decay of the moving average of the weights ([`crate::recipe::average`]). `None`: no average is kept.
     pub average_decay: Option<f64>,
-    /// What activations and their gradients are stored as.
+    /// Type of the stored activations and their gradients.
     pub precision: Precision,
 }
 

@@ -50,7 +50,7 @@ pub struct Met {
 /// Opens data for the checkpoint that `description` describes.
 ///
 /// # Errors
-/// What the data refuses; [`TrainError::Value`]: a part that the data lacks, classes or images that the network does not
+/// Errors of the data; [`TrainError::Value`]: a part that the data lacks, classes or images that the network does not
 /// fit.
 pub fn open(
     description: &Description,
