@@ -1,7 +1,7 @@
 //! Links: names for one of the folders beside them, such as `last` and `best` for a checkpoint.
 //!
-//! On Unix a link is a symbolic link. Windows lets few users make one, so there a link is a file that holds the folder's name.
-//! Either is replaced by a rename.
+//! On Unix a link is a symbolic link. On Windows few users may make one, so a link is a file that holds the folder's name there.
+//! Both are replaced by a rename.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     #[cfg(unix)]
     {
         let fresh = files::partial(path);
-        // Left by a kill between the two calls below.
+        // A kill between the two calls below leaves this file.
         let _ = std::fs::remove_file(&fresh);
         std::os::unix::fs::symlink(target, &fresh)
             .map_err(|e| TrainError::io("create", &fresh, e))?;
@@ -23,13 +23,13 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     files::replace(path, target.as_bytes())
 }
 
-/// Name of the neighbour that the link at `path` points at. `None`: no link is there.
+/// Name of the neighbour that the link at `path` points at. `None`: there is no link.
 pub(crate) fn read_link(path: &Path) -> Option<PathBuf> {
     #[cfg(unix)]
     return std::fs::read_link(path).ok();
     #[cfg(not(unix))]
     {
-        /// Longer than any checkpoint's name. A longer file is no link.
+        /// Longer than any checkpoint's name. A longer file is not a link.
         const LONGEST: u64 = 100;
         let is_short = path.metadata().is_ok_and(|file| file.len() <= LONGEST);
         let name = is_short.then(|| std::fs::read_to_string(path).ok())??;
@@ -38,7 +38,7 @@ pub(crate) fn read_link(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// What `path`, a link or a file below one, stands for. On Unix that is `path`, because the system follows links.
+/// The real path of `path`, which is a link or a file below one. On Unix this is `path`, because the system follows links.
 pub(crate) fn followed(path: PathBuf) -> PathBuf {
     #[cfg(not(unix))]
     for link in path.ancestors().take(2).filter(|link| link.is_file()) {

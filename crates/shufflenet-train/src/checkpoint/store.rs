@@ -1,8 +1,8 @@
-//! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
+//! The checkpoints of a run. Each is complete or absent, and the newest intact one can always be found.
 //!
-//! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
-//! one. `last` and `best` are links beside it (`links.rs`). A kill leaves at most a folder named
-//! `.*.partial`, which the next start deletes. A failure (a full disk) deletes it at once.
+//! A checkpoint is a folder `step-001234`. It is written under another name, synced, and renamed into place as a
+//! whole. `last` and `best` are links beside it (`links.rs`). A kill leaves at most a folder named `.*.partial`,
+//! which the next start deletes. After a failure (a full disk) it is deleted at once.
 
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
@@ -19,14 +19,14 @@ pub struct Newest {
     pub name: String,
     /// Content of the checkpoint.
     pub checkpoint: Checkpoint,
-    /// What is wrong with newer ones that were passed over.
+    /// The errors of newer, damaged checkpoints.
     pub damaged: Vec<TrainError>,
 }
 
 /// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
 ///
 /// # Errors
-/// [`TrainError::Io`]; then every checkpoint that was there before is as it was.
+/// [`TrainError::Io`]. Earlier checkpoints are then unchanged.
 pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
     let name = free_name(root, checkpoint.progress.step);
     write_folder(&root.join(&name), |folder| {
@@ -36,8 +36,8 @@ pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> 
     Ok(name)
 }
 
-/// `step-001234`, or `step-001234-2` where a checkpoint of this step exists (an interrupted epoch and its evaluation
-/// end on the same step).
+/// `step-001234`, or `step-001234-2` if a checkpoint of this step exists (an interrupted epoch and its evaluation end at the
+/// same step).
 fn free_name(root: &Path, step: usize) -> String {
     let plain = format!("step-{step:06}");
     let mut name = plain.clone();
@@ -49,7 +49,7 @@ fn free_name(root: &Path, step: usize) -> String {
     name
 }
 
-/// Makes the folder `root`, and deletes what a kill left half written in it.
+/// Makes the folder `root`, and deletes partial checkpoints in it, which a kill may leave.
 ///
 /// # Errors
 /// [`TrainError::Io`].
@@ -58,7 +58,7 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
     for name in names(root)? {
         if name.starts_with('.') && name.ends_with(".partial") {
             let path = root.join(name);
-            // A link is no folder of its own.
+            // A link is not a folder of its own.
             let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
             let removed = match is_folder {
                 true => fs::remove_dir_all(&path),
@@ -85,12 +85,12 @@ pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
 /// Name of the list of seeds in a folder that holds a run for each ([`crate::run::seeds`]).
 pub(crate) const SEEDS: &str = "seeds.toml";
 
-/// Where a run folder keeps its best checkpoint.
+/// Path of the best checkpoint in a run folder.
 pub fn best(run: &Path) -> PathBuf {
     followed(run.join("checkpoints/best"))
 }
 
-/// Where a run folder keeps its last checkpoint.
+/// Path of the last checkpoint in a run folder.
 pub fn last(run: &Path) -> PathBuf {
     followed(run.join("checkpoints/last"))
 }
@@ -99,12 +99,12 @@ pub fn last(run: &Path) -> PathBuf {
 pub struct Located {
     /// The checkpoint's folder.
     pub folder: PathBuf,
-    /// The weight file, where the user named one.
+    /// The weight file, if the user named one.
     pub file: Option<&'static str>,
 }
 
-/// The checkpoint that `path` stands for: a run folder's best (its last where there is no best), a
-/// checkpoint's own folder, or the folder around a weight file.
+/// The checkpoint that `path` names: a run folder's best (its last if there is no best), a checkpoint's own folder, or the
+/// folder of a weight file.
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`]: `path` is none of these.
@@ -142,10 +142,10 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
     Err(TrainError::checkpoint(path, message))
 }
 
-/// The newest intact checkpoint in `root`. `None` where there is none at all.
+/// The newest intact checkpoint in `root`. `None`: there are no checkpoints.
 ///
 /// # Errors
-/// The error of the newest one, where every one is damaged; the system's error, where one cannot be read.
+/// The error of the newest checkpoint, if all are damaged; the system's error, if one cannot be read.
 pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     let mut candidates = checkpoints(root)?;
     candidates.reverse();
@@ -174,8 +174,7 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     }
 }
 
-/// Whether a checkpoint is damaged or gone. One that is whole but unreadable for this version or this user is not
-/// passed over.
+/// Whether a checkpoint is damaged or gone. An intact checkpoint that this version or this user cannot read is not skipped.
 fn is_damage(error: &TrainError) -> bool {
     match error {
         TrainError::Checkpoint { .. } => true,
@@ -207,7 +206,7 @@ fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
     Ok(names)
 }
 
-/// Names in the folder `root`. Empty where there is no such folder.
+/// Names in the folder `root`. Empty if there is no such folder.
 fn names(root: &Path) -> Result<Vec<String>, TrainError> {
     let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     match fs::read_dir(root).and_then(|entries| entries.map(name).collect()) {

@@ -1,9 +1,8 @@
 //! Weights from PyTorch as a checkpoint, which `eval`, `predict` and `export` accept.
 //!
-//! Names and shapes of the tensors determine the network, and the import prints what they determined. They do not
-//! determine the stem, the normalisation of pixels and the names of classes: flags give these, and the import names
-//! every default. A tensor without a place in the network, or a place without a tensor, is refused unless `--partial`
-//! is given.
+//! The names and shapes of the tensors determine the network, and the import prints the result. They do not determine the
+//! stem, the normalisation of pixels and the names of classes. Flags give these, and the import reports each default that it
+//! uses. Missing and unused tensors are refused, unless `--partial` is given.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,11 +22,11 @@ use crate::error::TrainError;
 use crate::experiment::settings;
 use crate::files::write_folder;
 
-/// What to import, and what the user knows about it.
+/// The file to import, and what the user gives besides it.
 pub struct ImportRequest {
     /// A `.pth`, `.pt` or `.safetensors` file.
     pub weights: PathBuf,
-    /// Prefix of the tensors' names, where a file holds several networks.
+    /// Prefix of the tensors' names, if a file has several networks.
     pub prefix: Option<String>,
     /// Experiment with the network. `None`: names and shapes determine the network.
     pub config: Option<PathBuf>,
@@ -39,7 +38,7 @@ pub struct ImportRequest {
     pub normalization: Option<Normalization>,
     /// Names of the classes, in the order of the logits.
     pub class_names: Option<Vec<String>>,
-    /// Height and width of the images. `None`: the size that the stem was made for.
+    /// Height and width of the images. `None`: the usual size for the stem.
     pub size: Option<usize>,
     /// Whether to take the tensors that fit and leave the others.
     pub partial: bool,
@@ -47,7 +46,7 @@ pub struct ImportRequest {
     pub out: PathBuf,
 }
 
-/// Imports weights. Returns lines on what was found and what was assumed.
+/// Imports weights. Returns lines on the content of the file and on the defaults that were used.
 ///
 /// # Errors
 /// Errors of the file, the network or the folder; [`TrainError::Misfit`] for tensors that do not fit.
@@ -245,7 +244,7 @@ fn normalization(
 /// The names of classes in `file`, one per line.
 ///
 /// # Errors
-/// [`TrainError::Data`] where it cannot be read.
+/// [`TrainError::Data`] if it cannot be read.
 pub fn read_class_names(file: &Path) -> Result<Vec<String>, TrainError> {
     let text = text::read(file)?;
     let lines = text.trim_end().lines();

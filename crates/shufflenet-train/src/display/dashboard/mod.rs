@@ -183,14 +183,14 @@ impl Dashboard {
 
     fn close(&mut self) {
         let renderer = self.renderer.take();
-        // One that was killed panics once more.
+        // A renderer that was killed panics again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(renderer)));
         self.print();
     }
 
     fn print(&mut self) {
         for line in self.held_back.drain(..) {
-            // Nobody is left to read it, and nobody to tell.
+            // A closed pipe has no reader, so the error cannot be reported.
             let _ = writeln!(stdout(), "{line}");
         }
     }
