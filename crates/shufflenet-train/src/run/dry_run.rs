@@ -1,7 +1,7 @@
 //! `train --dry-run`: one batch through everything that a run does, in seconds.
 //!
-//! It finds at once what would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
-//! that cannot be written or read. No run folder is touched. The checkpoint goes to the system's temporary folder and is
+//! It finds errors that would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
+//! that cannot be written or read. It changes no run folder. The checkpoint is written to the system's temporary folder and
 //! deleted.
 
 use std::fs;

@@ -1,4 +1,5 @@
-//! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
+//! Checks and lines before the first step: refuses experiments that cannot work, notes unexpected facts about the data, and
+//! describes the run.
 
 use burn::tensor::Device;
 use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
@@ -17,7 +18,7 @@ use crate::recipe::schedule::Schedule;
 ///
 /// # Errors
 /// [`TrainError::Model`]: a network that cannot work, images that are too small for it, or a batch that
-/// would leave batch norm one value per channel. [`TrainError::Value`]: not one whole batch.
+/// would leave batch norm one value per channel. [`TrainError::Value`]: the data has less than one batch.
 pub fn check(
     experiment: &Experiment,
     sources: &Sources,
@@ -73,7 +74,7 @@ pub fn check(
     Ok(notes)
 }
 
-/// Lines on what kernels of this project do not compute on a GPU. Burn's operations do.
+/// Lines on the parts of the network that have no kernels of this project on a GPU. Burn's operations compute them.
 pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Cluster) -> Vec<String> {
     if !device::is_queued(device) {
         return Vec::new();
@@ -120,7 +121,7 @@ fn similar_classes(names: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines on images that two parts have.
+/// Lines on images that two parts have in common.
 fn shared_images(sources: &Sources) -> Vec<String> {
     let evaluated = (sources.evaluation_split, &sources.evaluation);
     let tested = sources.test.as_ref().map(|test| ("test", test));
@@ -159,7 +160,7 @@ fn part(loader: &Loader) -> (&Dataset, &[u32]) {
     (loader.dataset(), loader.indices())
 }
 
-/// Classes of which the largest has this many times the images of the smallest are unequal.
+/// Classes are unequal if the largest has at least this many times the images of the smallest.
 const UNEQUAL: usize = 3;
 
 /// A line on classes of which some have far more training images than others.
