@@ -4,10 +4,7 @@
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]
-#![allow(
-    clippy::print_stdout,
-    reason = "--nocapture shows the messages"
-)]
+#![allow(clippy::print_stdout, reason = "--nocapture shows the messages")]
 
 use burn::tensor::Device;
 use shufflenet_model::{Layout, ModelConfig, ShuffleNetV2, Stem};

@@ -62,7 +62,10 @@ fn biases_after_a_step(kind: OptimizerKind) -> Vec<f32> {
     };
     let mut learner = Learner::new(network.map(&mut Vanish), config.into(), &device, None).unwrap();
     let part = || {
-        assert!(keeps_subnormals(), "images are made with subnormals flushed");
+        assert!(
+            keeps_subnormals(),
+            "images are made with subnormals flushed"
+        );
         Ok(MicroBatch::from(batch(0, 4, 32)))
     };
     let tally = learner.step(std::iter::once_with(part), 0.0).unwrap();

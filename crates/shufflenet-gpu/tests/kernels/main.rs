@@ -4,10 +4,7 @@
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
-#![expect(
-    clippy::print_stdout,
-    reason = "--nocapture shows the counted figures"
-)]
+#![expect(clippy::print_stdout, reason = "--nocapture shows the counted figures")]
 
 mod bfloat16;
 mod clip;

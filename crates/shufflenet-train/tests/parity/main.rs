@@ -150,7 +150,10 @@ fn check(names: &[&str], device: &Device) {
                 "{name:<23} {quantity:<19} {error:>8.1e} {tolerance:>9.0e} {pytorch:>8.1e}  {worst_of}"
             );
             writeln!(table, "{line}").unwrap();
-            assert!(pytorch < tolerance / 10.0, "the reference is too inexact: {line}");
+            assert!(
+                pytorch < tolerance / 10.0,
+                "the reference is too inexact: {line}"
+            );
             if error.is_nan() || error > tolerance {
                 failures.push(line);
             }

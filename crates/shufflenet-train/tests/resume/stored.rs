@@ -86,7 +86,11 @@ fn the_stored_checkpoint_resumes_with_the_stored_losses() {
     let steps = lines.iter().filter(|line| line["event"] == "step");
     let losses: Vec<f64> = steps.map(|line| line["loss"].as_f64().unwrap()).collect();
     let expected = expected().training_losses;
-    assert_eq!(losses.len(), 6, "lines at 20, 40, 60 and then at every step");
+    assert_eq!(
+        losses.len(),
+        6,
+        "lines at 20, 40, 60 and then at every step"
+    );
     for (&found, expected) in losses[3..].iter().zip(expected) {
         assert_close(found, expected);
     }

@@ -69,7 +69,10 @@ fn check_differences<M: Module + Clone>(
     let close = |expected: f64, differences: [f64; 2], what: &str| {
         let slope = (differences[0] - differences[1]) / (2.0 * STEP);
         let error = (slope - expected).abs() / expected.abs().max(1e-2);
-        assert!(error < 1e-5, "{what}: gradient {expected}, difference {slope}");
+        assert!(
+            error < 1e-5,
+            "{what}: gradient {expected}, difference {slope}"
+        );
     };
     let direction = float64(noise(13, shape, &device)).inner();
     let along = Tensor::from_inner(direction.clone());
