@@ -214,7 +214,7 @@ fn unknown_devices_and_folders_that_are_no_checkpoints_are_refused() {
     assert!(line.contains("tpu") && line.contains("flex"), "{line}");
     let line = refusal(folder.path(), &["eval", "--checkpoint", "trial.toml"], 1);
     assert!(
-        line.contains("trial.toml") && line.contains("is no checkpoint"),
+        line.contains("trial.toml") && line.contains("is not a checkpoint"),
         "{line}"
     );
     let line = refusal(folder.path(), &["eval", "--checkpoint", "cifar"], 1);

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(
             refused.unwrap_err().to_string(),
             "set: found the class cat (1), expected those of the network: Cat, dog \
-             (\"cat\" and \"Cat\" differ in capitals alone)"
+             (\"cat\" and \"Cat\" differ only in capitals)"
         );
     }
 

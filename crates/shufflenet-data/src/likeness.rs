@@ -10,13 +10,13 @@ pub fn likeness(one: &str, other: &str) -> Option<&'static str> {
         return None;
     }
     if without_spaces(one) == without_spaces(other) {
-        return Some("differ in spaces alone");
+        return Some("differ only in spaces");
     }
     if one.to_lowercase() == other.to_lowercase() {
-        return Some("differ in capitals alone");
+        return Some("differ only in capitals");
     }
     if folded(one) == folded(other) {
-        return Some("differ in capitals and spaces alone");
+        return Some("differ only in capitals and spaces");
     }
     let is_stored_otherwise = has_marks(one) != has_marks(other) && outline(one) == outline(other);
     is_stored_otherwise.then_some("look alike, and one has its accents as characters of their own")
@@ -86,10 +86,10 @@ mod tests {
     #[test]
     fn the_difference_of_names_that_look_alike_is_described() {
         for (one, other, how) in [
-            ("Cat", "cat", "differ in capitals alone"),
-            ("cat", "cat ", "differ in spaces alone"),
-            ("red cat", "redcat", "differ in spaces alone"),
-            ("Red cat", "red  cat", "differ in capitals and spaces alone"),
+            ("Cat", "cat", "differ only in capitals"),
+            ("cat", "cat ", "differ only in spaces"),
+            ("red cat", "redcat", "differ only in spaces"),
+            ("Red cat", "red  cat", "differ only in capitals and spaces"),
             (
                 "caf\u{e9}",
                 "cafe\u{301}",

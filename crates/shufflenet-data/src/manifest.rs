@@ -288,12 +288,12 @@ mod tests {
             ),
             (
                 b"{\"path\": 3, \"label\": 1}\n",
-                "line 1: path 3 is no text",
+                "line 1: path 3 is not text",
             ),
             (b"{\"path\": \"a.png\"}\n", "line 1: no label"),
             (
                 b"{\"file_name\": \"a.png\", \"label\": 1, \"split\": 2}\n",
-                "line 1: split 2 is no text",
+                "line 1: split 2 is not text",
             ),
             (
                 b"{\"path\": \"a\", \"file_name\": \"a\", \"label\": 1}\n",

@@ -210,7 +210,7 @@ fn the_error_describes_what_is_wrong_with_a_file() {
         (b"P2 2 1 9\n8 10\n", "a damaged PGM (a value of 10 above 9)"),
         (
             b"P2 2 1 9\n8 x\n",
-            "a damaged PGM (a word that is no number)",
+            "a damaged PGM (a word that is not a number)",
         ),
         (b"P2 2 1 9\n8\n", "a truncated PGM"),
         (

@@ -157,7 +157,7 @@ fn bytes_that_are_not_a_pickle_are_refused_with_the_place() {
     assert!(refusal(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.").contains("ends at byte 10"));
     assert_eq!(
         refusal(b"\x80\x02z"),
-        "byte 2 of the pickle is 0x7a, which is no instruction"
+        "byte 2 of the pickle is 0x7a, which is not an instruction"
     );
     assert!(refusal(b"R.").contains("0x52 at byte 0 of the pickle finds too few values"));
     assert!(refusal(b"t.").contains("finds no mark"));

@@ -158,7 +158,10 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
                 return Err(refuse("without a folder".into()));
             };
             let Some(experiment) = experiment_in(run)? else {
-                return Err(refuse(format!("{}, where no run was begun", run.display())));
+                return Err(refuse(format!(
+                    "{}, where no run was started",
+                    run.display()
+                )));
             };
             settings::overridden(&experiment, overrides).map(written)
         }
@@ -174,7 +177,7 @@ fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
         key: "--data".into(),
         found: format!("{}, which does not exist", data.display()),
         accepted: format!(
-            "the data that the run in {} was begun on; where it has another place now, --data PLACE --resume --out {}",
+            "the data that the run in {} was started on; if it has moved, --data PLACE --resume --out {}",
             out.display(),
             out.display()
         ),

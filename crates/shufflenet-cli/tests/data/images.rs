@@ -67,7 +67,7 @@ fn a_run_continues_on_changed_images_only_if_that_is_accepted() {
         "1 image is gone (train: train/a/7.ppm)",
         "1 image is new (test: test/b/9.ppm)",
         "1 image is changed (test: test/a/0.ppm)",
-        "--accept-changed-data goes on with it",
+        "--accept-changed-data continues with it",
     ] {
         assert!(line.contains(words), "{line}");
     }
@@ -86,7 +86,7 @@ fn a_run_continues_on_changed_images_only_if_that_is_accepted() {
     let text = printed(at, &resume.replace("--out run", "--out runn"));
     let first = text.lines().next().unwrap();
     assert!(
-        first.contains("nothing is saved in runn: starting afresh; run was trained on this data: --resume --out run"),
+        first.contains("nothing is saved in runn: starting a new run; run was trained on this data: --resume --out run"),
         "{first}"
     );
     // The run has stored the new list.

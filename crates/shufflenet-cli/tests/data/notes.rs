@@ -87,7 +87,7 @@ fn a_part_with_images_but_no_class_folders_is_refused() {
         (
             "unlabelled",
             "unlabelled/test: has 1 image directly in it (0.ppm) and no folders: it is the test part, and needs the class \
-             folders of the training part; images without classes are for `shufflenet predict`, and lie outside of \
+             folders of the training part; images without classes are for `shufflenet predict`, and belong outside of \
              unlabelled;",
         ),
         (
@@ -111,14 +111,14 @@ fn classes_that_differ_only_in_capitals_are_reported() {
     let two_names = fs::read_dir(at.join("photos")).unwrap().count() == 3;
     if two_names {
         let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
-        let line = "note       the classes \"Cat\" and \"cat\" differ in capitals alone: they are trained as two";
+        let line = "note       the classes \"Cat\" and \"cat\" differ only in capitals: they are trained as two";
         assert!(text.contains(line), "{text}");
     }
     paint(&at.join("parts/train"), &[("Cat", 2), ("dog", 0)], 8);
     paint(&at.join("parts/test"), &[("cat", 2), ("dog", 0)], 4);
     let line = refusal(at, &format!("train --data parts {TINY}"));
     let answer = "parts: found the class cat (4), expected those of the training part: Cat, dog (\"cat\" and \"Cat\" \
-                  differ in capitals alone)";
+                  differ only in capitals)";
     assert!(line.contains(answer), "{line}");
 }
 
@@ -153,12 +153,12 @@ fn fine_tuning_converts_colour_to_grey_and_refuses_grey_to_colour() {
         )
     };
     let text = printed(at, &tuned("colour", "grey"));
-    let line = "chosen     runs/grey was trained on grey images: these, which have colours, are made grey; weights for \
+    let line = "chosen     runs/grey was trained on grey images: the data has colours, which are removed; weights for \
                 colour images keep them";
     assert!(text.contains(line), "{text}");
     let text = printed(at, &tuned("grey", "colour"));
-    let line = "chosen     runs/colour was trained on colour images: these, which are grey, are given to it as red = green \
-                = blue";
+    let line = "chosen     runs/colour was trained on colour images: the data is grey, and is used as red = green = \
+                blue";
     assert!(text.contains(line), "{text}");
     for (data, from) in [("colour", "colour"), ("grey", "grey")] {
         let text = printed(at, &tuned(data, from));

@@ -67,13 +67,13 @@ fn a_run_without_a_configuration_resumes_from_its_run_folder() {
     let line = "resume     the data was photos, now it is moved: its images have the names and sizes of those";
     assert!(text.contains(line), "{text}");
     let line = refusal(at, "train --data photos --resume");
-    let answer = "--data is photos, which does not exist; accepted: the data that the run in runs/photos was begun on; \
-                  where it has another place now, --data PLACE --resume --out runs/photos";
+    let answer = "--data is photos, which does not exist; accepted: the data that the run in runs/photos was started on; \
+                  if it has moved, --data PLACE --resume --out runs/photos";
     assert!(line.contains(answer), "{line}");
     // A run is named after its data folder.
     fs::rename(at.join("moved"), at.join("again")).unwrap();
     let text = printed(at, &format!("train --data again --resume {TINY}"));
-    let line = "resume     nothing is saved in runs/again: starting afresh; runs/photos was trained on this data, then \
+    let line = "resume     nothing is saved in runs/again: starting a new run; runs/photos was trained on this data, then \
                 called moved: --resume --out runs/photos continues that run";
     assert!(text.contains(line), "{text}");
 }
@@ -95,7 +95,7 @@ fn a_run_takes_network_image_size_and_normalisation_from_the_weights() {
     );
     for line in [
         "3x16x16 in: as runs/first has them",
-        "start      the classifier starts afresh: its classes were blue, red, now they are blue, green, red",
+        "start      the classifier is new: its classes were blue, red, now they are blue, green, red",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -175,7 +175,7 @@ fn paths_that_are_not_data_are_refused_by_what_they_are() {
         ("listed", "did you mean --data listed/labels.csv?"),
         (
             "deep",
-            "whose images all lie in folders of folders, as 2024/blue/0.ppm does, so that the classes would be 2024, 2025",
+            "whose images are all in folders of folders, as 2024/blue/0.ppm is, so that the classes would be 2024, 2025",
         ),
         (
             "sets",

@@ -147,7 +147,7 @@ fn tensors_outside_the_network_are_counted_in_one_line() {
         "imported",
     ];
     let said = printed(folder.path(), &import);
-    assert!(said.contains("12 tensors lie outside: array 1, "), "{said}");
+    assert!(said.contains("12 other tensors: array 1, "), "{said}");
     assert!(said.contains("0 missing, 0 unused, 0 misshapen"), "{said}");
     assert_eq!(said.lines().count(), 6, "{said}");
 }

@@ -212,7 +212,7 @@ fn wrong_seeds_are_refused_in_one_line() {
         ),
         (
             &["train", "--resume", "nowhere"],
-            "nowhere, where no run was begun",
+            "nowhere, where no run was started",
         ),
         (
             &["train", "--resume", "two", "--out", "x"],
@@ -296,7 +296,7 @@ fn resuming_seeds_in_a_folder_without_runs_reports_a_new_start() {
     let folder = workplace();
     let extra = ["--seeds", "3", "--resume", "--set", "train.epochs=1"];
     let text = finished(folder.path(), "misspelt", &extra);
-    let line = "resume     nothing is saved in misspelt: starting afresh\n";
+    let line = "resume     nothing is saved in misspelt: starting a new run\n";
     assert!(text.starts_with(line), "{text}");
 }
 

@@ -58,7 +58,7 @@ pub(super) fn require_classes(
         }
         _ => format!(
             ": it is the {split} part, and needs the class folders of the training part; images without classes are for \
-             `shufflenet predict`, and lie outside of {}",
+             `shufflenet predict`, and belong outside of {}",
             root.display()
         ),
     };

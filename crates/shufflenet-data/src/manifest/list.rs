@@ -29,7 +29,7 @@ pub(super) struct Entry {
 fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     match Value::deserialize(from)? {
         Value::String(text) => Ok(text.trim().into()),
-        other => Err(D::Error::custom(format!("path {other} is no text"))),
+        other => Err(D::Error::custom(format!("path {other} is not text"))),
     }
 }
 
@@ -49,7 +49,7 @@ fn split<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error>
     match Value::deserialize(from)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
-        other => Err(D::Error::custom(format!("split {other} is no text"))),
+        other => Err(D::Error::custom(format!("split {other} is not text"))),
     }
 }
 

@@ -146,7 +146,7 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
     let manifest = match fs::read(folder.join(MANIFEST)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => {
-            let message = "is no checkpoint: it has no manifest.json";
+            let message = "is not a checkpoint: it has no manifest.json";
             return Err(TrainError::checkpoint(folder, message));
         }
         Err(error) => return Err(TrainError::io("read", &folder.join(MANIFEST), error)),

@@ -137,8 +137,9 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
         let folder = folder.into();
         return Ok(Located { folder, file });
     }
-    let message =
-        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
+    let message = format!(
+        "is not a checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}"
+    );
     Err(TrainError::checkpoint(path, message))
 }
 

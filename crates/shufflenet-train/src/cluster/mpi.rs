@@ -243,13 +243,13 @@ impl Link {
             };
             let names: Vec<String> = missing.iter().map(name).collect();
             let (who, has) = match missing.len() {
-                0 => ("the ranks wait for each other".into(), "nothing came"),
-                1 => (names.join(""), "has not been heard of"),
-                _ => (names.join(", "), "have not been heard of"),
+                0 => ("the ranks wait for each other".into(), "no message came"),
+                1 => (names.join(""), "has not answered"),
+                _ => (names.join(", "), "have not answered"),
             };
             let _ = writeln!(
                 stderr(),
-                "error: {who}: {has} for {} s, the job ends here; the same command with --resume goes on \
+                "error: {who}: {has} for {} s, the job ends here; the same command with --resume continues \
                  from the last checkpoint",
                 self.timeout.get().as_secs()
             );

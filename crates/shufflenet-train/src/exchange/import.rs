@@ -160,12 +160,12 @@ fn known(
     )];
     if !weights.prefix.is_empty() {
         let outside = match &weights.outside[..] {
-            [] => "no tensor lies outside".into(),
-            [name] => format!("one tensor lies outside: {name}"),
-            names => format!("{} tensors lie outside: {}", names.len(), groups(names)),
+            [] => "no other tensors".into(),
+            [name] => format!("one other tensor: {name}"),
+            names => format!("{} other tensors: {}", names.len(), groups(names)),
         };
         notes.push(format!(
-            "prefix     `{}`, which names begin with, is taken off; {outside}",
+            "prefix     `{}` is removed from the names; {outside}",
             weights.prefix
         ));
     }

@@ -44,7 +44,7 @@ impl History {
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
         let config = path.join("config.toml");
         if !config.is_file() {
-            let message = "is no run folder: it has no config.toml";
+            let message = "is not a run folder: it has no config.toml";
             return Err(TrainError::checkpoint(path, message));
         }
         let config = fs::read_to_string(&config).map_err(|e| TrainError::io("read", &config, e))?;

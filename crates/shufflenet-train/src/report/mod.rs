@@ -144,7 +144,7 @@ fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     if out.exists() && !is_report(&out) {
         return Err(TrainError::Value {
             key: "--out".into(),
-            found: format!("{}, which exists and is no report", out.display()),
+            found: format!("{}, which exists and is not a report", out.display()),
             accepted: "a file to be made, or an earlier report".into(),
         });
     }
@@ -261,7 +261,7 @@ mod tests {
         report(&reported(&[&a], None)).unwrap();
         fs::write(&out, "mine").unwrap();
         let line = report(&reported(&[&a], None)).unwrap_err().to_string();
-        assert!(line.contains("is no report"), "{line}");
+        assert!(line.contains("is not a report"), "{line}");
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
         let line = report(&reported(&[folder.path()], None))
             .unwrap_err()
             .to_string();
-        assert!(line.contains("is no run folder"), "{line}");
+        assert!(line.contains("is not a run folder"), "{line}");
         let damaged = run(folder.path(), "damaged");
         fs::write(damaged.join("metrics.jsonl"), "{}\n").unwrap();
         let line = report(&reported(&[&damaged], None))

@@ -138,7 +138,7 @@ impl Training<'_> {
     pub fn stop(&mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let saved = self.save()?;
         console.line(&format!(
-            "stopped    at step {}, saved as {}; the same command with --resume goes on",
+            "stopped    at step {}, saved as {}; the same command with --resume continues",
             self.state.progress.step,
             saved.display()
         ));

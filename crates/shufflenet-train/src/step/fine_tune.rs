@@ -115,7 +115,7 @@ fn classifier(
     let rows = rows_by_name(old, new);
     let note = match &rows {
         None => format!(
-            "the classifier starts afresh: its classes were {}, now they are {}",
+            "the classifier is new: its classes were {}, now they are {}",
             few(old),
             few(new)
         ),

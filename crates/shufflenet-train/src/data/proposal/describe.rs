@@ -77,10 +77,10 @@ fn colours(facts: &Facts, channels: usize) -> Option<String> {
         // Other cases are refused or reported later.
         _ if channels != theirs => return None,
         (1, false) => format!(
-            "{from} was trained on grey images: these, which have colours, are made grey; weights for colour images keep them"
+            "{from} was trained on grey images: the data has colours, which are removed; weights for colour images keep them"
         ),
         (3, true) => format!(
-            "{from} was trained on colour images: these, which are grey, are given to it as red = green = blue"
+            "{from} was trained on colour images: the data is grey, and is used as red = green = blue"
         ),
         _ => return None,
     };

@@ -54,7 +54,7 @@ pub(super) fn check_depth(root: &Path, set: &Dataset, split: Split) -> Result<()
     Err(TrainError::Value {
         key: "--data".into(),
         found: format!(
-            "{}, whose images all lie in folders of folders, as {} does, so that the {} would be {}",
+            "{}, whose images are all in folders of folders, as {} is, so that the {} would be {}",
             root.display(),
             example.display(),
             plural(set.classes(), "class"),
@@ -110,7 +110,7 @@ fn other_than_data(root: &Path) -> Option<String> {
 /// The reason why no format was recognised.
 fn unrecognised(root: &Path) -> String {
     if root.is_file() {
-        return "a file that is no list of images".into();
+        return "a file that is not a list of images".into();
     }
     let listing = images_below(root);
     let list = entries(root).into_iter().find(|path| is_list(path));

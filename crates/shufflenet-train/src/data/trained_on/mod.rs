@@ -97,7 +97,7 @@ pub fn open(
         Some(chosen) if chosen.split == split && chosen.sha256 != identity && is_own => {
             notes.push(
                 "the data has changed since the run: images that it trained on may be in this part now, if the part is \
-                 drawn by chance"
+                 random"
                     .into(),
             );
             true

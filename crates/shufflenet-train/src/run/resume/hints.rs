@@ -18,7 +18,7 @@ pub(super) fn nothing_saved(path: &Path, run: &Run) -> String {
     };
     let hint = run_on_same_data(path, run).or_else(similar);
     format!(
-        "resume     nothing is saved in {}: starting afresh{}",
+        "resume     nothing is saved in {}: starting a new run{}",
         path.display(),
         hint.unwrap_or_default()
     )

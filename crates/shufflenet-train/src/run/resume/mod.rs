@@ -91,7 +91,7 @@ fn resume(
     let is_over = progress.finished && run.is_done(progress);
     notes.push(match is_over {
         true => format!(
-            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps goes on"
+            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps continues it"
         ),
         false => format!(
             "resume     at step {step} of {total}, epoch {}, from {}",
@@ -199,7 +199,8 @@ fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String>
     let data = &run.experiment.data;
     if data.validation > 0.0 || data.options.test_fraction > 0.0 {
         notes.push(
-            "resume     parts that are drawn by chance are drawn anew: images that were trained on may be in them".into(),
+            "resume     random parts are drawn again: they may have images that were trained on"
+                .into(),
         );
     }
     if saved.chosen_on != run.description.chosen_on && progress.best.take().is_some() {

@@ -41,13 +41,13 @@ pub fn train_seeds(
     if options.existing == Existing::Resume && !folder.is_begun() {
         let out = options.out.display();
         console.line(&format!(
-            "resume     nothing is saved in {out}: starting afresh"
+            "resume     nothing is saved in {out}: starting a new run"
         ));
     }
     for (index, seed) in seeds.iter().enumerate() {
         if interrupter.should_stop() {
             console.line(&format!(
-                "stopped    before seed {seed}; the same command with --resume goes on"
+                "stopped    before seed {seed}; the same command with --resume continues"
             ));
             return Ok(Outcome::Interrupted);
         }
