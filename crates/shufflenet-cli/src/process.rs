@@ -27,7 +27,7 @@ pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Resu
         if !dashboard::has_screen() {
             let _ = writeln!(
                 stderr(),
-                "stopping after this step; once more to leave at once"
+                "stopping after this step; a second signal exits at once"
             );
         }
     })

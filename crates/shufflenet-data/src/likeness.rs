@@ -19,7 +19,7 @@ pub fn likeness(one: &str, other: &str) -> Option<&'static str> {
         return Some("differ only in capitals and spaces");
     }
     let is_stored_otherwise = has_marks(one) != has_marks(other) && outline(one) == outline(other);
-    is_stored_otherwise.then_some("look alike, and one has its accents as characters of their own")
+    is_stored_otherwise.then_some("look alike, and one has its accents as separate characters")
 }
 
 /// The pairs of names that look alike, in the order of the second ones.
@@ -93,7 +93,7 @@ mod tests {
             (
                 "caf\u{e9}",
                 "cafe\u{301}",
-                "look alike, and one has its accents as characters of their own",
+                "look alike, and one has its accents as separate characters",
             ),
         ] {
             assert_eq!(likeness(one, other), Some(how), "{one} {other}");

@@ -25,7 +25,7 @@ use crate::holdout::division;
 use crate::{DataError, Dataset, Options, Split, paths};
 use list::{Entry, parse};
 
-const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
+const ADVICE: &str = "a manifest is a .csv with the columns path, label and optionally split, or a .jsonl \
     with those keys";
 /// The largest size of a list, in bytes.
 const MOST_BYTES: u64 = 1 << 30;

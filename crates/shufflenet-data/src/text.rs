@@ -51,8 +51,8 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     let zeros = start.iter().filter(|&&byte| byte == 0).count();
     match 4 * zeros {
         0 => None,
-        many if many > 2 * start.len() => Some("UTF-32, or no text at all"),
-        many if many >= start.len() => Some("UTF-16, or no text at all"),
+        many if many > 2 * start.len() => Some("UTF-32, or not text"),
+        many if many >= start.len() => Some("UTF-16, or not text"),
         _ => None,
     }
 }
@@ -84,13 +84,13 @@ mod tests {
         for (bytes, name) in [
             (marked, "text in UTF-16; save it as UTF-8"),
             (b"\xfe\xff\0c\0a".to_vec(), "text in UTF-16; save"),
-            (utf_16("cat\r\n"), "text in UTF-16, or no text at all; save"),
+            (utf_16("cat\r\n"), "text in UTF-16, or not text; save"),
             (
                 [b"\xff\xfe\0\0".to_vec(), wide.clone()].concat(),
                 "text in UTF-32; save",
             ),
             (b"\0\0\xfe\xff\0\0\0c".to_vec(), "text in UTF-32; save"),
-            (wide, "text in UTF-32, or no text at all; save"),
+            (wide, "text in UTF-32, or not text; save"),
         ] {
             let line = decode(&bytes).unwrap_err();
             assert!(line.starts_with(name), "{line}");

@@ -57,7 +57,7 @@ fn lying_headers_are_answered() {
     for (name, answer) in [
         ("column-before-the-file", "a column outside it"),
         ("dictionary-too-large", "a dictionary larger than its page"),
-        ("list-of-billions", "a page without a sound header"),
+        ("list-of-billions", "a page without a valid header"),
     ] {
         let file = fixtures().join("parquet-damaged").join(name);
         let line = refusal(&fs::read(file.with_extension("parquet")).unwrap());

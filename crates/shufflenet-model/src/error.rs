@@ -128,7 +128,7 @@ pub enum ModelError {
     #[error(
         "a training batch of {batch} at {height}x{width} leaves batch norm {values} value per \
          channel ({batch} x {map_height}x{map_width}) and it needs 2 or more: take a larger batch, \
-         larger images or the stem \"cifar\", or drop the ragged last batch"
+         larger images or the stem \"cifar\", or drop the smaller last batch"
     )]
     TrainingBatch {
         /// Images in the batch.
@@ -148,7 +148,7 @@ pub enum ModelError {
     /// image, without a variance.
     #[error(
         "a training batch of {batch} leaves the batch norm of squeeze-and-excitation {batch} value \
-         per channel and it needs 2 or more: take a larger batch, or drop the ragged last batch"
+         per channel and it needs 2 or more: take a larger batch, or drop the smaller last batch"
     )]
     SqueezedBatch {
         /// Images in the batch.

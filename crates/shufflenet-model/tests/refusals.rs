@@ -175,7 +175,7 @@ fn a_training_batch_with_one_value_per_channel_is_refused() {
             .to_string(),
         "a training batch of 1 at 32x32 leaves batch norm 1 value per channel (1 x 1x1) and it \
          needs 2 or more: take a larger batch, larger images or the stem \"cifar\", or drop the \
-         ragged last batch"
+         smaller last batch"
     );
     let squeezing = edited(|config| config.squeeze_excitation = true);
     assert!(squeezing.check_training_batch(2, 64, 64).is_ok());
@@ -185,6 +185,6 @@ fn a_training_batch_with_one_value_per_channel_is_refused() {
             .unwrap_err()
             .to_string(),
         "a training batch of 1 leaves the batch norm of squeeze-and-excitation 1 value per channel \
-         and it needs 2 or more: take a larger batch, or drop the ragged last batch"
+         and it needs 2 or more: take a larger batch, or drop the smaller last batch"
     );
 }

@@ -46,7 +46,7 @@ fn evaluation_images_that_are_also_training_images_are_reported() {
     let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
     for line in [
         "note       2 of the 3 validation images are training images, too (photos/val/blue/0.ppm is \
-         photos/train/blue/0.ppm): the network has seen what it is measured on, and the figures are too good",
+         photos/train/blue/0.ppm): the network was trained on images that it is measured on, so the figures are optimistic",
         "note       1 of the 3 test images is a training image, too (photos/test/blue/0.ppm is photos/train/blue/0.ppm)",
         "note       1 of the 3 test images chose the best epoch, too (photos/test/blue/0.ppm is photos/val/blue/0.ppm \
          of the validation part)",
@@ -177,7 +177,7 @@ fn fine_tuning_converts_colour_to_grey_and_refuses_grey_to_colour() {
         &format!("{} --set model.input_channels=3", tuned("colour", "grey")),
     );
     let answer = "model.input_channels is 3; accepted: 1, because runs/grey was trained on grey images; \
-                  model.input_channels = 1 takes the colour out of these images";
+                  model.input_channels = 1 removes the colours of these images";
     assert!(line.contains(answer), "{line}");
 }
 

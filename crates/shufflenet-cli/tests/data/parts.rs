@@ -23,7 +23,7 @@ fn a_validation_part_chooses_the_best_epoch_and_the_test_set_is_read_once() {
         text.contains("validation: loss") && text.contains("on 10 records, by the best epoch"),
         "{text}"
     );
-    assert!(!text.contains("test set stands in"), "{text}");
+    assert!(!text.contains("the test set chooses"), "{text}");
     let report = json(at, "eval --checkpoint run --json");
     assert_eq!(
         (&report["split"], &report["count"]),

@@ -39,7 +39,7 @@ fn an_exported_model_is_a_checkpoint_with_the_figures_of_its_card() {
     let report = eval(folder.path(), "nets/tiny", &[]);
     let trained = eval(folder.path(), &run(), &[]);
     let figures = format!(
-        "top-1 {:.2} %, loss {:.4} on {} test records of `cifar10-format`; the epoch was chosen by this very part",
+        "top-1 {:.2} %, loss {:.4} on {} test records of `cifar10-format`; the epoch was chosen on this same part",
         report["top1"].as_f64().unwrap() * 100.0,
         report["loss"].as_f64().unwrap(),
         report["count"]

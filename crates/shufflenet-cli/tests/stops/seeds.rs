@@ -269,7 +269,7 @@ fn a_report_of_several_seeds_has_mean_deviation_and_bands() {
         &format!("<td>mean ± deviation</td><td>{expected}</td>"),
         &format!("<b>{expected}</b><span>top-1</span>"),
         "<td>train.seed</td><td>5</td><td>1</td><td>9</td>",
-        "bands reach from the least to the greatest",
+        "bands reach from the lowest to the highest",
     ] {
         assert!(page.contains(part), "{part} is not in the page");
     }

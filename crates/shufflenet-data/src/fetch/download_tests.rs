@@ -159,7 +159,7 @@ fn wrong_ranges_and_lengths_of_a_server_are_detected() {
         );
         let _ = stream.write_all(&vec![7; size]);
     });
-    assert!(refusal(&url).contains("3 attempts in a row brought nothing"));
+    assert!(refusal(&url).contains("3 attempts in a row received nothing"));
 }
 
 #[test]

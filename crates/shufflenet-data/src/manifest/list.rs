@@ -10,7 +10,7 @@ use crate::words::counted;
 use crate::{DataError, text};
 
 const LIST: &str =
-    "a .csv with the columns path, label and perhaps split, or a .jsonl with those keys";
+    "a .csv with the columns path, label and optionally split, or a .jsonl with those keys";
 
 /// An entry of the list.
 #[derive(Debug, serde::Deserialize)]

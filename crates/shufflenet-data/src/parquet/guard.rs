@@ -50,7 +50,7 @@ pub fn fault(
                 return Ok(Some("columns on top of each other"));
             }
             if !are_pages(file, start, size)? {
-                return Ok(Some("a page without a sound header"));
+                return Ok(Some("a page without a valid header"));
             }
             let group = reader.get_row_group(number)?;
             let first = group.get_column_page_reader(column)?.get_next_page()?;

@@ -132,7 +132,7 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             Err(DataError::content(path, found, "a whole one"))
         };
         if !guard::is_described(&file, length).map_err(|error| DataError::io(path, error))? {
-            return fault("its description is cut off or senseless");
+            return fault("its metadata is cut off or damaged");
         }
         let columns = file
             .try_clone()

@@ -146,7 +146,7 @@ impl Cluster {
         } = self.link.as_ref()?.traffic();
         let per_step = |total: f64| total / steps.max(1) as f64;
         Some(format!(
-            "cluster    {:.1} sums over the ranks a step, {:.3} MB, {:.1} ms in them, waiting included",
+            "cluster    {:.1} sums over the ranks per step, {:.3} MB, {:.1} ms in them, waiting included",
             per_step(messages as f64),
             per_step(bytes as f64) / 1e6,
             per_step(time.as_secs_f64()) * 1e3

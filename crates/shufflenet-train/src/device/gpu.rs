@@ -46,8 +46,8 @@ impl fmt::Display for Kind {
             Self::Discrete => "discrete GPU",
             Self::Integrated => "integrated GPU",
             Self::Virtual => "virtual GPU",
-            Self::Other => "adapter that does not say what it is",
-            Self::Cpu => "no GPU, the CPU runs its shaders",
+            Self::Other => "adapter of unknown kind",
+            Self::Cpu => "software adapter, runs on the CPU",
         })
     }
 }

@@ -203,7 +203,7 @@ impl Card<'_> {
         };
         let metrics = &report.metrics;
         let caveat = match report.chosen_by_this_split {
-            true => "; the epoch was chosen by this very part",
+            true => "; the epoch was chosen on this same part",
             false => "",
         };
         let part = match report.split.as_str() {

@@ -59,7 +59,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let Some(stem) = experiment.model.stem else {
         return Err(TrainError::Value {
             key: "--stem".into(),
-            found: "not given, and weights do not tell it".into(),
+            found: "not given, and a weight file does not record it".into(),
             accepted:
                 "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
                     .into(),
@@ -233,10 +233,10 @@ fn normalization(
         return Ok((normalization, None));
     }
     let note = if weights.megvii {
-        "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
+        "note       no --mean and --std: pixels are only scaled to 0..1. Megvii's own code feeds \
          blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
     } else {
-        "note       no --mean and --std: pixels are scaled to 0..1 and no further"
+        "note       no --mean and --std: pixels are only scaled to 0..1"
     };
     Ok((Normalization::identity(channels), Some(note.into())))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! models/NAME/model.safetensors   float16, running variances float32, under the names of PyTorch's network
-//!             README.md           the card (`card.rs`): data, recipe, processor, accuracy of this very file
+//!             README.md           the card (`card.rs`): data, recipe, processor, accuracy of this file
 //!             classifier.json     classes, normalisation, size of the images, the experiment
 //!             manifest.json  progress.json  optimizer.safetensors (without tensors)
 //! ```

@@ -110,7 +110,7 @@ fn of_seeds(
     let is_whole = |seed: &u64| is_finished(&run::seeds::place(folder, *seed));
     let (finished, unfinished): (Vec<u64>, Vec<u64>) = of.iter().partition(is_whole);
     if finished.is_empty() {
-        let message = "no run of its seeds has come to its end yet; its seed-N can be reported";
+        let message = "no run of its seeds is finished; report one of its seed-N instead";
         return Err(TrainError::checkpoint(folder, message));
     }
     for seed in &unfinished {
@@ -279,7 +279,7 @@ mod tests {
         assert!(!page(whole).contains("slowed down"));
         let (start, last) = whole.split_at(whole.find("\"epoch\":3").unwrap());
         let slow = last.replace("\"img_per_s\":9.0", "\"img_per_s\":5.0");
-        assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 went at 5"));
+        assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 ran at 5"));
         // The earlier epochs had smaller images, which explains the speed.
         let config = "[train]\nprogressive = [{ until_epoch = 2, size = 16 }]\n";
         fs::write(a.join("config.toml"), config).unwrap();

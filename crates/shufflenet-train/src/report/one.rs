@@ -71,7 +71,7 @@ fn headline(evaluated: &Evaluated) -> String {
         (thousands(report.parameters), "parameters".into()),
     ];
     let caveat = if report.chosen_by_this_split {
-        "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
+        "<p class=\"note\">The best epoch was chosen on this same set, which makes the figures optimistic.</p>\n"
     } else {
         ""
     };

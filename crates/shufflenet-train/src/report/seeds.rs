@@ -151,19 +151,22 @@ fn split(members: &[Member]) -> String {
 fn notes(members: &[Member], unfinished: &[u64]) -> String {
     let mut notes: Vec<String> = unfinished
         .iter()
-        .map(|seed| format!("Seed {seed} is left out: its run has not come to its end."))
+        .map(|seed| format!("Seed {seed} is left out: its run is not finished."))
         .collect();
     let measured: Vec<&Measured> = members
         .iter()
         .filter_map(|member| member.measured.as_ref())
         .collect();
     if let Some(lengths) = other_lengths(&measured) {
-        notes.push(format!("The runs have {lengths}: their mean says little."));
+        notes.push(format!(
+            "The runs have {lengths}: their mean is not meaningful."
+        ));
     }
     let mut reports = members.iter().filter_map(Member::report);
     if reports.any(|report| report.chosen_by_this_split) {
         notes.push(
-            "The best epochs were chosen by this very set, which flatters the figures.".into(),
+            "The best epochs were chosen on this same set, which makes the figures optimistic."
+                .into(),
         );
     }
     for member in members {
@@ -229,7 +232,7 @@ fn training(members: &[Member]) -> String {
     let schedule = mean("learning rate", 2, &histories, History::rates);
     let pace = mean("training", 3, &histories, History::pace);
     format!(
-        "<h2>Training</h2>\n<p class=\"soft\">Lines are means over the seeds, bands reach from the least to the greatest. \
+        "<h2>Training</h2>\n<p class=\"soft\">Lines are means over the seeds, bands reach from the lowest to the highest. \
          A line ends where the shortest run ends.</p>\n<div class=\"figures\">\n{}{}{}{}</div>\n",
         curves("Loss", |line| line.loss, false),
         curves("Top-1", |line| line.top1, true),

@@ -82,7 +82,7 @@ pub fn dry_run(
     State::restore(&run.experiment, &run.device, &run.cluster, &loaded)
         .map_err(|message| TrainError::checkpoint(&folder, message))?;
     console.line(&format!(
-        "checkpoint {:.1} MB in {:.0} ms, read back whole",
+        "checkpoint {:.1} MB in {:.0} ms, and read back",
         size(&folder) as f64 / 1e6,
         time.as_secs_f64() * 1e3
     ));

@@ -94,7 +94,7 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
     let words: Vec<String> = differing.map(|(kind, names)| told(kind, names)).collect();
     Some(match words.is_empty() {
         // Images that are left out leave the others elsewhere in the order than images that are not there.
-        true => "the images are the same, and their order is another".into(),
+        true => "the images are the same, but in another order".into(),
         false => words.join("; "),
     })
 }

@@ -82,7 +82,7 @@ impl Slowdown {
         }
         self.told = true;
         Some(format!(
-            "epoch {epoch} went at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
+            "epoch {epoch} ran at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
         ))
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         // Larger images are expected to be slower.
         assert_eq!(slowdown.note(3, None, 300.0), None);
         let line = slowdown.note(4, None, 190.0).unwrap();
-        assert!(line.contains("epoch 4 went at 190"), "{line}");
+        assert!(line.contains("epoch 4 ran at 190"), "{line}");
         assert!(line.contains("epoch 3 at 300"), "{line}");
         assert_eq!(slowdown.note(5, None, 100.0), None);
     }

@@ -67,7 +67,7 @@ pub fn check(
     }
     if experiment.train.evaluate_every > 0 && sources.evaluation_split == "test" {
         notes.push(
-            "note       no data.validation: the test set stands in, so `best` will have seen it"
+            "note       no data.validation: the test set chooses the best epoch, so its figures are optimistic"
                 .into(),
         );
     }
@@ -94,12 +94,12 @@ pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Clust
         return vec![plainly(why, "the network is trained")];
     }
     if !cluster.is_alone() && experiment.cluster.sync_batch_norm {
-        let why = "ranks norm a batch together (cluster.sync_batch_norm)";
+        let why = "ranks normalise a batch together (cluster.sync_batch_norm)";
         return vec![plainly(why, "the network is trained")];
     }
     let mut notes = Vec::new();
     if experiment.model.squeeze_excitation {
-        let why = "no kernel has squeeze-and-excitation";
+        let why = "there are no kernels for squeeze-and-excitation";
         notes.push(plainly(why, "units that have it are computed"));
     }
     if precision == Precision::Bf16 && experiment.model.has_odd_widths() {
@@ -133,8 +133,8 @@ fn shared_images(sources: &Sources) -> Vec<String> {
             _ => "are training images",
         };
         Some(format!(
-            "note       {} of the {} {are}, too ({} is {}): the network has seen what it is measured on, and the figures \
-             are too good",
+            "note       {} of the {} {are}, too ({} is {}): the network was trained on images that it is measured on, so \
+             the figures are optimistic",
             thousands(count),
             counted(loader.records(), &format!("{name} image")),
             example.1,
@@ -200,7 +200,7 @@ pub fn check_cluster(
         share > 0,
         "the smallest batch of an epoch",
         "smaller than the number of ranks",
-        "an image for each rank (train.drop_last leaves a ragged last batch out)",
+        "an image for each rank (train.drop_last leaves out a smaller last batch)",
     )?;
     let (height, width) = (sources.shape.height, sources.shape.width);
     Ok(experiment

@@ -180,7 +180,7 @@ fn open_and_train(
     };
     if lost > 0 {
         console.line(&format!(
-            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint knows: those lines are lost"
+            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint records: those lines are lost"
         ));
         // The checkpoint's number of bytes includes the lost lines. A new checkpoint has the right number, so that later
         // lines are not counted as part of them.

@@ -65,7 +65,7 @@ fn check_channels(from: &Path, before: &Description, now: &Description) -> Resul
         return Ok(());
     }
     let remedy = match now.experiment.data.format.is_encoded() {
-        true => "model.input_channels = 1 takes the colour out of these images",
+        true => "model.input_channels = 1 removes the colours of these images",
         false => "start from weights for colour images",
     };
     Err(TrainError::Value {
@@ -184,7 +184,7 @@ pub fn freeze(config: &FineTune, network: ShuffleNetV2) -> Result<ShuffleNetV2, 
         return Err(TrainError::Value {
             key: "fine_tune.freeze".into(),
             found: format!("{:?}", config.freeze),
-            accepted: "what leaves a parameter to train".into(),
+            accepted: "patterns that leave a parameter to train".into(),
         });
     }
     match config.freeze.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::description::Description;
 
-const SEEN: &str = "it was trained on images that this run holds out, so the held-out figures are too good; the same \
+const SEEN: &str = "it was trained on images that this run holds out, so the held-out figures are optimistic; the same \
                     data.validation and data.validation_seed hold out the same images";
 
 /// A line if the weights that `then` describes were trained on images that the run `now` holds out.

@@ -86,7 +86,7 @@ fn resume(
     }
     let damaged = found.damaged.iter();
     let mut notes: Vec<String> = damaged
-        .map(|error| format!("resume     passing over {error}"))
+        .map(|error| format!("resume     skipping {error}"))
         .collect();
     let is_over = progress.finished && run.is_done(progress);
     notes.push(match is_over {
