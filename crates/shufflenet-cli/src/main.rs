@@ -45,14 +45,14 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            say(&error);
+            print_error(&error);
             ExitCode::from(failure(&error))
         }
     }
 }
 
 /// The reason why the command failed. An error of this project is one complete line; other errors have a chain of causes.
-fn say(error: &anyhow::Error) {
+fn print_error(error: &anyhow::Error) {
     let line = match error.downcast_ref::<TrainError>() {
         // The other rank reports the error.
         Some(TrainError::Elsewhere { .. }) => return,

@@ -82,10 +82,12 @@ pub(crate) fn from_table<T: DeserializeOwned>(table: &Table) -> Result<T, Refusa
     };
     if let Some(Err(other)) = probe.map(|probe| with::<T>(table, &refusal, probe))
         && let Fault::Value { accepted, .. } = &mut refusal.fault
-        && let Fault::Value { accepted: told, .. } = other.fault
+        && let Fault::Value {
+            accepted: better, ..
+        } = other.fault
         && other.key == refusal.key
     {
-        *accepted = told;
+        *accepted = better;
     }
     Err(refusal)
 }

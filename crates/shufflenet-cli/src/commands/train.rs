@@ -18,7 +18,7 @@ use shufflenet_train::{Interrupter, TrainError};
 
 use crate::arguments::Train;
 use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads};
-use crate::{failure, say};
+use crate::{failure, print_error};
 
 /// The experiment to train, its folder and its seeds.
 struct Asked {
@@ -62,7 +62,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
             let fails_alone = matches!(error, TrainError::Rank { .. });
             let error = error.into();
             if fails_alone {
-                say(&error);
+                print_error(&error);
                 cluster.abort(failure(&error));
             }
             Err(error)

@@ -33,7 +33,7 @@ impl Cluster {
 
     /// The result of training on this rank. Only the first rank reports an error that all ranks share. An error of this rank
     /// alone becomes [`TrainError::Rank`].
-    pub(crate) fn told<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+    pub(crate) fn reported<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let Some(link) = &self.link else {
             return result;
         };

@@ -130,7 +130,7 @@ pub fn missing(backend: &str) -> &'static str {
 )]
 pub fn adapters(backend: &str) -> Option<Vec<Adapter>> {
     #[cfg(feature = "tuned")]
-    super::tuning::each_shape_for_itself();
+    super::tuning::tune_each_shape();
     #[cfg(feature = "cuda")]
     if backend == "cuda" {
         return Some(cuda::adapters());

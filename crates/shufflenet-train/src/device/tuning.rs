@@ -15,7 +15,7 @@ const LEVEL: &str = "CUBECL_AUTOTUNE_LEVEL";
 
 /// Makes the autotuner tune each shape separately, unless the environment sets it. It has no effect after a device has
 /// started.
-pub fn each_shape_for_itself() {
+pub fn tune_each_shape() {
     let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
     if env::var_os(LEVEL).is_none() {
         config.autotune.level = AutotuneLevel::Full;

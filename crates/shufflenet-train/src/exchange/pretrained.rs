@@ -222,11 +222,7 @@ mod tests {
         let cut = bytes.clone();
         let address = serve(move |number, start, stream| {
             let most = if number == 0 { 1_000_000 } else { usize::MAX };
-            assert_eq!(
-                start > 0,
-                number > 0,
-                "what has come is not asked for again"
-            );
+            assert_eq!(start > 0, number > 0, "received bytes were requested again");
             send(stream, &cut, start, most);
         });
         let into = folder.path().join("cut");

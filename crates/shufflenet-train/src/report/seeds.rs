@@ -75,10 +75,10 @@ pub(super) fn page(title: &str, members: &[Member], unfinished: &[u64]) -> Strin
     let count = counted(members.len(), "seed");
     let mut body = format!("<h1>{}, {count}</h1>\n", escape(title));
     let figures = figures(members);
-    let is_anew = members.iter().all(|member| member.report().is_some());
+    let is_evaluated = members.iter().all(|member| member.report().is_some());
     body += &format!(
         "<p>Mean ± standard deviation (n - 1) of the best checkpoints of {count}{}.</p>\n",
-        match (is_anew, split(members)) {
+        match (is_evaluated, split(members)) {
             (true, split) => format!(", evaluated on {}", escape(&split)),
             (false, split) => format!(", as the runs measured them on {}", escape(&split)),
         }
@@ -103,19 +103,19 @@ pub(super) fn page(title: &str, members: &[Member], unfinished: &[u64]) -> Strin
 
 /// The figures of the evaluations if every run was evaluated, else those that the runs measured.
 fn figures(members: &[Member]) -> Vec<Figure> {
-    let is_anew = members.iter().all(|member| member.report().is_some());
+    let is_evaluated = members.iter().all(|member| member.report().is_some());
     let (share, plain) = ((100.0, 2, " %"), (1.0, 4, ""));
     let mut figures = vec![
-        Figure::of(members, "top-1", share, |member| match is_anew {
+        Figure::of(members, "top-1", share, |member| match is_evaluated {
             true => member.report().map(|report| report.metrics.top1),
             false => member.measured.as_ref().map(|run| run.top1),
         }),
-        Figure::of(members, "loss", plain, |member| match is_anew {
+        Figure::of(members, "loss", plain, |member| match is_evaluated {
             true => member.report().map(|report| report.metrics.loss),
             false => member.measured.as_ref().map(|run| run.loss),
         }),
     ];
-    if is_anew {
+    if is_evaluated {
         figures.push(Figure::of(members, "macro F1", share, |member| {
             member.report().map(|report| report.measures.macro_f1)
         }));

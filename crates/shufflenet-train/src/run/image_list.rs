@@ -91,7 +91,9 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
         ("changed", changed.collect()),
     ];
     let differing = kinds.iter().filter(|(_, names)| !names.is_empty());
-    let words: Vec<String> = differing.map(|(kind, names)| told(kind, names)).collect();
+    let words: Vec<String> = differing
+        .map(|(kind, names)| described(kind, names))
+        .collect();
     Some(match words.is_empty() {
         // Images that are left out leave the others elsewhere in the order than images that are not there.
         true => "the images are the same, but in another order".into(),
@@ -100,7 +102,7 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
 }
 
 /// `2 images are gone (train: a/1.png, train: a/2.png)`.
-fn told(kind: &str, names: &[String]) -> String {
+fn described(kind: &str, names: &[String]) -> String {
     const MOST: usize = 5;
     let shown = names.get(..MOST).unwrap_or(names).join(", ");
     let more = if names.len() > MOST { ", ..." } else { "" };

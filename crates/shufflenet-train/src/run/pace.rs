@@ -16,7 +16,7 @@ pub struct Pace {
     steps: usize,
     images: usize,
     warm_up: usize,
-    told: bool,
+    reported: bool,
 }
 
 impl Pace {
@@ -30,7 +30,7 @@ impl Pace {
             steps: 0,
             images: 0,
             warm_up: if first { WARM_UP } else { 0 },
-            told: !first,
+            reported: !first,
         }
     }
 
@@ -54,10 +54,10 @@ impl Pace {
     pub fn first_estimate(&mut self) -> Option<f64> {
         let enough =
             self.steps >= WARM_UP + STEPS || (self.steps > WARM_UP && self.since.elapsed() >= TIME);
-        if self.told || !enough {
+        if self.reported || !enough {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         Some(self.speed())
     }
 }
@@ -70,17 +70,17 @@ const FALLEN: f64 = 2.0 / 3.0;
 pub struct Slowdown {
     /// Epoch and images per second, by the size of the images (`None`: full size).
     first: BTreeMap<Option<usize>, (usize, f64)>,
-    told: bool,
+    reported: bool,
 }
 
 impl Slowdown {
     /// Records the pace of an epoch in images per second. Returns a line, once, if it has fallen by a third.
     pub fn note(&mut self, epoch: usize, size: Option<usize>, pace: f64) -> Option<String> {
         let &mut (first, before) = self.first.entry(size).or_insert((epoch, pace));
-        if self.told || pace >= before * FALLEN {
+        if self.reported || pace >= before * FALLEN {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         Some(format!(
             "epoch {epoch} ran at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
         ))

@@ -149,7 +149,7 @@ pub(crate) fn train_opened(
     if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
-    cluster.told(open_and_train(run, folder.as_ref(), state, console))
+    cluster.reported(open_and_train(run, folder.as_ref(), state, console))
 }
 
 /// Opens the records of a run and trains.

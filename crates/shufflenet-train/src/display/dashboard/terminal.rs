@@ -41,7 +41,7 @@ pub(super) fn open(
     check()?;
     let taken = enable_raw_mode();
     #[cfg(unix)]
-    let taken = taken.and_then(|()| hear_ctrl_c());
+    let taken = taken.and_then(|()| enable_key_signals());
     taken.map_err(|error| TrainError::Config {
         origin: "--tui".into(),
         message: format!("the terminal cannot be set up: {error}"),
@@ -52,7 +52,7 @@ pub(super) fn open(
 
 /// Switches the signals of keys on again, except those that would leave the terminal in raw mode: Ctrl-Z and Ctrl-\.
 #[cfg(unix)]
-fn hear_ctrl_c() -> std::io::Result<()> {
+fn enable_key_signals() -> std::io::Result<()> {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
     /// `_POSIX_VDISABLE`: no key.
     const NONE: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };

@@ -55,7 +55,7 @@ function classify(image) {
   return { ...answer(), prepared: prepared - start, classified };
 }
 
-// Whether the network is loaded. Of a failure the page is told.
+// Whether the network is loaded. The page gets a message about a failure.
 function begin() {
   return load().then(
     () => true,
