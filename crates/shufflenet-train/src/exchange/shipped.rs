@@ -1,4 +1,4 @@
-//! A trained network to take away: a folder that is a checkpoint, with the weights in float16, and a card.
+//! Exports a trained network as a model: a folder that is a checkpoint, with the weights in float16, and a card.
 //!
 //! ```text
 //! models/NAME/model.safetensors   float16, running variances float32, under the names of PyTorch's network
