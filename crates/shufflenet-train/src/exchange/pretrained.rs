@@ -98,7 +98,7 @@ fn fetch_network(
     let out = into.join(network.name);
     if out.exists() {
         checkpoint::load(&out)?;
-        return Ok(vec![format!("{}: exists already, complete", out.display())]);
+        return Ok(vec![format!("{}: already there, complete", out.display())]);
     }
     let is_address = |from: &&str| from.starts_with("http://") || from.starts_with("https://");
     let server = from

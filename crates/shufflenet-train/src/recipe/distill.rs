@@ -123,7 +123,7 @@ impl Distill {
         )
     }
 
-    /// Refuses two classes for `standardized`, because the standardised logits of two classes are always the same two numbers.
+    /// Refuses fewer than three classes for `standardized`, because the standardised logits of two are always the same numbers.
     ///
     /// # Errors
     /// [`TrainError::Value`].
