@@ -83,8 +83,8 @@ fn odd_stage_widths_are_refused() {
         });
         assert_eq!(
             answer,
-            "widths = [24, 48, 97, 192, 1024]: two groups cannot share the 97 channels of a stage, \
-             and the shuffle deals them to two; an even width is accepted"
+            "widths = [24, 48, 97, 192, 1024]: the two groups of the shuffle cannot share the 97 \
+             channels of a stage; an even width is accepted"
         );
     }
     // The outputs of the stem and the last convolution are not shuffled.
@@ -96,13 +96,13 @@ fn odd_stage_widths_are_refused() {
 fn an_empty_branch_is_refused() {
     assert_eq!(
         refusal(|config| config.split_ratio = 0.004),
-        "split_ratio = 0.004: 0 of the 116 channels of a stage 2 unit in its left branch, and 116 out \
-         of both, leaves a branch empty; 1 to 115 on the left is accepted"
+        "split_ratio = 0.004: in a stage 2 unit of 116 inputs and 116 outputs, a left branch of 0 \
+         channels leaves a branch empty; 1 to 115 is accepted"
     );
     assert_eq!(
         refusal(|config| config.split_ratio = 0.999),
-        "split_ratio = 0.999: 116 of the 116 channels of a stage 2 unit in its left branch, and 116 \
-         out of both, leaves a branch empty; 1 to 115 on the left is accepted"
+        "split_ratio = 0.999: in a stage 2 unit of 116 inputs and 116 outputs, a left branch of 116 \
+         channels leaves a branch empty; 1 to 115 is accepted"
     );
     // The first unit of the seed layout may narrow. Its left channels must leave at least one channel to the right branch.
     assert_eq!(
@@ -110,8 +110,8 @@ fn an_empty_branch_is_refused() {
             config.layout = Layout::Listing;
             config.widths = Some([48, 40, 80, 160, 200].into());
         }),
-        "split_ratio = 0.5: 48 of the 96 channels of a stage 2 unit in its left branch, and 40 out of \
-         both, leaves a branch empty; 1 to 39 on the left is accepted"
+        "split_ratio = 0.5: in a stage 2 unit of 96 inputs and 40 outputs, a left branch of 48 channels \
+         leaves a branch empty; 1 to 39 is accepted"
     );
 }
 
@@ -123,7 +123,7 @@ fn a_stage_without_a_unit_that_widens_it_is_refused() {
             config.repeats = vec![0, 7, 3];
         }),
         "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
-         and without a unit behind it nothing brings them to 116; 1 or more is accepted there"
+         and without a stride-1 unit after it nothing widens them to 116; 1 or more is accepted there"
     );
     // A stage whose width is twice its inputs needs no unit to widen it.
     let config = edited(|config| {
