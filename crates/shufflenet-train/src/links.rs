@@ -13,7 +13,7 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     #[cfg(unix)]
     {
         let fresh = files::partial(path);
-        // Left by a kill between the two calls below.
+        // A kill between the two calls below leaves this file.
         let _ = std::fs::remove_file(&fresh);
         std::os::unix::fs::symlink(target, &fresh)
             .map_err(|e| TrainError::io("create", &fresh, e))?;
@@ -23,9 +23,9 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     files::replace(path, target.as_bytes())
 }
 
-/// Name of the neighbour that the link at `path` points at. `None`: no link is there.
+/// Name of the neighbour that the link at `path` points at. `None`: there is no link.
 pub(crate) fn read_link(path: &Path) -> Option<PathBuf> {
-    /// Longer than any checkpoint's name, in bytes. A longer file is no link.
+    /// Longer than any checkpoint's name, in bytes. A longer file is not a link.
     const LONGEST: u64 = 100;
     if let Ok(target) = std::fs::read_link(path) {
         return Some(target);

@@ -1,4 +1,4 @@
-//! `shufflenet predict`: how its answers are put.
+//! `shufflenet predict`: prints predictions.
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -33,14 +33,14 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
             (_, true) => csv(prediction),
             _ => line(prediction),
         };
-        // Nobody is left to read the rest where this fails.
+        // If this fails, there is no reader for the rest.
         stdout().write_all(text.as_bytes()).is_ok()
     })?;
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
 
 fn json(prediction: &Prediction) -> String {
-    // A prediction is made of text and numbers: it is JSON.
+    // A prediction consists of text and numbers, so it can always be written as JSON.
     serde_json::to_string(prediction).unwrap_or_default() + "\n"
 }
 
@@ -57,7 +57,7 @@ fn csv(prediction: &Prediction) -> String {
     prediction.top.iter().enumerate().map(row).collect()
 }
 
-/// A line a person reads; of a bad image nothing, which was said on standard error.
+/// A line of text, or nothing for a bad image, which is reported on standard error.
 fn line(prediction: &Prediction) -> String {
     if prediction.error.is_some() {
         return String::new();

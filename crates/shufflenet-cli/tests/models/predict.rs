@@ -1,4 +1,4 @@
-//! `predict`: images of every kind, and what is none.
+//! Tests of `predict` on images of every format and on files that are not images.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ fn images_are_classified_and_bad_ones_are_named() {
         "{errors}"
     );
 
-    // The same by standard input: as names, and as an image. Batches change nothing.
+    // Standard input with names or with an image gives the same, and so does another batch size.
     let [one_by_one, _] = text(
         predict(&["--batch", "1", "-"]).write_stdin("photos/a.png\nphotos/b, c.png\n"),
         0,

@@ -1,4 +1,4 @@
-//! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
+//! The checkpoints of a run. Each is complete or absent, and the newest intact one can always be found.
 //!
 //! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
 //! one. `last` and `best` are links beside it (`links.rs`). A kill leaves at most a folder named
@@ -20,14 +20,14 @@ pub struct Newest {
     pub name: String,
     /// Content of the checkpoint.
     pub checkpoint: Checkpoint,
-    /// What is wrong with newer ones that were passed over.
+    /// The errors of newer, damaged checkpoints.
     pub damaged: Vec<TrainError>,
 }
 
 /// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
 ///
 /// # Errors
-/// [`TrainError::Io`]; then every checkpoint that was there before is as it was.
+/// [`TrainError::Io`]. Earlier checkpoints are then unchanged.
 pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
     let name = free_name(root, checkpoint.progress.step);
     write_folder(&root.join(&name), |folder| {
@@ -74,7 +74,7 @@ pub fn clear(root: &Path) -> Result<(), TrainError> {
     for name in names(root)?.iter().filter(is_ours) {
         remove(&root.join(name))?;
     }
-    // What a person put there stays, and so does the folder.
+    // What the user put there stays, and so does the folder.
     let _ = fs::remove_dir(root);
     Ok(())
 }
@@ -85,7 +85,7 @@ fn is_partial(name: &str) -> bool {
 
 /// Deletes a folder, a file or a link.
 fn remove(path: &Path) -> Result<(), TrainError> {
-    // A link is no folder of its own.
+    // A link is not a folder of its own.
     let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
     let removed = match is_folder {
         true => fs::remove_dir_all(path),
@@ -109,13 +109,13 @@ pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
 /// Name of the list of seeds in a folder that holds a run for each ([`crate::run::seeds`]).
 pub(crate) const SEEDS: &str = "seeds.toml";
 
-/// Where a run folder keeps its best checkpoint.
+/// Path of the best checkpoint in a run folder.
 pub fn best(run: &Path) -> PathBuf {
     let root = run.join("checkpoints");
     linked(&root, "best", repair::best)
 }
 
-/// Where a run folder keeps its last checkpoint.
+/// Path of the last checkpoint in a run folder.
 pub fn last(run: &Path) -> PathBuf {
     let root = run.join("checkpoints");
     linked(&root, "last", |root| checkpoints(root).ok()?.pop())
@@ -134,7 +134,7 @@ fn linked(root: &Path, name: &str, search: impl Fn(&Path) -> Option<String>) -> 
 pub struct Located {
     /// The checkpoint's folder.
     pub folder: PathBuf,
-    /// The weight file, where the user named one.
+    /// The weight file, if the user named one.
     pub file: Option<&'static str>,
 }
 
@@ -175,15 +175,16 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
         let folder = folder.into();
         return Ok(Located { folder, file });
     }
-    let message =
-        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
+    let message = format!(
+        "is not a checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}"
+    );
     Err(TrainError::checkpoint(path, message))
 }
 
-/// The newest intact checkpoint in `root`. `None` where there is none at all.
+/// The newest intact checkpoint in `root`. `None`: there are no checkpoints.
 ///
 /// # Errors
-/// The error of the newest one, where every one is damaged; the system's error, where one cannot be read.
+/// The error of the newest checkpoint, if all are damaged; the system's error, if one cannot be read.
 pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     let mut candidates = checkpoints(root)?;
     candidates.reverse();
@@ -212,8 +213,7 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     }
 }
 
-/// Whether a checkpoint is damaged or gone. One that is whole but unreadable for this version or this user is not
-/// passed over.
+/// Whether a checkpoint is damaged or gone. An intact checkpoint that this version or this user cannot read is not skipped.
 fn is_damage(error: &TrainError) -> bool {
     match error {
         TrainError::Checkpoint { .. } => true,
@@ -245,7 +245,7 @@ pub(super) fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
     Ok(names)
 }
 
-/// Names in the folder `root`. Empty where there is no such folder.
+/// Names in the folder `root`. Empty if there is no such folder.
 fn names(root: &Path) -> Result<Vec<String>, TrainError> {
     let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     match fs::read_dir(root).and_then(|entries| entries.map(name).collect()) {

@@ -1,14 +1,14 @@
-//! A build without MPI: there is never a link to other ranks.
+//! A build without MPI, which never has a connection to other ranks.
 
 use std::time::Duration;
 
 use super::Traffic;
 use crate::error::TrainError;
 
-/// A link to other ranks. No value of this type exists.
+/// A connection to other ranks. No value of this type exists.
 pub(super) enum Link {}
 
-/// Whether a launcher started several of this process. One is as good as none.
+/// Whether a launcher started several processes. A single process needs no connection.
 pub(super) fn is_launched() -> bool {
     let several = |name| std::env::var(name).is_ok_and(|size| size != "1");
     ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]

@@ -1,12 +1,12 @@
 //! The images that a command line names: files, folders, patterns, standard input.
 //!
-//! - A file is an image whatever its name says.
-//! - A folder is every image below it, by the endings of names, in order of their bytes, as training lists them:
-//!   hidden and system files are ignored.
-//! - What is no file and has `*`, `?` or `[` in it is a pattern.
-//! - `-` is standard input: an image, or the names of files, one a line, in UTF-8 with or without a byte order mark.
+//! - A file is an image, whatever its extension.
+//! - A folder stands for every image below it, as training lists them: by extension, in the order of the names' bytes, without
+//!   hidden and system files.
+//! - An argument that is not a file and has `*`, `?` or `[` in it is a pattern.
+//! - `-` is standard input: an image, or the names of files, one per line, in UTF-8 with or without a byte order mark.
 //!
-//! Names are produced one by one, so that a list may be longer than memory.
+//! Names are produced one by one, so that a list may be larger than memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use shufflenet_data::decode::dimensions;
 use shufflenet_data::{DataError, images_below, text};
 
-/// The most bytes that an image's file may have.
+/// Largest size of an image file, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 const TOO_LONG: &str = "more than 1 GiB";
 
-/// An image by its name, with its bytes or the reason why it has none.
+/// The name of an image, and its bytes or the reason why it has none.
 pub struct Input {
     /// Path of the image; `-` for standard input.
     pub name: String,
@@ -55,7 +55,7 @@ impl Input {
     /// The encoded image.
     ///
     /// # Errors
-    /// Why it cannot be read, in words.
+    /// The reason why it cannot be read, in words.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let path = match &self.source {
             Source::File(path) => path,
@@ -122,7 +122,7 @@ fn below(folder: &Path) -> Vec<Input> {
     images.chain(unreadable).collect()
 }
 
-/// What comes from `input`: an image, or the images whose names it lists.
+/// The images from `input`, which is an image or a list of names.
 fn from_stream(mut input: impl Read + 'static) -> Box<dyn Iterator<Item = Input>> {
     let nothing = |reason: String| -> Box<dyn Iterator<Item = Input>> {
         Box::new(std::iter::once(Input::nothing(Path::new("-"), reason)))
@@ -171,8 +171,8 @@ fn start_of(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Whether bytes are an image and not a list of names: every supported format has an early zero byte, is not text,
-/// or has a header that no name looks like.
+/// Whether bytes are an image and not a list of names. Every supported format has an early zero byte, is not text,
+/// or has a header that does not look like a name.
 fn is_image(start: &[u8]) -> bool {
     let is_readable = start.starts_with(b"P") && dimensions(start).is_ok();
     let start = start.get(..64).unwrap_or(start);
@@ -180,7 +180,7 @@ fn is_image(start: &[u8]) -> bool {
     start.contains(&0) || marks.iter().any(|mark| start.starts_with(mark)) || is_readable
 }
 
-/// Whether bytes are names in UTF-16, as Windows' shell redirects them: no image begins so.
+/// Whether bytes are names in UTF-16, as Windows' shell redirects them. No image begins in this way.
 fn is_utf_16(start: &[u8]) -> bool {
     match start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_told_from_names() {
+    fn images_are_distinguished_from_lists_of_names() {
         assert!(is_image(b"\x89PNG\r\n"));
         assert!(is_image(b"BM\x36\x00\x00"));
         assert!(is_image(b"RIFF\x24\x00\x00\x00WEBP"));
@@ -270,7 +270,7 @@ mod tests {
         assert!(found[1].bytes().unwrap_err().contains("UTF-8"));
     }
 
-    /// Gives a byte at a time, as a slow program does at its start.
+    /// Gives one byte at a time, as a slow program may do.
     struct Slow(Vec<u8>);
 
     impl Read for Slow {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_comes_in_pieces_is_an_image() {
+    fn an_image_that_arrives_byte_by_byte_is_recognised() {
         let image = b"\x89PNG\r\n\x1a\nand so on";
         let found: Vec<Input> = from_stream(Slow(image.to_vec())).collect();
         assert_eq!(found.len(), 1);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_and_those_of_systems_are_passed_over() {
+    fn hidden_and_system_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for name in [

@@ -1,4 +1,4 @@
-//! The folder of a run: made once, locked while in use, never overwritten unasked.
+//! The folder of a run: made once, locked while in use, and never overwritten without `--force`.
 //!
 //! ```text
 //! runs/NAME/config.toml  environment.json  images.csv.gz  metrics.jsonl  metrics.csv  events.out.tfevents.*
@@ -23,19 +23,19 @@ use crate::run::image_list;
 /// What to do with a run folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse: nothing is overwritten unasked.
+    /// Refuse it, so that nothing is overwritten.
     #[default]
     Refuse,
     /// Continue the run (`--resume`).
     Resume,
-    /// Delete what the run wrote, and start anew (`--force`).
+    /// Delete the run's files, and start a new run (`--force`).
     Replace,
 }
 
 /// A run folder, locked until this is dropped.
 pub struct RunFolder {
     path: PathBuf,
-    /// Whether the folder was not there before.
+    /// Whether [`Self::open`] made the folder.
     is_new: bool,
     _lock: File,
 }
@@ -45,7 +45,7 @@ const ENVIRONMENT: &str = "environment.json";
 const REPORT: &str = "report.html";
 pub(super) const LOCK: &str = ".lock";
 
-/// The experiment of the run in the folder `path`. `None`: no run is there.
+/// The experiment of the run in the folder `path`. `None`: there is no run.
 ///
 /// # Errors
 /// The errors of [`settings::load`].
@@ -64,8 +64,8 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
     /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`];
-    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from or a teacher lie in the folder, or
-    /// it holds a run for each of several seeds.
+    /// [`TrainError::Value`]: the folder is in the data, or the weights to start from or a teacher are in the folder, or it
+    /// holds a run for each of several seeds.
     pub fn open(
         path: &Path,
         experiment: &Experiment,
@@ -84,7 +84,7 @@ impl RunFolder {
                 accepted: "--resume, which continues them, or another place: --out DIR".into(),
             });
         }
-        // A `config.toml` of a person's is no run. A resumption writes into no other folder.
+        // A `config.toml` of the user's is not a run. A resumption writes into no other folder.
         let is_ours = existing == Existing::Resume || is_marked(path);
         if !(is_vacant(path) || is_run && is_ours) {
             return Err(TrainError::NotARun(path.into()));
@@ -108,10 +108,10 @@ impl RunFolder {
         })
     }
 
-    /// Removes the folder if [`Self::open`] made it and nothing was written into it: the run was refused.
+    /// Removes the folder of a refused run, if [`Self::open`] made it and nothing was written into it.
     pub fn abandon(self) {
         if self.is_new {
-            // A folder that stays is no error: a next run takes it.
+            // A folder that cannot be removed is not an error, because the next run can use it.
             let _ = fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path));
         }
     }
@@ -133,7 +133,7 @@ impl RunFolder {
         for name in [CONFIG, ENVIRONMENT, LOCK] {
             remove_file(&self.path.join(name))?;
         }
-        // What a person put there stays, and so does the folder.
+        // What the user put there stays, and so does the folder.
         let _ = fs::remove_dir(&self.path);
         Ok(())
     }
@@ -153,7 +153,7 @@ impl RunFolder {
         replace(&self.path.join(ENVIRONMENT), &bytes)
     }
 
-    /// The content of `environment.json`, from the last start of the run. Empty where it cannot be read.
+    /// The content of `environment.json`, from the last start of the run. Empty if it cannot be read.
     pub fn last_environment(&self) -> serde_json::Value {
         let bytes = fs::read(self.path.join(ENVIRONMENT)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -175,7 +175,7 @@ impl RunFolder {
     }
 }
 
-/// Whether nothing of a person's is in the folder `path`, which need not be there.
+/// Whether the folder `path` is missing or has no files of the user.
 pub(super) fn is_vacant(path: &Path) -> bool {
     match fs::read_dir(path) {
         // A run that stopped before its first step leaves these files.
@@ -199,8 +199,8 @@ pub(super) fn lock(path: &Path) -> Result<File, TrainError> {
     }
 }
 
-/// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start or teacher would be
-/// deleted with the run that was there.
+/// Refuses a new run in a folder of images, because the run folder would become one of their classes. Also refuses a run that
+/// would replace an earlier run with its own start or teacher.
 pub(super) fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
     let place = resolved(path);
     let refuse = |key: &str, found: String| {

@@ -60,7 +60,7 @@ fn a_best_epoch_whose_checkpoint_is_gone_is_forgotten() {
 }
 
 #[test]
-fn a_folder_with_a_configuration_of_a_persons_is_no_run() {
+fn a_folder_with_a_configuration_of_the_users_is_not_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = narrow(folder.path(), &["train.epochs=1"]);
     let place = folder.path().join("place");
@@ -75,7 +75,10 @@ fn a_folder_with_a_configuration_of_a_persons_is_no_run() {
             &mut Console::new(),
         );
         let line = refused.err().unwrap().to_string();
-        assert!(line.contains("is not empty and is no run folder"), "{line}");
+        assert!(
+            line.contains("is not empty and is not a run folder"),
+            "{line}"
+        );
     }
     assert_eq!(
         fs::read_to_string(place.join("config.toml")).unwrap(),
@@ -84,7 +87,7 @@ fn a_folder_with_a_configuration_of_a_persons_is_no_run() {
 }
 
 #[test]
-fn replacing_a_run_keeps_a_persons_files_and_deletes_its_report() {
+fn replacing_a_run_keeps_the_users_files_and_deletes_its_report() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = narrow(folder.path(), &["train.epochs=1"]);
     let run = folder.path().join("run");

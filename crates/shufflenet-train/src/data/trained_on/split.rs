@@ -1,11 +1,11 @@
-//! The part of the data that a trained network meets, and whether that part chose the network.
+//! The part of the data that a trained network is evaluated on, and whether that part chose the network.
 
 use shufflenet_data::Split;
 
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
-/// The name of the part to read: the one `asked` for, or the first of test, validation and all that there is.
+/// The name of the part to read: `asked`, or the first of test, validation and all that the data has.
 pub(super) fn choose(
     experiment: &Experiment,
     parts: &[Split],
@@ -40,7 +40,7 @@ pub(super) fn choose(
     })
 }
 
-/// Which records of a published part.
+/// A selection of the records of a published part.
 pub(super) enum Records {
     All,
     /// Those that the run trained on.
@@ -49,7 +49,7 @@ pub(super) enum Records {
     HeldOut,
 }
 
-/// Where the records of `split` are: a published part, and which of its records.
+/// The published part that has the records of `split`, and the selection of its records.
 pub(super) fn place(
     experiment: &Experiment,
     parts: &[Split],
@@ -75,8 +75,8 @@ pub(super) fn place(
     }
 }
 
-/// Whether the configuration has `split` choose the best epoch. A validation part of the data's own stands in for the
-/// test set.
+/// Whether `split` chooses the best epoch by the configuration. A validation part of the data takes the place of the test
+/// set.
 pub(super) fn by_configuration(experiment: &Experiment, split: &str) -> bool {
     match experiment.chosen_by() {
         Some("test") => matches!(split, "test" | "validation"),
