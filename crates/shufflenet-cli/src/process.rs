@@ -1,6 +1,6 @@
 //! Functions on the process that the commands share: threads, signals, standard output, exit codes.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -45,10 +45,14 @@ pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
 
 /// Prints to standard output. A closed pipe is not an error.
 pub fn print(text: &str) -> anyhow::Result<ExitCode> {
+    print_unless_closed(text).map(|_| ExitCode::SUCCESS)
+}
+
+/// Prints to standard output. Returns false if it is a closed pipe: nobody reads the rest.
+pub fn print_unless_closed(text: &str) -> anyhow::Result<bool> {
     match stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }

@@ -1,13 +1,13 @@
 //! `shufflenet predict`: prints predictions.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use shufflenet_train::evaluation::predict::{Prediction, PredictionRequest, Ranked, predict};
 use shufflenet_train::files::csv_row;
 
 use crate::arguments::Predict;
-use crate::process::print;
+use crate::process::{print, print_unless_closed};
 
 pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
     arguments.compute.use_threads();
@@ -24,6 +24,7 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
     if arguments.csv {
         print(&csv_row(["path", "rank", "class", "name", "probability"]))?;
     }
+    let mut printed = Ok(true);
     let bad = predict(&request, &mut |prediction| {
         if let Some(error) = &prediction.error {
             let _ = writeln!(stderr(), "{}: {error}", prediction.path);
@@ -33,9 +34,10 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
             (_, true) => csv(prediction),
             _ => line(prediction),
         };
-        // If this fails, there is no reader for the rest.
-        stdout().write_all(text.as_bytes()).is_ok()
+        printed = print_unless_closed(&text);
+        matches!(printed, Ok(true))
     })?;
+    printed?;
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
 

@@ -3,15 +3,17 @@
 //! - A file is an image, whatever its extension.
 //! - A folder stands for every image below it, as training lists them: by extension, in the order of the names' bytes, without
 //!   hidden and system files.
-//! - An argument that is not a file and has `*`, `?` or `[` in it is a pattern.
+//! - An argument that is not a file and has `*`, `?` or `[` in it is a pattern. With `**` it selects from the images that the
+//!   folder before it stands for.
 //! - `-` is standard input: an image, or the names of files, one per line, in UTF-8 with or without a byte order mark.
 //!
 //! Names are produced one by one, so that a list may be larger than memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use glob::{MatchOptions, Pattern, PatternError};
 use shufflenet_data::decode::dimensions;
 use shufflenet_data::{DataError, images_below, text};
 
@@ -77,7 +79,7 @@ pub fn inputs(arguments: &[PathBuf]) -> impl Iterator<Item = Input> + '_ {
     arguments.iter().flat_map(|argument| one(argument))
 }
 
-fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
+fn one(argument: &Path) -> Inputs {
     if argument == Path::new("-") {
         return from_stream(io::stdin().lock());
     }
@@ -92,20 +94,55 @@ fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
     if argument.exists() || !text.contains(['*', '?', '[']) {
         return Box::new(std::iter::once(Input::file(argument.into())));
     }
-    match glob::glob(&text) {
-        Err(error) => Box::new(std::iter::once(Input::nothing(argument, error))),
-        Ok(paths) => {
-            let mut paths = paths.peekable();
-            if paths.peek().is_none() {
-                let nothing = Input::nothing(argument, "no file matches");
-                return Box::new(std::iter::once(nothing));
-            }
-            Box::new(paths.map(|path| match path {
-                Ok(path) => Input::file(path),
-                Err(error) => Input::nothing(error.path(), error.error()),
-            }))
-        }
+    let found = match text.contains("**") {
+        true => matching_below(&text),
+        false => matching(&text),
+    };
+    let mut found = match found {
+        Ok(found) => found.peekable(),
+        Err(error) => return Box::new(std::iter::once(Input::nothing(argument, error))),
+    };
+    if found.peek().is_none() {
+        return Box::new(std::iter::once(Input::nothing(argument, "no file matches")));
     }
+    Box::new(found)
+}
+
+type Inputs = Box<dyn Iterator<Item = Input>>;
+
+/// The files that a pattern without `**` selects.
+fn matching(pattern: &str) -> Result<Inputs, PatternError> {
+    let paths = glob::glob(pattern)?;
+    Ok(Box::new(paths.map(|path| match path {
+        Ok(path) => Input::file(path),
+        Err(error) => Input::nothing(error.path(), error.error()),
+    })))
+}
+
+/// The images that a pattern with `**` selects. Links that lead back to a folder above are entered once, unlike by
+/// [`glob::glob`].
+fn matching_below(pattern: &str) -> Result<Inputs, PatternError> {
+    let options = MatchOptions {
+        require_literal_separator: true,
+        ..MatchOptions::new()
+    };
+    let is_literal =
+        |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let folder: PathBuf = Path::new(pattern)
+        .components()
+        .take_while(is_literal)
+        .collect();
+    let below = match folder.as_os_str().is_empty() {
+        true => images_below(Path::new(".")),
+        false => images_below(&folder),
+    };
+    let pattern = Pattern::new(pattern)?;
+    let images = below
+        .images
+        .into_iter()
+        .map(move |image| folder.join(image));
+    let images = images.filter(move |image| pattern.matches_path_with(image, options));
+    Ok(Box::new(images.map(Input::file)))
 }
 
 /// The images below `folder`, and the folders in it that cannot be read.
@@ -123,8 +160,8 @@ fn below(folder: &Path) -> Vec<Input> {
 }
 
 /// The images from `input`, which is an image or a list of names.
-fn from_stream(mut input: impl Read + 'static) -> Box<dyn Iterator<Item = Input>> {
-    let nothing = |reason: String| -> Box<dyn Iterator<Item = Input>> {
+fn from_stream(mut input: impl Read + 'static) -> Inputs {
+    let nothing = |reason: String| -> Inputs {
         Box::new(std::iter::once(Input::nothing(Path::new("-"), reason)))
     };
     let start = match start_of(&mut input) {
@@ -225,6 +262,24 @@ mod tests {
             root.join("empty"),
         ];
         assert_eq!(names(&named, root), ["c", "b/2.png", "no*!", "empty!"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pattern_for_all_folders_below_ends_at_circular_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in ["cat/x.png", "cat/y.png", "dog/deep/x.png", "x.png"] {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink(".", root.join("cat/loop")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("cat/up")).unwrap();
+        let all = ["cat/x.png", "dog/deep/x.png", "x.png"];
+        assert_eq!(names(&[root.join("**/x.png")], root), all);
+        assert_eq!(names(&[root.join("dog/**/*.png")], root), all[1..2]);
+        assert_eq!(names(&[root.join("**/z.png")], root), ["**/z.png!"]);
     }
 
     #[test]
