@@ -157,11 +157,11 @@ mod tests {
             ("bench foo", "<WORK> is `foo`; accepted: train, infer, data"),
             (
                 "train --config a --threads x",
-                "--threads is `x`; accepted: a whole number from 1 to 65535",
+                "--threads is `x`; accepted: a whole number from 1 to 1024",
             ),
             (
                 "train --config a --threads 0",
-                "--threads is `0`; accepted: a whole number from 1 to 65535",
+                "--threads is `0`; accepted: a whole number from 1 to 1024",
             ),
             (
                 "lr-find --config a --from x",

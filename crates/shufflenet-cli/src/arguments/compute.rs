@@ -12,8 +12,8 @@ pub struct Compute {
     /// Device that computes tensors: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
+    /// CPU threads, 1 to 1024 [default: what this machine or container allows]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1024))]
     pub threads: Option<u16>,
 }
 

@@ -163,7 +163,21 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
                     run.display()
                 )));
             };
-            settings::overridden(&experiment, overrides).map(written)
+            let experiment = settings::overridden(&experiment, overrides)?;
+            let data = &experiment.data;
+            if data.format.name() != "synthetic" && !data.root.exists() {
+                return Err(TrainError::Value {
+                    key: "data.root".into(),
+                    found: format!(
+                        "{}, where the run in {} had its data, and does not exist",
+                        data.root.display(),
+                        run.display()
+                    ),
+                    accepted: "the place that the data has moved to, as in --set data.root=PLACE"
+                        .into(),
+                });
+            }
+            Ok(written(experiment))
         }
     }
 }

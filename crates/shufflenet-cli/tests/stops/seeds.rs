@@ -80,6 +80,12 @@ fn each_seed_has_the_bits_of_a_single_run_also_after_a_kill() {
     assert_eq!(said.matches("finished   at step ").count(), 3, "{said}");
     let more = [&SEEDS[..2], &["--seeds", "5,1,9,2", "--resume"]].concat();
     assert!(finished(folder.path(), "all", &more).contains("\n4 seeds    "));
+
+    let other = [&SEEDS[..2], &["--seeds", "9,7", "--force"]].concat();
+    finished(folder.path(), "all", &other);
+    let place = |seed: u64| folder.path().join(format!("all/seed-{seed}"));
+    assert!([9, 7].into_iter().all(|seed| place(seed).exists()));
+    assert!(![5, 1, 2].into_iter().any(|seed| place(seed).exists()));
 }
 
 #[cfg(unix)]
