@@ -124,12 +124,18 @@ fn a_wrong_command_is_answered_with_one_line_and_the_usage() {
 #[test]
 fn a_binary_without_mpi_is_refused_under_mpirun() {
     let folder = workplace();
-    let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
-    // As Open MPI's `mpirun -n 2` sets it.
-    let assert = command.env("OMPI_COMM_WORLD_SIZE", "2").assert().code(2);
-    let line = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(line.contains("--features mpi"), "{line}");
-    assert!(!folder.path().join("runs").exists());
+    // The variables of `mpirun -n 2` by Open MPI, by MPICH, and of `srun --mpi=pmix -n 2`.
+    for variables in [
+        &[("OMPI_COMM_WORLD_SIZE", "2")][..],
+        &[("PMI_SIZE", "2")],
+        &[("PMIX_RANK", "0"), ("SLURM_STEP_NUM_TASKS", "2")],
+    ] {
+        let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
+        let assert = command.envs(variables.iter().copied()).assert().code(2);
+        let line = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(line.contains("--features mpi"), "{line}");
+        assert!(!folder.path().join("runs").exists());
+    }
 }
 
 #[test]

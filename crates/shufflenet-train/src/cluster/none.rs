@@ -11,9 +11,9 @@ pub(super) enum Link {}
 /// Whether a launcher started several processes. A single process needs no connection.
 pub(super) fn is_launched() -> bool {
     let several = |name| std::env::var(name).is_ok_and(|size| size != "1");
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
-        .into_iter()
-        .any(several)
+    // Slurm's own variables are also set where tasks have nothing to do with each other.
+    let by_slurm = std::env::var_os("PMIX_RANK").is_some() && several("SLURM_STEP_NUM_TASKS");
+    by_slurm || several("OMPI_COMM_WORLD_SIZE") || several("PMI_SIZE")
 }
 
 impl Link {
