@@ -20,6 +20,7 @@ fn every_configuration_in_configs_can_be_read() {
         let known = [
             "data/fashion-mnist-small",
             "data/cifar-10-batches-bin",
+            "data/cifar-100-binary",
             "photos",
         ];
         assert!(
@@ -32,6 +33,7 @@ fn every_configuration_in_configs_can_be_read() {
     let expected = [
         "cifar10-coffee",
         "cifar10-x1_0",
+        "cifar100-x0_5",
         "photos",
         "quickstart",
         "scale0_5",
