@@ -235,7 +235,7 @@ mod tests {
         for split in [Split::Validation, Split::Whole] {
             let opened = open(format, Path::new("waves"), split, &Options::default());
             let line = opened.unwrap_err().to_string();
-            assert!(line.contains("expected train or test"), "{line}");
+            assert!(line.contains("accepted: train or test"), "{line}");
         }
     }
 

@@ -192,7 +192,7 @@ fn wrong_options_are_refused_with_what_is_accepted() {
     refused("data.options.sizes=3", "did you mean `data.options.size`?");
     refused(
         "data.format=tfrecord",
-        "expected one of cifar10, cifar100, idx, manifest",
+        "accepted: one of cifar10, cifar100, idx, manifest",
     );
     refused("data.format=parquet", "--features parquet");
 }

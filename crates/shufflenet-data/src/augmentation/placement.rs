@@ -305,6 +305,6 @@ mod tests {
             ..augmentation
         };
         let line = windows.check(&dataset).unwrap_err().to_string();
-        assert!(line.contains("expected false for noise"), "{line}");
+        assert!(line.contains("accepted: false for noise"), "{line}");
     }
 }
