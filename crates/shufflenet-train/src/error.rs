@@ -145,8 +145,8 @@ pub enum TrainError {
     },
     /// A device that computes wrong values.
     #[error(
-        "{device} computes wrongly: training steps of a small network moved its weights otherwise than on \
-         the CPU, {:.0} % off where {:.0} % is allowed; nothing was trained. Use another adapter (`shufflenet \
+        "{device} computes wrongly: training steps of a small network moved its weights {:.0} % differently from \
+         the CPU's, and {:.0} % is allowed; nothing was trained. Use another adapter (`shufflenet \
          devices --check` tries them all), another driver, or --device flex",
         .error * 100.0, DEVICE_TOLERANCE * 100.0
     )]
