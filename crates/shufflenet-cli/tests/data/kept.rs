@@ -138,3 +138,51 @@ fn few_images_and_odd_classes_are_met() {
     assert_eq!(code, 2);
     assert!(errors.contains("--config <FILE>|--data <PATH>"), "{errors}");
 }
+
+/// New files move images between the parts that are drawn by chance: figures of such a part are not told as held out.
+#[test]
+fn a_part_that_is_drawn_anew_is_said_to_be_and_has_no_figure_on_a_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    let train = format!("train --data photos {TINY}");
+    printed(at, &train);
+    let fraction = "--set data.options.test_fraction=0.2 --out runs/tested";
+    printed(at, &format!("{train} {fraction}"));
+    let runs = [("photos", "validation"), ("tested", "test")];
+    let changed = |part: &str| {
+        format!(
+            "the data has changed since the run: the {part} part is drawn anew and may have images that the run trained on"
+        )
+    };
+    for (run, part) in runs {
+        let report = json(at, &format!("eval --checkpoint runs/{run} --json"));
+        assert_eq!(report["split"], part);
+        assert_eq!(report["chosen_by_this_split"], part == "validation");
+        assert_eq!(report["notes"], serde_json::json!([]), "{run}");
+    }
+    paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 30);
+    for (run, part) in runs {
+        let eval = format!("eval --checkpoint runs/{run}");
+        let report = json(at, &format!("{eval} --json"));
+        assert_eq!(
+            (&report["split"], &report["notes"][0]),
+            (&part.into(), &changed(part).into())
+        );
+        assert_eq!(report["chosen_by_this_split"], false);
+        let text = printed(at, &eval);
+        assert!(
+            text.contains("drawn anew") && !text.contains("best was chosen"),
+            "{text}"
+        );
+        let export =
+            format!("export --checkpoint runs/{run} --format model --licence MIT --out nets/{run}");
+        let said = printed(at, &export);
+        let reason = format!(
+            "not evaluated: the data has changed since the run: the {part} part, drawn anew, may have"
+        );
+        assert!(said.contains(&reason), "{said}");
+        let card = fs::read_to_string(at.join("nets").join(run).join("README.md")).unwrap();
+        assert!(card.contains(&reason) && !card.contains("top-1"), "{card}");
+    }
+}

@@ -97,6 +97,9 @@ pub struct EvaluationReport {
     pub parameters: usize,
     /// Whether `best` was chosen by this very data, which makes the figures optimistic.
     pub chosen_by_this_split: bool,
+    /// Whether the part is drawn anew, because the data has changed since the run: the notes say so.
+    #[serde(skip)]
+    pub drawn_anew: bool,
     /// Number of images that were left out, because the network does not know their classes.
     pub left_out: usize,
     /// What was assumed about the data, passed over or left out.
@@ -142,6 +145,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         loader,
         split,
         chose,
+        drawn_anew,
         left_out,
         notes,
     } = trained_on::open(description, &data, batch_size)?;
@@ -175,6 +179,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         parameters: num_parameters(&classifier.network),
         // An imported network was not chosen by a split.
         chosen_by_this_split: chose && checkpoint.progress.step > 0,
+        drawn_anew,
         left_out,
         notes,
         measures: Measures::of(&outcomes, &loader.dataset().class_names),

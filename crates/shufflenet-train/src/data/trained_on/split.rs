@@ -41,6 +41,7 @@ pub(super) fn choose(
 }
 
 /// Which records of a published part.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Records {
     All,
     /// Those that the run trained on.
