@@ -186,3 +186,20 @@ fn a_part_that_is_drawn_anew_is_said_to_be_and_has_no_figure_on_a_card() {
         assert!(card.contains(&reason) && !card.contains("top-1"), "{card}");
     }
 }
+
+/// The records of an epoch are fewer where its ragged last batch is left out.
+#[test]
+fn a_card_counts_the_training_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    let train = format!("train --data photos {TINY} --set train.batch_size=12");
+    let text = printed(at, &format!("{train} --set train.drop_last=true"));
+    assert!(text.contains("32 training records"), "{text}");
+    printed(
+        at,
+        "export --checkpoint runs/photos --format model --licence MIT --out net",
+    );
+    let card = fs::read_to_string(at.join("net/README.md")).unwrap();
+    assert!(card.contains(", 32 records trained on; SHA-256"), "{card}");
+}
