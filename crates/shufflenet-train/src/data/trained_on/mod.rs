@@ -5,7 +5,7 @@
 
 mod classes;
 pub(crate) mod seen;
-mod split;
+pub(crate) mod split;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub fn open(
         experiment.data.limit = None;
     }
     let split = split::choose(&experiment, &parts, is_own, request.split)?;
-    let (published, records) = split::place(&experiment, &parts, split)?;
+    let (published, records) = split::place(&experiment, &parts, is_own, split)?;
     let set = part(&experiment, &experiment.data.root, published)?;
     let mut notes = Vec::new();
     if !set.passed_over.is_empty() {
