@@ -86,6 +86,29 @@ fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
     paint(&at.join("moved"), &[("blue", 2)], 21);
     let met = json(at, "eval --checkpoint runs/photos --data moved --json");
     assert_eq!((&met["split"], &met["count"]), (&"all".into(), &41.into()));
+    // Most of that set was trained on, which its figures do not tell.
+    let known = "32 of 41 images have path and size of images that the run trained on: if they are the same, the figures \
+                 are too good";
+    assert_eq!(met["notes"], serde_json::json!([known]));
+    printed(
+        at,
+        "export --checkpoint runs/photos --data moved --format model --licence MIT --out net",
+    );
+    let card = fs::read_to_string(at.join("net/README.md")).unwrap();
+    assert!(
+        card.contains(&format!("on 41 records of `moved`; {known} |")),
+        "{card}"
+    );
+    for class in ["blue", "red"] {
+        fs::create_dir_all(at.join("new").join(class)).unwrap();
+        let image = at.join("moved").join(class).join("1.ppm");
+        fs::copy(image, at.join("new").join(class).join("new.ppm")).unwrap();
+    }
+    let met = json(at, "eval --checkpoint runs/photos --data new --json");
+    assert_eq!(
+        (&met["count"], &met["notes"]),
+        (&2.into(), &serde_json::json!([]))
+    );
 }
 
 #[test]

@@ -100,6 +100,9 @@ pub struct EvaluationReport {
     /// Whether the part is drawn anew, because the data has changed since the run: the notes say so.
     #[serde(skip)]
     pub drawn_anew: bool,
+    /// The note on images that the run seems to have trained on.
+    #[serde(skip)]
+    pub trained_images: Option<String>,
     /// Number of images that were left out, because the network does not know their classes.
     pub left_out: usize,
     /// What was assumed about the data, passed over or left out.
@@ -144,11 +147,17 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     let Met {
         loader,
         split,
+        is_own,
         chose,
         drawn_anew,
         left_out,
-        notes,
+        mut notes,
     } = trained_on::open(description, &data, batch_size)?;
+    let trained_images = match is_own {
+        true => None,
+        false => trained_on::seen::trained_images(&folder, description, &loader),
+    };
+    notes.extend(trained_images.clone());
     let start = Instant::now();
     let mut tally = Tally::default();
     let mut outcomes = Vec::new();
@@ -180,6 +189,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         // An imported network was not chosen by a split.
         chosen_by_this_split: chose && checkpoint.progress.step > 0,
         drawn_anew,
+        trained_images,
         left_out,
         notes,
         measures: Measures::of(&outcomes, &loader.dataset().class_names),

@@ -224,10 +224,13 @@ impl Card<'_> {
             Err(reason) => return format!("not evaluated: {}", escaped(reason)),
         };
         let metrics = &report.metrics;
-        let caveat = match report.chosen_by_this_split {
-            true => "; the epoch was chosen by this very part",
-            false => "",
+        let mut caveat = match report.chosen_by_this_split {
+            true => "; the epoch was chosen by this very part".to_string(),
+            false => String::new(),
         };
+        if let Some(trained_images) = &report.trained_images {
+            caveat += &format!("; {trained_images}");
+        }
         let part = match report.split.as_str() {
             "all" => "record".into(),
             split => format!("{split} record"),

@@ -39,6 +39,8 @@ pub struct Met {
     pub loader: Loader,
     /// The part: `train`, `validation`, `test` or `all`.
     pub split: String,
+    /// Whether this is the run's own data.
+    pub is_own: bool,
     /// Whether this part of the data chose the checkpoint.
     pub chose: bool,
     /// Whether this part is drawn by chance from data that has changed since the run, so that it may have images that the
@@ -125,6 +127,7 @@ pub fn open(
     Ok(Met {
         loader: loader.workers(experiment.data.workers),
         split: split.into(),
+        is_own,
         chose,
         drawn_anew,
         left_out,
