@@ -118,7 +118,8 @@ pub fn trained_on(run: &Path, description: &Description) -> Option<HashSet<(Stri
     let mut images = rows(&run.join(NAME))?;
     images.retain(|[part, ..]| part == "train");
     let names = &description.class_names;
-    let numbers: HashMap<&str, u16> = names.iter().map(String::as_str).zip(0..).collect();
+    let numbers = names.iter().map(String::as_str).zip(0..=u16::MAX);
+    let numbers: HashMap<&str, u16> = numbers.collect();
     let label = |[_, class, ..]: &Image| numbers.get(class.as_str()).copied();
     let labels: Vec<u16> = images.iter().map(label).collect::<Option<_>>()?;
     let (records, _) = divided(&description.experiment, &labels, names).ok()?;
