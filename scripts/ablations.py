@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What each ingredient of a recipe is worth: trains with and without it, one run at a time, and prints a table.
+"""Measures what each part of a recipe contributes: trains with and without it, one run at a time, and prints a table.
 
     python3 scripts/ablations.py --out runs/ablations                 every line of scripts/ablations.json
-    python3 scripts/ablations.py --out runs/ablations --only muon     those whose name has `muon` in it
+    python3 scripts/ablations.py --out runs/ablations --only muon     the lines with `muon` in their name
 
-A file of ablations names a configuration, what all its runs share (shorter training, a held-out part of the
-training images) and, line by line, what is set otherwise. The accuracy is that of the last epoch on the held-out
-part; the time is what the training steps took, without evaluation. A run that has ended is not made again, so
-the script goes on where it was stopped.
+A file of ablations names a configuration, the settings that all its runs share (shorter training, a held-out part
+of the training images), and for each line the settings that differ. The accuracy is that of the last epoch on the
+held-out part. The time is that of the training steps, without evaluation. A finished run is not repeated, so the
+script continues where it was stopped.
 
-Needs a release build, and an idle machine for the times to mean anything. Python's standard library is enough.
+Needs a release build. The times are valid only on an idle machine. Python's standard library is enough.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def train(options, name, config, keys):
-    """Metrics of a run with these keys set, made now or before."""
+    """The metrics of a run with these keys set. The run is trained now, unless it has finished before."""
     out = options.out / name
     log = out / "metrics.jsonl"
     done = out / "done"

@@ -1,8 +1,8 @@
-"""Writes crates/shufflenet-data/tests/fixtures/torchvision.bin.gz: what torchvision's u8 tensor operations
-make of one small image, each TrivialAugment-wide operation at every magnitude and with both signs, the steps
-of colour jitter, and mixup and cutmix. `crates/shufflenet-data/tests/torchvision.rs` reads it.
+"""Writes crates/shufflenet-data/tests/fixtures/torchvision.bin.gz: the results of torchvision's u8 tensor operations
+on one small image. These are each operation of TrivialAugment (wide) at every magnitude and with both signs, the
+steps of colour jitter, mixup and cutmix. `crates/shufflenet-data/tests/torchvision.rs` reads the file.
 
-Needs PyTorch and torchvision (fixtures were made with the versions that the file names in its first line).
+Needs PyTorch and torchvision. The first line of the file has the versions that made it.
 
     python scripts/augmentation_fixtures.py
 """
@@ -21,7 +21,7 @@ CHANNELS, HEIGHT, WIDTH, BINS = 3, 11, 14, 31
 
 
 def image():
-    """A slope with noise, the same in Rust: no two channels alike, values from end to end."""
+    """A slope with noise, by the formula of the Rust test. The channels differ, and values cover the whole range."""
     values = []
     for i in range(CHANNELS * HEIGHT * WIDTH):
         noise = (i * 2654435761 % 2**32) >> 24
@@ -50,7 +50,7 @@ def operations(cases, pixels):
 
 
 def jitter(cases, pixels):
-    """What colour jitter is made of."""
+    """The steps of colour jitter."""
     source = image()
     for name, function, factors in [
         ("jitter_brightness", functional.adjust_brightness, [0.0, 0.4, 1.0, 1.7]),
@@ -64,7 +64,7 @@ def jitter(cases, pixels):
 
 
 def mixes():
-    """Boxes and shares of cutmix, and one batch through both."""
+    """Boxes and shares of cutmix, and one batch through mixup and cutmix."""
     boxes = []
     for seed in range(40):
         torch.manual_seed(seed)

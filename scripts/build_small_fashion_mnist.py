@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Makes the bundled images and the CIFAR-format test fixture out of the official Fashion-MNIST files.
+"""Makes the bundled images and the CIFAR-format test fixture from the official Fashion-MNIST files.
 
   build_small_fashion_mnist.py SOURCE          write data/fashion-mnist-small and the fixture
-  build_small_fashion_mnist.py --check SOURCE  compare the files that are there with what SOURCE makes
-  build_small_fashion_mnist.py --verify        check them without SOURCE, by the sums recorded below
+  build_small_fashion_mnist.py --check SOURCE  compare the existing files with what SOURCE gives
+  build_small_fashion_mnist.py --verify        check the existing files by the checksums below, without SOURCE
 
-SOURCE holds the four official files (train-images-idx3-ubyte.gz ...), as in
-https://github.com/zalandoresearch/fashion-mnist or in Debian's package dataset-fashion-mnist (`apt-get
-install dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist); they are checked by the
-MD5 of their decompressed content. Training images come from the official training files, test images from
-the official test files: the first so many of each class, in file order. Training images that also occur
+SOURCE is a folder with the four official files (train-images-idx3-ubyte.gz ...). They are in
+https://github.com/zalandoresearch/fashion-mnist and in Debian's package dataset-fashion-mnist (`apt-get
+install dataset-fashion-mnist` puts them into /usr/share/datasets/fashion-mnist). The script checks the MD5
+of their decompressed content. Training images come from the official training files, and test images from
+the official test files: the first images of each class, in file order. Training images that also occur
 among the test images are left out. Python's standard library is enough.
 """
 import gzip
@@ -27,15 +27,14 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 1200, 250
 FIXTURE_TRAIN, FIXTURE_TEST = 20, 30
 PIXELS = 28 * 28
 
-# Of the decompressed official files: Debian has packed them anew, so the sums of the published .gz files
-# would refuse the same images.
+# MD5 of the decompressed official files. Debian has compressed them again, so its .gz files have other checksums.
 SOURCE_MD5 = {
     "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
     "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
     "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-# Of the files that are made, decompressed: gzip's own bytes may differ between zlib versions.
+# MD5 of the decompressed output files. The compressed bytes may differ between versions of zlib.
 MADE_MD5 = {
     "data/fashion-mnist-small/train-images-idx3-ubyte.gz": "5898a87a40d3b539f67be0175583e77d",
     "data/fashion-mnist-small/train-labels-idx1-ubyte.gz": "d9e104eba715236b7fc611b9c86f5d7c",
@@ -57,7 +56,7 @@ def md5(data):
 
 
 def content(path):
-    """The bytes of a file, decompressed."""
+    """The decompressed bytes of a file."""
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
@@ -98,7 +97,7 @@ def idx_files(part, records):
 
 
 def cifar_record(image, label):
-    """A 28x28 grey image on black 32x32, its three channels at different brightness."""
+    """A 28x28 grey image on black 32x32, with three channels of different brightness."""
     blank = bytes(32)
     rows = [bytes(2) + image[y * 28 : y * 28 + 28] + bytes(2) for y in range(28)]
     plane = b"".join([blank, blank, *rows, blank, blank])
@@ -131,12 +130,12 @@ def make(source):
 
 
 def check(expected):
-    """Compares the files that are there with {path: MD5 of the content}."""
+    """Compares the existing files with {path: MD5 of the content}."""
     for path, expected_md5 in expected.items():
         found = md5(content(path))
         if found != expected_md5:
             sys.exit(f"{path}: MD5 of its content is {found}, expected {expected_md5}")
-    print(f"{len(expected)} files are as this script makes them")
+    print(f"{len(expected)} files have the expected content")
 
 
 def write(files):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The dashboard (`train --tui`) in a terminal of its own: every way to stop saves once, ends with the right exit
-code, and gives the terminal back as it was, with the run's lines on it.
+"""Checks the dashboard (`train --tui`) in a pseudo-terminal. Every way to stop must save once, end with the right exit
+code, and restore the terminal, with the run's lines on it.
 
     cargo build --features tui
     python3 scripts/check_dashboard.py --binary target/debug/shufflenet
@@ -61,7 +61,7 @@ class Terminal:
         self.output = b""
 
     def read(self, until, what):
-        """Reads until `until(output)`; what is read stays in `output`."""
+        """Reads until `until(output)` is true, and keeps everything in `output`."""
         deadline = time.monotonic() + PATIENCE_S
         while not until(self.output):
             assert time.monotonic() < deadline, f"{what}: not seen in {self.output[:4000]!r}"
@@ -74,9 +74,9 @@ class Terminal:
         os.write(self.master, keys)
 
     def end(self):
-        """The exit code, and what stands on the terminal behind the dashboard."""
+        """The exit code, and the text on the terminal after the dashboard."""
         self.read(lambda _: False, "the end")
-        assert termios.tcgetattr(self.slave) == self.modes, "the terminal is not as it was"
+        assert termios.tcgetattr(self.slave) == self.modes, "the terminal was not restored"
         _, left, after = self.output.rpartition(LEAVES_SCREEN)
         assert left, f"the dashboard is still there: {self.output[-2000:]!r}"
         os.close(self.master)
@@ -97,10 +97,10 @@ def main():
         piped = subprocess.run(train, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert piped.returncode == 2 and piped.stderr.count("\n") == 1 and "terminal" in piped.stderr, piped
         assert not (folder / "run").exists()
-        print("off a terminal: refused")
+        print("without a terminal: refused")
 
         def shown(*extra):
-            """A run whose dashboard has shown an evaluation."""
+            """Starts a run and waits until its dashboard shows an evaluation."""
             terminal = Terminal([*train, *extra], folder)
             terminal.read(lambda output: b"Valid" in output and b"ema" in output, "an evaluation")
             return terminal
@@ -119,7 +119,7 @@ def main():
         for keys, how in [(b"s", "q, s"), (b"k", "q, k")]:
             terminal = shown("--resume")
             terminal.type(b"q")
-            # The menu's title, which is written a second time.
+            # The title of the menu, which the dashboard writes a second time.
             terminal.read(lambda output: output.count(b"Quit") > 1, "the menu")
             terminal.type(keys)
             stopped(terminal, how)
@@ -128,13 +128,13 @@ def main():
         os.kill(terminal.process.pid, 15)
         stopped(terminal, "SIGTERM")
 
-        # Checkpoints are larger than this: the disk is full, so to speak.
+        # A limit below the size of a checkpoint takes the place of a full disk.
         terminal = Terminal([*train, "--resume"], folder, rows=10, columns=30)
         terminal.read(lambda output: TAKES_SCREEN in output, "the dashboard")
         resource.prlimit(terminal.process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
         code, after = terminal.end()
         assert code == 1 and "error: cannot write" in after and "File too large" in after, (code, after)
-        print("a failure on a small terminal: told, exit code 1")
+        print("a failure on a small terminal: reported, exit code 1")
 
         step = int(os.readlink(folder / "run/checkpoints/last").split("-")[1])
         terminal = Terminal([*train, "--resume", "--set", f"train.max_steps={step + 20}"], folder)

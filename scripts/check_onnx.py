@@ -4,9 +4,9 @@
     cargo run --release --example onnx_cases -- DIR
     python scripts/check_onnx.py DIR
 
-Needs onnx, onnxruntime, numpy and safetensors. `onnx-check` does the same with tract. A line per
-network: the largest difference of a logit as a fraction of the largest logit, of the whole batch at
-once and of its first image alone. Exit code 1 where one is above the tolerance.
+Needs onnx, onnxruntime, numpy and safetensors. `onnx-check` does the same with tract. The script runs
+the whole batch and its first image alone. It prints a line per network with the largest difference of
+a logit, as a fraction of the largest logit. The exit code is 1 if a difference is above the tolerance.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main():
     parser.add_argument("folder", type=Path, metavar="DIR")
     models = sorted(parser.parse_args().folder.glob("*.onnx"))
     if not models:
-        sys.exit("no .onnx there")
+        sys.exit("the folder has no .onnx files")
     worst = 0.0
     for path in models:
         error = check(path)

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Keeps the README's commands honest.
+"""Runs the README's commands.
 
   check_readme.py --test-command   print the README's one test command
   check_readme.py --run            run its other commands in a fresh clone, in order
 
-A block marked ```sh runs; one marked ```sh no-ci is for a person alone (it takes hours, or needs a
-download or a GPU), and of its `train` commands the configuration is resolved all the same, so that no
-flag, file or key in it can rot. The clone builds into this checkout's target folder, where the
-dependencies are built already. A checkout with nothing but its commit and that folder is a fresh clone
-itself: it runs the commands, whose outputs are removed afterwards. The reader's own photographs are
-drawn: photos/CLASS/IMAGE and new/IMAGE.
+The script runs the blocks that are marked ```sh. A block marked ```sh no-ci is for people only (it
+takes hours, or needs a download or a GPU). Of its `train` commands the script only resolves the
+configuration, so that a wrong flag, file or key is found. The clone builds into this checkout's target
+folder, where the dependencies are built already. If a checkout has only its commit and that folder, the
+commands run in the checkout itself, and their output is removed afterwards. The script draws the
+reader's photographs: photos/CLASS/IMAGE and new/IMAGE.
 """
 import json
 import os
@@ -27,12 +27,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```sh( no-ci)?\n(.*?)^```", re.S | re.M)
 TEST = "cargo test"
 BINARY = "target/release/shufflenet"
-# What the README promises of its first run.
+# The least top-1 that the README's first run must reach.
 LEAST_TOP1 = 0.85
 
 
 def commands():
-    """(runs, command) of every line of every block."""
+    """(whether it runs, the command) for each line of each block."""
     for match in BLOCK.finditer((ROOT / "README.md").read_text()):
         for line in match.group(2).splitlines():
             command = line.split(" #")[0].strip()
@@ -79,7 +79,7 @@ def main():
 
 
 def beside_the_commit():
-    """(state, path) of what differs in this checkout from its commit, apart from what is built."""
+    """(state, path) of the files that differ from the commit, except those that a build makes."""
     command = ["git", "status", "--porcelain", "--ignored", "-z"]
     status = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     lines = [(line[:2], line[3:]) for line in status.split("\0") if line]
@@ -118,10 +118,10 @@ def check(clone, target):
         elif " train " in f" {command} " and "--config" in command:
             words = [word for word in shlex.split(command) if word != "--resume"]
             if BINARY in words:
-                # Whatever launches it, the file is read by the binary.
+                # The binary reads the file, so its launcher is left out.
                 words = ["cargo", "run", "--release", "--", *words[words.index(BINARY) + 1 :]]
             if "--features" in words:
-                # Building a GPU backend only to read a file takes minutes; CI type-checks it.
+                # Building a GPU backend takes minutes and is not needed to read a file.
                 at = words.index("--features")
                 del words[at : at + 2]
             run(shlex.join([*words, "--print-config"]), clone, target)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The page of `shufflenet export --format web` in headless Chromium, against `shufflenet predict`.
+"""Checks the page of `shufflenet export --format web` in headless Chromium, against `shufflenet predict`.
 
     scripts/build_web && cargo build --release --features web
     pip install playwright, and Chromium of the system
     python3 scripts/check_web.py --binary target/release/shufflenet [--screenshots DIR]
 
-Every image of the decoder's tests goes through the page and through `predict`: on the same float16 weights the logits agree to
-1e-4. On a checkpoint in float32 the top class is the same and probabilities agree to 0.01. Then the page is used: by keyboard, by a
-drop, by a paste, by the camera, offline, with a file that is no image, with another network put in its place, with weights that are not
-its own; nothing is requested from elsewhere.
+The page and `predict` classify every image of the decoder's tests. With the same float16 weights the logits agree to 1e-4. With a
+checkpoint in float32 the top class is the same and probabilities agree to 0.01. Then the script uses the page: by keyboard, by a drop,
+by a paste, by the camera, offline, with a file that is not an image, after another network was exported to the same address, and with
+the weights of another network. The page must request nothing from other servers.
 """
 
 import argparse
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "crates/shufflenet-data/tests/fixtures/images"
 MODEL = ROOT / "models/cifar10-x0_5"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-# A camera that Chromium draws itself.
+# A camera whose picture Chromium draws.
 FLAGS = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 CLASSIFY = "async (data) => classify(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)).buffer)"
 
@@ -53,7 +53,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def serve(folder):
-    """A static server of `folder`. Returns it and its address."""
+    """Starts a static server of `folder`. Returns the server and its address."""
     handler = functools.partial(Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("localhost", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -71,7 +71,7 @@ def open_page(browser, address, strangers, **options):
 
 
 def differences(binary, checkpoint, page):
-    """Over all images: greatest difference of logits and of probabilities, and of how many the top class differs."""
+    """The largest difference of logits and of probabilities over all images, and the number of images whose top class differs."""
     paths = images()
     lines = run(binary, "predict", "--checkpoint", checkpoint, "--json", "--logits", *paths).splitlines()
     of_logits = of_probabilities = others = 0
@@ -88,7 +88,7 @@ def differences(binary, checkpoint, page):
 
 
 def compare(browser, binary, folder):
-    """The page's figures beside `predict`'s."""
+    """Compares the page's results with those of `predict`."""
     strangers = []
     trained = folder / "run"
     run(binary, "train", "--config", "configs/quickstart.toml", "--out", trained, "--set", "train.max_steps=60")
@@ -192,14 +192,14 @@ def use(browser, folder, screenshots):
 
 
 def put(file, site, later):
-    """Puts a file there that is so many minutes younger: the server tells files apart by the second."""
+    """Puts `file` into `site`, with a time that is `later` minutes later. The server compares times by the second."""
     copy = Path(shutil.copy(file, site))
     time = copy.stat().st_mtime + 60 * later
     os.utime(copy, (time, time))
 
 
 def replace(browser, folder):
-    """Another network at the same address is shown; weights of another network are refused."""
+    """Another network at the same address is shown. Weights of another network are refused."""
     site = folder / "site"
     shutil.copytree(folder / "float16", site)
     server, address = serve(site)
@@ -216,7 +216,7 @@ def replace(browser, folder):
     expect(page.locator("#status")).to_have_text(line)
     page.locator("#files").set_input_files(IMAGES / "rgb.png")
     expect(page.locator(".error .time")).to_have_text("the network is not loaded")
-    print("another network was shown, and weights of another were refused")
+    print("another network was shown, and the weights of another network were refused")
     page.context.close()
     server.shutdown()
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Times our loading of images beside torchvision's, on the same files.
+"""Times this project's loading of images and torchvision's, on the same files.
 
   compare_loading.py [--cifar FOLDER] [--photos FOLDER] [--rounds N]
 
-Needs PyTorch and torchvision, and target/release/shufflenet. Photographs: training at 224 (random resized crop,
-flip, normalisation) from JPEG files of 500x375, by 2 workers; without --photos the files are made, CIFAR-like
-scenes enlarged. CIFAR: crop and flip from memory, by 2 workers. Rounds alternate; medians and ranges are
-printed, images per second.
+Needs PyTorch and torchvision, and target/release/shufflenet. Photographs are JPEG files of 500x375, which 2 workers
+prepare for training at 224 (random resized crop, flip, normalisation). Without --photos the script makes the files by
+enlarging small scenes. CIFAR images are cropped and flipped from memory, by 2 workers. The rounds alternate. The script
+prints medians and ranges in images per second.
 """
 import argparse
 import json

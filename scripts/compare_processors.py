@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The first five steps of the quickstart by two binaries on different processors, or by several instruction sets.
+"""Compares the first five steps of the quickstart between processors or instruction sets.
 
   compare_processors.py NAME=COMMAND NAME=COMMAND...
 
-NAME is an instruction set (the value of SHUFFLENET_ISA: avx512, avx2, neon, portable), COMMAND a binary with what runs it, such as
-"qemu-aarch64 FOLDER/shufflenet". One that this machine lacks is passed over. Prints each step's loss, and how far the first and the
-fifth are from those of the first NAME. Fails where a first loss is further than 1e-5, as one in another rounding of the same
-arithmetic is not; later steps amplify that rounding, so the fifth is printed alone.
+NAME is an instruction set (the value of SHUFFLENET_ISA: avx512, avx2, neon, portable). COMMAND is a binary, with an emulator if it needs
+one, such as "qemu-aarch64 FOLDER/shufflenet". An instruction set that this machine lacks is skipped. The script prints the loss of each
+step, and the distances of the first and the fifth loss from those of the first NAME. It fails if a first loss differs by more than 1e-5:
+rounding alone causes smaller differences. Later steps amplify rounding, so there is no limit for the fifth loss.
 """
 import json
 import os
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 def logged(run):
-    """The lines of the run's log that a step wrote. The last line of the file may be half written."""
+    """The lines of steps in the run's log. The last line of the file may be incomplete."""
     try:
         whole = (run / "metrics.jsonl").read_text().split("\n")[:-1]
     except FileNotFoundError:
@@ -32,7 +32,7 @@ def logged(run):
 
 
 def losses(name, command, run):
-    """The loss of each step, or None where the processor lacks the instruction set. `run` is the folder to train in."""
+    """The loss of each step, or None if the processor lacks the instruction set. `run` is the folder to train in."""
     process = subprocess.Popen(
         [*shlex.split(command), "train", "--config", "configs/quickstart.toml", "--out", str(run), "--threads", "1",
          "--set", f"train.max_steps={STEPS}", "--set", "train.log_every=1"],
@@ -49,7 +49,7 @@ def losses(name, command, run):
         return None
     if len(lines) < STEPS:
         sys.exit(f"{name}: {command} failed: {errors.strip()}")
-    # A line holds the mean of the epoch so far.
+    # A line has the mean loss of the epoch so far.
     sums = [0.0] + [line["loss"] * line["step"] for line in lines]
     return [after - before for before, after in zip(sums, sums[1:])]
 

@@ -6,26 +6,28 @@
     python scripts/compare_with_pytorch.py --only infer-1,train-x0.5 --rounds 1     some, quickly
     python scripts/compare_with_pytorch.py --bf16                                   in bfloat16, too
 
-A machine's speed drifts, so only figures of one run may be compared: each round measures the binary and then
-its peers, one after the other, each in a process of its own. A measurement is the median of --steps steps
-after 3 that are not timed; the table holds the median of the rounds, their least and greatest, and the speed
-as a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6 bytes, the median of the
-rounds. Other work on the machine slows the contenders unequally, PyTorch's threads, which wait for each other,
-the most: how many cores it took is measured and printed, and a table made beside it is worth nothing.
+A machine's speed drifts, so only figures of one run can be compared. Each round measures the binary and then
+its peers, one after the other, each in its own process. A measurement is the median of --steps steps, after 3
+steps that are not timed. The table has the median of the rounds, the least and the greatest, and the speed as
+a multiple of the fastest peer's. Peak memory is Linux's VmHWM, in MB of 10^6 bytes, the median of the rounds.
+Other work on the machine slows the contenders unequally. It slows PyTorch most, because its threads wait for
+each other. The script measures and prints how many cores other work took. Measure on an idle machine only.
 
 A training step is forward, cross-entropy, backward and a step of SGD (Nesterov momentum 0.9, weight decay
-5e-4); all is float32, on random data, with 10 classes. With --bf16 the binary and the peers are measured in
-bfloat16, too, in the same rounds: the binary with --precision bf16, PyTorch by autocast and with weights and
-images in bfloat16, OpenVINO as its precision hint has it. The fastest peer is that of either precision. The binary's times include copying the batch in and the
-logits out, which the peers are spared. The standard layout's peer is torchvision's network; the seed layout's
-is the listing in the markdown file of --listing, executed from memory, its one in-place addition (which
-autograd refuses on the output of a ReLU) made out of place. A process of its own exports the ONNX models, so
-that ONNX Runtime and OpenVINO are not charged PyTorch's memory. torch.compile compiles in the untimed steps: for a
-minute, or less where its cache on disk has the network. Every contender takes subnormal numbers for zero, as the
-binary does. OpenVINO is held to the precision (by itself it computes in bfloat16 where the processor can).
+5e-4), in float32, on random data with 10 classes. With --bf16 the same rounds also measure bfloat16: the
+binary with --precision bf16, PyTorch by autocast and with weights and images in bfloat16, OpenVINO by its
+precision hint. The fastest peer is then the fastest of both precisions. The binary's times include copying the
+batch in and the logits out; those of the peers do not.
 
-Needs Linux, a release build, and torch, torchvision, onnx, onnxruntime and openvino in the Python that runs it. A
-contender that fails has its reason in the table, and the exit status is 1.
+The peer of the standard layout is torchvision's network. The peer of the seed layout is the listing in the
+markdown file of --listing, executed from memory. Its one in-place addition is made out of place, because
+autograd refuses it on the output of a ReLU. Another process exports the ONNX models, so that PyTorch's memory
+is not counted as that of ONNX Runtime and OpenVINO. torch.compile compiles in the untimed steps, for a minute,
+or less if its cache on disk has the network. Every contender treats subnormal numbers as zero, as the binary
+does. OpenVINO's precision is set, because its default is bfloat16 on processors that have it.
+
+Needs Linux, a release build, and torch, torchvision, onnx, onnxruntime and openvino in the Python that runs it. If
+a contender fails, the table has the reason, and the exit status is 1.
 """
 
 import argparse
@@ -51,7 +53,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["torch", "torchvision", "onnx", "onnxruntime", "openvino"]
 CLASSES = 10
 WARM_UP = 3
-# Cores that other work may take before a warning: an idle system takes some.
+# Cores that other work may take without a warning. An idle system takes some.
 DISTURBED = 0.1
 
 OURS = "shufflenet"
@@ -60,7 +62,7 @@ OPENVINO = "OpenVINO"
 EAGER, EAGER_LAST = "PyTorch eager", "PyTorch eager, channels-last"
 COMPILED, COMPILED_LAST = "torch.compile", "torch.compile, channels-last"
 
-# What a contender's name ends with in bfloat16.
+# The end of a contender's name in bfloat16.
 BF16, AUTOCAST, BF16_WEIGHTS = ", bf16", ", bf16 autocast", ", bf16 weights"
 
 TRAINERS = [COMPILED, COMPILED_LAST, EAGER, EAGER_LAST]
@@ -130,14 +132,14 @@ def median_ms(step, steps):
 
 
 def peak_memory_mb():
-    """Of this process, as the binary reports its own."""
+    """Peak memory of this process, measured as the binary measures its own."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(r"^VmHWM:\s*(\d+) kB", status, flags=re.M).group(1)) * 1024 / 1e6
 
 
 def flush_subnormals(torch):
-    """Has PyTorch take subnormal numbers for zero, as the binary does. To be called before its threads start,
-    which inherit the mode; every one of them is checked."""
+    """Makes PyTorch treat subnormal numbers as zero, as the binary does. It must be called before PyTorch's
+    threads start, because they inherit the mode. Every thread is checked."""
     if not torch.set_flush_denormal(True):
         sys.exit("this processor cannot flush subnormal numbers to zero")
     tiny = torch.full((1 << 20,), 2.0**-126) * 0.5
@@ -146,7 +148,7 @@ def flush_subnormals(torch):
 
 
 def torch_step(workload, peer, options):
-    """One step of PyTorch, as a function of nothing."""
+    """One step of PyTorch, as a function without arguments."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -182,7 +184,7 @@ def torch_step(workload, peer, options):
 
 
 def ort_step(workload, options, model):
-    """One step of ONNX Runtime on an exported model, as a function of nothing."""
+    """One step of ONNX Runtime on an exported model, as a function without arguments."""
     import numpy
     import onnxruntime
 
@@ -197,7 +199,7 @@ def ort_step(workload, options, model):
 
 
 def openvino_step(workload, options, model, precision):
-    """One step of OpenVINO on an exported model, as a function of nothing."""
+    """One step of OpenVINO on an exported model, as a function without arguments."""
     import numpy
     import openvino
 
@@ -222,7 +224,7 @@ def export(workload, model):
     images = (torch.randn(workload.batch, 3, workload.size, workload.size),)
     try:
         torch.onnx.export(network, images, str(model), dynamo=False)
-    except Exception:  # A version without this exporter, whichever way it says so: it has another.
+    except Exception:  # Versions without this exporter raise different errors. They have another exporter.
         torch.onnx.export(network, images, str(model))
 
 
@@ -263,14 +265,14 @@ def measure(workload, contender, options, model):
 
 
 def cpu_seconds_of_others():
-    """CPU time that the machine has spent on anything but this process and its finished children."""
+    """CPU time that the machine has spent on other work than this process and its finished children."""
     # user, nice, system, idle, iowait, irq, softirq, steal
     ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="utf-8").split()[1:9]]
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def watched(function, *arguments):
-    """What `function` measures, and how many cores other work took meanwhile."""
+    """The result of `function`, and the number of cores that other work took in that time."""
     start, before = time.monotonic(), cpu_seconds_of_others()
     result = function(*arguments)
     others = (cpu_seconds_of_others() - before) / (time.monotonic() - start)
@@ -292,7 +294,7 @@ def compare(workload, options):
                     measured = watched(measure, workload, name, options, Path(folder) / "model.onnx")
                     result["rounds"].append(measured)
                     news = f"{measured['ms']:.2f} ms, others took {measured['cores_taken_by_others']:.2f} cores"
-                except Exception as error:  # Whatever ails one contender, the others are measured.
+                except Exception as error:  # If one contender fails, the others are still measured.
                     text = f"{type(error).__name__}: {error}".replace("|", "/")
                     news = result["error"] = " ".join(text.split())[:200]
                 print(f"{workload.name}, round {number}, {name}: {news}", file=sys.stderr, flush=True)
@@ -300,7 +302,7 @@ def compare(workload, options):
 
 
 def summarise(workload, contenders):
-    """Adds to each contender that did not fail what the table says of it."""
+    """Adds the table's figures to each contender that did not fail."""
     good = {name: result for name, result in contenders.items() if not result["error"]}
     for result in good.values():
         times = [measured["ms"] for measured in result["rounds"]]
@@ -314,7 +316,7 @@ def summarise(workload, contenders):
 
 
 def surroundings(options):
-    """What the figures depend on besides the code."""
+    """The machine and the versions that the figures depend on."""
     try:
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     except importlib.metadata.PackageNotFoundError as error:
@@ -339,7 +341,7 @@ def surroundings(options):
 
 
 def report(here, results):
-    """The table, and below it where it comes from."""
+    """Prints the table, and below it the machine, the versions and the command."""
     print("| Workload | | ms a step | least to greatest | images/s | speed, best peer = 1 | peak MB |")
     print("|---|---|---:|---:|---:|---:|---:|")
     every = [(workload["name"], *item) for workload in results for item in workload["contenders"].items()]
@@ -370,12 +372,12 @@ def workloads(text):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet", help="what is measured")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/shufflenet", help="the binary to measure")
     parser.add_argument("--only", type=workloads, default=WORKLOADS, metavar="NAME,...", help="only these workloads")
     parser.add_argument("--listing", type=Path, metavar="FILE", help="markdown file with the seed network")
-    parser.add_argument("--bf16", action="store_true", help="measure everybody in bfloat16, too")
+    parser.add_argument("--bf16", action="store_true", help="measure all contenders in bfloat16, too")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender is measured")
-    parser.add_argument("--steps", type=int, default=10, help="steps timed of a measurement")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of a measurement")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of each contender")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save every measurement here")
     options = parser.parse_args()
@@ -395,7 +397,7 @@ def main():
     results = []
     for workload in options.only:
         if workload.layout == "seed" and not options.listing:
-            print(f"{workload.name}: skipped, for want of --listing FILE", file=sys.stderr)
+            print(f"{workload.name}: skipped, because --listing FILE is not given", file=sys.stderr)
             continue
         contenders = compare(workload, options)
         summarise(workload, contenders)

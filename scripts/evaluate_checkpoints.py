@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Evaluates the kept checkpoints of a run that has ended, for a curve of its accuracy (scripts/plot_accuracy.py).
+"""Evaluates all kept checkpoints of a finished run, for a curve of its accuracy (scripts/plot_accuracy.py).
 
     shufflenet train --config configs/cifar10-coffee.toml --set checkpoint.keep=100 --out runs/coffee
     python3 scripts/evaluate_checkpoints.py runs/coffee --out coffee.jsonl
 
-So the run itself sees the test set once, at its end, and its time has no evaluation in it. The output has the
-epochs' lines of the run's metrics.jsonl, each followed by one for the test set, as if the run had evaluated then.
+So the run itself reads the test set only once, at its end, and its time includes no evaluation. The output has the
+lines of the epochs in the run's metrics.jsonl. After each of them it has a line for the test set, as if the run had
+evaluated at that epoch.
 
 Needs a release build. Python's standard library is enough.
 """

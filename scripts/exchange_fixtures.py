@@ -3,10 +3,10 @@
 
     python scripts/exchange_fixtures.py --listing LISTING.md
 
-Needs torch, torchvision and safetensors; `reference_networks.py` builds the networks, narrow ones, so that
-the files are small. What `crates/shufflenet-model/tests/state_dict.rs` reads goes to
-`crates/shufflenet-model/tests/fixtures/exchange`: the forms in which PyTorch saves, and one network within a training
-checkpoint as torchvision's own scripts write it, beside a moving average and an optimizer.
+Needs torch, torchvision and safetensors. `reference_networks.py` builds the networks, which are narrow, so that
+the files are small. The files go to `crates/shufflenet-model/tests/fixtures/exchange`, and
+`crates/shufflenet-model/tests/state_dict.rs` reads them: networks in each format that PyTorch saves, and one network in
+a training checkpoint as torchvision's scripts write it, beside a moving average and an optimizer.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def half(tensor):
 
 
 def nested(network, state):
-    """As torchvision's training script: the model wrapped for several devices, its average, an optimizer."""
+    """A checkpoint as torchvision's training script writes it: the model wrapped for several devices, its average, an optimizer."""
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
     wrapped = {f"module.{key}": tensor for key, tensor in state.items()}
     average = {key: tensor * 0 + 1 for key, tensor in wrapped.items()}

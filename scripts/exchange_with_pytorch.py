@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Moves networks between PyTorch and ours and prints how far the logits are apart.
+"""Moves networks between PyTorch and this project and prints the difference of the logits.
 
     cargo build --release
     python scripts/exchange_with_pytorch.py [--listing LISTING.md] [--onnx-check BINARY]
 
-Needs torch, torchvision, safetensors, onnxruntime, numpy and Pillow. For every width a network with
-seeded random weights and running statistics is saved by PyTorch as .pth (zip), .pth (legacy) and
-safetensors; `import` reads each, `predict` classifies PNG images, PyTorch classifies the same. Then
-`export`: the safetensors file is loaded strictly by a fresh network of PyTorch's and compared tensor by
-tensor, the ONNX file runs in ONNX Runtime and, with --onnx-check, in tract. `--listing` does the same
-with the seed layout, from the markdown file that lists it. Errors are the largest difference of a logit
-as a fraction of the largest logit. Exit code 1 where one is above the tolerance.
+Needs torch, torchvision, safetensors, onnxruntime, numpy and Pillow. For every width PyTorch saves a
+network with seeded random weights and running statistics as .pth (zip), .pth (legacy) and safetensors.
+`import` reads each file, and both `predict` and PyTorch classify the same PNG images. Then `export` writes
+two files. A new network in PyTorch loads the safetensors file strictly, and the tensors are compared. The
+ONNX file runs in ONNX Runtime and, with --onnx-check, in tract. `--listing` does the same with the seed
+layout, from the markdown file that lists it. An error is the largest difference of a logit as a fraction
+of the largest logit. The exit code is 1 if an error is above the tolerance.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def cases(listing):
 
 
 def randomise(network, seed):
-    """Weights of a trained network's size, running statistics that are far from 0 and 1."""
+    """Weights as large as a trained network's, and running statistics that differ from 0 and 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -69,7 +69,7 @@ def error(found, expected):
 
 
 class Workplace:
-    """A folder, and our binary run in it."""
+    """A folder in which the binary runs."""
 
     def __init__(self, folder, binary, onnx_check):
         self.folder, self.binary, self.onnx_check = folder, binary, onnx_check
@@ -81,7 +81,7 @@ class Workplace:
         return done.stdout
 
     def images(self, size):
-        """PNG files, and their pixels as PyTorch's transforms make them."""
+        """PNG files, and their pixels after PyTorch's transforms."""
         generator = np.random.default_rng(size)
         paths, pixels = [], []
         for index in range(IMAGES):
@@ -122,7 +122,7 @@ class Workplace:
             mean, std = (",".join(map(str, values)) for values in (MEAN, STD))
             self.run(
                 *("import", "--weights", file, "--stem", model["stem"]),
-                # No zoom: the pixels are to be PyTorch's.
+                # No resize, so that the pixels are PyTorch's.
                 *("--set", f"data.options.size={size}", "--set", f"data.options.resize={size}"),
                 *("--mean", mean, "--std", std, "--out", checkpoint),
             )

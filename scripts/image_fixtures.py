@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the images of crates/shufflenet-data/tests/fixtures/images and what Pillow sees in them.
+"""Makes the images of crates/shufflenet-data/tests/fixtures/images and Pillow's pixels for them.
 
   image_fixtures.py FOLDER      needs Pillow and numpy; pyarrow for the parquet file
 
-Beside each image NAME lies NAME.rgb: width and height, four little-endian bytes each, then the RGB that a
-person sees: turned by EXIF, transparency on white, the upper eight of sixteen bits. For those of `images` there is
-NAME.eval, too: 24 x 24 RGB, the shorter side resized to 28 by Pillow's antialiased bilinear
-filter, the middle cropped as torchvision does. In the folder `parquet` beside FOLDER: three 2x2 images with
-labels, as Hugging Face has them.
+The file NAME.rgb beside each image NAME has width and height, four little-endian bytes each, and then the RGB that a
+viewer shows: rotated by EXIF, transparency on white, the upper eight of sixteen bits. Images of the function `images`
+also have NAME.eval: 24 x 24 RGB, for which Pillow's antialiased bilinear filter resizes the shorter side to 28 and the
+middle is cropped as torchvision does. The folder `parquet` beside FOLDER gets three 2x2 images with labels, in Hugging
+Face's format.
 """
 import io
 import json
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 61, 43
 
 
 def scene(seed=0, width=WIDTH, height=HEIGHT):
-    """Gradients, edges and a little noise: smooth and hard parts, as in photographs."""
+    """Gradients, edges and a little noise: smooth parts and sharp parts, as in photographs."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(float)
     red = 255 * x / width
@@ -33,7 +33,7 @@ def scene(seed=0, width=WIDTH, height=HEIGHT):
 
 
 def seen(image):
-    """The RGB that a person sees."""
+    """The RGB that a viewer shows."""
     is_tiff = image.format == "TIFF"
     image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "L") and "transparency" in image.info:
@@ -43,7 +43,7 @@ def seen(image):
         page = Image.new("RGB", image.size, "white")
         page.paste(image.convert("RGB"), mask=alpha)
         return page
-    # 32-bit numbers of a TIFF are cut off at 255, as Pillow does, because nobody says where they end.
+    # 32-bit numbers of a TIFF are clipped at 255, as by Pillow, because the file does not record their range.
     if image.mode.startswith("I") and not (is_tiff and image.mode == "I"):
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
@@ -58,7 +58,7 @@ def evaluation(image, resize=28, size=24):
 
 
 def png16(array):
-    """A PNG of 16 bits a channel, which Pillow does not write for RGB."""
+    """An RGB PNG of 16 bits per channel, which Pillow cannot write."""
     import zlib
 
     height, width, channels = array.shape
@@ -126,7 +126,7 @@ def images():
 
 
 def tiff(array, interpretation, order="<", tile=None, planar=False, tags=()):
-    """A TIFF of one strip, or of tiles, as Pillow does not write it. `array` is height x width x samples."""
+    """A TIFF of one strip or of tiles, which Pillow cannot write. `array` is height x width x samples."""
     height, width, samples = array.shape
     kinds = {"u": 1, "i": 2, "f": 3}
     data = array.astype(array.dtype.newbyteorder(order))
@@ -229,7 +229,7 @@ def tiffs(rgb, grey, rgba, grey_alpha, palette):
 def gifs(rgb, grey, palette):
     single = encoded(palette, "GIF", interlace=False)
     see_through = encoded(palette, "GIF", interlace=False, transparency=palette.getpixel((5, 5)))
-    # The frame's place is 17 bytes before the data: left, top, width, height.
+    # The position of the frame is 17 bytes before the data: left, top, width, height.
     frame = single.index(b",\0\0\0\0" + struct.pack("<HH", *palette.size)) + 1
     frame_through = see_through.index(b",\0\0\0\0" + struct.pack("<HH", *palette.size)) + 1
 
@@ -242,7 +242,7 @@ def gifs(rgb, grey, palette):
     yield "on_canvas.gif", changed(changed(single, 6, canvas), frame, moved)
     yield "on_transparent_canvas.gif", changed(changed(see_through, 6, canvas), frame_through, moved)
     yield "beyond_canvas.gif", changed(single, frame, moved)
-    # One colour: the others are beyond the palette.
+    # The palette has one colour, and the pixels' other indices are outside it.
     flags = single[10]
     size = 3 * 2 ** ((flags & 7) + 1)
     short = single[:10] + bytes([flags & 0xF8]) + single[11:13] + single[13:19] + single[13 + size :]
@@ -277,7 +277,7 @@ def ppms(rgb, grey):
 
 
 def others():
-    """TIFF, GIF and PPM. Their pictures are small, because there are many."""
+    """TIFF, GIF and PPM. The pictures are small, because there are many."""
     rgb = Image.fromarray(scene(4, 21, 17))
     grey = rgb.convert("L")
     alpha = Image.fromarray(np.tile(np.linspace(0, 255, rgb.width).astype(np.uint8), (rgb.height, 1)))

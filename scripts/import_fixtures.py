@@ -3,11 +3,11 @@
 
     python scripts/import_fixtures.py
 
-Needs torch, torchvision and numpy. What `crates/shufflenet-model/tests/import.rs` reads goes to
-`crates/shufflenet-model/tests/fixtures/import`: one narrow network beside objects of every type that a
-checkpoint may hold, as a whole module, as parameters, as NumPy arrays, with tensors of types that weights do
-not have, and a TorchScript archive. `megvii.json` has the logits of Megvii's network, which `Megvii` below
-describes in our own words; its weights are filled by the formula of `parity_fixtures.py`, from their names.
+Needs torch, torchvision and numpy. The files go to `crates/shufflenet-model/tests/fixtures/import`, and the tests in
+`crates/shufflenet-model/tests/import` read them: one narrow network beside objects of every type that a checkpoint may
+have, as a whole module, as parameters, as NumPy arrays, with tensors of unsupported types, and a TorchScript archive.
+`megvii.json` has the logits of Megvii's network. The class `Megvii` below is our own description of that network, and
+the formula of `parity_fixtures.py` fills its weights from their names.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NARROW |= {"stem": "cifar", "classes": 3}
 
 
 class Averages(OrderedDict):
-    """A class that no reader of the file knows."""
+    """A class that the reader of the file does not have."""
 
 
 class Phase(enum.Enum):
@@ -41,7 +41,7 @@ class Phase(enum.Enum):
 
 
 def strange(state):
-    """The state with tensors in every arrangement, and beside it objects of every type."""
+    """The state with tensors of every memory layout, and beside it objects of every type."""
     state = OrderedDict(state)
     state["conv1.0.weight"] = state["conv1.0.weight"].to(memory_format=torch.channels_last)
     state["fc.weight"] = state["fc.weight"].t().contiguous().t()
@@ -90,7 +90,7 @@ def strange(state):
 
 
 def newer():
-    """Tensors of types that the older format has not."""
+    """Tensors of types that the older format does not have."""
     return {
         "float8": torch.zeros(2).to(torch.float8_e4m3fn),
         "meta": torch.zeros(2, device="meta"),
@@ -122,7 +122,7 @@ def people():
 
 
 class MegviiUnit(nn.Module):
-    """Shuffles at its start: even channels pass on, odd ones are transformed."""
+    """A unit that shuffles at its start: even channels are passed on, odd channels are transformed."""
 
     def __init__(self, inputs, outputs, stride):
         super().__init__()
@@ -154,7 +154,7 @@ class MegviiUnit(nn.Module):
 
 
 class Megvii(nn.Module):
-    """ShuffleNetV2 as https://github.com/megvii-model/ShuffleNet-Series names and computes it."""
+    """ShuffleNetV2 with the names and the order of https://github.com/megvii-model/ShuffleNet-Series."""
 
     def __init__(self, widths, classes):
         super().__init__()
@@ -180,7 +180,7 @@ class Megvii(nn.Module):
 
 
 def megvii():
-    """In float64, so that what is measured is the other side's rounding."""
+    """The logits in float64, so that a test measures only the rounding of the other side."""
     salt, size = 0, 64
     network = Megvii([24, 48, 96, 192, 1024], 10)
     state = network.state_dict()

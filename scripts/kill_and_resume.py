@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Kills a training run twenty times, resumes it each time, and compares it with one left alone.
+"""Kills a training run twenty times, resumes it each time, and compares it with an uninterrupted run.
 
   kill_and_resume.py [--binary target/release/shufflenet] [--kills 20] [--seed 0]
                      [--workers 0,1,4] [--threads 1,2] [--set KEY=VALUE] [--keep FOLDER]
 
-The run is small and has all that must come back: dropout, gradient accumulation, augmentation, momentum, a
-moving average of the weights, a held-out part, a warm-up; it saves after every step. For each number of
-loader workers and of threads it is killed with SIGKILL
+The run is small and uses all state that a resume must restore: dropout, gradient accumulation, augmentation,
+momentum, a moving average of the weights, a held-out part, a warm-up. It saves after every step. For each number
+of loader workers and of threads the script kills it with SIGKILL
 
   - once before its first checkpoint,
-  - five times while a checkpoint is being written (its `.partial` folder is there),
+  - five times while it writes a checkpoint (its `.partial` folder exists),
   - once while it evaluates (an epoch's steps are logged, their evaluation is not),
   - and at random moments otherwise,
 
-each time with `--resume` after it. Then the last and the best checkpoint's tensors and progress, and every
-line of the metrics but for images per second, must be those of the run that was never killed: one with a
-single thread and no worker, the same for all. Anything else ends in a message and exit code 1.
+and starts it again with `--resume`. At the end the tensors and the progress of the last and of the best
+checkpoint, and every line of the metrics except images per second, must equal those of an uninterrupted run.
+That run has one thread and no worker, and is the same for all comparisons. If there is a difference, the script
+prints it and exits with code 1.
 """
 import argparse
 import json
@@ -56,7 +57,7 @@ warmup_epochs = 0.5
 every_steps = 1
 """
 STEPS_PER_EPOCH, STEPS = 21, 105
-DEADLINE = 120  # seconds in which a run, or what is waited for in it, must come about
+DEADLINE = 120  # seconds within which a run must end, or an awaited moment must come
 
 
 def fail(message):
@@ -78,7 +79,7 @@ def finish(arguments):
         fail(f"exit code {done.returncode} of {' '.join(arguments)}\n{done.stdout}{done.stderr}")
 
 
-# What a kill waits for. Each is asked again and again until it holds.
+# The moments at which a run is killed. Each function is called until it returns true.
 
 
 def writes_a_checkpoint(run):
@@ -90,7 +91,7 @@ def has_a_checkpoint(run):
 
 
 def evaluates(run):
-    """An epoch's steps are all logged, and its evaluation is not."""
+    """Whether all steps of an epoch are logged, but not its evaluation."""
     try:
         lines = (run / "metrics.jsonl").read_text().splitlines()
         last = json.loads(lines[-1]) if lines else {}
@@ -100,7 +101,7 @@ def evaluates(run):
 
 
 def kill_when(arguments, run, moment, pause):
-    """Starts a process, kills it when `moment` holds and `pause` is over. False: it was too late."""
+    """Starts a process and kills it when `moment` is true and `pause` is over. Returns False if it ended before."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     end = time.monotonic() + DEADLINE
     begun = time.monotonic()
@@ -131,7 +132,7 @@ def tensors(file):
 
 
 def checkpoint(folder):
-    """All that a checkpoint holds, by name; its bytes of metrics depend on how speeds are printed."""
+    """The content of a checkpoint by name, without the size of the metrics file, which depends on the printed speeds."""
     found = {}
     for file in sorted(folder.glob("*.safetensors")):
         values, metadata = tensors(file)
@@ -172,7 +173,7 @@ def compare(expected, run, what):
 
 
 def torture(options, config, run, workers, threads, dice, whole):
-    """Kills and resumes until the plan is through; says how the kills fell."""
+    """Kills and resumes until every planned kill is done. Returns a summary of the kills."""
     plan = ["writing a checkpoint"] * 5 + ["evaluating"]
     plan += ["at random"] * (options.kills - len(plan) - 1)
     dice.shuffle(plan)
@@ -186,7 +187,7 @@ def torture(options, config, run, workers, threads, dice, whole):
     fell = dict.fromkeys(moments, 0)
     for number, kind in enumerate(plan):
         arguments = command(options, config, run, workers, threads, number > 0)
-        # The last ones must not come too late: a run has so much time, a kill its share of it.
+        # Each kill gets a share of the run's time, so that the last kills do not come too late.
         share = 2 * whole / len(plan)
         pause = dice.uniform(0, share) if kind in ("at random", "writing a checkpoint") else 0
         if not kill_when(arguments, run, moments[kind], pause):
@@ -213,8 +214,8 @@ def main():
     parser.add_argument("--workers", default="0,1,4")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="of the experiment, as in train.precision=bf16 or distill.from=FOLDER; may be repeated")
-    parser.add_argument("--keep", type=pathlib.Path, help="leave the runs there")
+                        help="a key of the experiment, such as train.precision=bf16 or distill.from=FOLDER; may be repeated")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the runs in this folder")
     options = parser.parse_args()
     options.binary = pathlib.Path(options.binary).resolve()
     if options.kills < 8:
@@ -229,12 +230,12 @@ def main():
         begun = time.monotonic()
         finish(command(options, config, expected, 0, 1, False))
         whole = time.monotonic() - begun
-        print(f"never killed: {STEPS} steps in {whole:.1f} s, 0 workers, 1 thread")
+        print(f"uninterrupted: {STEPS} steps in {whole:.1f} s, 0 workers, 1 thread")
         for workers in map(int, options.workers.split(",")):
             for threads in map(int, options.threads.split(",")):
                 what = f"{workers} workers, {threads} threads"
                 run = folder / f"killed-{workers}-{threads}"
-                # A run that ends before its kills are through is made again, with other dice.
+                # If a run ends before its last kill, it is repeated with other random moments.
                 for _ in range(5):
                     shutil.rmtree(run, ignore_errors=True)
                     fell, through = torture(options, config, run, workers, threads, dice, whole)
@@ -249,7 +250,7 @@ def main():
                     f"{parts} tensors and records, {lines} lines of metrics the same",
                     flush=True,
                 )
-    print("all the same")
+    print("all runs are equal")
 
 
 if __name__ == "__main__":

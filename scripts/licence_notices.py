@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Licence notices of every crate that a binary of this project has linked in.
+"""Prints the licence notices of every crate that is linked into a binary of this project.
 
   licence_notices.py --target TARGET [--package NAME] [--features LIST] > NOTICES
 
-Cargo names the crates: those that a package (the binary's, or the web module's) needs at run time on this target and with these features, without
-build scripts and procedural macros. The texts are the licence files of the crates' own packages, those of bundled C sources
-included. Equal texts are printed once. A package without such a file is listed with what its manifest says.
+Cargo lists the crates: those that a package (the binary's, or the web module's) needs at run time on this target with these features,
+without build scripts and procedural macros. The texts are the licence files in the crates' packages, including those of bundled C
+sources. Equal texts are printed once. A package without a licence file is listed with the licence in its manifest.
 """
 import argparse
 import json
@@ -14,7 +14,7 @@ import re
 import subprocess
 
 LICENCE = re.compile(r"(licen[sc]e|copying|copyright|notice|unlicense)([-_.].*)?", re.I)
-# A licence, not the code that handles one.
+# Names of licence files, not of code that handles licences.
 CODE = {".rs", ".py", ".c", ".h", ".toml", ".json", ".sh"}
 RULE = "=" * 100
 
@@ -24,7 +24,7 @@ def cargo(*arguments):
 
 
 def linked(package, target, features):
-    """(name, version) of the crates of others."""
+    """(name, version) of the crates that are not part of this project."""
     tree = cargo(
         "tree", "--locked", "--package", package, "--target", target, "--features", features,
         "--edges", "normal,no-proc-macro", "--prefix", "none", "--no-dedupe", "--format", "{p}",
@@ -35,7 +35,7 @@ def linked(package, target, features):
 
 
 def texts(package):
-    """The licence files of a package, by their paths in it."""
+    """The licence files of a package, by path."""
     folder = pathlib.Path(package["manifest_path"]).parent
     files = {path for path in folder.rglob("*")
              if path.is_file() and LICENCE.fullmatch(path.name) and path.suffix not in CODE}

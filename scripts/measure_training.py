@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What a training run costs besides its steps, on this machine: loader, checkpoints, memory.
+"""Measures what a training run costs besides its steps, on this machine: loader, checkpoints, memory.
 
   measure_training.py [--config configs/scale0_5.toml] [--batch 128] [--steps 200] [--rounds 3]
                       [--workers 0,1,2] [--threads 2] [--device flex] [--set KEY=VALUE]...
                       [--only loader|checkpoints|memory] [--binary target/release/shufflenet]
 
-1. Images per second of training on the configuration's data, for each number of loader workers, over those
-   of `bench train`, which steps on one batch again and again. In turn, so many rounds.
-2. Milliseconds that a checkpoint takes, from runs that save every tenth step and runs that never do, and
-   what share of a run it is when one is written every ten minutes.
-3. Resident memory every 50 steps of a run of 500.
+1. The ratio of images per second of training on the configuration's data, for each number of loader workers, to
+   those of `bench train`, which repeats one batch. The two alternate for --rounds rounds.
+2. The milliseconds of a checkpoint, from runs that save every tenth step and runs that never save, and the
+   share of a run's time if a checkpoint is written every ten minutes.
+3. Resident memory at every 50th step of a run of 500.
 
-It reports; what is good enough is for its reader to say. Needs the configuration's data.
+The script prints figures and sets no limits. Needs the configuration's data.
 """
 import argparse
 import json
@@ -50,7 +50,7 @@ def run(command):
 
 
 def training_speed(options, out, overrides):
-    """Images per second over the steps of a run, from its third on."""
+    """Images per second over the steps of a run, from the third step on."""
     run(train(options, out, {"train.max_steps": options.steps} | overrides))
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return next(line["img_per_s"] for line in lines if line["event"] == "epoch")

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""Writes the fixtures that hold the Rust networks to PyTorch's.
+"""Writes the fixtures with which the tests compare the Rust networks with PyTorch's.
 
     python scripts/parity_fixtures.py --listing LISTING.md [CASE...]
 
-Needs torch and torchvision. `reference_networks.py` builds the networks; LISTING.md is the markdown
-file that lists the seed layout in PyTorch, whose SHA-256 is recorded. For each case two files go to
-`crates/shufflenet-train/tests/fixtures`: CASE.json with the configuration, the scalars and the norms,
+Needs torch and torchvision. `reference_networks.py` builds the networks. LISTING.md is the markdown
+file that lists the seed layout in PyTorch; its SHA-256 is recorded. For each case two files go to
+`crates/shufflenet-train/tests/fixtures`: CASE.json with the configuration, the scalars and the norms, and
 CASE.safetensors with whole tensors. The parameters' names go to `crates/shufflenet-model/tests/fixtures`.
 
-Weights, images, labels and dropout masks come from a formula that both sides compute to the last bit,
-so the fixtures hold results only. With 32-bit wrapping arithmetic,
+Weights, images, labels and dropout masks come from a formula that both sides compute bit for bit, so the
+fixtures have only results. With 32-bit wrapping arithmetic,
 
     key    = fnv1a(name) ^ salt                            FNV-1a of the tensor's name in UTF-8
     h(i)   = murmur3_finalizer(key + i * 0x9e3779b9)       i: row-major index in PyTorch's shape
     s(i)   = (h(i) >> 8) / 2^23 - 1                        in [-1, 1), exact
 
-and a value is, computed in float64 and rounded once to float32,
+and a value, which is computed in float64 and rounded once to float32, is
 
     convolution and linear weights     s * sqrt(3 / fan_in)  fan_in: product of all dimensions but the first
     gamma, running variance            1 + s / 4
@@ -25,14 +25,14 @@ and a value is, computed in float64 and rounded once to float32,
     labels (name "labels")             h mod classes
     mask (name "dropout")              1 / (1 - p) where (s + 1) / 2 >= p, else 0
 
-Beta is that large so that a ReLU passes most of its input: with half of it cut off, a random network
-of this depth amplifies rounding a hundredfold in training mode.
+Beta is that large so that a ReLU passes most of its input. If ReLUs cut off half of their input, a random
+network of this depth amplifies rounding a hundredfold in training mode.
 
-The reference is PyTorch in float64 on those float32 values. A test must not fail for the rounding of
-float32 as such, so the salt is the first for which
-- PyTorch's own float32 is within a tenth of every tolerance of its float64 (recorded), and
-- no input of a ReLU is so close to zero that twice the rounding error seen there flips its sign:
-  one flip alone moves a gradient by more than its tolerance.
+The reference is PyTorch in float64 on those float32 values. A test must not fail because of float32's
+rounding alone. So the salt is the first for which
+- the error of PyTorch's float32 against its float64 is within a tenth of every tolerance (it is recorded), and
+- no input of a ReLU is so close to zero that twice the rounding error of its tensor changes its sign. One
+  such change moves a gradient by more than its tolerance.
 """
 
 import argparse
@@ -62,13 +62,13 @@ TOLERANCES = {
     "running_statistics": 1e-5,
     "losses": 1e-4,
 }
-# So low a rate that a ReLU flipped in a later step hardly shows in the losses, and so strong a decay
-# that it does.
+# The rate is so low that a changed sign at a ReLU in a later step hardly affects the losses. The decay is so strong
+# that it affects them.
 RATE, MOMENTUM, DECAY, STEPS = 0.0002, 0.9, 0.5, 5
 
 CUSTOM = {"widths": [16, 40, 72, 136, 200], "repeats": [2, 3, 1]}
 SWITCHES = {
-    # 0.25 of 48, 96, 192; and 0.21875 of 48 is 10.5, which goes to the even 10.
+    # 0.25 divides 48, 96 and 192. 0.21875 of 48 is 10.5, which rounds to the even 10.
     "split": {"split_ratio": 0.25},
     "split-tie": {"split_ratio": 0.21875},
     "se": {"squeeze_excitation": True, "repeats": [1, 2, 1]},
@@ -80,8 +80,8 @@ SWITCHES = {
 
 
 def cases():
-    """Name, [model] table, image size, batch. Neither square nor a power of two: a transposed or
-    misrounded map shows."""
+    """Name, [model] table, image size and batch of each case. Sizes are not square and not powers of two, so that
+    a transposed map or a wrongly rounded size is found."""
     for layout in ("standard", "seed"):
         own_stem = {"standard": "imagenet", "seed": "seed"}[layout]
         base = {"layout": layout, "scale": 0.5, "stem": "cifar", "classes": 10}
@@ -91,7 +91,7 @@ def cases():
         residual = {"residual": layout == "standard"}
         channels = {"input_channels": {"standard": 1, "seed": 4}[layout]}
         for name, edit in (SWITCHES | {"residual": residual, "channels": channels}).items():
-            # Squeeze-and-excitation normalises over the batch alone: a small one magnifies rounding.
+            # The norm in squeeze-and-excitation is over the batch only, and a small batch amplifies rounding.
             squeezing = "squeeze_excitation" in edit
             size, batch = ((12, 8), 16) if squeezing else ((16, 12), 4)
             yield f"{layout}-{name}", base | {"classes": 3} | edit, size, batch
@@ -132,8 +132,8 @@ def filled(name, shape, salt, dropout=0.0):
 
 
 def recorded_whole(names):
-    """The gradients kept whole: the stem's, a depthwise, a widening 1x1, a gamma per stage, fc's and,
-    where there is squeeze-and-excitation, the first one's."""
+    """The gradients that are stored as whole tensors: of the stem, a depthwise convolution, a widening 1x1
+    convolution, a gamma per stage, fc, and the first squeeze-and-excitation block, if there is one."""
     if "conv1.0.weight" in names:
         wanted = ["conv1.0.weight", "stage3.1.branch2.3.weight", "stage2.0.branch1.2.weight"]
         wanted += [f"stage{stage}.0.branch2.6.weight" for stage in (2, 3, 4)]
@@ -148,7 +148,7 @@ def recorded_whole(names):
 
 
 def run(model, size, batch, salt, dtype, listing):
-    """Everything that is compared, in `dtype`, and the inputs of every ReLU of the first step."""
+    """All quantities that are compared, in `dtype`, and the inputs of every ReLU of the first step."""
     network = build(model, listing)
     state = {
         name: value if is_counter(name) else filled(name, tuple(value.shape), salt)
@@ -205,13 +205,13 @@ def relative(actual, expected):
 
 
 def zero_by_construction(name, gradients):
-    """The beta of a depthwise convolution's norm: the norm after the next 1x1 takes off again what it
-    adds, so that its gradient is rounding alone, and is measured by its gamma's."""
+    """Whether this is the beta of a depthwise convolution's norm. The norm after the next 1x1 convolution subtracts
+    what this beta adds. So its gradient is only rounding, and its error is relative to the gradient of its gamma."""
     return float(gradients[name].norm()) < 1e-10
 
 
 def errors(rounded, exact):
-    """PyTorch's float32 against its float64, the worst of each quantity."""
+    """The largest error of PyTorch's float32 against its float64, for each quantity."""
     worst = {
         key: relative(rounded[key], exact[key])
         for key in ("evaluation_logits", "training_logits", "training_loss")
@@ -236,7 +236,7 @@ def errors(rounded, exact):
 
 
 def flips(rounded, exact):
-    """ReLU inputs that twice the rounding error seen in their tensor could bring across zero."""
+    """The number of ReLU inputs whose sign could change by twice the rounding error of their tensor."""
     count = 0
     for a, b in zip(rounded, exact, strict=True):
         reach = 2 * (a - b).abs().max()
@@ -251,7 +251,7 @@ def find(name, model, size, batch, listing):
         found, flipped = errors(rounded, exact), flips(inputs, exact_inputs)
         if flipped == 0 and all(found[key] < tolerance / 10 for key, tolerance in TOLERANCES.items()):
             return salt, exact, found
-    raise SystemExit(f"{name}: no salt does; the last had {flipped} flips and {found}")
+    raise SystemExit(f"{name}: no salt fits; the last had {flipped} changed signs and {found}")
 
 
 def write_safetensors(path, tensors):
@@ -304,7 +304,7 @@ def write(name, model, size, batch, listing):
 
 
 def write_names(listing):
-    """The names of weight files by layout, and how they change with repeats and squeezing."""
+    """The names in weight files by layout, also with other repeats and with squeeze-and-excitation."""
     entries = []
     for layout in ("standard", "seed"):
         for edit in ({}, CUSTOM, {"squeeze_excitation": True}):
@@ -319,7 +319,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--listing", type=Path, required=True, help="markdown file with the seed network")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="write these alone")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="write only these cases")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name, model, size, batch in cases():

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the pickles that tests read: `crates/shufflenet-pickle/tests/fixtures` and the tiny CIFAR sets of
+"""Writes the pickles that tests read, in `crates/shufflenet-pickle/tests/fixtures`, and the tiny CIFAR sets in
 `crates/shufflenet-data/tests/fixtures/cifar-python`.
 
     python scripts/pickle_fixtures.py
 
-Needs numpy. The official files of CIFAR's Python version were written by Python 2, whose pickles hold byte
-strings (instructions `U` and `T`) where Python 3 writes unicode; `Python2` writes those.
+Needs numpy. The official files of CIFAR's Python version were written by Python 2. Its pickles have byte strings
+(instructions `U` and `T`) where those of Python 3 have Unicode. The class `Python2` writes such pickles.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def pickles():
 
 
 class Python2(pickle._Pickler):
-    """Protocol 2 as Python 2 wrote it: text and bytes alike are byte strings."""
+    """Writes protocol 2 as Python 2 did: text and bytes are both byte strings."""
 
     dispatch = dict(pickle._Pickler.dispatch)
 
@@ -82,14 +82,14 @@ def of_python_3(value):
 
 
 def pixels(file, records):
-    """As the test of the binary files makes them: byte `i` of a record is i + record + file."""
+    """Pixels as the test of the binary files makes them: byte `i` of a record is i + record + file."""
     rows = np.arange(3072)[None, :] + np.arange(records)[:, None] + file
     return (rows % 256).astype(np.uint8)
 
 
 def cifar():
-    """CIFAR-10 of two records a file as Python 2 wrote it, CIFAR-100 of three as Python 3 does, the first
-    also as an archive."""
+    """CIFAR-10 with two records per file as Python 2 wrote it, also as an archive, and CIFAR-100 with three records
+    as Python 3 writes it."""
     ten = CIFAR / "cifar-10-batches-py"
     ten.mkdir(parents=True, exist_ok=True)
     batches = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]

@@ -4,10 +4,10 @@
     python scripts/plot_accuracy.py --out docs/coffee.svg --target 90.13 \\
         ours=docs/coffee/ours.jsonl "PyTorch eager=docs/coffee/eager.jsonl"
 
-A log is a run's metrics.jsonl, or what scripts/train_with_pytorch.py writes. The clock is the time in training
-steps alone, the images of each epoch over its speed: evaluation, which no one needs after each epoch, is in
-nobody's time, and neither is compilation. Prints when each curve first reaches 90 %, its end, and the ratios of
-these times to the first log's.
+A log is a run's metrics.jsonl, or the output of scripts/train_with_pytorch.py. The time is that of the training steps:
+the images of each epoch divided by its speed. It excludes compilation, and evaluation, which a run does not need after
+each epoch. The script prints when each curve first reaches 90 %, its end, and the ratios of these times to the first
+log's.
 
 Needs matplotlib.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("svg")
-matplotlib.rcParams["svg.fonttype"] = "none"  # Text stays text.
-matplotlib.rcParams["svg.hashsalt"] = "accuracy"  # The same file from the same logs.
+matplotlib.rcParams["svg.fonttype"] = "none"  # Write text as text, not as outlines.
+matplotlib.rcParams["svg.hashsalt"] = "accuracy"  # The same logs give the same file.
 import matplotlib.pyplot as plt
 
 MARK = 90.0
@@ -28,7 +28,7 @@ COLOURS = ["#b3471d", "#2f6690", "#7a9e45", "#6b4e9e"]
 
 
 def curve(path):
-    """Minutes of training and the percentage of test images told rightly, after each evaluated epoch."""
+    """Minutes of training and the accuracy on the test set in percent, after each evaluated epoch."""
     seconds, points = 0.0, []
     for line in path.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Milliseconds an image in headless Chromium on one thread: the module of `shufflenet export --format web` beside
+"""Measures milliseconds per image in headless Chromium on one thread: the module of `shufflenet export --format web`, and
 onnxruntime-web on the exported ONNX file of the same network.
 
     scripts/build_web && cargo build --release --features web
     pip install playwright; npm and Chromium of the system
     python3 scripts/race_in_browser.py --binary target/release/shufflenet
 
-Both run in the same page, in turns. A line gives the median of each over the rounds, the quartiles, and the median of the rounds'
-ratios.
+Both run in the same page and alternate. A line has the median of each over the rounds, the quartiles, and the median of the
+rounds' ratios.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = ROOT / "crates/shufflenet-data/tests/fixtures/images/progressive.jpg"
 ONNXRUNTIME = "1.30.0"
-# Width, stem, side of the images, calls a round.
+# Width, stem, side of the images, calls per round.
 CASES = [(0.5, "cifar", 32, 100), (1.0, "cifar", 32, 40), (0.5, "imagenet", 224, 20), (1.0, "imagenet", 224, 8)]
 
 PAGE = """<!doctype html><title>race</title><script src="ort/ort.wasm.min.js"></script><script>
@@ -70,7 +70,7 @@ async function milliseconds(racer, calls) {
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Isolated from other origins, so that the page's clock is exact to five microseconds."""
+    """A server with headers that isolate the page from other origins, so that its clock is exact to five microseconds."""
 
     def end_headers(self):
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
@@ -129,10 +129,10 @@ def main():
             page.evaluate(f"start({json.dumps(name)}, {size})")
             times = {"ours": [], "theirs": []}
             for round_ in range(options.rounds + 2):
-                # Each goes first in every other round.
+                # The two take turns in going first.
                 for racer, taken in sorted(times.items(), reverse=round_ % 2 == 1):
                     value = page.evaluate(f"milliseconds('{racer}', {calls})")
-                    # The first two rounds warm up.
+                    # The first two rounds are a warm-up.
                     if round_ >= 2:
                         taken.append(value)
             ratio = statistics.median(b / a for a, b in zip(*times.values()))

@@ -1,6 +1,6 @@
-"""Writes crates/shufflenet-train/tests/recipes/reference.json: what PyTorch's schedulers, optimizers,
-cross-entropy and Kullback-Leibler divergence compute. `crates/shufflenet-train/tests/recipes/` reads it. Lion, and Muon in float32, which
-PyTorch has not, are short references below, in float64; so are all trajectories.
+"""Writes crates/shufflenet-train/tests/recipes/reference.json: the results of PyTorch's schedulers, optimizers, cross-entropy
+and Kullback-Leibler divergence. The tests in `crates/shufflenet-train/tests/recipes` read it. PyTorch does not have Lion, nor
+Muon without bfloat16: their references are the short functions below. All trajectories are in float64.
 
     python scripts/recipe_fixtures.py
 """
@@ -88,7 +88,7 @@ def schedule_cases():
 
 
 def wave(count, phase):
-    """Numbers that both sides compute."""
+    """Numbers by a formula that both sides compute."""
     return torch.tensor([math.sin(0.7 * i + phase) for i in range(count)], dtype=torch.float64)
 
 
@@ -139,7 +139,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def trajectory(config, shapes, make, clip=None):
-    """Twenty steps along gradients that depend on the weights."""
+    """Twenty steps with gradients that depend on the weights."""
     names = list(shapes)
     parameters = {
         name: torch.nn.Parameter(wave(math.prod(shape), index).reshape(shape) * 0.3)
@@ -263,12 +263,12 @@ def losses():
 
 
 def standardized(logits):
-    """Sun et al., 2024, equation 13, with the constant of the authors' code; `std` has C - 1 in its divisor."""
+    """Sun et al., 2024, equation 13, with the constant of the authors' code. The divisor of `std` is C - 1."""
     return (logits - logits.mean(-1, keepdim=True)) / (logits.std(-1, keepdim=True) + 1e-7)
 
 
 def distillation():
-    """The loss of four images and five classes that labels and a teacher give, with its gradient."""
+    """The loss of labels and a teacher for four images and five classes, with its gradient."""
     labels = torch.tensor([1, 4, 0, 2])
     teacher = wave(20, 2.0).reshape(4, 5) * 5 + 1
     functional = torch.nn.functional

@@ -1,11 +1,11 @@
-"""The networks in PyTorch, every switch included: what the Rust ones are held to.
+"""The networks in PyTorch, with every switch: the reference of the Rust networks.
 
-The standard layout is torchvision's class. The seed layout is a listing in a markdown file of the
-user's, executed from memory: nothing of it is copied here. Its one in-place addition is made out of
-place (autograd refuses it on the output of a ReLU). The switches that neither has are added from
-outside, by subclasses and hooks, so that what they do not touch stays the original.
+The standard layout is torchvision's class. The seed layout is a listing in the user's markdown file. The
+script executes it from memory, and no part of it is copied here. Its one in-place addition is made out of
+place, because autograd refuses it on the output of a ReLU. Switches that neither network has are added
+by subclasses and hooks, so that everything else stays the original.
 
-`model` is everywhere the dictionary that a configuration file's `[model]` table is.
+`model` is always the dictionary of a configuration file's `[model]` table.
 """
 
 import functools
@@ -28,7 +28,7 @@ TORCHVISIONS = {"split_ratio": 0.5, "residual": False, "squeeze_excitation": Fal
 
 
 class SqueezeExcitation(nn.Module):
-    """Squeeze-and-excitation as the paper's authors have it in ShuffleNetV2+, under their names."""
+    """Squeeze-and-excitation of ShuffleNetV2+ by the paper's authors, with their names."""
 
     def __init__(self, channels):
         super().__init__()
@@ -76,7 +76,7 @@ def standard(model):
         unit = functools.partial(Unit, **settings)
     repeats = model.get("repeats", [3, 7, 3])
     widths = model.get("widths") or WIDTHS[model["scale"]]
-    # torchvision counts the stride-2 unit among the repeats.
+    # torchvision's repeats include the stride-2 unit.
     network = shufflenetv2.ShuffleNetV2(
         [repeat + 1 for repeat in repeats], widths, model["classes"], unit
     )
@@ -87,7 +87,7 @@ def standard(model):
 
 
 def listed_classes(listing):
-    """The classes of the listing, patched, as a namespace."""
+    """The listing's classes, patched, as a namespace."""
     blocks = re.findall(r"```python\n(.*?)```", listing.read_text(), flags=re.S)
     code, patched = re.subn(r"\bout \+= right\b", "out = out + right", "\n".join(blocks))
     if patched != 1:
@@ -105,7 +105,7 @@ def seed(model, listing):
     channels = model.get("input_channels", 3)
 
     class Network(scope["ShuffleNetV2"]):
-        """The listing's, with widths and repeats put in before its stages are made."""
+        """The listing's network, with widths and repeats set before its stages are made."""
 
         def _make_shuffles(self):
             self.c = model.get("widths") or self.c
@@ -117,15 +117,15 @@ def seed(model, listing):
     network = Network(scale=model["scale"], in_channels=channels, num_classes=model["classes"])
     for unit in network.modules():
         if isinstance(unit, basic) and not model.get("residual", True):
-            unit.outplanes = None  # It adds where this equals its inputs.
+            unit.outplanes = None  # A unit adds its input if this equals the number of its inputs.
         if model.get("squeeze_excitation") and isinstance(unit, (basic, down)):
             append_squeeze_excitation(unit, unit.bn3 if isinstance(unit, basic) else unit.bn3r)
     return network, network.conv1
 
 
 def append_squeeze_excitation(unit, norm):
-    """Behind the ReLU on `norm`, the right branch's last: the listing's own ReLU after it then
-    finds nothing negative, and before its residual sum."""
+    """Adds a block after `norm`, the right branch's last norm, with a ReLU between them. The block comes before the
+    residual sum. The listing's own ReLU after it then changes nothing."""
     unit.se = SqueezeExcitation(norm.num_features)
     norm.register_forward_hook(lambda _norm, _inputs, output: unit.se(unit.activation(output)))
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Trains by one of this project's configurations in PyTorch: the same network, recipe, images and epochs.
+"""Trains one of this project's configurations in PyTorch: the same network, recipe, images and epochs.
 
     python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out eager.jsonl
     python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out compiled.jsonl --compile
 
-The configuration is read as the binary resolves it, so that defaults are the binary's; a setting that this
-script does not follow is refused. Random numbers are PyTorch's: a seed means another run here. Images lie in
-memory normalised, and a batch is cropped and mirrored at once, which costs next to nothing.
+The binary resolves the configuration, so that the defaults are the binary's. A setting that this script does not
+support is refused. Random numbers are PyTorch's, so a seed gives another run than in the binary. Normalised images
+are in memory, and a batch is cropped and mirrored as a whole, which takes little time.
 
-The output has the lines of a run's metrics.jsonl: an epoch's training with its speed, then the test set (the
-moving average's, where there is one). As there, evaluation is not in the speed. Compilation is not either: it
-happens on images that are not learned from.
+The output has the lines of a run's metrics.jsonl: training with its speed, then the test set, for each epoch (for
+the moving average, if there is one). As in a run, the speed excludes evaluation. It also excludes compilation, which
+runs on images that are not trained on.
 
 Needs CIFAR-10 (scripts/fetch_cifar10.py), a release build, and torch and torchvision in the Python that runs it.
 """
@@ -35,19 +35,19 @@ from compare_with_pytorch import ROOT, Workload, flush_subnormals, standard_netw
 RECORD = 1 + 3 * 32 * 32
 TRAIN = [f"data_batch_{number}.bin" for number in range(1, 6)]
 TEST = ["test_batch.bin"]
-# All that a configuration must say; the rest are the binary's defaults.
+# The keys that a configuration must have. The others have the binary's defaults.
 REQUIRED = """
 [data]
 format = "cifar10"
 root = "data/cifar-10-batches-bin"
 normalization = { mean = [0, 0, 0], std = [1, 1, 1] }
 """
-# What changes nothing that is learned.
+# Keys that do not affect the weights.
 INDIFFERENT = ("name", "data.workers", "data.options", "train.evaluate_every", "train.log_every", "checkpoint")
 
 
 class Settings:
-    """An experiment's settings by their keys; remembers which were asked for."""
+    """An experiment's settings by key. It remembers which keys were read."""
 
     def __init__(self, binary, config, overrides):
         self.values = self.resolved(binary, config, overrides)
@@ -96,7 +96,7 @@ def read(settings, names):
 
 
 class Augmented:
-    """Training images, cropped and mirrored by the batch."""
+    """Training images. A batch is cropped and mirrored as a whole."""
 
     def __init__(self, settings):
         images, self.labels, black = read(settings, TRAIN)
@@ -120,7 +120,7 @@ class Augmented:
 
 
 def share_of_peak(settings, per_epoch, total):
-    """The learning rate as a function of the step, from 0: a share of its peak."""
+    """The learning rate as a fraction of its peak, as a function of the step, which counts from 0."""
     warmup = round(settings("schedule.warmup_epochs") * per_epoch)
     kind = settings("schedule.kind")
     if kind not in ("linear", "cosine"):
@@ -138,7 +138,7 @@ def share_of_peak(settings, per_epoch, total):
 
 
 def orthogonal(stack):
-    """Nearly the orthogonal matrices nearest to a stack's, by Newton and Schulz (Jordan et al., 2024), in float32."""
+    """Approximates the nearest orthogonal matrices by Newton-Schulz iterations (Jordan et al., 2024), in float32."""
     x = stack.mT if stack.size(1) > stack.size(2) else stack
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     one, gram, wide = torch.eye(x.size(1)), x @ x.mT, x.size(2) >= 2 * x.size(1)
@@ -156,9 +156,9 @@ def orthogonal(stack):
 
 
 class Muon(torch.optim.Optimizer):
-    """As PyTorch's own, for every weight that is a matrix; that refuses convolutions for their further dimensions.
+    """PyTorch's Muon for every weight that is a matrix. (PyTorch's own class refuses convolutions, which have four dimensions.)
 
-    As in the binary, matrices of one shape are orthogonalised together.
+    Matrices of equal shape are orthogonalised together, as in the binary.
     """
 
     @torch.no_grad()
@@ -250,9 +250,9 @@ def train(settings, options):
 
     forward = network
     if options.compile:
-        # For each shape by itself: for all at once would be slower.
+        # Dynamic shapes would be slower than one compilation for each shape.
         forward = torch.compile(network, dynamic=False)
-        # Compiled for every shape there will be, and put back to where it began.
+        # Compile for every shape of the run, then restore the initial state.
         before = copy.deepcopy(network.state_dict())
         for side in {32, *(stage["size"] for stage in stages)}:
             for count in {size, len(data.labels) % size} - {0}:
@@ -288,7 +288,7 @@ def train(settings, options):
 
 @torch.no_grad()
 def follow(average, network, decay):
-    """The moving average of parameters and running statistics, after a step."""
+    """Updates the moving average of parameters and running statistics after a step."""
     if average is None:
         return copy.deepcopy(network)
     for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
@@ -305,7 +305,7 @@ def main():
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--evaluate-every", type=int, default=1, metavar="EPOCHS")
-    parser.add_argument("--binary", default="target/release/shufflenet", help="resolves the configuration")
+    parser.add_argument("--binary", default="target/release/shufflenet", help="the binary that resolves the configuration")
     options = parser.parse_args()
     settings = Settings(options.binary, options.config, options.set)
     with options.out.open("x", encoding="utf-8") as out:

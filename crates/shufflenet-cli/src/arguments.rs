@@ -31,28 +31,28 @@ pub struct Arguments {
 pub enum Command {
     /// Train the experiment in a TOML file, or on a folder of images
     Train(Train),
-    /// Evaluate a checkpoint, everything computed anew from its weights and the data
+    /// Evaluate a checkpoint on data
     Eval(Eval),
     /// Print a network layer by layer: output shapes, parameters, multiply-adds
     Summary(Summary),
     /// Time training, inference or data loading on this machine
     Bench(Bench),
-    /// Fetch, check, measure and look at sets of images
+    /// Fetch, check, measure and preview sets of images
     #[command(subcommand)]
     Data(Data),
     /// Find a learning rate: train for some steps while the rate rises, and plot the loss
     LrFind(LrFind),
-    /// List what this build can run on, and what it finds on this machine
+    /// List the devices of this build and of this machine
     Devices(Devices),
     /// Classify images: files, folders, patterns, standard input
     Predict(Predict),
-    /// Write a run, or several compared, as one HTML file
+    /// Write one HTML file about a run, or a comparison of several
     Report(Report),
-    /// Make a checkpoint of weights that PyTorch saved, torchvision's among them
+    /// Make a checkpoint from weights that PyTorch saved, such as torchvision's
     Import(Import),
-    /// Write a checkpoint's network for PyTorch (safetensors), for any ONNX runtime, to take away, or for a browser
+    /// Write a checkpoint's network for PyTorch (safetensors), for ONNX runtimes, as a model with a card, or for a browser
     Export(Export),
-    /// Get networks that were trained on ImageNet, to start from or to use
+    /// Download networks that were trained on ImageNet, to start from or to use
     #[cfg(feature = "fetch")]
     #[command(subcommand)]
     Weights(Weights),
@@ -90,26 +90,26 @@ pub struct Train {
     /// The run folder [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in the run folder, or in DIR, which needs no --config
+    /// Continue the run in the run folder, or in DIR, which needs no --config
     #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "force")]
     #[expect(
         clippy::option_option,
         reason = "not given, given, given with a folder"
     )]
     pub resume: Option<Option<PathBuf>>,
-    /// With --resume, go on although the data has changed since the run began
+    /// With --resume, continue although the data has changed since the run started
     #[arg(long, requires = "resume")]
     pub accept_changed_data: bool,
-    /// With --resume, go on although train.precision is another than the run began with
+    /// With --resume, continue although train.precision differs from that of the run
     #[arg(long, requires = "resume")]
     pub accept_changed_precision: bool,
-    /// Delete the run in the run folder and start anew
+    /// Delete the run in the run folder and start a new one
     #[arg(long)]
     pub force: bool,
-    /// Put one batch through everything, a checkpoint included, and leave nothing behind
+    /// Run one batch through everything, including a checkpoint, and leave no files
     #[arg(long, conflicts_with_all = ["resume", "force"])]
     pub dry_run: bool,
-    /// Print the experiment with every default and override filled in, and leave
+    /// Print the experiment with every default and override, and exit
     #[arg(long)]
     pub print_config: bool,
     /// Show the run on Burn's dashboard, which needs a terminal and a build with --features tui
@@ -117,10 +117,10 @@ pub struct Train {
     pub tui: bool,
 }
 
-/// Which network: an experiment's, or one of flags.
+/// The network: that of an experiment, or one given by flags.
 #[derive(Args)]
 pub struct Network {
-    /// The experiment whose network it is [default: a network of the flags below alone]
+    /// The experiment that has the network [default: a network given by the flags below]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Width: 0.5, 1.0, 1.5 or 2.0
@@ -132,7 +132,7 @@ pub struct Network {
     /// imagenet, seed or cifar
     #[arg(long, value_name = "NAME")]
     stem: Option<String>,
-    /// Classes to tell apart
+    /// Number of classes
     #[arg(long, value_name = "N")]
     classes: Option<String>,
     /// Any other key, as in --set model.split_ratio=0.25; may be repeated
@@ -141,7 +141,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The flags that stand for keys, with their values, and the overrides.
+    /// The flags for keys, with their values, and the overrides.
     pub fn overrides(&self) -> Vec<String> {
         let flags = [
             ("scale", &self.scale),
@@ -185,7 +185,7 @@ pub struct Bench {
     pub work: Work,
     #[command(flatten)]
     pub network: Network,
-    /// Time the next steps of a run, train alone: its folder (the last checkpoint in it) or a checkpoint's
+    /// Time the next steps of a run (only for train): its folder (the last checkpoint in it) or a checkpoint's
     #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "scale", "layout", "stem", "classes", "overrides", "batch", "size", "precision"])]
     pub checkpoint: Option<PathBuf>,
     /// Where that run's data is [default: where the run had it]
@@ -197,7 +197,7 @@ pub struct Bench {
     /// Height and width of the images [default: the experiment's, else 32 for the cifar stem and 224 for others]
     #[arg(long, value_name = "PIXELS", value_parser = whole(1..=u16::MAX))]
     pub size: Option<u16>,
-    /// What activations are stored as: f32, or bf16 (on the CPU; train: on a GPU, too) [default: f32; train: the experiment's]
+    /// Type of stored activations: f32, or bf16 (on the CPU; train: on a GPU, too) [default: f32; train: the experiment's]
     #[arg(long, value_name = "NAME", value_parser = compute::precision)]
     pub precision: Option<Precision>,
     /// Steps to time
@@ -210,10 +210,10 @@ pub struct Bench {
     pub json: bool,
 }
 
-/// What `shufflenet bench` times.
+/// The work that `shufflenet bench` times.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Work {
-    /// Training steps on noise, as an experiment has them (--config), or the next ones of a run (--checkpoint)
+    /// Training steps on noise, those of an experiment (--config), or the next steps of a run (--checkpoint)
     Train,
     /// Inference on noise
     Infer,
@@ -224,7 +224,7 @@ pub enum Work {
 /// `shufflenet lr-find`
 #[derive(Args)]
 pub struct LrFind {
-    /// The experiment whose network, data and optimizer are tried
+    /// The experiment with the network, the data and the optimizer
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
     /// Override a key of the experiment, as in --set train.batch_size=128; may be repeated
@@ -233,7 +233,7 @@ pub struct LrFind {
     /// The first rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-4, value_parser = rate)]
     pub from: f64,
-    /// The last rate; a loss that explodes ends it before
+    /// The last rate; an exploding loss ends the test earlier
     #[arg(long, value_name = "RATE", default_value_t = 10.0, value_parser = rate)]
     pub to: f64,
     /// Steps from the first rate to the last
@@ -250,7 +250,7 @@ pub struct LrFind {
 #[cfg(feature = "fetch")]
 #[derive(Subcommand)]
 pub enum Weights {
-    /// Download torchvision's weights of one width, check them, and make a checkpoint of them
+    /// Download torchvision's weights of one width, check them, and make a checkpoint from them
     Fetch(FetchWeights),
 }
 
@@ -261,7 +261,7 @@ pub struct FetchWeights {
     /// x0.5, x1.0, x1.5 or x2.0
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(shufflenet_train::exchange::pretrained::names()))]
     pub network: String,
-    /// Where networks lie; this one gets a folder of its own there
+    /// Folder for networks, in which this one gets its own folder
     #[arg(long, value_name = "DIR", default_value = "weights")]
     pub into: PathBuf,
     /// The file, or the address of a folder that has it, instead of torchvision's server
@@ -279,7 +279,7 @@ pub struct Completions {
 /// `shufflenet devices`
 #[derive(Args)]
 pub struct Devices {
-    /// Also compare training steps on every GPU with the CPU's; exit code 1 where one computes wrongly
+    /// Also compare training steps on every GPU with the CPU's; exit code 1 if a GPU computes wrongly
     #[arg(long)]
     pub check: bool,
     /// Print one JSON object on standard output and nothing else

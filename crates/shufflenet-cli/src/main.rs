@@ -1,4 +1,4 @@
-//! The binary `shufflenet`: arguments in, exit code out, no logic of its own.
+//! The binary `shufflenet`: it turns arguments into calls of the libraries, and results into exit codes.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
@@ -20,12 +20,12 @@ use commands::{
 use shufflenet_train::TrainError;
 use shufflenet_train::device::{self, machine};
 
-/// mimalloc asks Linux for pages of 2 MB, of which a buffer's end and a small page leave a part unused: a fifth of a training's
-/// memory. Pages of 4 KiB were no slower (`docs/performance.md`).
+/// Switches off pages of 2 MB, which mimalloc requests from Linux. The ends of buffers leave parts of them unused, a fifth of the
+/// memory of training. Pages of 4 KiB were not slower (`docs/performance.md`).
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the standard library has no such call")]
 fn use_small_pages() {
-    // SAFETY: the call changes how this process's memory is paged, and no value. Where it fails, pages stay as they are.
+    // SAFETY: the call changes only the paging of this process's memory. If it fails, pages stay as they are.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
@@ -45,16 +45,16 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            say(&error);
+            print_error(&error);
             ExitCode::from(failure(&error))
         }
     }
 }
 
-/// Why the command failed. Ours says all there is to say in its own line; others have a chain of causes.
-fn say(error: &anyhow::Error) {
+/// The reason why the command failed. An error of this project is one complete line; other errors have a chain of causes.
+fn print_error(error: &anyhow::Error) {
     let line = match error.downcast_ref::<TrainError>() {
-        // Said there.
+        // The other rank reports the error.
         Some(TrainError::Elsewhere { .. }) => return,
         Some(error) => error.to_string(),
         None => format!("{error:#}"),
@@ -70,20 +70,20 @@ fn failure(error: &anyhow::Error) -> u8 {
     if usage { 2 } else { 1 }
 }
 
-/// Burn loads optimizer state onto its default device before moving it to its parameters', and its
-/// default is a GPU wherever one is built in, or whatever `BURN_DEVICE` says: a CPU run would start
-/// the GPU, or die where there is none. Our own devices are always chosen by `--device`.
+/// Makes the CPU Burn's default device. Burn loads optimizer state to its default device before it moves the state to the
+/// parameters' device. The default is a GPU if one is built in, or the device in `BURN_DEVICE`. So a run on the CPU would
+/// start the GPU, or fail without one. This project selects its devices only by `--device`.
 #[expect(
     unsafe_code,
     reason = "Burn takes its default device from the environment alone"
 )]
 fn keep_defaults_on_the_cpu() {
-    // SAFETY: called before anything else in `main`: there is no other thread to race with.
+    // SAFETY: this is the first call in `main`, so there is no other thread.
     unsafe { std::env::set_var("BURN_DEVICE", device::DEFAULT) };
 }
 
-/// A write beyond `ulimit -f` kills the process unless the signal is ignored; then it fails, and is told
-/// and cleaned up after like any other.
+/// Ignores the signal of a write beyond `ulimit -f`, which would kill the process. The write then fails with an error like
+/// any other.
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "the standard library sets no signal's handling")]
 fn fail_at_the_size_limit() {

@@ -1,6 +1,6 @@
-//! What commands share of the process: threads, signals, standard output, exit codes.
+//! Functions on the process that the commands share: threads, signals, standard output, exit codes.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,8 +11,8 @@ use shufflenet_train::display::dashboard;
 /// Exit code of a run that was asked to stop.
 pub const INTERRUPTED: u8 = 130;
 
-/// The first Ctrl-C (or SIGTERM) ends the step under way and saves; the second leaves at once. One of several
-/// ranks asks the others instead, however often a launcher and a scheduler tell it.
+/// The first Ctrl-C (or SIGTERM) stops the run after the current step and saves. The second exits at once. One of several
+/// ranks only asks the others to stop, even if a launcher and a scheduler both send it signals.
 pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Result<()> {
     let interrupter = interrupter.clone();
     ctrlc::set_handler(move || {
@@ -27,15 +27,15 @@ pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Resu
         if !dashboard::has_screen() {
             let _ = writeln!(
                 stderr(),
-                "stopping after this step; once more to leave at once"
+                "stopping after this step; a second signal exits at once"
             );
         }
     })
     .context("cannot listen for Ctrl-C")
 }
 
-/// Has the kernels use `asked` threads, or their share where `processes` processes share the machine. Returns their
-/// number.
+/// Sets the number of threads of the kernels to `asked`, or else to a share of the machine's threads if `processes` processes
+/// share the machine. Returns the number.
 pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
     let share = || (machine::available_threads() / processes).max(1);
     let threads = asked.map_or_else(share, usize::from);
@@ -43,12 +43,16 @@ pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
     threads
 }
 
-/// Prints to standard output; a reader that has left is no failure.
+/// Prints to standard output. A closed pipe is not an error.
 pub fn print(text: &str) -> anyhow::Result<ExitCode> {
+    print_unless_closed(text).map(|_| ExitCode::SUCCESS)
+}
+
+/// Prints to standard output. Returns false if it is a closed pipe: nobody reads the rest.
+pub fn print_unless_closed(text: &str) -> anyhow::Result<bool> {
     match stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }

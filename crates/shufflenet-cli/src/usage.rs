@@ -1,7 +1,7 @@
-//! Command lines that are refused: one line on what is wrong, then the usage where clap has one.
+//! Refuses wrong command lines: one line on what is wrong, then the usage, if clap gives one.
 //!
-//! clap spreads its answer over several lines and uses terms of its own. Here every refusal has the form of the program's
-//! other errors: the flag, what was found, what is accepted.
+//! clap's messages have several lines and use other terms. Here every refusal has the form of the program's other errors: the
+//! flag, what was found, what is accepted.
 
 use std::error::Error as _;
 use std::io::{Write, stderr};
@@ -29,7 +29,7 @@ pub fn answer(error: &Error) -> ExitCode {
     ExitCode::from(WRONG_USAGE)
 }
 
-/// What is wrong, in one line.
+/// The message, in one line.
 fn refusal(error: &Error) -> String {
     let of = |kind| text(error, kind);
     let argument = of(ContextKind::InvalidArg).unwrap_or_default();
@@ -93,19 +93,19 @@ fn suggestion(error: &Error) -> String {
     }
 }
 
-/// What clap knows of the error, unless it is nothing.
+/// A fact about the error from clap, if it has one.
 fn text(error: &Error, kind: ContextKind) -> Option<String> {
     let text = error.get(kind)?.to_string();
     (!text.is_empty()).then_some(text)
 }
 
-/// `--config` of clap's `--config <FILE>`. An argument without a flag is called by the name of its value.
+/// `--config` from clap's `--config <FILE>`. For an argument without a flag, the name of its value.
 fn name(argument: &str) -> &str {
     let flag = argument.split(' ').next().unwrap_or(argument);
     if is_flag(flag) { flag } else { argument }
 }
 
-/// Whether it is a flag, and not a negative number.
+/// Whether an argument is a flag and not a negative number.
 fn is_flag(argument: &str) -> bool {
     let rest = argument.strip_prefix('-');
     rest.is_some_and(|rest| !rest.starts_with(|first: char| first.is_ascii_digit()))
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_wrong_command_is_one_line_of_ours() {
+    fn every_kind_of_wrong_command_is_refused_in_one_line() {
         for (line, answer) in [
             ("trian", "unknown command `trian`; did you mean train?"),
             ("zzz", "unknown command `zzz`; --help lists the commands"),
@@ -157,11 +157,11 @@ mod tests {
             ("bench foo", "<WORK> is `foo`; accepted: train, infer, data"),
             (
                 "train --config a --threads x",
-                "--threads is `x`; accepted: a whole number from 1 to 65535",
+                "--threads is `x`; accepted: a whole number from 1 to 1024",
             ),
             (
                 "train --config a --threads 0",
-                "--threads is `0`; accepted: a whole number from 1 to 65535",
+                "--threads is `0`; accepted: a whole number from 1 to 1024",
             ),
             (
                 "lr-find --config a --from x",

@@ -1,5 +1,5 @@
-//! Several ranks under `mpirun` on this machine, compared with one process; ranks that fail, are killed or are stopped;
-//! and their runs resumed. The tests need Open MPI and fail where there is no `mpirun`.
+//! Tests of training with several ranks on this machine, started by `mpirun`. They compare the run with one process, and
+//! check what happens when a rank fails, hangs or gets a signal, and when the run is resumed. They fail if there is no `mpirun`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// Float32 sums in another order: what 20 steps make of them.
+/// Largest accepted difference of a weight after 20 steps whose float32 sums were added in another order.
 const TOLERANCE: f32 = 1e-6;
 
-/// The tolerance of the tests on a GPU (`docs/gpu.md`).
+/// Largest accepted difference of a weight on a GPU (`docs/gpu.md`).
 #[cfg(feature = "wgpu")]
 const ON_A_GPU: f32 = 1e-4;
 
-/// A small run of 20 steps, with an epoch's end and a ragged batch on the way. Images are noise, and the seed
-/// is one by which no sum is so near zero that another order of adding changes a ReLU's mind: after that two
-/// runs part (`docs/cluster.md` says how often).
+/// A folder with the experiment `trial.toml`: 20 steps on noise, with the end of an epoch and a smaller batch among them.
+/// With this seed no input of a ReLU is so close to zero that another order of the sums changes its sign. After such a
+/// change two runs diverge (`docs/cluster.md` says how often).
 fn workplace(model: &str, train: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -38,11 +38,11 @@ fn workplace(model: &str, train: &str) -> TempDir {
     folder
 }
 
-/// All that draws at random: each rank must draw what one process would have.
+/// Settings that draw random numbers. Each rank must draw the numbers that one process would draw.
 const RANDOM: &str = "ema_decay = 0.9\n[data.augmentation]\nflip = true\n\
                       mixing = { mixup = 0.4, cutmix = 1.0 }";
 
-/// `shufflenet train` on so many ranks; one needs no launcher.
+/// The command that trains with `ranks` ranks. One rank needs no launcher.
 fn train(folder: &Path, ranks: usize, out: &str, extra: &[&str]) -> Command {
     let binary = env!("CARGO_BIN_EXE_shufflenet");
     let mut command = match ranks {
@@ -54,7 +54,7 @@ fn train(folder: &Path, ranks: usize, out: &str, extra: &[&str]) -> Command {
     }
     command
         .current_dir(folder)
-        // The same roundings on every machine.
+        // Portable code rounds in the same way on every machine.
         .env("SHUFFLENET_ISA", "portable")
         .args([
             "train",
@@ -71,7 +71,7 @@ fn train(folder: &Path, ranks: usize, out: &str, extra: &[&str]) -> Command {
     command
 }
 
-/// Open MPI's, told that these are no machines to spare.
+/// Open MPI's launcher, which here may run as root and start more ranks than there are cores.
 fn launcher() -> Command {
     let mut command = Command::new("mpirun");
     for (name, value) in [
@@ -98,7 +98,7 @@ fn finished(command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Tensors of a file of the last checkpoint, by name.
+/// The tensors in a file of the last checkpoint, by name.
 fn tensors(run: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {
     let bytes = std::fs::read(run.join("checkpoints/last").join(file)).unwrap();
     let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
@@ -115,8 +115,8 @@ fn tensors(run: &Path, file: &str) -> BTreeMap<String, Vec<f32>> {
     values.collect()
 }
 
-/// The largest difference between two runs' tensors whose names `count`, of those with values above 1 relative
-/// to the largest.
+/// The largest difference between two runs, over the tensors whose names `count` accepts. In a tensor with values above 1
+/// the difference is relative to the largest value.
 fn difference(runs: [&Path; 2], file: &str, count: impl Fn(&str) -> bool) -> f32 {
     let [one, other] = runs.map(|run| tensors(run, file));
     assert!(one.keys().eq(other.keys()));
@@ -129,7 +129,7 @@ fn difference(runs: [&Path; 2], file: &str, count: impl Fn(&str) -> bool) -> f32
     differences.fold(0.0, f32::max)
 }
 
-/// Loss and records of every line of metrics.
+/// Loss and number of records of each line of metrics.
 fn metrics(run: &Path) -> Vec<(f64, u64)> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = text.lines().map(|line| {
@@ -143,7 +143,7 @@ fn metrics(run: &Path) -> Vec<(f64, u64)> {
 }
 
 fn assert_same_run(runs: [&Path; 2], what: &str) {
-    // What the optimizer remembers are sums of gradients, two hundred times what they move a weight by.
+    // The optimizer's state is a sum of gradients. A step moves a weight by a two-hundredth of it.
     for (file, tolerance) in [
         ("model.safetensors", TOLERANCE),
         ("ema.safetensors", TOLERANCE),
@@ -162,7 +162,7 @@ fn assert_same_run(runs: [&Path; 2], what: &str) {
 }
 
 #[test]
-fn any_number_of_ranks_is_the_run_of_one_process() {
+fn any_number_of_ranks_gives_the_weights_of_one_process() {
     for layout in ["standard", "seed"] {
         let model = format!("layout = \"{layout}\"\ndropout = 0.2");
         let folder = workplace(&model, RANDOM);
@@ -181,10 +181,10 @@ fn any_number_of_ranks_is_the_run_of_one_process() {
     }
 }
 
-/// In bfloat16 the last bit of a sum decides now and then which of two neighbours a value rounds to, and a network that
-/// has hardly learned amplifies that. So the first step is that of one process, and the later ones are near.
+/// In bfloat16 the order of a sum sometimes decides which of two neighbours a value rounds to, and a network at the start of
+/// training amplifies that. So the first step equals that of one process, and the later steps are close.
 #[test]
-fn ranks_that_store_bfloat16_begin_as_one_process_and_stay_near() {
+fn ranks_in_bfloat16_have_the_first_loss_of_one_process_and_stay_close() {
     let folder = workplace("", "precision = \"bf16\"");
     let at = |name: &str| folder.path().join(name);
     for ranks in [1, 2] {
@@ -196,16 +196,16 @@ fn ranks_that_store_bfloat16_begin_as_one_process_and_stay_near() {
     let differences: Vec<f64> = pairs.map(|(a, b)| (a.0 - b.0).abs()).collect();
     let largest = differences.iter().fold(0.0, |most: f64, x| most.max(*x));
     println!(
-        "bf16, 2 ranks: losses differ by {:e} at first, by {largest:e} at most",
+        "bf16, 2 ranks: the first losses differ by {:e}, all by {largest:e} at most",
         differences[0]
     );
     assert!(differences[0] < 1e-6, "{differences:?}");
     assert!(largest < 0.03, "{differences:?}");
 }
 
-/// Each rank asks the teacher about its own images, mixed as one process would mix them.
+/// Each rank runs the teacher on its own images, mixed as one process would mix them.
 #[test]
-fn ranks_with_a_teacher_are_one_process_with_it() {
+fn ranks_with_a_teacher_give_the_weights_of_one_process() {
     let folder = workplace("", RANDOM);
     let at = |name: &str| folder.path().join(name);
     let short = ["--set", "train.max_steps=5", "--set", "train.seed=1"];
@@ -228,9 +228,9 @@ fn ranks_with_a_teacher_are_one_process_with_it() {
 }
 
 #[test]
-fn norms_are_over_all_ranks_without_kernels_too() {
-    // Each with a seed by which no ReLU changes its mind there. (The networks on `ndarray` are tested over ranks in
-    // shufflenet-model.)
+fn batch_norms_of_plain_operations_are_synchronised_too() {
+    // Each case has a seed with which no input of a ReLU changes its sign. (Tests of shufflenet-model cover the networks
+    // on `ndarray` over ranks.)
     let mut cases = vec![("squeeze_excitation = true", "flex", 5)];
     if cfg!(feature = "ndarray") {
         cases.push(("", "ndarray", 2));
@@ -249,11 +249,11 @@ fn norms_are_over_all_ranks_without_kernels_too() {
     }
 }
 
-/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. One process norms in kernels, several norm in Burn's
-/// operations, so the runs differ by rounding.
+/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. The batch norms of one process are in kernels, and those
+/// of several processes in Burn's operations. So the runs differ by rounding.
 #[cfg(feature = "wgpu")]
 #[test]
-fn ranks_on_a_gpu_are_one_process_on_it() {
+fn ranks_on_a_gpu_give_the_weights_of_one_process_up_to_rounding() {
     let adapter = std::env::var("SHUFFLENET_TEST_DEVICE").expect("SHUFFLENET_TEST_DEVICE");
     let folder = workplace("", RANDOM);
     let at = |name: &str| folder.path().join(name);
@@ -276,8 +276,8 @@ fn ranks_on_a_gpu_are_one_process_on_it() {
 }
 
 #[test]
-fn ranks_that_norm_alone_are_accumulated_batches_of_one_process() {
-    // Whole batches of 32 as of 8.
+fn ranks_with_their_own_batch_norms_equal_accumulated_batches_of_one_process() {
+    // The records divide evenly into batches of 32 and of 8.
     let folder = workplace("", "");
     let at = |name: &str| folder.path().join(name);
     let limit = "data.limit=384";
@@ -294,7 +294,7 @@ fn ranks_that_norm_alone_are_accumulated_batches_of_one_process() {
     finished(train(folder.path(), 4, "4", &apart));
     let learned = |name: &str| !name.contains("running");
     let weights = difference([&at("1"), &at("4")], "model.safetensors", learned);
-    println!("norms apart: weights differ by {weights:e} at most");
+    println!("each rank's own norms: weights differ by {weights:e} at most");
     assert!(weights <= TOLERANCE, "{weights:e}");
 
     // The number of ranks is then a part of the experiment.
@@ -307,10 +307,10 @@ fn ranks_that_norm_alone_are_accumulated_batches_of_one_process() {
 }
 
 #[test]
-fn a_run_goes_on_with_other_numbers_of_ranks() {
+fn a_run_resumes_with_another_number_of_ranks() {
     let folder = workplace("dropout = 0.2", RANDOM);
     let at = |name: &str| folder.path().join(name);
-    // No batch is too small to have an image for each of eight.
+    // Every batch has at least one image for each of eight ranks.
     let keys = ["schedule.kind=constant", "train.drop_last=true"];
     let same: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
     finished(train(folder.path(), 1, "whole", &same));
@@ -325,7 +325,7 @@ fn a_run_goes_on_with_other_numbers_of_ranks() {
 }
 
 #[test]
-fn what_one_rank_refuses_is_told_once() {
+fn an_error_of_one_rank_is_printed_once() {
     let folder = workplace("", RANDOM);
     let unknown = run(train(folder.path(), 2, "run", &["--set", "train.epoch=3"]));
     let errors = String::from_utf8_lossy(&unknown.stderr).into_owned();
@@ -336,7 +336,7 @@ fn what_one_rank_refuses_is_told_once() {
     );
     assert_eq!(unknown.status.code(), Some(2));
 
-    // Another set on the second machine.
+    // The second rank has other data.
     let binary = env!("CARGO_BIN_EXE_shufflenet");
     let set = |seed| {
         let seed = format!("data.options.synthetic.seed={seed}");
@@ -363,7 +363,7 @@ fn what_one_rank_refuses_is_told_once() {
     assert!(!folder.path().join("run").exists());
 }
 
-/// A long run of three ranks, and the process of each, once it has saved.
+/// A long run of three ranks that has saved a checkpoint, and the process number of each rank.
 fn long_run(folder: &Path) -> (Child, Vec<String>) {
     let keys = [
         "train.max_steps=100000",
@@ -388,7 +388,7 @@ fn signal(name: &str, process: &str) {
     assert!(sent.success());
 }
 
-/// The run goes on from its last checkpoint, on two ranks.
+/// Checks that the run continues from its last checkpoint, on two ranks.
 fn assert_resumes(folder: &Path) {
     let step = |run: &Path| {
         let last = std::fs::read_link(run.join("checkpoints/last")).unwrap();
@@ -403,7 +403,7 @@ fn assert_resumes(folder: &Path) {
 }
 
 #[test]
-fn a_rank_that_is_killed_or_hangs_ends_the_job_by_name() {
+fn a_rank_that_is_killed_or_hangs_is_named_and_ends_the_job() {
     let folder = workplace("dropout = 0.2", RANDOM);
     let (process, ranks) = long_run(folder.path());
     signal("-KILL", &ranks[1]);
@@ -428,15 +428,15 @@ fn a_rank_that_is_killed_or_hangs_ends_the_job_by_name() {
     assert_resumes(folder.path());
 }
 
-/// The first rank can no longer save, and the others wait for it.
+/// The first rank cannot write a checkpoint, and the other ranks wait for it.
 #[test]
-fn a_rank_that_fails_alone_ends_the_job_by_name() {
+fn a_rank_that_fails_is_named_and_ends_the_job() {
     let folder = workplace("dropout = 0.2", RANDOM);
     let (process, _) = long_run(folder.path());
     let [checkpoints, aside] =
         ["run/checkpoints", "run/aside"].map(|name| folder.path().join(name));
     std::fs::rename(&checkpoints, &aside).unwrap();
-    // A checkpoint under way may make the folder anew.
+    // If the run is writing a checkpoint, it may create the folder again.
     while std::fs::write(&checkpoints, "in the way").is_err() {
         let _ = std::fs::remove_dir_all(&checkpoints);
     }
@@ -452,7 +452,7 @@ fn a_rank_that_fails_alone_ends_the_job_by_name() {
 }
 
 #[test]
-fn a_signal_to_a_rank_or_to_the_launcher_saves_once() {
+fn a_signal_to_a_rank_or_to_the_launcher_saves_one_checkpoint() {
     for to_launcher in [false, true] {
         let folder = workplace("dropout = 0.2", RANDOM);
         let (process, ranks) = long_run(folder.path());

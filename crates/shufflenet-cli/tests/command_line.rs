@@ -1,5 +1,5 @@
-//! The binary as its user meets it: what wrong input is answered with, and a run from start to
-//! evaluation.
+//! Tests of the binary from a user's side: the answers to wrong input, and a run from its start to
+//! its evaluation.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -18,7 +18,7 @@ fn fixture() -> PathBuf {
     repository().join("crates/shufflenet-data/tests/fixtures/cifar10-format")
 }
 
-/// A folder with a copy of the CIFAR-format fixture and an experiment on it.
+/// A folder with a copy of the CIFAR-format fixture, and an experiment that trains on it.
 fn workplace() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("cifar");
@@ -39,7 +39,7 @@ fn shufflenet(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The one line that `arguments` are refused with.
+/// Checks that the command with `arguments` fails with `code` and prints one line, which is the result.
 fn refusal(folder: &Path, arguments: &[&str], code: i32) -> String {
     let assert = shufflenet(folder, arguments).assert().code(code);
     let output = assert.get_output();
@@ -81,7 +81,7 @@ fn wrong_configuration_is_answered_with_key_and_accepted_values() {
 }
 
 #[test]
-fn a_wrong_value_is_told_with_where_it_is_from() {
+fn a_wrong_value_is_reported_with_its_source() {
     let folder = workplace();
     let line = refused_training(folder.path(), "train.epochs=abc", 2);
     assert_eq!(
@@ -102,7 +102,7 @@ fn a_wrong_value_is_told_with_where_it_is_from() {
 }
 
 #[test]
-fn a_wrong_command_is_answered_in_one_line_and_the_usage() {
+fn a_wrong_command_is_answered_with_one_line_and_the_usage() {
     let folder = workplace();
     let line = refusal(folder.path(), &["train", "--config"], 2);
     assert_eq!(line.trim_end(), "error: --config needs a value");
@@ -122,14 +122,20 @@ fn a_wrong_command_is_answered_in_one_line_and_the_usage() {
 
 #[cfg(not(feature = "mpi"))]
 #[test]
-fn one_of_several_processes_is_told_that_it_cannot_talk_to_the_others() {
+fn a_binary_without_mpi_is_refused_under_mpirun() {
     let folder = workplace();
-    let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
-    // As Open MPI's `mpirun -n 2` sets it.
-    let assert = command.env("OMPI_COMM_WORLD_SIZE", "2").assert().code(2);
-    let line = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(line.contains("--features mpi"), "{line}");
-    assert!(!folder.path().join("runs").exists());
+    // The variables of `mpirun -n 2` by Open MPI, by MPICH, and of `srun --mpi=pmix -n 2`.
+    for variables in [
+        &[("OMPI_COMM_WORLD_SIZE", "2")][..],
+        &[("PMI_SIZE", "2")],
+        &[("PMIX_RANK", "0"), ("SLURM_STEP_NUM_TASKS", "2")],
+    ] {
+        let mut command = shufflenet(folder.path(), &["train", "--config", "trial.toml"]);
+        let assert = command.envs(variables.iter().copied()).assert().code(2);
+        let line = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        assert!(line.contains("--features mpi"), "{line}");
+        assert!(!folder.path().join("runs").exists());
+    }
 }
 
 #[test]
@@ -153,12 +159,14 @@ fn a_refused_value_is_named_by_its_whole_key() {
         ("checkpoint.every_minutes", "-1"),
     ] {
         let line = refused_training(folder.path(), &format!("{key}={value}"), 2);
+        // What only the data can refuse has no origin.
+        let line = line.replace(&format!("--set {key}={value}: "), "");
         assert!(line.starts_with(&format!("error: {key}")), "{line}");
     }
 }
 
 #[test]
-fn damaged_data_is_answered_with_the_file_and_both_sizes() {
+fn damaged_data_is_reported_with_the_file_and_both_sizes() {
     let folder = workplace();
     let file = folder.path().join("cifar/data_batch_3.bin");
     let intact = std::fs::read(&file).unwrap();
@@ -207,14 +215,14 @@ fn an_idx_file_with_a_wrong_magic_is_named() {
 }
 
 #[test]
-fn devices_and_checkpoints_that_are_none_are_refused() {
+fn unknown_devices_and_folders_that_are_no_checkpoints_are_refused() {
     let folder = workplace();
     let device = |name| ["train", "--config", "trial.toml", "--device", name];
     let line = refusal(folder.path(), &device("tpu"), 2);
     assert!(line.contains("tpu") && line.contains("flex"), "{line}");
     let line = refusal(folder.path(), &["eval", "--checkpoint", "trial.toml"], 1);
     assert!(
-        line.contains("trial.toml") && line.contains("is no checkpoint"),
+        line.contains("trial.toml") && line.contains("is not a checkpoint"),
         "{line}"
     );
     let line = refusal(folder.path(), &["eval", "--checkpoint", "cifar"], 1);
@@ -241,7 +249,7 @@ fn a_dashboard_that_is_not_built_in_names_its_feature() {
 }
 
 #[test]
-fn devices_are_listed_with_what_is_missing() {
+fn devices_that_are_missing_are_listed_with_the_reason() {
     let folder = workplace();
     let assert = shufflenet(folder.path(), &["devices", "--json"]).assert();
     let output = &assert.success().get_output().stdout.clone();
@@ -252,7 +260,7 @@ fn devices_are_listed_with_what_is_missing() {
     };
     assert_eq!(device("flex").unwrap()["available"], true);
     for backend in ["wgpu", "vulkan", "cuda"] {
-        // With the backend built in, its adapters stand in its place.
+        // If the backend is built in, its adapters are listed instead.
         let Some(absent) = device(backend) else {
             continue;
         };
@@ -270,7 +278,7 @@ fn devices_are_listed_with_what_is_missing() {
 }
 
 #[test]
-fn a_run_trains_refuses_to_be_overwritten_and_evaluates_to_what_it_reported() {
+fn a_run_trains_is_not_overwritten_and_evaluates_to_the_reported_figures() {
     let folder = workplace();
     let train = ["train", "--config", "trial.toml"];
     let assert = shufflenet(folder.path(), &train).assert().success();
@@ -285,7 +293,7 @@ fn a_run_trains_refuses_to_be_overwritten_and_evaluates_to_what_it_reported() {
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
-    assert!(!text.contains('\u{1b}'), "control codes off a terminal");
+    assert!(!text.contains('\u{1b}'), "control codes without a terminal");
 
     let line = refusal(folder.path(), &train, 2);
     assert!(
@@ -331,7 +339,7 @@ fn summary(folder: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_network_is_summed_up_from_flags_or_a_file() {
+fn summary_takes_a_network_from_flags_or_from_a_file() {
     let folder = workplace();
     let flags = ["--scale", "0.5", "--layout", "seed", "--stem", "cifar"];
     let json = summary(folder.path(), &[&flags[..], &["--json"]].concat());
@@ -407,10 +415,10 @@ fn a_network_that_cannot_work_is_refused_by_summary_and_train() {
     );
 }
 
-/// A path of bytes that are no text is a path all the same.
+/// A path may have bytes that are not valid UTF-8.
 #[cfg(unix)]
 #[test]
-fn arguments_need_not_be_text() {
+fn arguments_need_not_be_utf8() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let folder = workplace();

@@ -1,7 +1,7 @@
-//! How large the images of a set are, and whether they are grey: what a network for them is chosen by.
+//! Measures how large the images of a set are, and whether they are grey. `train --data` chooses a network by these.
 //!
-//! A sample of the images, evenly spread over the set, is decoded. It says enough: a few images of another size change no
-//! median.
+//! Only a sample of the images is decoded, evenly spread over the set. A sample is enough, because a few images of another
+//! size do not change the median.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -24,7 +24,7 @@ pub struct Appearance {
 }
 
 impl Dataset {
-    /// Size and colour of a sample of at most 64 images, those left out that cannot be decoded.
+    /// Size and colour of a sample of at most 64 images, without those that cannot be decoded.
     ///
     /// # Errors
     /// What is wrong with the first image, if none of the sample can be decoded.
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn size_is_the_median_and_one_colour_image_makes_a_set_colour() {
+    fn size_is_the_median_and_one_colour_image_means_colour() {
         let grey = [
             ("a/1.png", picture(20, 30, 1)),
             ("a/2.png", picture(40, 24, 1)),

@@ -12,7 +12,7 @@ pub struct Batch {
     pub labels: Vec<u16>,
     /// Channels, height and width of each image.
     pub shape: ImageShape,
-    /// What [`crate::Augmentation::mixing`] mixed into the images. `None`: nothing.
+    /// The labels and the share that [`crate::Augmentation::mixing`] mixed in. `None`: the images are not mixed.
     pub mix: Option<Mix>,
     /// Which part of a batch this is, if several ranks share the batch: see [`crate::Loader::shared`].
     pub share: Option<Share>,

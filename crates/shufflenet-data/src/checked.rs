@@ -1,7 +1,7 @@
-//! Decodes every image of a set once before the first step, so that a damaged image stops no run hours later.
+//! Decodes every image of a set once before the first step, so that a damaged image does not stop a run hours later.
 //!
-//! Images that could be decoded are remembered by path, size and time of change, so that the next start decodes only
-//! what changed. The memory is a file of 16-byte digests.
+//! Images that could be decoded are remembered by path, size and modification time, so that the next start decodes only
+//! changed images. The memory is a file of 16-byte digests.
 
 use std::collections::HashSet;
 use std::fs;
@@ -58,7 +58,7 @@ impl Checked {
         }
     }
 
-    /// Writes the memory to `file`, whole or not at all, unless nothing was added to it.
+    /// Writes the memory to `file`, completely or not at all, if anything was added to it.
     ///
     /// # Errors
     /// Errors of the file system.
@@ -80,7 +80,7 @@ impl Checked {
         self.known.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether the memory is empty.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
@@ -91,7 +91,7 @@ impl Checked {
 pub struct CheckResult {
     /// The images that cannot be decoded, by record.
     pub bad: Vec<BadImage>,
-    /// Number of images that were read, and not remembered.
+    /// Number of images that were read because they were not remembered.
     pub read: usize,
 }
 
@@ -156,12 +156,12 @@ fn one(images: &EncodedImages, record: usize, how: Check) -> Result<(), DataErro
     }
 }
 
-/// What an image is remembered by. `None`: it is not remembered, because its time of change is unknown, or so recent
-/// that another change would not show.
+/// The digest that an image is remembered by. `None`: the image is not remembered, because its modification time is unknown,
+/// or so recent that another change might not alter it.
 fn fingerprint(images: &EncodedImages, record: usize) -> Option<Fingerprint> {
     let Encoded { size, bytes, .. } = images.records.get(record)?;
     let mut digest = Sha256::new();
-    // Another version may decode otherwise.
+    // Another version may decode differently.
     digest.update(env!("CARGO_PKG_VERSION"));
     match bytes {
         Some(bytes) => digest.update(bytes),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_check_decodes_only_what_changed() {
+    fn a_second_check_decodes_only_changed_images() {
         let (folder, set) = made();
         let memory = memory_of(folder.path(), folder.path());
         let mut checked = Checked::read(&memory);
@@ -254,7 +254,7 @@ mod tests {
             (checked.len(), decode(&set, &mut checked)),
             (10, (0, vec![]))
         );
-        // The same size and another time of change.
+        // The same size and another modification time.
         age(&folder.path().join("a/0.png"), 1800);
         assert_eq!(decode(&set, &mut checked).0, 1);
         // A damaged image is never remembered.

@@ -94,7 +94,7 @@ impl Layout {
         self.label_bytes + PIXELS
     }
 
-    /// Names of the files with `split`, that with the classes' names first.
+    /// Names of the files with `split`, beginning with the file of class names.
     fn wanted(&self, version: Version, split: Split) -> Vec<&'static str> {
         let (names, batches) = match (version, split) {
             (Version::Binary, Split::Train) => (self.names, self.train),
@@ -294,7 +294,7 @@ impl Layout {
 
     fn read_names(&self, file: &Loaded) -> Result<Vec<String>, DataError> {
         let read = text::decode(&file.bytes);
-        let expected = format!("{}, one a line", self.classes);
+        let expected = format!("{}, one per line", self.classes);
         let read = read.map_err(|found| DataError::content(&file.path, found, expected))?;
         let names = class_names(read);
         if names.len() == self.classes {
@@ -303,7 +303,7 @@ impl Layout {
             Err(DataError::content(
                 &file.path,
                 format!("{} {}", names.len(), plural(names.len(), "class name")),
-                format!("{}, one a line", self.classes),
+                format!("{}, one per line", self.classes),
             ))
         }
     }

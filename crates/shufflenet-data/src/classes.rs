@@ -1,5 +1,5 @@
-//! Classes go by their names. A network and a data set each number the classes in an order of their own, so labels are
-//! translated by name before they meet.
+//! Matches classes by name. A network and a data set may number the classes in different orders, so labels are
+//! translated by name before the two are used together.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -69,8 +69,8 @@ impl Dataset {
     /// out, each with its number of images.
     ///
     /// # Errors
-    /// [`DataError::Content`]: images of a class that is not in `names`, unless `unknown` leaves them out; a name that
-    /// two classes have; a set of which no image is left.
+    /// [`DataError::Content`] for images of a class that is not in `names`, unless `unknown` leaves them out, for two
+    /// classes of the same name, and if no image is left.
     pub fn with_classes(
         mut self,
         names: &[String],
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_set_of_classes_has_classes_without_images() {
+    fn classes_that_the_set_lacks_have_no_images() {
         let own = set(&["dog"], &[0, 0]);
         let (set, _) = matched(&own, &["cat", "dog"], UnknownClasses::Refuse);
         assert_eq!((set.labels(), set.counts()), (&[1, 1][..], vec![0, 2]));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_differs_in_capitals_from_a_known_one_is_refused_with_it() {
+    fn a_class_that_differs_only_in_capitals_is_refused_with_the_known_name() {
         let own = set(&["cat", "dog"], &[0, 1]);
         let refused = own.with_classes(
             &strings(&["Cat", "dog"]),
@@ -236,12 +236,12 @@ mod tests {
         assert_eq!(
             refused.unwrap_err().to_string(),
             "set: found the class cat (1), expected those of the network: Cat, dog \
-             (\"cat\" and \"Cat\" differ in capitals alone)"
+             (\"cat\" and \"Cat\" differ only in capitals)"
         );
     }
 
     #[test]
-    fn two_classes_of_one_name_are_refused() {
+    fn two_classes_of_the_same_name_are_refused() {
         let own = set(&["a", "a"], &[0, 1]);
         let refused =
             own.with_classes(&strings(&["a", "b"]), "the network", UnknownClasses::Refuse);

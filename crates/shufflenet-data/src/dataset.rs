@@ -55,7 +55,7 @@ pub struct Dataset {
     pub shape: ImageShape,
     /// Names of the classes, by label.
     pub class_names: Vec<String>,
-    /// The files at the set's place that are no part of it.
+    /// The files in the set's folder that are not part of the set.
     pub passed_over: PassedOver,
     labels: Vec<u16>,
     images: Images,
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inconsistent_set_is_refused_with_what_does_not_fit() {
+    fn an_inconsistent_set_is_refused_with_the_reason() {
         let refusal = |pixels, labels| dataset(3, pixels, labels).unwrap_err().to_string();
         assert_eq!(
             refusal(vec![0; 7], vec![0, 1]),

@@ -34,14 +34,14 @@ pub(crate) struct Encoded {
     pub bytes: Option<Vec<u8>>,
 }
 
-/// The encoded images of a set, and the size that they are brought to.
+/// The encoded images of a set, and the size that they are resized to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EncodedImages {
     /// The folder that names are relative to.
     pub root: PathBuf,
     /// The images, one per record.
     pub records: Vec<Encoded>,
-    /// Side of the square that images are brought to.
+    /// Side of the square that images are resized and cropped to.
     pub size: u32,
     /// Shorter side before the centre crop.
     pub resize: u32,

@@ -26,7 +26,7 @@ pub(crate) trait Reader: Sync {
         false
     }
 
-    /// Whether what lies at `root` looks like a set of this format.
+    /// Whether the files at `root` look like a set of this format.
     fn recognises(&self, root: &Path) -> bool;
 
     /// The parts that the set at `root` is divided into. Empty: it has no division.
@@ -73,7 +73,7 @@ impl Format {
         })
     }
 
-    /// The format of what lies at `root`, by the names of its files. `None`: it looks like none.
+    /// The format of the files at `root`, by their names. `None`: they look like no format.
     pub fn of(root: &Path) -> Option<Self> {
         let mut readers = READERS.iter();
         readers
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for Format {
 pub enum Split {
     /// The images to train on.
     Train,
-    /// The images to choose by: the best epoch, the learning rate.
+    /// The images that choices are made on: the best epoch, the learning rate.
     Validation,
     /// The images to measure on, once.
     Test,
@@ -156,11 +156,11 @@ impl fmt::Display for Split {
     }
 }
 
-/// The parts that the set at `root` is divided into: train, validation, test, those that are there, in this
-/// order. Empty: the set has no division, and [`Options::test_fraction`] divides it.
+/// The parts of the set at `root`, in the order train, validation, test. Empty: the set has no division, and
+/// [`Options::test_fraction`] divides it.
 ///
 /// # Errors
-/// Errors are those of [`open`] that the division shows.
+/// Those errors of [`open`] that the division shows.
 pub fn parts(format: Format, root: &Path) -> Result<Vec<Split>, DataError> {
     format.0.parts(root)
 }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_the_names_that_people_give_them() {
+    fn parts_have_several_usual_names() {
         let named = |name: &str| Split::named(name).map(|split| split.to_string());
         for name in ["val", "Valid", "VALIDATION"] {
             assert_eq!(named(name).as_deref(), Some("validation"));
@@ -230,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_two_parts_has_no_third() {
+    fn opening_a_part_that_the_set_lacks_is_refused() {
         let format = Format::named("synthetic").unwrap();
         for split in [Split::Validation, Split::Whole] {
             let opened = open(format, Path::new("waves"), split, &Options::default());
             let line = opened.unwrap_err().to_string();
-            assert!(line.contains("expected train or test"), "{line}");
+            assert!(line.contains("accepted: train or test"), "{line}");
         }
     }
 

@@ -13,7 +13,7 @@ pub fn idx(bytes: &[u8]) {
     let _ = idx::parse::<1>(path, gz, true, idx::LABELS);
 }
 
-/// Decodes text, and tells files of other kinds.
+/// Decodes text, or recognises another kind of file.
 pub fn text(bytes: &[u8]) {
     let _ = text::decode(bytes);
     let _ = crate::decode::foreign_kind(bytes);

@@ -1,4 +1,4 @@
-//! A validation part taken from a training set, so that nothing is chosen on the test set.
+//! Takes a validation part from a training set, so that no choice depends on the test set.
 
 use std::path::Path;
 

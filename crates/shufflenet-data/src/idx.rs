@@ -3,7 +3,7 @@
 //! A file is a big-endian 32-bit magic number, one 32-bit size per dimension, and one byte per value.
 //! Images have magic 2051 and three dimensions (count, rows, columns), labels 2049 and one dimension. The
 //! format has no class names: [`classes`] says where they come from. [`files`] finds the files. EMNIST's images
-//! are stored column by column: `data.options.transposed` turns them.
+//! are stored column by column: `data.options.transposed` transposes them.
 
 mod classes;
 mod files;
@@ -126,7 +126,7 @@ struct Content<'a, R> {
 }
 
 impl<R: Read> Content<'_, R> {
-    /// The next `count` bytes, or those that are left.
+    /// The next `count` bytes, or fewer at the end of the file.
     fn take(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = Vec::new();
         match (&mut self.reader).take(count).read_to_end(&mut bytes) {

@@ -1,25 +1,25 @@
-//! Names of classes that look alike and are not equal: `Cat` and `cat`, `cat` and `cat `, an accent that is part of its
-//! letter and one that follows it (as macOS stores names). Names are compared by their bytes, so that these are two
-//! classes, which is seldom meant.
+//! Finds names of classes that look alike but differ: `Cat` and `cat`, `cat` and `cat `, an accent that is part of its letter
+//! and one that follows it (as macOS stores names). Names are compared by their bytes, so these are two classes, which is
+//! seldom intended.
 
 use std::collections::HashMap;
 
-/// How two different names look alike. `None`: they do not, or they are equal.
+/// How two different names look alike. `None`: they do not look alike, or they are equal.
 pub fn likeness(one: &str, other: &str) -> Option<&'static str> {
     if one == other {
         return None;
     }
     if without_spaces(one) == without_spaces(other) {
-        return Some("differ in spaces alone");
+        return Some("differ only in spaces");
     }
     if one.to_lowercase() == other.to_lowercase() {
-        return Some("differ in capitals alone");
+        return Some("differ only in capitals");
     }
     if folded(one) == folded(other) {
-        return Some("differ in capitals and spaces alone");
+        return Some("differ only in capitals and spaces");
     }
     let is_stored_otherwise = has_marks(one) != has_marks(other) && outline(one) == outline(other);
-    is_stored_otherwise.then_some("look alike, and one has its accents as characters of their own")
+    is_stored_otherwise.then_some("look alike, and one has its accents as separate characters")
 }
 
 /// The pairs of names that look alike, in the order of the second ones.
@@ -47,7 +47,7 @@ fn without_spaces(name: &str) -> String {
     name.split_whitespace().collect()
 }
 
-/// A name without the differences of capitals and spaces.
+/// The name in lower case and without spaces.
 fn folded(name: &str) -> String {
     without_spaces(name).to_lowercase()
 }
@@ -84,16 +84,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_look_alike_are_told_apart_in_words() {
+    fn the_difference_of_names_that_look_alike_is_described() {
         for (one, other, how) in [
-            ("Cat", "cat", "differ in capitals alone"),
-            ("cat", "cat ", "differ in spaces alone"),
-            ("red cat", "redcat", "differ in spaces alone"),
-            ("Red cat", "red  cat", "differ in capitals and spaces alone"),
+            ("Cat", "cat", "differ only in capitals"),
+            ("cat", "cat ", "differ only in spaces"),
+            ("red cat", "redcat", "differ only in spaces"),
+            ("Red cat", "red  cat", "differ only in capitals and spaces"),
             (
                 "caf\u{e9}",
                 "cafe\u{301}",
-                "look alike, and one has its accents as characters of their own",
+                "look alike, and one has its accents as separate characters",
             ),
         ] {
             assert_eq!(likeness(one, other), Some(how), "{one} {other}");
@@ -134,7 +134,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_names_are_answered(names: Vec<String>) {
+        fn any_names_never_panic(names: Vec<String>) {
             for (one, other, _) in lookalikes(&names) {
                 proptest::prop_assert!(one != other);
             }

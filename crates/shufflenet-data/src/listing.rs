@@ -1,8 +1,7 @@
-//! Lists the images below a folder, the folders in it included, as torchvision's `ImageFolder` counts them.
+//! Lists the images in a folder and in all folders below it, as torchvision's `ImageFolder` does.
 //!
-//! Images are told by the endings of their names. Hidden and system files are ignored. Every other file is counted, so
-//! that nothing of a person's is left out in silence. Each folder is entered through a link once
-//! at most, so that circles end.
+//! Images are recognised by their extensions. Hidden and system files are ignored. Every other file is counted, so that a
+//! command can report each file that it skips. A folder is entered through a link at most once, so that circular links end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +17,7 @@ use crate::words::plural;
 pub struct Listing {
     /// Paths of the images, relative to the folder. Each folder's entries are in the order of their names' bytes.
     pub images: Vec<PathBuf>,
-    /// The files that are no images.
+    /// The files that are not images.
     pub passed_over: PassedOver,
     /// The folders that cannot be read.
     pub unreadable: Vec<DataError>,
@@ -29,7 +28,7 @@ pub struct Listing {
 pub struct PassedOver(BTreeMap<String, usize>);
 
 impl PassedOver {
-    /// Counts a file that is no image.
+    /// Counts a file that is not an image.
     pub fn file(&mut self, path: &Path) {
         let ending = path.extension().unwrap_or_default().to_string_lossy();
         self.add(match (foreign_ending(path), ending.is_empty()) {
@@ -39,7 +38,7 @@ impl PassedOver {
         });
     }
 
-    /// Counts something under a reason.
+    /// Counts a file under a reason.
     pub fn add(&mut self, reason: String) {
         *self.0.entry(reason).or_default() += 1;
     }
@@ -51,13 +50,13 @@ impl PassedOver {
         }
     }
 
-    /// Whether nothing was passed over.
+    /// Whether no file was skipped.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Number of reasons that are written out.
+/// Largest number of reasons in a message.
 const MOST_REASONS: usize = 8;
 
 impl fmt::Display for PassedOver {
@@ -100,7 +99,7 @@ fn walk(root: &Path, below: &Path, linked: &mut Vec<PathBuf>, listing: &mut List
         let (path, below) = (entry.path(), below.join(&name));
         let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
         if !path.is_dir() {
-            // To read a pipe waits for somebody who writes. A link that leads nowhere is told when it is read.
+            // Reading a pipe would wait for a writer. A broken link is reported when it is read.
             if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
                 listing.passed_over.add("pipe, socket or device".into());
                 continue;
@@ -137,7 +136,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_is_counted_and_not_an_image() {
+    fn a_socket_is_counted_and_is_not_an_image() {
         let folder = made(&["a.png"]);
         let socket = folder.path().join("b.png");
         let _socket = std::os::unix::net::UnixListener::bind(socket).unwrap();

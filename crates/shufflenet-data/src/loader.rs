@@ -1,7 +1,7 @@
 //! Batches in the order in which training or evaluation uses them.
 //!
-//! Batch `b` of epoch `e` is a function of the loader's settings alone. So an epoch can be entered at any
-//! batch, a record looks the same for every batch size, and any number of threads can prepare batches ahead
+//! Batch `b` of epoch `e` is a function of the loader's settings alone. So an epoch can start at any batch,
+//! a record has the same pixels for every batch size, and any number of threads can prepare batches ahead
 //! ([`crate::prefetch`]) without changing them. (Images mixed in pairs also depend on their batch.) If
 //! several processes, or ranks, train together, each makes its share of every batch: exactly the images
 //! that a single process would make ([`Loader::shared`]).

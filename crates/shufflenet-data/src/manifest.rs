@@ -25,7 +25,7 @@ use crate::holdout::division;
 use crate::{DataError, Dataset, Options, Split, paths};
 use list::{Entry, parse};
 
-const ADVICE: &str = "a manifest is a .csv with the columns path, label and perhaps split, or a .jsonl \
+const ADVICE: &str = "a manifest is a .csv with the columns path, label and optionally split, or a .jsonl \
     with those keys";
 /// The largest size of a list, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_list_read_alike() {
+    fn csv_and_jsonl_give_the_same_set() {
         for list in [CSV, JSONL, &format!("\u{feff}{CSV}")] {
             let train = open(list.as_bytes(), Split::Train, &options()).unwrap();
             assert_eq!(train.class_names, ["9", "10"]);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_other_programs_are_understood() {
+    fn lists_of_other_programs_can_be_read() {
         let list = "file_name,label,split\r\na.png,x,train\r\n\".\\b,c.png\",y,Valid\r\n";
         let set = open(list.as_bytes(), Split::Validation, &options()).unwrap();
         assert_eq!(set.labels(), [1]);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn errors_name_the_line() {
         let cases: [(&[u8], &str); 21] = [
             (b"", "list: found line 1: no column path"),
             (
@@ -288,12 +288,12 @@ mod tests {
             ),
             (
                 b"{\"path\": 3, \"label\": 1}\n",
-                "line 1: path 3 is no text",
+                "line 1: path 3 is not text",
             ),
             (b"{\"path\": \"a.png\"}\n", "line 1: no label"),
             (
                 b"{\"file_name\": \"a.png\", \"label\": 1, \"split\": 2}\n",
-                "line 1: split 2 is no text",
+                "line 1: split 2 is not text",
             ),
             (
                 b"{\"path\": \"a\", \"file_name\": \"a\", \"label\": 1}\n",
@@ -319,7 +319,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_answered(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        fn any_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let _ = parse(Path::new("list"), &bytes);
             let _ = parse(Path::new("list"), &[b"path,label\n", bytes.as_slice()].concat());
             let _ = parse(Path::new("list"), &[b"{", bytes.as_slice()].concat());

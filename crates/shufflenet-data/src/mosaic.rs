@@ -1,4 +1,4 @@
-//! A PNG of training images as the network sees them, in a grid with their labels.
+//! A PNG of training images as the network gets them, in a grid with their labels.
 
 use std::io::Cursor;
 

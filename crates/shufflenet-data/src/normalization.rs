@@ -1,4 +1,4 @@
-//! Mean and deviation of a set's pixels, measured.
+//! Measures the mean and the standard deviation of a set's pixels.
 
 use shufflenet_image::Normalization;
 
@@ -62,7 +62,7 @@ mod tests {
     use crate::testing::random_dataset;
 
     #[test]
-    fn measured_over_the_given_records_alone() {
+    fn only_the_given_records_are_measured() {
         let dataset = random_dataset(20, 5);
         let records = [3, 4, 11];
         let measured = normalization_of(&dataset, &records).unwrap();

@@ -25,7 +25,7 @@ pub struct Options {
     pub test_fraction: f64,
     /// Seed of the division by `test_fraction`.
     pub split_seed: u64,
-    /// IDX: which of several sets in the folder, by what stands before `train` in their files' names, for example
+    /// IDX: which of several sets in the folder, by the text before `train` in the names of its files, for example
     /// `emnist-letters`. Unset: the folder holds one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// `path` with a leading `~` replaced by the home folder, as a shell does. A path stays as it is where no home folder
-/// is known, or where a file or folder is called `~`.
+/// `path` with a leading `~` replaced by the home folder, as a shell does. The path is unchanged if the home folder is
+/// not known, or if a file or folder is called `~`.
 pub fn expand_home(path: &Path) -> PathBuf {
     let Ok(rest) = path.strip_prefix("~") else {
         return path.into();
@@ -14,7 +14,7 @@ pub fn expand_home(path: &Path) -> PathBuf {
     }
 }
 
-/// What is wrong with `path`, which is not the `kind` that is needed: a file or a folder.
+/// Describes why `path` is not the `kind` that is needed, a file or a folder.
 pub(crate) fn problem(path: &Path, kind: &str) -> String {
     let hint = match path.to_string_lossy().contains('\\') && cfg!(not(windows)) {
         true => " (on this system / separates folders, not \\)",
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tilde_is_the_home_folder_at_the_beginning_alone() {
+    fn a_tilde_is_the_home_folder_only_at_the_beginning() {
         let home = std::env::home_dir().unwrap();
         assert_eq!(expand_home(Path::new("~/set")), home.join("set"));
         assert_eq!(expand_home(Path::new("~")), home);

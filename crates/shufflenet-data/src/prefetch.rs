@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_or_an_error_arrives_in_its_place_and_ends_the_epoch() {
+    fn a_panic_or_an_error_is_the_last_item_at_its_place() {
         for workers in [0, 1, 3] {
             let refuse = |number| match number {
                 9 => Err(DataError::value("record 9", "torn", "whole")),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_runs_far_ahead_and_dropping_stops_everybody() {
+    fn workers_do_not_run_far_ahead_and_stop_when_the_iterator_is_dropped() {
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
         let mut all = Batches::new(

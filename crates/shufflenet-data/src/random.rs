@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_even() {
+    fn integers_are_uniform() {
         let mut random = stream(1, Purpose::Order, 0, 0);
         let mut counts = [0u32; 9];
         for _ in 0..90_000 {

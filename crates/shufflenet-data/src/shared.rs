@@ -1,8 +1,8 @@
-//! Images of one part of a set that another part has, too, byte for byte: a network that was trained on an image says
-//! little about new ones by its answer to that image.
+//! Finds images that two parts of a set have in common, byte for byte. The result of a network on an image that it was
+//! trained on does not show how good it is on new images.
 //!
-//! Two files are equal only where their sizes are. So no file is read whose size the other part does not have, and of
-//! photographs hardly any is. Nothing is decoded.
+//! Files of different sizes differ. So a file is read only if the other part has a file of the same size, which is rare for
+//! photographs. Nothing is decoded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 use crate::Dataset;
 use crate::encoded::EncodedImages;
 
-/// More files, or bytes in them, are not read: the search would hold up the first step. [`crate::survey`] reads all.
+/// Limits of the files and of the bytes that are read, because the search delays the first step. [`crate::survey`] reads all.
 const MOST_FILES: usize = 20_000;
 const MOST_BYTES: u64 = 256 << 20;
 
-/// What two parts have in common.
+/// The images that two parts have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// Number of images of the second part that the first has, too.
@@ -24,11 +24,11 @@ pub struct Shared {
     pub example: (String, String),
 }
 
-/// A set, and the records of it that are a part.
+/// A part: a set, and the numbers of the part's records in it.
 type Part<'a> = (&'a Dataset, &'a [u32]);
 
-/// The images of `second` that `first` has, too. A part is a set with the numbers of records in it. `None`: there are none, the images are no files, or so many files have
-/// sizes of the other part that they are not read. An image that cannot be read equals no other.
+/// The images of `second` that `first` has, too. `None`: there are none, the images are not files, or too many files have
+/// sizes of the other part. An image that cannot be read equals no other image.
 pub fn shared(first: (&Dataset, &[u32]), second: (&Dataset, &[u32])) -> Option<Shared> {
     let (known, asked) = (Sized::of(first)?, Sized::of(second)?);
     let (known, asked) = (
@@ -134,7 +134,7 @@ mod tests {
         assert!(found.example.0.ends_with("a/1.png"), "{found:?}");
         assert!(found.example.1.ends_with("b/2.png"), "{found:?}");
         assert_eq!(of(&[0, 2], &[1]), None);
-        // A file that is gone equals nothing.
+        // A missing file equals no other.
         fs::remove_file(folder.path().join("a/1.png")).unwrap();
         assert_eq!(of(&[0, 2], &[3]), None);
     }

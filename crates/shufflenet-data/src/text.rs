@@ -1,8 +1,8 @@
-//! Text as people's programs write it: UTF-8, with or without a byte order mark.
+//! Reads text as other programs write it: UTF-8, with or without a byte order mark.
 //!
-//! Windows' editors put a mark before UTF-8, and its shell redirects output as UTF-16. The mark is taken off;
-//! any other encoding is refused by name, with the way to the right one. Lines may end in CRLF:
-//! [`str::lines`] takes both.
+//! Windows' editors write a mark before UTF-8, and its shell redirects output as UTF-16. The mark is removed. Any
+//! other encoding is refused by name, with advice on how to convert it. Lines may end in CRLF: [`str::lines`]
+//! accepts both.
 
 use std::fs;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub fn read(path: &Path) -> Result<String, DataError> {
     Ok(text.into())
 }
 
-/// UTF-16 and UTF-32: by their marks, or by the zero bytes that letters of English have there.
+/// Recognises UTF-16 and UTF-32 by their marks, or by the zero bytes of English letters.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some("UTF-32"),
@@ -51,8 +51,8 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     let zeros = start.iter().filter(|&&byte| byte == 0).count();
     match 4 * zeros {
         0 => None,
-        many if many > 2 * start.len() => Some("UTF-32, or no text at all"),
-        many if many >= start.len() => Some("UTF-16, or no text at all"),
+        many if many > 2 * start.len() => Some("UTF-32, or not text"),
+        many if many >= start.len() => Some("UTF-16, or not text"),
         _ => None,
     }
 }
@@ -66,11 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_before_utf_8_is_taken_off() {
+    fn a_mark_before_utf8_is_removed() {
         assert_eq!(decode(b"\xef\xbb\xbfcat\r\ndog").unwrap(), "cat\r\ndog");
         assert_eq!(decode("a é 中 🦀".as_bytes()).unwrap(), "a é 中 🦀");
         assert_eq!(decode(b"").unwrap(), "");
-        // Only the first mark is one.
+        // Only the first character can be a byte order mark.
         assert_eq!(decode(b"\xef\xbb\xbf\xef\xbb\xbf").unwrap(), "\u{feff}");
     }
 
@@ -84,13 +84,13 @@ mod tests {
         for (bytes, name) in [
             (marked, "text in UTF-16; save it as UTF-8"),
             (b"\xfe\xff\0c\0a".to_vec(), "text in UTF-16; save"),
-            (utf_16("cat\r\n"), "text in UTF-16, or no text at all; save"),
+            (utf_16("cat\r\n"), "text in UTF-16, or not text; save"),
             (
                 [b"\xff\xfe\0\0".to_vec(), wide.clone()].concat(),
                 "text in UTF-32; save",
             ),
             (b"\0\0\xfe\xff\0\0\0c".to_vec(), "text in UTF-32; save"),
-            (wide, "text in UTF-32, or no text at all; save"),
+            (wide, "text in UTF-32, or not text; save"),
         ] {
             let line = decode(&bytes).unwrap_err();
             assert!(line.starts_with(name), "{line}");
@@ -124,12 +124,12 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_answered(bytes: Vec<u8>) {
+        fn any_bytes_never_panic(bytes: Vec<u8>) {
             let _ = decode(&bytes);
         }
 
         #[test]
-        fn any_text_without_zeros_is_itself(text in "[^\u{0}\u{feff}]*") {
+        fn text_without_zeros_is_unchanged(text in "[^\u{0}\u{feff}]*") {
             proptest::prop_assert_eq!(decode(text.as_bytes()).unwrap(), text.as_str());
         }
     }

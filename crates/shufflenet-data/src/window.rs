@@ -1,4 +1,4 @@
-//! The window of an image that training sees.
+//! The random window of an image that training uses.
 //!
 //! torchvision's `RandomResizedCrop(s)`: a window of 8 to 100 % of the area and a ratio of 3:4 to 4:3, drawn uniformly in area
 //! and in the logarithm of the ratio (Szegedy et al. 2014).
@@ -8,7 +8,8 @@ use shufflenet_image::Window;
 
 use crate::random::{below, fraction};
 
-/// A random window of an image of this width and height. If ten draws do not fit, the largest central window with an allowed ratio.
+/// A random window of an image of this width and height. If ten draws do not fit, it is the largest central window with an allowed
+/// ratio.
 pub(crate) fn random_window((width, height): (u32, u32), random: &mut ChaCha8Rng) -> Window {
     let (image_width, image_height) = (f64::from(width), f64::from(height));
     let area = image_width * image_height;
@@ -51,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn windows_lie_on_the_image(width in 1u32..3000, height in 1u32..3000, seed: u64) {
+        fn windows_are_inside_the_image(width in 1u32..3000, height in 1u32..3000, seed: u64) {
             let mut random = stream(seed, Purpose::Crop, 0, 0);
             let window = random_window((width, height), &mut random);
             let fits = |start: f64, length: f64, side: u32| {

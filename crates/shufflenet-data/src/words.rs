@@ -1,11 +1,11 @@
-//! Numbers of things as a person reads them.
+//! Counts in words, for messages.
 
 /// `1 epoch`, `5 epochs`, `2,000 classes`
 pub fn counted(number: usize, thing: &str) -> String {
     format!("{} {}", thousands(number), plural(number, thing))
 }
 
-/// `thing` as its `number` has it: `image` of one, `images` of others.
+/// `thing` in the singular if `number` is 1 (`image`), else in the plural (`images`).
 pub fn plural(number: usize, thing: &str) -> String {
     let ending = match thing.ends_with(['s', 'x']) || thing.ends_with("tch") {
         _ if number == 1 => "",
@@ -15,7 +15,7 @@ pub fn plural(number: usize, thing: &str) -> String {
     format!("{thing}{ending}")
 }
 
-/// `1 byte`, `50000 bytes`: without separators, to be compared with what other programs print.
+/// `1 byte`, `50000 bytes`: without separators, so that it can be compared with the output of other programs.
 pub(crate) fn counted_bytes(number: u64) -> String {
     match number {
         1 => "1 byte".into(),
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_not_plural() {
+    fn one_is_singular() {
         assert_eq!(counted(1, "epoch"), "1 epoch");
         assert_eq!(counted(5, "epoch"), "5 epochs");
         assert_eq!(counted(2_000, "step"), "2,000 steps");

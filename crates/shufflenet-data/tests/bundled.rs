@@ -1,4 +1,4 @@
-//! Checks the content of the bundled data sets, and that no test image is also a training image.
+//! Tests of the content of the bundled data sets. No test image is also a training image.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]
@@ -40,14 +40,14 @@ fn bundled_images_are_balanced_and_named() {
 }
 
 #[test]
-fn no_bundled_test_image_is_trained_on() {
+fn no_bundled_test_image_is_a_training_image() {
     let (train, test) = (fashion(Split::Train), fashion(Split::Test));
     let seen: HashSet<_> = (0..train.len()).map(|i| train.image(i).unwrap()).collect();
     assert!((0..test.len()).all(|i| !seen.contains(&test.image(i).unwrap())));
 }
 
 #[test]
-fn the_cifar_format_fixture_reads() {
+fn the_cifar_format_fixture_can_be_read() {
     let train = read("cifar10", &cifar_format(), Split::Train);
     let test = read("cifar10", &cifar_format(), Split::Test);
     assert_eq!((train.len(), test.len()), (100, 30));

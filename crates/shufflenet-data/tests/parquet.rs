@@ -1,4 +1,4 @@
-//! Reads parquet files as Hugging Face writes them, and refuses damaged or hostile ones.
+//! Tests of reading parquet files as Hugging Face writes them, and of refusing damaged or hostile files.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]
@@ -50,14 +50,14 @@ fn damage_is_answered() {
     }
 }
 
-/// Files found by the fuzzer (the second is hand-made after its find). The library failed an assertion,
-/// allocated memory for all claimed values, or counted to two billion.
+/// The fuzzer found these files (the second was made by hand after such a file). With them the parquet library failed an
+/// assertion, allocated memory for all claimed values, or counted to two billion.
 #[test]
 fn lying_headers_are_answered() {
     for (name, answer) in [
         ("column-before-the-file", "a column outside it"),
         ("dictionary-too-large", "a dictionary larger than its page"),
-        ("list-of-billions", "a page without a sound header"),
+        ("list-of-billions", "a page without a valid header"),
     ] {
         let file = fixtures().join("parquet-damaged").join(name);
         let line = refusal(&fs::read(file.with_extension("parquet")).unwrap());

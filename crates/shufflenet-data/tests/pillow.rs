@@ -1,4 +1,4 @@
-//! Compares decoding and resizing with Pillow, on the images and results of `scripts/image_fixtures.py`.
+//! Tests of decoding and resizing against Pillow, on the images and results of `scripts/image_fixtures.py`.
 
 // Helpers of tests, outside a `#[test]` function.
 #![allow(clippy::unwrap_used)]
@@ -28,7 +28,7 @@ fn read(name: &str) -> Vec<u8> {
     fs::read(folder().join(name)).unwrap()
 }
 
-/// Where the entry of `tag` is in a TIFF of little-endian numbers.
+/// The position of the entry of `tag` in a little-endian TIFF.
 fn entry(tiff: &[u8], tag: u16) -> usize {
     let page = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
     let mut entries = (0..20).map(|entry| page + 2 + 12 * entry);
@@ -46,7 +46,7 @@ fn differences(ours: &[u8], theirs: &[u8]) -> (f64, u8) {
 }
 
 #[test]
-fn images_are_what_pillow_sees() {
+fn images_have_pillows_pixels() {
     assert_eq!(names().len(), 94);
     for name in names() {
         let bytes = read(&name);
@@ -70,8 +70,8 @@ fn images_are_what_pillow_sees() {
 }
 
 #[test]
-fn evaluation_sees_what_pillow_resizes_and_crops() {
-    // One folder with one class, as a user would have it.
+fn evaluation_gets_pillows_resized_and_cropped_pixels() {
+    // The images are in a folder of one class, as a user would have them.
     let set = tempfile::tempdir().unwrap();
     for part in ["train", "test"] {
         fs::create_dir_all(set.path().join(part).join("scenes")).unwrap();
@@ -105,7 +105,7 @@ fn evaluation_sees_what_pillow_resizes_and_crops() {
     for (index, name) in lossless.enumerate() {
         assert!(set.record_name(index).ends_with(name.as_str()));
         let expected = read(&format!("{name}.eval"));
-        // Our values are in planes, Pillow's are pixel by pixel.
+        // Our values are in planes, and Pillow's are pixel by pixel.
         let planes: Vec<u8> = (0..3)
             .flat_map(|channel| expected.iter().skip(channel).step_by(3).copied())
             .collect();
@@ -116,13 +116,13 @@ fn evaluation_sees_what_pillow_resizes_and_crops() {
 }
 
 #[test]
-fn no_byte_of_an_image_can_hurt() {
+fn cut_or_damaged_images_never_panic() {
     for name in names() {
         let whole = read(&name);
         assert!(decode(&[]).is_err());
         for cut in (0..whole.len()).step_by(97) {
             let result = decode(&whole[..cut]);
-            // What follows the first page or frame is not read.
+            // The decoder reads nothing after the first page or frame.
             let has_more = name.starts_with("two_");
             assert!(
                 result.is_err() || cut + 97 > whole.len() || has_more,
@@ -132,14 +132,14 @@ fn no_byte_of_an_image_can_hurt() {
         for at in (0..whole.len()).step_by(41) {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
-            // Either an image or an error is fine.
+            // The result may be an image or an error.
             let _ = decode(&damaged);
         }
     }
 }
 
 #[test]
-fn headers_that_lie_are_refused_before_anything_is_allocated() {
+fn headers_with_huge_sizes_are_refused_before_allocation() {
     let mut bomb = read("rgb.png");
     bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
     assert!(decode(&bomb).is_err());
@@ -164,14 +164,14 @@ fn headers_that_lie_are_refused_before_anything_is_allocated() {
 }
 
 #[test]
-fn headers_of_other_formats_that_lie_are_refused_too() {
+fn headers_with_huge_sizes_are_refused_in_tiff_gif_and_pnm() {
     let refused = |bytes: &[u8]| {
         let line = decode(bytes).unwrap_err();
         assert_eq!(dimensions(bytes).unwrap_err(), line);
         assert!(line.starts_with("an image of "), "{line}");
     };
     let mut bomb = read("white_is_zero.tif");
-    // Width, height, rows of a strip.
+    // The tags of width, height and rows per strip.
     for tag in [256, 257, 278] {
         let value = entry(&bomb, tag) + 8;
         bomb[value..value + 2].fill(0xff);
@@ -186,7 +186,7 @@ fn headers_of_other_formats_that_lie_are_refused_too() {
 }
 
 #[test]
-fn a_float_that_is_no_number_is_refused() {
+fn a_tiff_with_nan_or_infinity_is_refused() {
     for (bytes, found) in [
         (f32::NAN.to_le_bytes(), "NaN"),
         (f32::INFINITY.to_le_bytes(), "inf"),
@@ -200,7 +200,7 @@ fn a_float_that_is_no_number_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_said() {
+fn the_error_describes_what_is_wrong_with_a_file() {
     for (bytes, line) in [
         (&b""[..], "an empty file"),
         (b"some text", "bytes of another kind of file"),
@@ -210,7 +210,7 @@ fn what_is_wrong_with_a_file_is_said() {
         (b"P2 2 1 9\n8 10\n", "a damaged PGM (a value of 10 above 9)"),
         (
             b"P2 2 1 9\n8 x\n",
-            "a damaged PGM (a word that is no number)",
+            "a damaged PGM (a word that is not a number)",
         ),
         (b"P2 2 1 9\n8\n", "a truncated PGM"),
         (

@@ -1,5 +1,5 @@
-//! Compares the augmentations with torchvision's, by a fixture from `scripts/augmentation_fixtures.py`. Run
-//! with `--nocapture` to print the error of each operation.
+//! Tests of the augmentations against torchvision's, with a fixture from `scripts/augmentation_fixtures.py`. With
+//! `--nocapture` they print the error of each operation.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -83,9 +83,9 @@ impl Fixture {
     }
 }
 
-/// Every pixel is bit-identical.
+/// All pixels are equal to the bit.
 #[test]
-fn every_operation_at_every_magnitude_is_torchvisions() {
+fn every_operation_at_every_magnitude_equals_torchvisions() {
     let fixture = Fixture::read();
     let (shape, image) = (fixture.shape(), fixture.image());
     let results = fixture.pixels.chunks_exact(shape.values());
@@ -100,7 +100,7 @@ fn every_operation_at_every_magnitude_is_torchvisions() {
             Some(operation) => {
                 let wide = TrivialAugment::magnitude(*operation, case.bin);
                 let rand = RandAugment::magnitude(*operation, case.bin, shape);
-                // torchvision's tables are float32.
+                // torchvision's tables of magnitudes are float32.
                 assert!(
                     (wide - case.wide).abs() < 1e-5,
                     "{}: {wide}",
@@ -132,7 +132,7 @@ fn every_operation_at_every_magnitude_is_torchvisions() {
     }
 }
 
-/// The change that the fixture calls `name`.
+/// The colour change that the fixture calls `name`.
 fn jitter(name: &str, factor: f64) -> ColorChange {
     match name {
         "jitter_brightness" => ColorChange::Brightness(factor),
@@ -144,7 +144,7 @@ fn jitter(name: &str, factor: f64) -> ColorChange {
 }
 
 #[test]
-fn boxes_of_cutmix_are_torchvisions() {
+fn boxes_of_cutmix_equal_torchvisions() {
     let fixture = Fixture::read();
     let shape = fixture.shape();
     for case in &fixture.boxes {
@@ -162,7 +162,7 @@ fn boxes_of_cutmix_are_torchvisions() {
 }
 
 #[test]
-fn mixed_batches_are_torchvisions() {
+fn mixed_batches_equal_torchvisions() {
     let fixture = Fixture::read();
     let shape = fixture.shape();
     let batch: Vec<f32> = (0..3 * shape.values()).map(|i| i as f32 / 64.0).collect();

@@ -41,7 +41,7 @@ impl Normalization {
         ];
         let count = match channels {
             1 => "1 value,".into(),
-            _ => format!("{channels} values, one a channel, each"),
+            _ => format!("{channels} values, one per channel, each"),
         };
         for (name, values, range, text) in ranges {
             if values.len() != channels || !values.iter().all(|value| range.contains(value)) {

@@ -53,8 +53,8 @@ pub enum ModelError {
     },
     /// A stage with an odd number of channels, which the shuffle cannot split into two groups.
     #[error(
-        "widths = {widths:?}: two groups cannot share the {outputs} channels of a stage, and the \
-         shuffle deals them to two; an even width is accepted"
+        "widths = {widths:?}: the two groups of the shuffle cannot share the {outputs} channels of a \
+         stage; an even width is accepted"
     )]
     OddWidth {
         /// All widths.
@@ -64,9 +64,8 @@ pub enum ModelError {
     },
     /// A stride-1 unit with an empty branch.
     #[error(
-        "split_ratio = {split_ratio}: {left} of the {inputs} channels of a stage {stage} unit in its \
-         left branch, and {outputs} out of both, leaves a branch empty; 1 to {most} on the left is \
-         accepted"
+        "split_ratio = {split_ratio}: in a stage {stage} unit of {inputs} inputs and {outputs} outputs, \
+         a left branch of {left} channels leaves a branch empty; 1 to {most} is accepted"
     )]
     EmptyBranch {
         /// The value of `split_ratio`.
@@ -85,8 +84,8 @@ pub enum ModelError {
     /// A stage of the seed layout that has no unit to widen it.
     #[error(
         "repeats = {repeats:?}: the downsampling unit of stage {stage} gives {width} channels in the \
-         seed layout, and without a unit behind it nothing brings them to {outputs}; 1 or more is \
-         accepted there"
+         seed layout, and without a stride-1 unit after it nothing widens them to {outputs}; 1 or \
+         more is accepted there"
     )]
     NoUnitToWiden {
         /// All repeats.
@@ -128,7 +127,7 @@ pub enum ModelError {
     #[error(
         "a training batch of {batch} at {height}x{width} leaves batch norm {values} value per \
          channel ({batch} x {map_height}x{map_width}) and it needs 2 or more: take a larger batch, \
-         larger images or the stem \"cifar\", or drop the ragged last batch"
+         larger images or the stem \"cifar\", or drop the smaller last batch"
     )]
     TrainingBatch {
         /// Images in the batch.
@@ -148,7 +147,7 @@ pub enum ModelError {
     /// image, without a variance.
     #[error(
         "a training batch of {batch} leaves the batch norm of squeeze-and-excitation {batch} value \
-         per channel and it needs 2 or more: take a larger batch, or drop the ragged last batch"
+         per channel and it needs 2 or more: take a larger batch, or drop the smaller last batch"
     )]
     SqueezedBatch {
         /// Images in the batch.

@@ -28,11 +28,11 @@ pub fn gradient_stored(x: Tensor<4>) -> Tensor<4> {
     rounded + change.detach()
 }
 
-/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round what the kernels store. With AMX and
-/// AVX512-BF16 the kernels round the weights and the gradient of a convolution's output, too. Values near zero then get another
-/// sign than in the plain operations, and with it all or nothing of their gradient. What is left for this comparison is that
-/// the right operands are multiplied: with others the distance is above 1. The tests of `shufflenet-ops` hold each
-/// product to the operands that it reads.
+/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round the values that the kernels store. With
+/// AMX and AVX512-BF16 the kernels also round the weights and the gradient of a convolution's output. So the input of a ReLU near
+/// zero may have another sign than in the plain operations, and its gradient is lost or gained as a whole. This comparison then
+/// only shows that the right operands are multiplied: with other operands the distance is above 1. The tests of
+/// `shufflenet-kernels` compare each product with the operands that it reads.
 pub fn with_rounding(tolerance: f32) -> f32 {
     match Isa::detected() {
         Isa::Amx | Isa::Avx512Bf16 => 0.5,
@@ -46,7 +46,7 @@ pub fn distance<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f32 {
     norm(a.clone() - b.clone()) / norm(b.clone()).max(1e-6)
 }
 
-/// A process chooses its instruction set once, so each set gets a process: a run of this test program.
+/// A process chooses its instruction set once. So this test program runs once more for each instruction set.
 #[test]
 fn every_instruction_set_passes_the_tests_of_the_kernels() {
     for isa in Isa::available() {
@@ -58,7 +58,7 @@ fn every_instruction_set_passes_the_tests_of_the_kernels() {
             .unwrap();
         let printed = String::from_utf8_lossy(&run.stdout);
         assert!(run.status.success(), "{}: {printed}", isa.name());
-        assert!(printed.contains("the_stride_2_kernel_is_the_plain_unit ... ok"));
+        assert!(printed.contains("the_stride_2_kernel_equals_the_plain_unit ... ok"));
         println!("networks on {}: tested in a process of its own", isa.name());
     }
 }

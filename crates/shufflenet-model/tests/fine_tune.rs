@@ -1,4 +1,4 @@
-//! Fine-tuning from another task's weights: what is loaded, what is refused, what stays frozen.
+//! Tests of fine-tuning from the weights of another task: the tensors that are loaded, refused or frozen.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -27,7 +27,7 @@ fn largest_difference(a: Tensor<2>, b: Tensor<2>) -> f32 {
 }
 
 #[test]
-fn everything_but_a_classifier_of_other_classes_is_taken_over() {
+fn all_weights_are_loaded_except_a_classifier_for_other_classes() {
     let device = Device::flex();
     let old = network(10, 3, 1, &device);
     let fresh = network(4, 3, 2, &device);
@@ -41,12 +41,12 @@ fn everything_but_a_classifier_of_other_classes_is_taken_over() {
     );
     let weight = |network: &ShuffleNetV2| network.classifier.weight.val();
     assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
-    // For the same classes, everything is taken over.
+    // For the same classes, all weights are loaded.
     let same: Vec<usize> = (0..10).collect();
     let same = ClassifierStart::Rows(&same);
     let (same, _) = load_for_fine_tuning(network(10, 3, 3, &device), &bytes, same).unwrap();
     assert_eq!(to_safetensors(&same).unwrap(), bytes);
-    // As many other classes are other classes.
+    // Other classes of the same number are other classes, too.
     let fresh = network(10, 3, 3, &device);
     let (new, _) = load_for_fine_tuning(fresh.clone(), &bytes, ClassifierStart::Fresh).unwrap();
     assert_eq!(largest_difference(weight(&new), weight(&fresh)), 0.0);
@@ -77,7 +77,7 @@ fn a_classifier_of_permuted_classes_gives_permuted_logits() {
 }
 
 #[test]
-fn a_grey_network_sees_with_colour_weights_what_the_colour_network_sees() {
+fn a_grey_network_from_colour_weights_gives_the_colour_networks_logits() {
     let device = Device::flex();
     let colour = network(10, 3, 1, &device);
     let bytes = to_safetensors(&colour).unwrap();
@@ -91,7 +91,7 @@ fn a_grey_network_sees_with_colour_weights_what_the_colour_network_sees() {
 }
 
 #[test]
-fn what_else_does_not_fit_is_refused_by_name() {
+fn a_tensor_that_does_not_fit_is_refused_by_name() {
     let device = Device::flex();
     let bytes = to_safetensors(&network(10, 1, 1, &device)).unwrap();
     let refused = load_for_fine_tuning(network(10, 3, 2, &device), &bytes, ClassifierStart::Fresh);
@@ -111,9 +111,9 @@ fn frozen_parts_keep_their_statistics_and_get_no_gradient() {
     assert!(stem.grad(&gradients).is_none());
     assert!(
         to_safetensors(&network).unwrap() == before,
-        "statistics have moved"
+        "the statistics changed"
     );
-    // Loading and counting work on a frozen network.
+    // A frozen network can be loaded, and its parameters can be listed.
     assert_eq!(
         parameters(&network).len(),
         parameters(&load_safetensors(network, &before).unwrap()).len()

@@ -1,4 +1,4 @@
-//! Weight files in float16: what they hold, and that a network takes them as it takes others.
+//! Tests of weight files in float16: their content, and that a network loads them like others.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -25,13 +25,13 @@ fn network(classes: usize, channels: usize, seed: u64) -> ShuffleNetV2 {
     };
     let device = Device::flex().autodiff();
     let network = ShuffleNetV2::new(&config, seed, &device).unwrap();
-    // Running statistics of their own.
+    // A forward pass changes the running statistics from their initial values.
     let distribution = Distribution::Normal(0.3, 2.0);
     network.forward(Tensor::random([8, channels, 16, 16], distribution, &device));
     network
 }
 
-/// Type, shape and values by name.
+/// Type, shape and values of each tensor, by name.
 fn unpack(bytes: &[u8]) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<f32>)> {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let unpacked = file.iter().map(|(name, view)| {
@@ -88,11 +88,11 @@ fn all_but_running_variances_are_rounded_and_read_back() {
 }
 
 #[test]
-fn another_task_starts_from_it_as_from_the_widened_file() {
+fn fine_tuning_from_float16_equals_fine_tuning_from_the_widened_file() {
     let half = to_half_state_dict(&network(10, 3, 1)).unwrap();
     let wide = load_safetensors(network(10, 3, 2), &half).unwrap();
     let wide = to_safetensors(&wide).unwrap();
-    // Other classes and grey images; the same classes in another order.
+    // The first case has other classes and grey images, the second the same classes in another order.
     let order: Vec<usize> = (0..10).rev().collect();
     for (classes, channels, start) in [
         (4, 1, ClassifierStart::Fresh),

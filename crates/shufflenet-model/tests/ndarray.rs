@@ -1,9 +1,8 @@
-//! Burn's older CPU backend computes the same as Flex. Needs the cargo feature `ndarray`:
-//! `--features ndarray`.
+//! Tests that Burn's older CPU backend computes the same as Flex. They need the cargo feature `ndarray`.
 #![allow(
     clippy::unwrap_used,
     deprecated,
-    reason = "the helpers of tests may panic like the tests; the backend is supported as long as Burn has it"
+    reason = "the helpers of tests may panic like the tests; the backend is supported while Burn has it"
 )]
 
 use std::rc::Rc;
@@ -41,7 +40,7 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32) {
 }
 
 #[test]
-fn ndarray_computes_what_flex_does() {
+fn ndarray_gives_the_logits_of_flex() {
     let images = noise([2, 3, 16, 16]);
     let [flex, ndarray] =
         [Device::flex(), Device::ndarray()].map(|device| logits(images.clone(), &device));
@@ -49,7 +48,7 @@ fn ndarray_computes_what_flex_does() {
 }
 
 #[test]
-fn the_seed_decides_the_weights_on_ndarray_too() {
+fn a_seed_gives_the_same_weights_on_ndarray_as_on_flex() {
     let weights = |device: &Device| {
         let network = ShuffleNetV2::new(&config(), 5, device).unwrap();
         to_safetensors(&network).unwrap()
@@ -76,7 +75,7 @@ fn sums() -> impl Fn(&mut [f64]) + Clone {
 }
 
 #[test]
-fn norms_are_over_all_ranks_on_ndarray_too() {
+fn batch_norms_are_synchronised_over_ranks_on_ndarray() {
     let images = noise([4, 3, 16, 16]);
     let whole = logits(images.clone(), &Device::ndarray().autodiff());
     let images = Tensor::<4>::from_data(images, &Device::flex());

@@ -1,4 +1,4 @@
-//! Public behaviour of the networks: shapes, modes, gradients, initial weights, configurations.
+//! Tests of the networks' public behaviour: shapes, modes, gradients, initial weights, configurations.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -32,7 +32,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 #[test]
-fn the_map_is_as_large_as_promised() {
+fn feature_map_gives_the_size_of_the_last_map() {
     for layout in [Layout::Standard, Layout::Listing] {
         for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
             let config = config(layout, Scale::Half, stem);
@@ -57,7 +57,7 @@ fn the_map_is_as_large_as_promised() {
 }
 
 #[test]
-fn map_sizes_of_the_published_inputs() {
+fn published_image_sizes_give_the_published_map_sizes() {
     let of = |stem, size| {
         let config = config(Layout::Standard, Scale::Half, stem);
         config.feature_map(size, size).unwrap()
@@ -85,7 +85,7 @@ fn the_published_networks_have_even_widths_throughout() {
         };
         config.has_odd_widths()
     };
-    // The stem, a branch, what a unit splits off, the last convolution.
+    // In each case another width is odd: of the stem, of a branch, of a unit's left channels, of the last convolution.
     assert!(odd([9, 16, 24, 32, 48], 0.5));
     assert!(odd([8, 18, 24, 32, 48], 0.5));
     assert!(odd([8, 16, 24, 32, 48], 0.3));
@@ -94,7 +94,7 @@ fn the_published_networks_have_even_widths_throughout() {
 }
 
 #[test]
-fn any_channels_and_classes() {
+fn networks_take_any_number_of_channels_and_classes() {
     for (input_channels, classes) in [(1, 2), (4, 37), (5, 1)] {
         let config = ModelConfig {
             input_channels: Some(input_channels),
@@ -148,7 +148,7 @@ fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_wid
 }
 
 #[test]
-fn the_seed_decides_the_weights_on_every_device() {
+fn a_seed_gives_the_same_weights_on_every_device() {
     let weights = |seed, device: &Device| {
         let config = config(Layout::Listing, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, seed, device).unwrap();
@@ -160,7 +160,7 @@ fn the_seed_decides_the_weights_on_every_device() {
 }
 
 #[test]
-fn initial_weights_keep_to_their_bounds() {
+fn initial_weights_are_within_their_bounds() {
     let network = smallest(&Device::flex());
     let within = |weights: Vec<f32>, fan_in: f32| {
         let bound = 1.0 / fan_in.sqrt();
@@ -189,7 +189,7 @@ fn initial_weights_keep_to_their_bounds() {
 }
 
 #[test]
-fn inference_treats_images_singly_and_training_does_not() {
+fn logits_depend_on_the_other_images_in_training_only() {
     let device = Device::flex();
     let network = smallest(&device.clone().autodiff());
     let images = noise(3, [3, 3, 16, 16], &device);
@@ -208,7 +208,7 @@ fn inference_treats_images_singly_and_training_does_not() {
 }
 
 #[test]
-fn the_gradient_reaches_every_parameter() {
+fn every_parameter_gets_a_gradient() {
     let device = Device::flex().autodiff();
     for layout in [Layout::Standard, Layout::Listing] {
         let config = config(layout, Scale::Half, Stem::Cifar);
@@ -236,7 +236,7 @@ fn transparent(device: &Device) -> ShuffleNetV2 {
 }
 
 #[test]
-fn dropout_drops_its_share_in_training_alone() {
+fn dropout_drops_its_share_in_training_only() {
     let device = Device::flex().autodiff();
     device.seed(3);
     let network = transparent(&device);
@@ -264,7 +264,7 @@ fn dropout_drops_its_share_in_training_alone() {
 }
 
 #[test]
-fn configurations_read_and_write_as_documented() {
+fn configurations_are_read_and_written_as_documented() {
     let read = |text: &str| serde_json::from_str::<ModelConfig>(text);
     assert_eq!(read("{}").unwrap(), ModelConfig::default());
     assert_eq!(read(r#"{"scale": 2}"#).unwrap().scale, Scale::Two);

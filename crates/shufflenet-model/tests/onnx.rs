@@ -1,4 +1,4 @@
-//! Checks the contents of an exported ONNX file. `onnx-check` (tract) and `scripts/check_onnx.py` (ONNX
+//! Tests of the content of an exported ONNX file. `onnx-check` (tract) and `scripts/check_onnx.py` (ONNX
 //! Runtime) check that the file computes the same as the network.
 #![allow(
     clippy::panic,
@@ -44,7 +44,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
             return value;
         }
     }
-    panic!("an endless varint")
+    panic!("a varint without an end")
 }
 
 fn all(message: &[u8], number: u64) -> Vec<&[u8]> {
@@ -73,7 +73,7 @@ fn config(layout: Layout) -> ModelConfig {
 }
 
 #[test]
-fn tensors_are_the_weight_files_under_its_names() {
+fn tensors_have_the_names_and_bytes_of_the_weight_file() {
     for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
@@ -101,7 +101,7 @@ fn tensors_are_the_weight_files_under_its_names() {
 }
 
 #[test]
-fn every_value_is_made_before_it_is_used_and_only_once() {
+fn every_value_is_computed_once_and_before_it_is_used() {
     for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
@@ -139,7 +139,7 @@ fn every_value_is_made_before_it_is_used_and_only_once() {
 }
 
 #[test]
-fn metadata_is_carried_and_small_images_are_refused() {
+fn metadata_is_written_and_small_images_are_refused() {
     let network = network(config(Layout::Standard));
     let properties = [("labels", "[\"cat\"]".to_string())];
     let model = to_onnx(&network, [64, 64], Sizes::Fixed, &properties).unwrap();
@@ -166,7 +166,7 @@ fn dimensions(graph: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_graph_for_images_of_any_size_holds_no_size() {
+fn a_graph_for_images_of_any_size_has_no_fixed_size() {
     for layout in [Layout::Standard, Layout::Listing] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
@@ -176,7 +176,7 @@ fn a_graph_for_images_of_any_size_holds_no_size() {
         let graph = all(&model, 7)[0];
         assert_eq!(dimensions(graph), ["batch", "3", "height", "width"]);
         let other = to_onnx(&network, [96, 224], Sizes::Dynamic, &[]).unwrap();
-        assert!(model == other, "the same bytes, whatever the size given");
+        assert!(model == other, "the bytes depend on the given size");
         let operators: Vec<String> = all(graph, 1).iter().map(|node| text(node, 4)).collect();
         let count = |operator: &str| operators.iter().filter(|&found| found == operator).count();
         assert_eq!(

@@ -1,13 +1,10 @@
-//! Errors of configurations that cannot work: each names the setting, the value found and the values
+//! Tests of the errors of configurations that cannot work. Each error names the setting, the value found and the values
 //! accepted.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]
-#![allow(
-    clippy::print_stdout,
-    reason = "measured figures are for whoever asks with --nocapture"
-)]
+#![allow(clippy::print_stdout, reason = "--nocapture shows the messages")]
 
 use burn::tensor::Device;
 use shufflenet_model::{Layout, ModelConfig, ShuffleNetV2, Stem};
@@ -18,7 +15,7 @@ fn edited(edit: impl FnOnce(&mut ModelConfig)) -> ModelConfig {
     config
 }
 
-/// The error message of a configuration, which is the same when it is checked and when it is built.
+/// The error message of a configuration. Checking it and building it give the same message.
 fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
     let config = edited(edit);
     let checked = config.validate(224, 224).unwrap_err();
@@ -29,7 +26,7 @@ fn refusal(edit: impl FnOnce(&mut ModelConfig)) -> String {
 }
 
 #[test]
-fn counts_and_shares_out_of_range() {
+fn counts_and_fractions_out_of_range_are_refused() {
     assert_eq!(
         refusal(|config| config.classes = Some(0)),
         "classes = 0: 1 to 1000000 is accepted"
@@ -78,7 +75,7 @@ fn counts_and_shares_out_of_range() {
 }
 
 #[test]
-fn widths_that_two_groups_cannot_share() {
+fn odd_stage_widths_are_refused() {
     for layout in [Layout::Standard, Layout::Listing] {
         let answer = refusal(|config| {
             config.layout = layout;
@@ -86,8 +83,8 @@ fn widths_that_two_groups_cannot_share() {
         });
         assert_eq!(
             answer,
-            "widths = [24, 48, 97, 192, 1024]: two groups cannot share the 97 channels of a stage, \
-             and the shuffle deals them to two; an even width is accepted"
+            "widths = [24, 48, 97, 192, 1024]: the two groups of the shuffle cannot share the 97 \
+             channels of a stage; an even width is accepted"
         );
     }
     // The outputs of the stem and the last convolution are not shuffled.
@@ -96,37 +93,37 @@ fn widths_that_two_groups_cannot_share() {
 }
 
 #[test]
-fn a_branch_left_empty() {
+fn an_empty_branch_is_refused() {
     assert_eq!(
         refusal(|config| config.split_ratio = 0.004),
-        "split_ratio = 0.004: 0 of the 116 channels of a stage 2 unit in its left branch, and 116 out \
-         of both, leaves a branch empty; 1 to 115 on the left is accepted"
+        "split_ratio = 0.004: in a stage 2 unit of 116 inputs and 116 outputs, a left branch of 0 \
+         channels leaves a branch empty; 1 to 115 is accepted"
     );
     assert_eq!(
         refusal(|config| config.split_ratio = 0.999),
-        "split_ratio = 0.999: 116 of the 116 channels of a stage 2 unit in its left branch, and 116 \
-         out of both, leaves a branch empty; 1 to 115 on the left is accepted"
+        "split_ratio = 0.999: in a stage 2 unit of 116 inputs and 116 outputs, a left branch of 116 \
+         channels leaves a branch empty; 1 to 115 is accepted"
     );
-    // The seed layout's first unit may narrow. Its left channels must leave the right branch at least one.
+    // The first unit of the seed layout may narrow. Its left channels must leave at least one channel to the right branch.
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
             config.widths = Some([48, 40, 80, 160, 200].into());
         }),
-        "split_ratio = 0.5: 48 of the 96 channels of a stage 2 unit in its left branch, and 40 out of \
-         both, leaves a branch empty; 1 to 39 on the left is accepted"
+        "split_ratio = 0.5: in a stage 2 unit of 96 inputs and 40 outputs, a left branch of 48 channels \
+         leaves a branch empty; 1 to 39 is accepted"
     );
 }
 
 #[test]
-fn a_stage_that_nothing_widens() {
+fn a_stage_without_a_unit_that_widens_it_is_refused() {
     assert_eq!(
         refusal(|config| {
             config.layout = Layout::Listing;
             config.repeats = vec![0, 7, 3];
         }),
         "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
-         and without a unit behind it nothing brings them to 116; 1 or more is accepted there"
+         and without a stride-1 unit after it nothing widens them to 116; 1 or more is accepted there"
     );
     // A stage whose width is twice its inputs needs no unit to widen it.
     let config = edited(|config| {
@@ -139,7 +136,7 @@ fn a_stage_that_nothing_widens() {
 }
 
 #[test]
-fn a_branch_too_narrow_to_squeeze() {
+fn a_branch_too_narrow_for_squeeze_and_excitation_is_refused() {
     assert_eq!(
         refusal(|config| {
             config.squeeze_excitation = true;
@@ -151,7 +148,7 @@ fn a_branch_too_narrow_to_squeeze() {
 }
 
 #[test]
-fn images_that_vanish() {
+fn images_that_are_too_small_for_the_stem_are_refused() {
     let answer = |stem, size| {
         let config = edited(|config| config.stem = Some(stem));
         config.validate(size, 64).unwrap_err().to_string()
@@ -167,7 +164,7 @@ fn images_that_vanish() {
 }
 
 #[test]
-fn a_training_batch_needs_two_values_per_channel() {
+fn a_training_batch_with_one_value_per_channel_is_refused() {
     let seed = edited(|config| config.stem = Some(Stem::Listing));
     assert!(seed.check_training_batch(2, 32, 32).is_ok());
     assert!(seed.check_training_batch(1, 64, 64).is_ok());
@@ -178,7 +175,7 @@ fn a_training_batch_needs_two_values_per_channel() {
             .to_string(),
         "a training batch of 1 at 32x32 leaves batch norm 1 value per channel (1 x 1x1) and it \
          needs 2 or more: take a larger batch, larger images or the stem \"cifar\", or drop the \
-         ragged last batch"
+         smaller last batch"
     );
     let squeezing = edited(|config| config.squeeze_excitation = true);
     assert!(squeezing.check_training_batch(2, 64, 64).is_ok());
@@ -188,6 +185,6 @@ fn a_training_batch_needs_two_values_per_channel() {
             .unwrap_err()
             .to_string(),
         "a training batch of 1 leaves the batch norm of squeeze-and-excitation 1 value per channel \
-         and it needs 2 or more: take a larger batch, or drop the ragged last batch"
+         and it needs 2 or more: take a larger batch, or drop the smaller last batch"
     );
 }

@@ -1,5 +1,5 @@
-//! Reads weights that PyTorch saved: choosing a set, inferring the network, listing what does not fit.
-//! Files that are not weights are refused.
+//! Tests of reading weights that PyTorch saved: selecting one of several networks, inferring the network, listing the tensors
+//! that do not fit, refusing files that are not weights.
 //!
 //! `scripts/exchange_fixtures.py` writes the fixtures.
 #![allow(
@@ -37,7 +37,7 @@ fn expected(name: &str) -> Expected {
     all.remove(name).unwrap()
 }
 
-/// The network inferred from names and shapes, with the stem, which cannot be inferred.
+/// The network inferred from names and shapes. The stem cannot be inferred and is given.
 fn imported(weights: &StateDict) -> (ShuffleNetV2, Fit) {
     let config = ModelConfig {
         stem: Some(Stem::Cifar),
@@ -47,7 +47,7 @@ fn imported(weights: &StateDict) -> (ShuffleNetV2, Fit) {
     weights.load(network).unwrap()
 }
 
-/// The logits of the input that PyTorch was given: two images of values that repeat with period 23.
+/// The logits of the input that PyTorch had: two images whose values repeat with period 23.
 fn logits(network: &ShuffleNetV2) -> Vec<f32> {
     let shape = [2, 3, 16, 16];
     let values: Vec<f32> = (0..1536).map(|i| (i % 23) as f32 / 11.0 - 1.0).collect();
@@ -68,7 +68,7 @@ fn off(found: &[f32], expected: &[f32]) -> f32 {
 }
 
 #[test]
-fn every_form_gives_pytorchs_logits() {
+fn every_file_format_gives_pytorchs_logits() {
     for (file, case, tolerance) in [
         ("standard.pth", "standard", 1e-5),
         ("standard-legacy.pth", "standard", 1e-5),
@@ -99,7 +99,7 @@ fn every_form_gives_pytorchs_logits() {
 }
 
 #[test]
-fn networks_of_any_number_of_stages_are_exported_inferred_and_classify() {
+fn networks_of_any_number_of_stages_are_exported_and_inferred() {
     let device = Device::flex();
     for widths in [
         vec![8, 16, 32],
@@ -124,7 +124,7 @@ fn networks_of_any_number_of_stages_are_exported_inferred_and_classify() {
             let path = folder.path().join("weights.safetensors");
             std::fs::write(&path, to_state_dict(&network).unwrap()).unwrap();
             let weights = StateDict::open(&path, None).unwrap();
-            // Fewer stages than the published three are not inferred.
+            // A network with fewer than the published three stages is not inferred.
             let config = match stages < 3 {
                 true => config,
                 false => ModelConfig {
@@ -147,7 +147,7 @@ fn networks_of_any_number_of_stages_are_exported_inferred_and_classify() {
 }
 
 #[test]
-fn what_is_exported_comes_back_bit_for_bit() {
+fn an_exported_network_is_imported_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["standard.pth", "seed.pth", "split.safetensors"] {
         let weights = StateDict::open(&fixture(file), None).unwrap();
@@ -175,7 +175,7 @@ fn what_is_exported_comes_back_bit_for_bit() {
 }
 
 #[test]
-fn one_network_of_several_is_chosen_by_its_prefix() {
+fn a_prefix_selects_one_of_several_networks() {
     let file = fixture("checkpoint.pth");
     let line = StateDict::open(&file, None).err().unwrap().to_string();
     assert!(
@@ -200,7 +200,7 @@ fn one_network_of_several_is_chosen_by_its_prefix() {
 }
 
 #[test]
-fn what_does_not_fit_is_listed_and_left_alone() {
+fn tensors_that_do_not_fit_are_listed_and_not_loaded() {
     let weights = StateDict::open(&fixture("standard.pth"), None).unwrap();
     let config = ModelConfig {
         classes: Some(7),
@@ -243,7 +243,7 @@ fn refusal(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn files_that_are_no_weights_are_refused() {
+fn files_that_are_not_weights_are_refused() {
     assert!(refusal(b"").contains("neither a safetensors file"));
     assert!(refusal(b"hello, world").contains("neither a safetensors file"));
     for name in [
@@ -273,10 +273,10 @@ fn files_that_are_no_weights_are_refused() {
     assert!(line.contains("cannot be read"), "{line}");
 }
 
-/// A pickle is a program. These two would create a file: by a direct call, and by a call inside a
+/// A pickle is a program. These two would create a file, one by a direct call and one by a call inside a
 /// dictionary.
 #[test]
-fn a_pickle_that_runs_code_runs_none() {
+fn code_in_a_pickle_is_not_executed() {
     let folder = tempfile::tempdir().unwrap();
     let made = folder.path().join("made");
     let command = format!("touch {}", made.display());
@@ -293,7 +293,7 @@ fn a_pickle_that_runs_code_runs_none() {
 }
 
 #[test]
-fn pickles_that_claim_more_than_they_hold_cost_nothing() {
+fn pickles_with_wrong_sizes_allocate_little() {
     // Nested lists, a hundred thousand levels deep.
     refusal(&[&[b']'; 100_000][..], &[b'a'; 99_999], b"."].concat());
     // A list of ten lists of ten lists..., each memoised and repeated.

@@ -1,4 +1,4 @@
-//! Exact parameter and multiply-add counts of networks.
+//! Tests of the exact numbers of parameters and multiply-adds of networks.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -14,7 +14,7 @@ fn network(config: &ModelConfig) -> ShuffleNetV2 {
     ShuffleNetV2::new(config, 0, &Device::flex()).unwrap()
 }
 
-/// Layout, stem, image size, classes; parameters and multiply-adds in millions for each width. Counted in
+/// Layout, stem, image size and classes, then parameters and millions of multiply-adds for each width. They were counted in
 /// PyTorch, for torchvision's networks and the seed listing's.
 type Row = (Layout, Stem, usize, usize, [(usize, &'static str); 4]);
 
@@ -82,7 +82,7 @@ const PUBLISHED: [Row; 5] = [
 ];
 
 #[test]
-fn totals_of_the_published_networks() {
+fn totals_of_the_published_networks_equal_pytorchs() {
     for (layout, stem, size, classes, expected) in PUBLISHED {
         for (scale, (parameters, multiply_adds)) in Scale::ALL.into_iter().zip(expected) {
             let network = network(&ModelConfig {
@@ -106,13 +106,13 @@ fn totals_of_the_published_networks() {
 }
 
 #[test]
-fn rows_have_the_shapes_of_the_papers_table() {
+fn rows_have_the_shapes_of_table_5() {
     let summary = Summary::of(&network(&ModelConfig::default()), 224, 224).unwrap();
     let output = |name: &str| {
         let layer = summary.layers.iter().find(|layer| layer.name == name);
         layer.unwrap().output.clone()
     };
-    // Table 5: Conv1, MaxPool, Stage2 to Stage4, Conv5, GlobalPool, FC.
+    // Rows of the paper's table 5: Conv1, MaxPool, Stage2 to Stage4, Conv5, GlobalPool, FC.
     assert_eq!(output("stem"), [24, 112, 112]);
     assert_eq!(output("pool"), [24, 56, 56]);
     assert_eq!(output("stages.0.units.2"), [116, 28, 28]);
@@ -124,7 +124,7 @@ fn rows_have_the_shapes_of_the_papers_table() {
 }
 
 #[test]
-fn the_table_is_for_people() {
+fn the_table_is_printed_in_aligned_columns() {
     let config = ModelConfig {
         widths: Some([4, 8, 16, 16, 32].into()),
         repeats: vec![0, 0, 1],
@@ -169,7 +169,7 @@ const TABLE: [&str; 29] = [
 ];
 
 #[test]
-fn a_training_network_is_left_as_it_was() {
+fn a_summary_does_not_change_the_network() {
     let config = ModelConfig {
         squeeze_excitation: true,
         ..ModelConfig::default()

@@ -1,4 +1,4 @@
-//! Weight files: names, round trip, refusals.
+//! Tests of weight files: names, round trips, refused files.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -28,7 +28,7 @@ fn network(layout: Layout, seed: u64) -> ShuffleNetV2 {
     ShuffleNetV2::new(&config, seed, &Device::flex()).unwrap()
 }
 
-/// The tensors of a file for tampering: type, shape and bytes.
+/// The tensors of a file, for tests that change them: type, shape and bytes by name.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn unpack(bytes: &[u8]) -> Tensors {
@@ -74,7 +74,7 @@ fn listings() -> Vec<Listing> {
 }
 
 #[test]
-fn names_are_pytorchs_one_to_one() {
+fn names_equal_pytorchs() {
     let listings = listings();
     assert_eq!(listings.len(), 6);
     for Listing {
@@ -91,7 +91,7 @@ fn names_are_pytorchs_one_to_one() {
 }
 
 #[test]
-fn paths_are_the_module_trees() {
+fn paths_equal_those_of_the_module_tree() {
     #[derive(Default)]
     struct Paths {
         stack: Vec<String>,
@@ -118,7 +118,7 @@ fn paths_are_the_module_trees() {
 }
 
 #[test]
-fn squeezing_networks_survive_bit_for_bit_and_unshared() {
+fn a_round_trip_keeps_every_bit_and_leaves_clones_unchanged() {
     let device = Device::flex().autodiff();
     for Listing { model, .. } in listings() {
         let trained = ShuffleNetV2::new(&model, 1, &device).unwrap();
@@ -134,7 +134,7 @@ fn squeezing_networks_survive_bit_for_bit_and_unshared() {
 }
 
 #[test]
-fn parameters_are_the_trainable_names_with_their_ids() {
+fn parameters_lists_the_trainable_tensors_with_their_ids() {
     for layout in LAYOUTS {
         let network = network(layout, 0);
         let parameters = parameters(&network);
@@ -146,12 +146,12 @@ fn parameters_are_the_trainable_names_with_their_ids() {
         assert_eq!(*stem, network.stem.conv.weight.id);
         assert!(name.starts_with("conv1."), "{name}");
         let again = shufflenet_model::parameters(&network);
-        assert!(again == parameters, "a stable order");
+        assert!(again == parameters, "the order changed");
     }
 }
 
 #[test]
-fn a_trained_network_survives_bit_for_bit() {
+fn a_round_trip_keeps_every_bit_of_a_trained_network() {
     let device = Device::flex().autodiff();
     for layout in LAYOUTS {
         let trained = ShuffleNetV2::new(network(layout, 0).config(), 3, &device).unwrap();
@@ -198,7 +198,7 @@ fn a_trained_network_survives_bit_for_bit() {
         assert!(!loaded.stem.norm.running_mean.value_sync().is_require_grad());
         assert!(
             to_safetensors(&kept).unwrap() == before,
-            "the clone is left alone"
+            "the clone changed"
         );
         let x = Tensor::<4>::ones([2, 3, 16, 16], &Device::flex());
         let logits = |network: &ShuffleNetV2| network.valid().forward(x.clone()).into_data();
@@ -207,7 +207,7 @@ fn a_trained_network_survives_bit_for_bit() {
 }
 
 #[test]
-fn linear_weights_are_stored_as_pytorch_has_them() {
+fn linear_weights_are_stored_in_pytorchs_layout() {
     let network = network(Layout::Standard, 0);
     let (_, shape, bytes) = unpack(&to_safetensors(&network).unwrap())["fc.weight"].clone();
     assert_eq!(shape, [10, 1024]);
@@ -221,7 +221,7 @@ fn linear_weights_are_stored_as_pytorch_has_them() {
 }
 
 #[test]
-fn pytorchs_counters_are_passed_over() {
+fn pytorchs_batch_counters_are_ignored() {
     let mut tensors = unpack(&to_safetensors(&network(Layout::Standard, 0)).unwrap());
     let counter = (Dtype::I64, vec![], vec![0; 8]);
     tensors.insert("conv1.1.num_batches_tracked".into(), counter);
@@ -229,7 +229,7 @@ fn pytorchs_counters_are_passed_over() {
 }
 
 #[test]
-fn a_file_that_does_not_fit_is_refused_by_name() {
+fn a_tensor_that_does_not_fit_is_refused_by_name() {
     let missing = refusal(|tensors| drop(tensors.remove("stage3.0.branch1.2.weight")));
     assert_eq!(
         missing,
@@ -259,7 +259,7 @@ fn a_file_that_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
-fn the_other_layouts_file_is_refused() {
+fn a_file_of_the_other_layout_is_refused() {
     let bytes = to_safetensors(&network(Layout::Listing, 0)).unwrap();
     let error = load_safetensors(network(Layout::Standard, 0), &bytes).unwrap_err();
     assert!(

@@ -29,7 +29,7 @@ pub enum PickleError {
     #[error("the pickle ends at byte {0}, before its last instruction")]
     Truncated(usize),
     /// An instruction that does not exist.
-    #[error("byte {at} of the pickle is {code:#04x}, which is no instruction")]
+    #[error("byte {at} of the pickle is {code:#04x}, which is not an instruction")]
     Instruction {
         /// Position of the byte.
         at: usize,

@@ -1,4 +1,4 @@
-//! Pickles in these tests are what Python's `pickle.dumps` writes, unless a test says otherwise.
+//! Tests on pickles as Python's `pickle.dumps` writes them, unless a test says otherwise.
 
 use proptest::prelude::*;
 
@@ -56,7 +56,7 @@ fn value(bytes: &[u8]) -> String {
 /// `{'a': [1, -2, 70000, 2**40, 2**70], (0, 1): (1.5, None, True), 'é\n': b'\x00\xff', 'set': {3}}` in every
 /// protocol. Python 3 writes sets of protocols 0 to 3 and bytes of protocols 0 to 2 as calls.
 #[test]
-fn every_protocol_reads_as_the_same_values() {
+fn every_protocol_gives_the_same_values() {
     let common = "{'a': [1, -2, 70000, 1099511627776, other], (0, 1): (1.5, None, true), 'é\n': ";
     let calls = "_codecs.encode('\0ÿ', 'latin1'), 'set': __builtin__.set([3])}";
     let values = "b\"\0\u{fffd}\", 'set': {3}}";
@@ -78,8 +78,7 @@ const PROTOCOL_2: &[u8] = include_bytes!("../tests/fixtures/protocol-2.pkl");
 const PROTOCOL_4: &[u8] = include_bytes!("../tests/fixtures/protocol-4.pkl");
 const PROTOCOL_5: &[u8] = include_bytes!("../tests/fixtures/protocol-5.pkl");
 
-/// An `OrderedDict`, a `Namespace` and an enum's member, in protocol 2; and what Python 2 wrote for an
-/// `OrderedDict`.
+/// An `OrderedDict`, a `Namespace` and a member of an enum, in protocol 2. Also, an `OrderedDict` as Python 2 wrote it.
 #[test]
 fn objects_of_any_type_are_values() {
     let pickle = Pickle::read(include_bytes!("../tests/fixtures/objects.pkl")).unwrap();
@@ -147,7 +146,7 @@ fn a_value_that_repeats_or_contains_itself_is_stored_once() {
 }
 
 #[test]
-fn what_is_no_pickle_is_told() {
+fn bytes_that_are_not_a_pickle_are_refused_with_the_place() {
     let refusal = |bytes: &[u8]| Pickle::read(bytes).unwrap_err().to_string();
     assert_eq!(
         refusal(b""),
@@ -158,13 +157,13 @@ fn what_is_no_pickle_is_told() {
     assert!(refusal(b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.").contains("ends at byte 10"));
     assert_eq!(
         refusal(b"\x80\x02z"),
-        "byte 2 of the pickle is 0x7a, which is no instruction"
+        "byte 2 of the pickle is 0x7a, which is not an instruction"
     );
     assert!(refusal(b"R.").contains("0x52 at byte 0 of the pickle finds too few values"));
     assert!(refusal(b"t.").contains("finds no mark"));
     assert!(refusal(b"h\x07.").contains("repeats a value that was not stored"));
     assert!(refusal(b"K\x01K\x02a.").contains("finds no container"));
-    // A value before a mark is out of reach behind it.
+    // An instruction after a mark cannot take a value before the mark.
     assert!(refusal(b"K\x01(0a.").contains("too few values"));
     assert_eq!(
         refusal(&vec![b'N'; MOST_VALUES + 1]),
@@ -192,7 +191,7 @@ fn integers_of_any_length_keep_their_sign() {
     }
 }
 
-/// Any instruction, so that random pickles reach past the first.
+/// Valid instructions in any order, so that random pickles are not refused at the first byte.
 fn instructions() -> impl Strategy<Value = Vec<u8>> {
     let known = b"(.012FIJKLMNPQRSTUVXabcdeghijlopqrstu]})GBC\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\
                   \x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\n\x00\x01\x02";
@@ -201,12 +200,12 @@ fn instructions() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Pickle::read(&bytes);
     }
 
     #[test]
-    fn any_instructions_are_answered(bytes in instructions()) {
+    fn any_instructions_never_panic(bytes in instructions()) {
         if let Ok(pickle) = Pickle::read(&bytes) {
             prop_assert!(pickle.values.len() <= 2 * bytes.len());
             for place in 0..pickle.values.len() {
@@ -217,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_pickles_are_answered(place in 0usize..PROTOCOL_2.len(), byte in any::<u8>()) {
+    fn damaged_pickles_never_panic(place in 0usize..PROTOCOL_2.len(), byte in any::<u8>()) {
         let mut bytes = PROTOCOL_2.to_vec();
         bytes[place] = byte;
         let _ = Pickle::read(&bytes);

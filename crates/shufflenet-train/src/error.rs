@@ -35,13 +35,13 @@ pub enum TrainError {
     },
     /// The run folder holds a run already.
     #[error(
-        "{} holds a run already: --resume continues it, --force starts it anew, --out DIR goes elsewhere",
+        "{} holds a run already: --resume continues it, --force replaces it, --out DIR uses another folder",
         .0.display()
     )]
     RunExists(PathBuf),
     /// A folder that is not a run folder, so that nothing is written into it.
     #[error(
-        "{} exists and is no run folder (it has no config.toml and is not empty): choose another with --out DIR",
+        "{} is not empty and is not a run folder: choose another with --out DIR",
         .0.display()
     )]
     NotARun(PathBuf),
@@ -85,7 +85,7 @@ pub enum TrainError {
     },
     /// `--resume` with other data than the run's.
     #[error(
-        "{}: the data is not what this run was trained on: {changes}; --accept-changed-data goes on with it, \
+        "{}: the data is not what this run was trained on: {changes}; --accept-changed-data continues with it, \
          --out DIR starts another run",
         .run.display()
     )]

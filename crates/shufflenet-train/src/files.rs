@@ -1,4 +1,4 @@
-//! Writes files and folders whole or not at all, whatever stops the process or the disk.
+//! Writes files and folders completely or not at all, even if the process is killed or the disk is full.
 //!
 //! New content is written beside the old, under `.NAME.partial`, synced, and renamed into place.
 
@@ -21,7 +21,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let fresh = partial(path);
     let written = write_synced(&fresh, bytes).and_then(|()| rename(&fresh, path));
     if written.is_err() {
-        // The partial file is useless. If it cannot be deleted, it does no harm.
+        // A partial file is useless. If it cannot be deleted, it does no harm.
         let _ = fs::remove_file(&fresh);
     }
     written
@@ -37,7 +37,7 @@ pub(crate) fn write_folder(
     let parent = place.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(parent).map_err(|e| TrainError::io("create", parent, e))?;
     if fresh.is_dir() {
-        // Left by a process that was killed.
+        // The folder of a process that was killed.
         fs::remove_dir_all(&fresh).map_err(|e| TrainError::io("remove", &fresh, e))?;
     }
     fs::create_dir(&fresh).map_err(|e| TrainError::io("create", &fresh, e))?;
@@ -45,27 +45,27 @@ pub(crate) fn write_folder(
         .and_then(|()| sync_folder(&fresh))
         .and_then(|()| rename(&fresh, place));
     if written.is_err() {
-        // On a full disk this is what makes room again.
+        // On a full disk this frees space again.
         let _ = fs::remove_dir_all(&fresh);
     }
     written
 }
 
-/// Writes a file that is not there yet.
+/// Writes a new file.
 ///
 /// # Errors
-/// [`TrainError::Io`]: it is there, or cannot be written. Half a file is removed.
+/// [`TrainError::Io`]: the file exists or cannot be written. A partial file is removed.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let mut file = File::create_new(path).map_err(|e| TrainError::io("write", path, e))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.map_err(|e| {
-        // Half a file is of no use.
+        // A partial file is useless.
         let _ = fs::remove_file(path);
         TrainError::io("write", path, e)
     })
 }
 
-/// Renames and makes it durable.
+/// Renames a file or folder and makes the renaming durable.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
     fs::rename(from, to).map_err(|e| TrainError::io("rename", from, e))?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -90,7 +90,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), TrainError> {
         .map_err(|e| TrainError::io("sync", folder, e))
 }
 
-/// Windows opens no folder to sync it; its file systems log renames themselves.
+/// Windows cannot open a folder to sync it. Its file systems log renames.
 #[cfg(not(unix))]
 pub(crate) fn sync_folder(_folder: &Path) -> Result<(), TrainError> {
     Ok(())

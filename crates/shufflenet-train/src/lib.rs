@@ -1,7 +1,7 @@
 //! Training and evaluation of ShuffleNetV2 classifiers: one TOML file in, one run folder out.
 //!
-//! [`load`] reads an [`Experiment`], [`train`] trains it, [`evaluate`] measures the best checkpoint anew, [`predict`]
-//! classifies images. The `shufflenet` binary only turns arguments into calls of these.
+//! [`load`] reads an [`Experiment`], [`train`] trains it, [`evaluate`] evaluates the best checkpoint, and [`predict`]
+//! classifies images. The `shufflenet` binary only turns arguments into calls of these functions.
 //!
 //! ```
 //! use shufflenet_train::{
@@ -29,8 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The networks alone are in `shufflenet-model`, images and batches in `shufflenet-data`: both serve a training loop
-//! of your own. Everything else here is the binary's, and changes without notice.
+//! The networks are in `shufflenet-model`, and images and batches in `shufflenet-data`. You can use both in your own training
+//! loop. Everything else in this crate is for the binary, and may change without notice.
 
 #[doc(hidden)]
 pub mod bench;

@@ -1,7 +1,7 @@
 //! Links: names for one of the folders beside them, such as `last` and `best` for a checkpoint.
 //!
 //! On Unix a link is a symbolic link. Windows lets few users make one, so there a link is a file that holds the folder's name.
-//! Either is replaced by a rename.
+//! Either is replaced by a rename. Both kinds are read on every system, because runs are copied from one to another.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     #[cfg(unix)]
     {
         let fresh = files::partial(path);
-        // Left by a kill between the two calls below.
+        // A kill between the two calls below leaves this file.
         let _ = std::fs::remove_file(&fresh);
         std::os::unix::fs::symlink(target, &fresh)
             .map_err(|e| TrainError::io("create", &fresh, e))?;
@@ -23,24 +23,25 @@ pub(crate) fn replace_link(path: &Path, target: &str) -> Result<(), TrainError> 
     files::replace(path, target.as_bytes())
 }
 
-/// Name of the neighbour that the link at `path` points at. `None`: no link is there.
+/// Name of the neighbour that the link at `path` points at. `None`: there is no link.
 pub(crate) fn read_link(path: &Path) -> Option<PathBuf> {
-    #[cfg(unix)]
-    return std::fs::read_link(path).ok();
-    #[cfg(not(unix))]
-    {
-        /// Longer than any checkpoint's name. A longer file is no link.
-        const LONGEST: u64 = 100;
-        let is_short = path.metadata().is_ok_and(|file| file.len() <= LONGEST);
-        let name = is_short.then(|| std::fs::read_to_string(path).ok())??;
-        let is_neighbour = path.with_file_name(&name).is_dir();
-        is_neighbour.then(|| name.into())
+    /// Longer than any checkpoint's name, in bytes. A longer file is not a link.
+    const LONGEST: u64 = 100;
+    if let Ok(target) = std::fs::read_link(path) {
+        return Some(target);
     }
+    let is_short = path
+        .metadata()
+        .is_ok_and(|file| file.is_file() && file.len() <= LONGEST);
+    let name = is_short.then(|| std::fs::read_to_string(path).ok())??;
+    let name = PathBuf::from(name.trim_end());
+    let is_neighbour =
+        name.file_name() == Some(name.as_os_str()) && path.with_file_name(&name).is_dir();
+    is_neighbour.then_some(name)
 }
 
-/// What `path`, a link or a file below one, stands for. On Unix that is `path`, because the system follows links.
+/// What `path`, a link or a file below one, stands for. Symbolic links are left to the system.
 pub(crate) fn followed(path: PathBuf) -> PathBuf {
-    #[cfg(not(unix))]
     for link in path.ancestors().take(2).filter(|link| link.is_file()) {
         let target = read_link(link).map(|name| link.with_file_name(name));
         match (target, path.strip_prefix(link)) {
@@ -72,6 +73,22 @@ mod tests {
             ] {
                 assert_eq!(std::fs::read_to_string(file).unwrap(), name);
             }
+        }
+    }
+
+    #[test]
+    fn a_link_of_the_other_kind_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("last");
+        std::fs::create_dir(folder.path().join("step-000001")).unwrap();
+        for text in ["step-000001", "step-000001\n"] {
+            std::fs::write(&link, text).unwrap();
+            assert_eq!(read_link(&link), Some(PathBuf::from("step-000001")));
+            assert_eq!(followed(link.clone()), folder.path().join("step-000001"));
+        }
+        for text in ["", "..", "step-000002", "../step-000001"] {
+            std::fs::write(&link, text).unwrap();
+            assert_eq!(read_link(&link), None, "{text}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What serde refuses, in our words: the key, what was found, what is accepted.
+//! Turns serde's errors into messages with the key, what was found and what is accepted.
 //!
 //! Configurations, `--set` and the JSON of checkpoints are all read here. serde's own messages name types of Rust
-//! (`invalid type: map, expected a sequence`). Only the keys and the kind of value that they expect are taken from them;
-//! the value that was found is looked up in what was read.
+//! (`invalid type: map, expected a sequence`). Only the key and the expected kind of value are taken from them. The value
+//! that was found is looked up in the input.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const LONGEST: usize = 80;
 #[derive(Debug)]
 pub(crate) struct Refusal {
     path: Vec<Segment>,
-    /// The whole key: `model.widths[0]`. Empty: all of what was read.
+    /// The whole key: `model.widths[0]`. Empty: the whole input.
     pub key: String,
     /// What is wrong.
     pub fault: Fault,
@@ -27,35 +27,35 @@ pub(crate) struct Refusal {
 /// What is wrong with a key or its value.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// There is no such key. The keys that there are.
+    /// There is no such key. The known keys of the section.
     Unknown(Vec<String>),
     /// A key without a default is not given.
     Missing,
     /// A key is given twice.
     Repeated,
-    /// The value, and what is accepted instead.
+    /// The value is wrong.
     Value {
-        /// The value, as a file has it.
+        /// The value, written as in a file.
         found: String,
         /// What is accepted.
         accepted: Accepted,
     },
-    /// A refusal by a type of ours, in its own words.
+    /// A refusal by one of this project's types, with its own message.
     Own(String),
 }
 
 /// The values that a key accepts.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// Whole numbers; the type says nothing of their range.
+    /// Whole numbers. The type does not give their range.
     Whole,
-    /// Numbers; the type says nothing of their range.
+    /// Numbers. The type does not give their range.
     Number,
-    /// One of several words, which serde does not list for a value that is no text.
+    /// One of several words. serde does not list them for a value that is not text.
     Word,
-    /// A list of a certain length, which serde does not tell for a longer one.
+    /// A list of a certain length. serde does not give the length for a longer list.
     ShorterList,
-    /// In words.
+    /// A description in words.
     Words(String),
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn from_table<T: DeserializeOwned>(table: &Table) -> Result<T, Refusa
     };
     let found = place(&mut whole, error.path()).map(|value| shown(value));
     let mut refusal = Refusal::new(error.path(), error.inner().message(), found);
-    // serde names words and lengths for values of the right type alone: it is asked again with such a value.
+    // serde names words and lengths only for values of the right type, so it is called again with such a value.
     let probe = match &refusal.fault {
         Fault::Value { accepted, .. } => match accepted {
             Accepted::Word => Some(Value::String(String::new())),
@@ -82,15 +82,17 @@ pub(crate) fn from_table<T: DeserializeOwned>(table: &Table) -> Result<T, Refusa
     };
     if let Some(Err(other)) = probe.map(|probe| with::<T>(table, &refusal, probe))
         && let Fault::Value { accepted, .. } = &mut refusal.fault
-        && let Fault::Value { accepted: told, .. } = other.fault
+        && let Fault::Value {
+            accepted: better, ..
+        } = other.fault
         && other.key == refusal.key
     {
-        *accepted = told;
+        *accepted = better;
     }
     Err(refusal)
 }
 
-/// The value that `table` describes with `value` in the place of what was refused.
+/// The value that `table` describes if `value` replaces the refused value.
 ///
 /// # Errors
 /// The first refusal.
@@ -110,7 +112,7 @@ pub(crate) fn with<T: DeserializeOwned>(
 /// The value in the JSON `bytes`.
 ///
 /// # Errors
-/// What is wrong, in words: text that is not JSON, or the first refusal.
+/// A message: the text is not JSON, or the first refusal.
 pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -147,7 +149,7 @@ impl Refusal {
             key: key(path),
             fault,
         };
-        // The path ends at the section of a key that is missing, and not always at one that is unknown.
+        // For a missing key the path ends at its section, and for an unknown key sometimes, too.
         if let Some(field) = field.filter(|field| !ends_with(&refusal.key, field)) {
             let dot = if refusal.key.is_empty() { "" } else { "." };
             refusal.key = format!("{}{dot}{field}", refusal.key);
@@ -167,7 +169,7 @@ impl fmt::Display for Refusal {
             Fault::Value { found, accepted } => {
                 write!(f, "{key} is {found}; accepted: {accepted}")
             }
-            // A type names itself by its last key.
+            // The message of a type begins with the last part of the key.
             Fault::Own(words) => match key.rsplit_once('.') {
                 Some((section, last)) if words.starts_with(last) => write!(f, "{section}.{words}"),
                 _ if key.is_empty() || words.starts_with(key.as_str()) => f.write_str(words),
@@ -189,9 +191,9 @@ impl fmt::Display for Accepted {
     }
 }
 
-/// Answers a key that does not exist with the nearest one, if any is near, and with all of its section.
+/// Writes the message for an unknown key: the most similar key, if any, and all keys of the section.
 fn unknown(f: &mut fmt::Formatter<'_>, key: &str, known: &[String]) -> fmt::Result {
-    /// Similarity, 0 to 1, from which on a key is taken for a misspelling of another.
+    /// Least similarity, 0 to 1, of a key that may be a misspelling of another.
     const NEAR: f64 = 0.7;
     let (section, found) = key.rsplit_once('.').unwrap_or(("", key));
     let near = |known: &String| (strsim::jaro_winkler(found, known), known.clone());
@@ -207,7 +209,7 @@ fn unknown(f: &mut fmt::Formatter<'_>, key: &str, known: &[String]) -> fmt::Resu
     }
 }
 
-/// What serde's `message` says: the key that it names, if any, and the fault.
+/// The key that serde's `message` names, if any, and the fault.
 fn fault(message: &str, found: Option<String>) -> (Option<&str>, Fault) {
     let named = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
     let expected = message.rsplit_once(", expected ").map(|parts| parts.1);
@@ -235,7 +237,7 @@ fn fault(message: &str, found: Option<String>) -> (Option<&str>, Fault) {
     }
 }
 
-/// What serde expects, in words.
+/// The kind of value that serde expects, in words.
 fn accepted(expected: &str) -> Accepted {
     let words = match expected {
         "usize" | "u64" | "u32" | "u16" => return Accepted::Whole,
@@ -290,12 +292,12 @@ fn place_in_json<'a>(whole: &'a serde_json::Value, path: &Path) -> Option<&'a se
     })
 }
 
-/// A value as a file has it, in one line.
+/// A value in one line, written as in a file.
 fn shown(value: &Value) -> String {
     match value {
         Value::Table(_) => "a section".into(),
         Value::Array(_) => short(&value.to_string(), "a long list"),
-        // TOML has strings of several lines.
+        // Strings in TOML may have several lines.
         Value::String(text) => short(&format!("\"{}\"", text.escape_debug()), "a long text"),
         other => other.to_string(),
     }

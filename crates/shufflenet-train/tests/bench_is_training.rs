@@ -1,4 +1,4 @@
-//! What `bench train` times is what a run does: the same steps leave the same weights.
+//! Tests that `bench train` times the steps of a run: the same steps give the same weights.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -19,7 +19,7 @@ use shufflenet_train::step::learner::Learner;
 use shufflenet_train::{bench, checkpoint};
 
 #[test]
-fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
+fn twenty_steps_of_a_benchmark_give_the_weights_of_a_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let overrides = [
         format!("data.root={:?}", root.join("data/fashion-mnist-small")),
@@ -59,7 +59,7 @@ fn twenty_steps_of_a_benchmark_are_twenty_steps_of_a_run() {
     }
     assert!(run.weights == to_safetensors(&learner.classifier.network).unwrap());
 
-    // The same run goes on from its last checkpoint, timed, and nothing of it changes.
+    // A benchmark that continues from the run's last checkpoint changes no file of the run.
     let timing = bench::resumed::train(&Resumed {
         checkpoint: options.out.clone(),
         data: None,

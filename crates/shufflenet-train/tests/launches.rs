@@ -1,8 +1,9 @@
-//! How many kernels a training step launches. The host pays for each, so this number must not grow unseen.
+//! Tests of the number of kernels that a training step launches. Each launch takes time on the host, so this number must not
+//! grow unnoticed.
 //!
-//! The adapter is `wgpu`'s best, or what `SHUFFLENET_TEST_DEVICE` names, as in the tests `gpu`. This is a test binary of
-//! its own because CubeCL has one observer in a process; for the same reason its tests count one after the other.
-//! With the feature `fused` the numbers are others, and are not tested.
+//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names, as in the tests `gpu`. CubeCL
+//! has one observer per process, so these tests have their own binary and count one after the other. With the feature
+//! `fused` the numbers differ and are not tested.
 #![cfg(not(feature = "fused"))]
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,7 @@
 )]
 #![allow(
     clippy::print_stdout,
-    reason = "counted figures are for whoever asks with --nocapture"
+    reason = "--nocapture shows the counted launches"
 )]
 
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -27,7 +28,7 @@ use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::step::classifier::{MicroBatch, pixels};
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
 
-/// Most launches of forward, loss and backward together. With Burn's operations alone they were 3,692.
+/// Most launches of forward, loss and backward together. With Burn's operations alone there were 3,692.
 const AT_MOST: usize = 300;
 /// Most launches of a step.
 const MOST_OF_A_STEP: usize = 350;
@@ -38,7 +39,7 @@ const MOST_OF_AN_OPTIMIZER: usize = 20;
 const MOST_OF_MUON: usize = 350;
 /// Most launches of a batch's evaluation: 2 a stride-1 unit, 3 a stride-2 unit, 2 each for stem, head and classifier.
 const MOST_OF_AN_EVALUATION: usize = 41;
-/// Most launches that dropout, smaller images or one more micro-batch (besides its own passes) add to a step.
+/// Most launches that dropout or smaller images add to a step, or one more micro-batch besides its forward and backward.
 const MOST_OF_AN_ADDITION: usize = 4;
 
 const CIFAR: ImageShape = ImageShape {
@@ -53,23 +54,23 @@ fn gpu_name() -> String {
 }
 
 fn gpu() -> Device {
-    // docs/gpu.md says which adapters will do.
+    // docs/gpu.md lists the adapters that work.
     device::open(&gpu_name()).unwrap()
 }
 
-/// What `work` gives while no other test of this process launches.
+/// Runs `work` while no other test of this process launches kernels.
 fn alone<T>(work: impl FnOnce() -> T) -> T {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     work()
 }
 
-/// The launches of `work`.
+/// Runs `work` and counts its launches.
 fn counted<T>(device: &Device, work: impl FnOnce() -> T) -> (T, Launches) {
     alone(|| launches::count(device, work).unwrap())
 }
 
-/// A learner. Initialising its weights launches kernels.
+/// A new learner. Initialising its weights launches kernels.
 fn fresh(model: &ModelConfig, config: impl Into<LearnerConfig>, device: &Device) -> Learner {
     let config = config.into();
     alone(|| Learner::fresh(model, config, 0, device).unwrap())
@@ -159,10 +160,10 @@ fn forward_loss_and_backward_are_few_launches() {
     }
     let found = step.of("forward") + step.of("loss") + step.of("backward");
     assert!(found > 0 && found <= AT_MOST, "{found}, {:?}", step.by_part);
-    assert_eq!(step.of("images"), 0, "an upload is no launch");
+    assert_eq!(step.of("images"), 0, "an upload is not a launch");
 }
 
-/// Whatever the number of tensors, with clipping, and with rates and decays of their own for some.
+/// The number does not depend on the number of tensors. Clipping is on, and some parameters have their own rate and decay.
 #[test]
 fn an_optimizer_and_the_average_are_few_launches() {
     for kind in ["sgd", "adamw", "lion"] {
@@ -187,9 +188,9 @@ fn an_optimizer_and_the_average_are_few_launches() {
     }
 }
 
-/// Its matrices are stacked by their shapes.
+/// Muon stacks matrices of equal shape, so its launches depend on the number of shapes.
 #[test]
-fn muon_launches_by_the_number_of_shapes() {
+fn muon_is_few_launches() {
     let optimizer = serde_json::from_str(r#"{"kind": "muon"}"#).unwrap();
     let [_, step] = of_two_steps(LearnerConfig {
         optimizer,
@@ -207,7 +208,7 @@ fn a_whole_step_is_few_launches() {
 }
 
 #[test]
-fn what_a_recipe_adds_to_a_step_is_few_launches() {
+fn dropout_smaller_images_and_accumulation_add_few_launches() {
     let device = gpu();
     let model = half_width();
     let features = model.widths().last;
@@ -253,7 +254,7 @@ fn a_batch_is_evaluated_in_few_launches() {
 }
 
 #[test]
-fn every_step_launches_as_many_kernels_as_the_step_before() {
+fn the_third_step_launches_the_kernels_of_the_second() {
     let [second, third] = second_and_third_step();
     assert_eq!(second, third);
 }
@@ -296,7 +297,7 @@ fn step_fifty_holds_as_much_memory_as_step_three() {
 }
 
 #[test]
-fn a_benchmark_of_training_says_the_launches_on_a_gpu_and_none_on_the_cpu() {
+fn a_benchmark_of_training_reports_launches_on_a_gpu_only() {
     let model = small();
     let timing = |device: &str| {
         let workload = Workload {

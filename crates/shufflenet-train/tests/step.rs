@@ -1,4 +1,5 @@
-//! One optimizer step over several batches, the moving average, and the guard, each held to its formula.
+//! Tests of one optimizer step against its formula: accumulation over several batches, teachers, the moving average, and the
+//! guard against infinite gradients.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -21,7 +22,7 @@ use shufflenet_train::step::teacher::{Member, Teacher};
 
 use noise::batch;
 
-/// Plain gradient descent: a step moves the weights by the rate times the gradient.
+/// A learner with plain gradient descent: a step moves the weights by the rate times the gradient.
 fn learner(average_decay: Option<f64>) -> Learner {
     let model = ModelConfig {
         stem: Some(Stem::Cifar),
@@ -57,7 +58,7 @@ fn tensors(network: &ShuffleNetV2) -> Tensors {
         .collect()
 }
 
-/// The weights after one step, running statistics left out.
+/// The weights after one step, without running statistics.
 fn stepped(parts: Vec<MicroBatch>) -> Tensors {
     let mut learner = learner(None);
     learner.step(parts.into_iter().map(Ok), 0.1).unwrap();
@@ -75,11 +76,11 @@ fn part(salt: u32, images: usize, share: f64) -> MicroBatch {
 
 #[test]
 fn gradients_are_means_over_all_images_of_a_step() {
-    // Twice the same half is that half.
+    // The same half twice gives the step of that half.
     let halves = stepped(vec![part(1, 8, 0.5), part(1, 8, 0.5)]);
     assert_eq!(halves, stepped(vec![part(1, 8, 1.0)]));
 
-    // A ragged group: the step is the steps of its parts, each by its share of the images.
+    // Parts of different size: the step is the mean of the parts' steps, weighted by their shares of the images.
     let before = stepped(vec![part(1, 6, 0.0)]);
     let (first, second) = (
         stepped(vec![part(1, 6, 1.0)]),
@@ -93,13 +94,13 @@ fn gradients_are_means_over_all_images_of_a_step() {
             let expected = 0.75 * (first[name][i] - start) + 0.25 * (second[name][i] - start);
             largest = largest.max((value - start).abs());
             let error = (value - start - expected).abs();
-            assert!(error < 1e-6, "{name}[{i}] is {error} off");
+            assert!(error < 1e-6, "{name}[{i}] has an error of {error}");
         }
     }
-    assert!(largest > 1e-2, "the weights have hardly moved: {largest}");
+    assert!(largest > 1e-2, "the weights hardly changed: {largest}");
 }
 
-/// To teach by the logits alone.
+/// The loss of the teacher alone, without that of the labels.
 const LAW: Law = Law {
     kind: DistillKind::Standardized,
     temperature: 2.0,
@@ -107,7 +108,7 @@ const LAW: Law = Law {
     label_weight: 0.0,
 };
 
-/// A network of other widths and another stem, fresh from this seed.
+/// A teacher's network with initial weights from `seed`, and with another stem and other widths than the student's.
 fn member(seed: u64) -> Member {
     let model = ModelConfig {
         stem: Some(Stem::Imagenet),
@@ -140,7 +141,7 @@ fn several_teachers_teach_the_mean_of_their_logits() {
 }
 
 #[test]
-fn a_teacher_sees_pixels_as_it_is_used_to() {
+fn pixels_are_converted_to_the_normalisation_of_the_teacher() {
     let images = pixels(batch(1, 3, 16), &Device::flex());
     let [factor, term] =
         [2.0, -0.5].map(|value| Tensor::<4>::full([1, 3, 1, 1], value, &Device::flex()));
@@ -155,7 +156,7 @@ fn a_teacher_sees_pixels_as_it_is_used_to() {
 }
 
 #[test]
-fn lessons_are_means_over_all_images_of_a_step() {
+fn gradients_with_a_teacher_are_means_over_all_images_of_a_step() {
     let teacher = Rc::new(teacher(&[3]));
     let taught = |images: u32, share: f64, salt: u32| MicroBatch {
         teacher: Some(teacher.clone()),
@@ -166,10 +167,10 @@ fn lessons_are_means_over_all_images_of_a_step() {
     assert_ne!(
         halves,
         stepped(vec![part(1, 8, 1.0)]),
-        "labels count for nothing"
+        "the teacher changes nothing"
     );
 
-    // Steps on the same images follow the teacher: its opinion becomes the student's.
+    // After many steps on the same images the student predicts the teacher's classes.
     let mut learner = learner(None);
     let agreement = |learner: &Learner| {
         let images = pixels(batch(1, 8, 16), &Device::flex());
@@ -212,24 +213,24 @@ fn the_average_follows_weights_and_statistics_from_the_first_step_on() {
         }
     }
     for name in ["conv1.0.weight", "conv1.1.running_mean", "fc.bias"] {
-        assert_ne!(average[name], moved[name], "{name} is no average");
+        assert_ne!(average[name], moved[name], "{name} is not averaged");
     }
 }
 
 #[test]
-fn an_infinite_gradient_moves_nothing_and_is_told() {
+fn an_infinite_gradient_is_an_error_and_changes_no_weight() {
     let mut learner = learner(Some(0.5));
     let before = tensors(&learner.classifier.network);
-    // The loss is a number, and its gradient is not.
+    // The loss is finite, but its gradient is not.
     let outcome = learner.step([Ok(part(1, 4, f64::INFINITY))], 0.1);
     let Err(TrainError::Diverged(divergence)) = outcome else {
-        panic!("an infinite gradient was followed");
+        panic!("an infinite gradient was accepted");
     };
     assert_eq!(divergence.what, "a gradient");
     let after = tensors(&learner.classifier.network);
     for (name, values) in before {
         let is_weight = !name.contains("running_");
-        assert!(!is_weight || values == after[&name], "{name} has moved");
+        assert!(!is_weight || values == after[&name], "{name} has changed");
     }
     assert!(learner.average.is_none());
 }
@@ -250,9 +251,9 @@ fn losses(precision: Precision) -> Vec<f64> {
 }
 
 #[test]
-fn a_network_learns_in_bfloat16_as_it_does_in_float32() {
+fn the_loss_falls_in_bfloat16_as_in_float32() {
     let [wide, narrow] = [Precision::F32, Precision::Bf16].map(losses);
-    // The first loss is of the same weights, and differs by rounding alone.
+    // The first losses have the same weights, so they differ only by rounding.
     let first = (narrow[0] - wide[0]).abs();
     assert!(0.0 < first && first < 0.02, "{first}");
     for losses in [&wide, &narrow] {

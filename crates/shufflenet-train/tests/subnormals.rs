@@ -1,4 +1,4 @@
-//! Training computes with subnormal numbers taken for zero, and leaves its caller's arithmetic alone.
+//! Tests that training treats subnormal numbers as zero, and that the caller's arithmetic stays as it is.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -26,7 +26,7 @@ fn keeps_subnormals() -> bool {
 }
 
 #[test]
-fn burns_threads_flush_and_the_caller_does_not() {
+fn worker_threads_flush_subnormals_and_the_calling_thread_does_not() {
     machine::use_threads(3);
     let kept = rayon::broadcast(|context| (context.index(), keeps_subnormals()));
     let kept: Vec<bool> = kept.into_iter().map(|(_, kept)| kept).collect();
@@ -47,7 +47,7 @@ impl ModuleMapper for Vanish {
     }
 }
 
-/// The classifier's biases after a step at rate 0, which would leave any other value as it is.
+/// The classifier's biases after a step at rate 0, which changes no value that is not subnormal.
 fn biases_after_a_step(kind: OptimizerKind) -> Vec<f32> {
     let device = Device::flex().autodiff();
     let model = ModelConfig {
@@ -62,7 +62,10 @@ fn biases_after_a_step(kind: OptimizerKind) -> Vec<f32> {
     };
     let mut learner = Learner::new(network.map(&mut Vanish), config.into(), &device, None).unwrap();
     let part = || {
-        assert!(keeps_subnormals(), "images are made as the caller computes");
+        assert!(
+            keeps_subnormals(),
+            "images are made with subnormals flushed"
+        );
         Ok(MicroBatch::from(batch(0, 4, 32)))
     };
     let tally = learner.step(std::iter::once_with(part), 0.0).unwrap();
@@ -74,7 +77,7 @@ fn biases_after_a_step(kind: OptimizerKind) -> Vec<f32> {
 }
 
 #[test]
-fn a_step_takes_subnormals_for_zero_with_every_optimizer() {
+fn a_step_treats_subnormals_as_zero_with_every_optimizer() {
     for kind in [
         OptimizerKind::Sgd,
         OptimizerKind::AdamW,

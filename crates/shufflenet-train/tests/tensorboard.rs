@@ -1,4 +1,4 @@
-//! The event file beside the metrics: whole records with right checksums, and the numbers in them.
+//! Tests of the event file for TensorBoard: complete records, right checksums, and the numbers in them.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -28,7 +28,7 @@ fn line(step: usize, loss: f64) -> Line<'static> {
     }
 }
 
-/// CRC-32C bit by bit, and TFRecord's mask.
+/// The masked CRC-32C of TFRecord, computed bit by bit.
 fn checksum(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -55,7 +55,7 @@ fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     records
 }
 
-/// `key` and then four bytes of a float.
+/// The float that follows `tag` in a payload.
 fn float_after(payload: &[u8], tag: &str) -> f32 {
     let place = payload
         .windows(tag.len())
@@ -67,7 +67,7 @@ fn float_after(payload: &[u8], tag: &str) -> f32 {
 }
 
 #[test]
-fn records_are_whole_and_a_resumed_run_writes_the_kept_ones_anew() {
+fn records_are_complete_and_a_resumed_run_rewrites_the_kept_ones() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = folder.path().join("metrics.jsonl");
     let (mut log, _) = MetricsLog::open(&metrics, 0).unwrap();
@@ -80,7 +80,7 @@ fn records_are_whole_and_a_resumed_run_writes_the_kept_ones_anew() {
     let all = read();
     assert_eq!(all.len(), 3);
     assert!(all[0].ends_with(b"brain.Event:2"));
-    // Field 1: the time; field 2: the step, 300 in two groups of seven bits.
+    // Field 1 is the time. Field 2 is the step: 300 as two groups of seven bits.
     assert_eq!(
         all[2][..9],
         [&[1 << 3 | 1][..], &1.5f64.to_le_bytes()].concat()

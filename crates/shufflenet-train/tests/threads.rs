@@ -1,4 +1,4 @@
-//! The number of threads changes how long a step takes, and not one bit of what it gives.
+//! Test that the number of threads changes no bit of the weights.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -20,7 +20,7 @@ use shufflenet_train::step::teacher::{Member, Teacher};
 
 use noise::batch;
 
-/// A network of the same architecture to learn from.
+/// A teacher of the same architecture.
 fn teacher(model: &ModelConfig, precision: Precision) -> Teacher {
     let network = ShuffleNetV2::new(model, 2, &Device::flex()).unwrap();
     let member = Member {
@@ -36,7 +36,7 @@ fn teacher(model: &ModelConfig, precision: Precision) -> Teacher {
     Teacher::new(vec![member], model.classes(), law)
 }
 
-/// The weights after some steps of so many images in a pool of that many threads, by labels alone or with a teacher.
+/// The weights after `steps` steps of `images` images in a pool of `threads` threads, with labels alone or with a teacher.
 fn trained(
     precision: Precision,
     threads: usize,
@@ -70,8 +70,7 @@ fn trained(
 
 #[test]
 fn one_two_and_three_threads_give_the_same_bits() {
-    // 37 images do not divide into parts of one size. The second run of two threads is to be like
-    // the first.
+    // 37 images do not divide into equal parts. The second run with two threads checks that a run repeats its bits.
     for precision in [Precision::F32, Precision::Bf16] {
         for (images, steps, others, is_taught) in [
             (128, 20, [2, 2], false),

@@ -1,4 +1,4 @@
-//! What computes, and in which precision: flags that are the same in every command that has them.
+//! Flags for device, threads and precision, which several commands share.
 
 use clap::Args;
 use shufflenet_train::Precision;
@@ -6,34 +6,34 @@ use shufflenet_train::Precision;
 use super::numbers::whole;
 use crate::process::use_share_of_threads;
 
-/// What computes.
+/// The device and its threads.
 #[derive(Args)]
 pub struct Compute {
-    /// Where tensors are computed: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
+    /// Device that computes tensors: flex (CPU), ndarray, wgpu, wgpu:1, vulkan, cuda...
     #[arg(long, value_name = "NAME", default_value = shufflenet_train::device::DEFAULT)]
     pub device: String,
-    /// CPU threads [default: what this machine or container allows]
-    #[arg(long, value_name = "N", value_parser = whole(1..=u16::MAX))]
+    /// CPU threads, 1 to 1024 [default: what this machine or container allows]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1024))]
     pub threads: Option<u16>,
 }
 
 impl Compute {
-    /// Has the kernels use the given threads, or as many as the machine allows. Returns their number.
+    /// Sets the number of threads of the kernels: the given number, or as many as the machine allows. Returns the number.
     pub fn use_threads(&self) -> usize {
         use_share_of_threads(self.threads, 1)
     }
 }
 
-/// What the activations of a trained network are stored as.
+/// Type of the stored activations of a trained network.
 #[derive(Args)]
 pub struct Stored {
-    /// What activations are stored as: f32, or bf16 (on the CPU) [default: f32]
+    /// Type of stored activations: f32, or bf16 (on the CPU) [default: f32]
     #[arg(long, value_name = "NAME", value_parser = precision)]
     pub precision: Option<Precision>,
 }
 
 impl Stored {
-    /// The precision that was asked for, or else float32.
+    /// The requested precision, or else float32.
     pub fn or_f32(&self) -> Precision {
         self.precision.unwrap_or_default()
     }

@@ -9,14 +9,14 @@ use super::numbers::whole;
 /// `shufflenet data`
 #[derive(Subcommand)]
 pub enum Data {
-    /// Download a published set, or take it from a file; what is there already is checked, never replaced
+    /// Download a published set, or take it from a file; existing files are checked and never replaced
     #[cfg(feature = "fetch")]
     Fetch(Fetch),
     /// Read and decode every image of an experiment's data, and name the bad ones
     Verify(Set),
-    /// Images a class, sizes, mean and deviation, duplicates within and across training and test part
+    /// Print images per class, sizes, mean and deviation, duplicates within and between the parts
     Stats(Stats),
-    /// Write a PNG of training images with their labels, augmented as the network will see them
+    /// Write a PNG of training images with their labels, augmented as in training
     Preview(Preview),
 }
 
@@ -27,19 +27,19 @@ pub struct Fetch {
     /// cifar10, cifar100, fashion-mnist or mnist
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(shufflenet_train::fetch_names()))]
     pub set: String,
-    /// Where sets lie; this one gets a folder of its own there
+    /// Folder for sets, in which this one gets its own folder
     #[arg(long, value_name = "DIR", default_value = "data")]
     pub into: PathBuf,
-    /// The archive (of MNIST and Fashion-MNIST the folder with the .gz files), instead of a download
+    /// The archive (for MNIST and Fashion-MNIST the folder with the .gz files), instead of a download
     #[arg(long, value_name = "ARCHIVE")]
     pub from: Option<PathBuf>,
 }
 
-/// Which data: an experiment's, what lies at a path, or that of `--set data.format=... --set data.root=...`.
+/// The data: that of an experiment, that at a path, or that of `--set data.format=... --set data.root=...`.
 #[derive(Args)]
 #[command(group = ArgGroup::new("which").required(true).multiple(true).args(["config", "data", "overrides"]))]
 pub struct Set {
-    /// The experiment whose data it is
+    /// The experiment that has the data
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub config: Option<PathBuf>,
     /// The data: a folder with a folder for each class, a list, a known set

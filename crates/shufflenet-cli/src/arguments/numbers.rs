@@ -1,4 +1,4 @@
-//! Numbers on the command line. A refusal says what is accepted; [`crate::usage`] puts the flag and the value before it.
+//! Reads numbers on the command line. A refusal says what is accepted, and [`crate::usage`] adds the flag and the value.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ pub fn rate(text: &str) -> Result<f64, String> {
     read(text, "a number")
 }
 
-/// Reads the value of one channel, of several that commas separate.
+/// Reads the value of one channel. Commas separate the channels.
 pub fn of_channel(text: &str) -> Result<f32, String> {
     read(text, "numbers, as in 0.5 or 0.485,0.456,0.406")
 }

@@ -1,4 +1,4 @@
-//! The commands about a trained network: what it is worth, what it sees, where it comes from and goes to.
+//! Arguments of the commands on a trained network: eval, predict, report, import, export.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub struct Eval {
     /// Where the data is: a folder, a list, an archive [default: where the run had it]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
-    /// Which part: test, validation, train or all [default: the first of test, validation, all that is there]
+    /// Part of the data: test, validation, train or all [default: the first of test, validation, all that the data has]
     #[arg(long, value_name = "PART")]
     pub split: Option<String>,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct Eval {
     /// Take the mean logits of each image and its mirror image
     #[arg(long)]
     pub tta: bool,
-    /// Also write what was said of each image to a CSV file; one that exists is not replaced
+    /// Also write the prediction for each image to a CSV file; an existing file is not replaced
     #[arg(long, value_name = "FILE")]
     pub predictions: Option<PathBuf>,
     #[command(flatten)]
@@ -47,13 +47,13 @@ pub struct Predict {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// Images, folders of images, patterns; - is an image on standard input, or names, one a line
+    /// Images, folders of images, patterns; - is an image on standard input, or names, one per line
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
     /// Classes to name, the likeliest first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole(1..=u16::MAX))]
     pub top: u16,
-    /// Print one JSON object an image on standard output and nothing else
+    /// Print one JSON object per image on standard output and nothing else
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
     /// Print rows of path, rank, class, name, probability
@@ -76,7 +76,7 @@ pub struct Predict {
 /// `shufflenet report`
 #[derive(Args)]
 pub struct Report {
-    /// Run folders; several are compared. The folder of train --seeds is one report, of all seeds
+    /// Run folders; several are compared. The folder of train --seeds gives one report of all seeds
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
     /// The file to write; only an earlier report is replaced [default: RUN/report.html]
@@ -86,7 +86,7 @@ pub struct Report {
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Which part the best checkpoint is evaluated on: test, validation, train or all [default: the first of test,
-    /// validation, all that is there]
+    /// validation, all that the data has]
     #[arg(long, value_name = "PART")]
     pub split: Option<String>,
     #[command(flatten)]
@@ -109,28 +109,28 @@ pub struct Import {
     /// Mean by channel of pixels scaled to 0..1, as in 0.485,0.456,0.406
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = of_channel, requires = "std")]
     mean: Option<Vec<f32>>,
-    /// Standard deviation, likewise
+    /// Standard deviation by channel of pixels scaled to 0..1
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = of_channel, requires = "mean")]
     std: Option<Vec<f32>>,
     /// The network takes blue, green, red, as OpenCV reads images: reorder its first convolution
     #[arg(long)]
     pub bgr: bool,
-    /// Names of the classes, one a line in the order of the logits [default: 0, 1, 2...]
+    /// Names of the classes, one per line in the order of the logits [default: 0, 1, 2...]
     #[arg(long, value_name = "FILE")]
     pub class_names: Option<PathBuf>,
     /// Height and width of the images [default: 32 for the cifar stem, else 224]
     #[arg(long, value_name = "PIXELS", value_parser = whole(1..=4096))]
     pub size: Option<u16>,
-    /// What the names of the wanted tensors begin with, where the file holds several networks
+    /// Prefix of the network's tensors, if the file has several networks
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
-    /// Take the tensors that fit, whatever is missing, unused or of another shape
+    /// Take the tensors that fit, even if others are missing, unused or of another shape
     #[arg(long)]
     pub partial: bool,
 }
 
 impl Import {
-    /// Mean and deviation, where given.
+    /// Mean and deviation, if given.
     pub fn normalization(&self) -> Option<shufflenet_train::Normalization> {
         let (mean, std) = (self.mean.clone()?, self.std.clone()?);
         Some(shufflenet_train::Normalization { mean, std })
@@ -153,7 +153,7 @@ pub struct Export {
     /// Model and web: the licence of the weights, for the card and the page
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
-    /// Model: where the data is that the card's accuracy is measured on [default: where the run had it]
+    /// Model: data for the accuracy on the card [default: where the run had it]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// ONNX: images of any height and width, instead of the checkpoint's
@@ -163,23 +163,23 @@ pub struct Export {
     pub weights: WhichWeights,
 }
 
-/// What `shufflenet export` writes.
+/// The format that `shufflenet export` writes.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportFormat {
     /// For PyTorch
     Safetensors,
     /// For ONNX runtimes
     Onnx,
-    /// To take away: a checkpoint
+    /// A folder that is a checkpoint, with a card
     Model,
     /// For a browser: a page that classifies pictures
     Web,
 }
 
-/// Which weights of a checkpoint, where it has a moving average.
+/// The choice of weights of a checkpoint with a moving average.
 #[derive(Args)]
 pub struct WhichWeights {
-    /// Which weights [default: the moving average where there is one]
+    /// Which weights [default: the moving average if there is one]
     #[arg(long)]
     weights: Option<Weights>,
 }
@@ -190,10 +190,10 @@ impl WhichWeights {
     }
 }
 
-/// Which weights of a checkpoint.
+/// One of the two sets of weights of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Weights {
-    /// Those that were trained
+    /// The trained weights
     Raw,
     /// Their moving average
     Ema,

@@ -43,7 +43,7 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
     workload.steps = usize::from(arguments.steps);
     workload.precision = match (arguments.precision, work) {
         (Some(asked), _) => asked,
-        // A run is evaluated in float32, whatever it learns in.
+        // Evaluation is in float32, whatever the precision of training.
         (None, Work::Infer) => Precision::F32,
         (None, _) => workload.precision,
     };

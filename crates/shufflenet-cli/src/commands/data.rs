@@ -1,4 +1,4 @@
-//! `shufflenet data`: what its arguments ask for, and how the answers are put.
+//! `shufflenet data`: runs its commands and prints their results.
 
 use std::process::ExitCode;
 
@@ -73,7 +73,7 @@ fn stats(arguments: &Stats) -> anyhow::Result<ExitCode> {
 fn preview(arguments: &Preview) -> anyhow::Result<ExitCode> {
     let Preview { set, out, count } = arguments;
     let experiment = match &set.data {
-        // As `train --data` would augment them.
+        // The augmentation is that of `train --data`.
         Some(data) => propose(data, None, &set.overrides)?.experiment,
         None => experiment(set)?,
     };

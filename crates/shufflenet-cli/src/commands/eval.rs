@@ -1,4 +1,4 @@
-//! `shufflenet eval`: how its answers are put.
+//! `shufflenet eval`: prints an evaluation.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use shufflenet_train::{Precision, TrainError};
 use crate::arguments::Eval;
 use crate::process::print;
 
-/// Classes that are listed one by one; of more, those that are told worst.
+/// Largest number of classes that are all listed. Of more classes only those with the worst figures are listed.
 const MOST_LISTED: usize = 20;
 
 pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
@@ -19,7 +19,7 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
     if let Some(file) = &arguments.predictions
         && file.exists()
     {
-        // Said before the work is done.
+        // The file is refused before the evaluation.
         return Err(TrainError::Value {
             key: "--predictions".into(),
             found: format!("{}, which exists", file.display()),

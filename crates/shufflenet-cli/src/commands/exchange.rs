@@ -1,4 +1,4 @@
-//! `shufflenet import` and `shufflenet export`: what their arguments ask for.
+//! `shufflenet import` and `shufflenet export`.
 
 use std::process::ExitCode;
 
@@ -76,7 +76,7 @@ fn model(arguments: &Export) -> anyhow::Result<ExitCode> {
     let lines = ship(&ShipRequest {
         checkpoint: arguments.checkpoint.clone(),
         weights: arguments.weights.chosen(),
-        // Without one, its refusal says what is accepted.
+        // An empty licence is refused later, with what is accepted.
         licence: arguments.licence.clone().unwrap_or_default(),
         data: arguments.data.clone(),
         out: arguments.out.clone(),

@@ -1,4 +1,4 @@
-//! The commands, a file each: arguments in, exit code out.
+//! The commands, each in its own file. A command takes its arguments and returns an exit code.
 
 pub mod bench;
 pub mod completions;

@@ -1,13 +1,13 @@
-//! `shufflenet predict`: how its answers are put.
+//! `shufflenet predict`: prints predictions.
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use shufflenet_train::evaluation::predict::{Prediction, PredictionRequest, Ranked, predict};
 use shufflenet_train::files::csv_row;
 
 use crate::arguments::Predict;
-use crate::process::print;
+use crate::process::{print, print_unless_closed};
 
 pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
     arguments.compute.use_threads();
@@ -24,6 +24,7 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
     if arguments.csv {
         print(&csv_row(["path", "rank", "class", "name", "probability"]))?;
     }
+    let mut printed = Ok(true);
     let bad = predict(&request, &mut |prediction| {
         if let Some(error) = &prediction.error {
             let _ = writeln!(stderr(), "{}: {error}", prediction.path);
@@ -33,14 +34,15 @@ pub fn run(arguments: &Predict) -> anyhow::Result<ExitCode> {
             (_, true) => csv(prediction),
             _ => line(prediction),
         };
-        // Nobody is left to read the rest where this fails.
-        stdout().write_all(text.as_bytes()).is_ok()
+        printed = print_unless_closed(&text);
+        matches!(printed, Ok(true))
     })?;
+    printed?;
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
 
 fn json(prediction: &Prediction) -> String {
-    // A prediction is made of text and numbers: it is JSON.
+    // A prediction consists of text and numbers, so it can always be written as JSON.
     serde_json::to_string(prediction).unwrap_or_default() + "\n"
 }
 
@@ -57,7 +59,7 @@ fn csv(prediction: &Prediction) -> String {
     prediction.top.iter().enumerate().map(row).collect()
 }
 
-/// A line a person reads; of a bad image nothing, which was said on standard error.
+/// A line of text, or nothing for a bad image, which is reported on standard error.
 fn line(prediction: &Prediction) -> String {
     if prediction.error.is_some() {
         return String::new();

@@ -1,5 +1,5 @@
-//! `shufflenet train`: from arguments to an experiment, its folder and its seeds, and to a run, a dry run or a printed
-//! configuration.
+//! `shufflenet train`: finds the experiment, its folder and its seeds from the arguments. Then it starts a run or a dry run, or
+//! prints the configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ use shufflenet_train::{Interrupter, TrainError};
 
 use crate::arguments::Train;
 use crate::process::{INTERRUPTED, print, stop_on_signal, use_share_of_threads};
-use crate::{failure, say};
+use crate::{failure, print_error};
 
-/// What is to be trained, and where.
+/// The experiment to train, its folder and its seeds.
 struct Asked {
     proposal: Proposal,
     out: PathBuf,
-    /// `None`: a single run.
+    /// The seeds of several runs. `None`: a single run.
     seeds: Option<Seeds>,
 }
 
@@ -62,7 +62,7 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
             let fails_alone = matches!(error, TrainError::Rank { .. });
             let error = error.into();
             if fails_alone {
-                say(&error);
+                print_error(&error);
                 cluster.abort(failure(&error));
             }
             Err(error)
@@ -70,8 +70,8 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The experiment, its folder and its seeds, those of --seeds or of the runs that --resume continues. With several seeds
-/// the experiment has the first one.
+/// The experiment, its folder and its seeds (those of --seeds, or of the runs that --resume continues). With several seeds the
+/// experiment has the first seed.
 fn asked(arguments: &Train) -> Result<Asked, TrainError> {
     let mut proposal = experiment(arguments)?;
     let out = out(arguments, &proposal.experiment.name)?;
@@ -97,7 +97,7 @@ fn asked(arguments: &Train) -> Result<Asked, TrainError> {
     })
 }
 
-/// Refuses what several seeds cannot be trained with.
+/// Refuses options that several seeds do not support.
 fn check(asked: Asked, arguments: &Train, cluster: &Cluster) -> Result<Asked, TrainError> {
     let Some(seeds) = &asked.seeds else {
         return Ok(asked);
@@ -121,8 +121,8 @@ fn check(asked: Asked, arguments: &Train, cluster: &Cluster) -> Result<Asked, Tr
     Ok(asked)
 }
 
-/// The experiment of --config, which needs no lines, that for --data, or that of the run in the folder of --resume, which
-/// also has that for --data where it was begun.
+/// The experiment of --config, that for --data, or that of the run in the folder of --resume, with lines on choices. If --resume
+/// continues a run of --data, the experiment is that of the run folder, too.
 fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
     let overrides = &arguments.overrides;
     let written = |experiment| Proposal {
@@ -158,14 +158,31 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
                 return Err(refuse("without a folder".into()));
             };
             let Some(experiment) = experiment_in(run)? else {
-                return Err(refuse(format!("{}, where no run was begun", run.display())));
+                return Err(refuse(format!(
+                    "{}, where no run was started",
+                    run.display()
+                )));
             };
-            settings::overridden(&experiment, overrides).map(written)
+            let experiment = settings::overridden(&experiment, overrides)?;
+            let data = &experiment.data;
+            if data.format.name() != "synthetic" && !data.root.exists() {
+                return Err(TrainError::Value {
+                    key: "data.root".into(),
+                    found: format!(
+                        "{}, where the run in {} had its data, and does not exist",
+                        data.root.display(),
+                        run.display()
+                    ),
+                    accepted: "the place that the data has moved to, as in --set data.root=PLACE"
+                        .into(),
+                });
+            }
+            Ok(written(experiment))
         }
     }
 }
 
-/// Refuses data that is not there for the run in the folder `out`, which was begun on it.
+/// Refuses missing data for the run in the folder `out`, which was started on this data.
 fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
     if data.exists() {
         return Ok(());
@@ -174,14 +191,14 @@ fn require_there(data: &Path, out: &Path) -> Result<(), TrainError> {
         key: "--data".into(),
         found: format!("{}, which does not exist", data.display()),
         accepted: format!(
-            "the data that the run in {} was begun on; where it has another place now, --data PLACE --resume --out {}",
+            "the data that the run in {} was started on; if it has moved, --data PLACE --resume --out {}",
             out.display(),
             out.display()
         ),
     })
 }
 
-/// The folder of --resume or --out, or else that of the run called `name`.
+/// The folder of --resume or --out, or else the default folder of the run `name`.
 fn out(arguments: &Train, name: &str) -> Result<PathBuf, TrainError> {
     match (arguments.resume.clone().flatten(), arguments.out.clone()) {
         (Some(run), Some(out)) => Err(TrainError::Value {

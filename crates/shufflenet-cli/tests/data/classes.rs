@@ -1,4 +1,4 @@
-//! Classes go by name wherever a trained network meets data.
+//! Tests that a trained network's classes are matched with the classes of data by name.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::unconfigured::TINY;
 use crate::{json, paint, printed, refusal, small};
 
-/// A run that tells cats (red) from dogs (green), and its weights in a file.
+/// A folder with a run that classifies cats (red) and dogs (green), and its weights in a file.
 static PETS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -32,7 +32,7 @@ fn pets() -> &'static Path {
     PETS.path()
 }
 
-/// Imports the weights as the folder `out`, with more arguments.
+/// Imports the weights into the folder `out`, with more `arguments`.
 fn import(out: &str, arguments: &str) {
     let description =
         fs::read_to_string(pets().join("run/checkpoints/best/classifier.json")).unwrap();
@@ -108,9 +108,9 @@ fn classes_that_the_network_does_not_know_are_refused_by_name_or_left_out() {
 }
 
 #[test]
-fn names_of_an_import_decide_and_not_their_order() {
+fn class_names_of_an_import_are_matched_with_those_of_the_data() {
     fs::write(pets().join("right.txt"), "cat\ndog\n").unwrap();
-    // As Windows writes it: a byte order mark, CRLF, an empty line at the end.
+    // A file as Windows writes it: a byte order mark, CRLF, an empty line at the end.
     fs::write(pets().join("wrong.txt"), "\u{feff}dog\r\ncat\r\n\r\n").unwrap();
     for (names, top1) in [("right", 1.0), ("wrong", 0.0)] {
         import(names, &format!(" --class-names {names}.txt"));
@@ -148,7 +148,7 @@ fn a_network_without_names_takes_the_data_order_and_says_so() {
 }
 
 #[test]
-fn a_resumed_run_has_the_classes_that_it_began_with() {
+fn a_run_is_not_resumed_with_other_classes() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     small(at);
@@ -186,7 +186,7 @@ fn a_resumed_run_has_the_classes_that_it_began_with() {
 }
 
 #[test]
-fn fine_tuning_says_what_becomes_of_the_classifier() {
+fn fine_tuning_reports_whether_it_keeps_the_classifier() {
     let tuned = |arguments: &str| {
         let line = format!(
             "train --config small.toml --set fine_tune.from=run --set train.max_steps=1 {arguments}"
@@ -208,9 +208,7 @@ fn fine_tuning_says_what_becomes_of_the_classifier() {
     }
     let text = tuned("--set data.root=fine --out other");
     assert!(
-        text.contains(
-            "the classifier starts afresh: its classes were cat, dog, now they are dog, zebra"
-        ),
+        text.contains("the classifier is new: its classes were cat, dog, now they are dog, zebra"),
         "{text}"
     );
     assert!(

@@ -1,4 +1,4 @@
-//! `[distill]` as a user meets it: what is said of a teacher, and which are refused.
+//! Tests of `[distill]` from a user's side: what commands print about a teacher, and which teachers are refused.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::{json, paint, printed, refusal, small};
 
 const CLASSES: [(&str, usize); 3] = [("ant", 0), ("bee", 1), ("cat", 2)];
 
-/// A run that tells three colours apart, to teach others.
+/// A folder with a run that classifies three colours: the teacher of these tests.
 static SCHOOL: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -29,7 +29,7 @@ fn school() -> &'static Path {
     SCHOOL.path()
 }
 
-/// The line that trains a narrower student.
+/// The command line that trains a narrower student.
 fn student(out: &str, more: &str) -> String {
     let line =
         "train --config small.toml --set model.widths=[8,12,16,24,32] --set distill.from=teacher";
@@ -37,7 +37,7 @@ fn student(out: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_student_says_who_teaches_it_wherever_it_is_looked_at() {
+fn every_command_on_a_student_names_its_teacher() {
     let at = school();
     let text = printed(at, &student("student", "--set train.epochs=2"));
     for line in [
@@ -75,7 +75,7 @@ fn a_student_says_who_teaches_it_wherever_it_is_looked_at() {
     let page = fs::read_to_string(at.join("student.html")).unwrap();
     let line = "<p>Taught by teacher: kd, temperature 4, loss 0.1 by the labels and 0.9 by the teacher.</p>";
     assert!(page.contains(line));
-    // Who has learned needs no teacher any more.
+    // A trained student does not need its teacher.
     let elsewhere = tempfile::tempdir().unwrap();
     let run = at.join("student").display().to_string();
     let set = at.join("set").display().to_string();
@@ -85,7 +85,7 @@ fn a_student_says_who_teaches_it_wherever_it_is_looked_at() {
     );
 }
 
-/// Mean and deviation of the teacher's pixels, as flags of an import.
+/// Mean and standard deviation of the teacher's pixels, as flags of `import`.
 fn normalization() -> String {
     let file = school().join("teacher/checkpoints/best/classifier.json");
     let description: serde_json::Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
@@ -97,10 +97,10 @@ fn normalization() -> String {
     [flag("mean"), flag("std")].join(" ")
 }
 
-/// Students of the teacher alone. They see other pixels than it was trained on, and give its outputs the names that it has
-/// for them, be they right or wrong.
+/// The students learn from the teacher alone. Their normalisation differs from the teacher's. They match the teacher's outputs
+/// by its class names, so a teacher with wrong names teaches wrong classes.
 #[test]
-fn a_teacher_gets_its_own_pixels_and_its_classes_go_by_name() {
+fn pixels_are_converted_for_the_teacher_and_its_classes_matched_by_name() {
     let at = school();
     let own = normalization();
     for (out, names, top1) in [
@@ -121,7 +121,7 @@ fn a_teacher_gets_its_own_pixels_and_its_classes_go_by_name() {
         assert_eq!(text.contains(words), out == "wrong", "{text}");
         let words = "teacher    pixels are converted to the normalisation that it was trained with";
         assert!(text.contains(words), "{text}");
-        // The best epoch of the other would be its first.
+        // With the wrong names the best epoch would be the first.
         let report = json(
             at,
             &format!("eval --checkpoint {out}-student/checkpoints/last --json"),
@@ -131,7 +131,7 @@ fn a_teacher_gets_its_own_pixels_and_its_classes_go_by_name() {
 }
 
 #[test]
-fn teachers_that_cannot_teach_are_refused_in_one_line() {
+fn unsuitable_teachers_are_refused_in_one_line() {
     let at = school();
     paint(
         &at.join("zoo/train"),
@@ -201,7 +201,7 @@ fn teachers_that_cannot_teach_are_refused_in_one_line() {
 }
 
 #[test]
-fn weights_that_have_learned_from_held_out_images_are_told() {
+fn weights_that_were_trained_on_held_out_images_are_reported() {
     let at = school();
     let seen = "it was trained on images that this run holds out";
     let held_out = "--set train.epochs=1 --set data.validation=0.25";
@@ -215,11 +215,11 @@ fn weights_that_have_learned_from_held_out_images_are_told() {
     assert!(tuned("tuned", "teacher", 0));
     assert!(!tuned("same-division", "tuned", 0));
     assert!(tuned("other-division", "tuned", 1));
-    // A quarter of the images contains the tenth that is held out by the same seed.
+    // With the same seed, the held-out quarter contains the held-out tenth.
     let from = "train --config small.toml --set fine_tune.from=tuned --set train.epochs=1";
     let text = printed(at, &format!("{from} --set data.validation=0.1 --out fewer"));
     assert!(!text.contains(seen), "{text}");
-    // Another seed that holds out the same images.
+    // Another training seed, with the same `data.validation_seed`, holds out the same images.
     let held_out = format!("{held_out} --set data.validation_seed=0");
     let from = "train --config small.toml --set fine_tune.from=tuned --set train.seed=1";
     let text = printed(at, &format!("{from} --out same-images {held_out}"));

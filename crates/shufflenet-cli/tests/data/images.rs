@@ -1,4 +1,4 @@
-//! Images that cannot be decoded, that change between two starts, or that are passed over.
+//! Tests of images that cannot be decoded, that change between two starts, or that are skipped.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn a_damaged_image_is_named_before_the_first_step() {
         "{line}"
     );
     assert!(line.contains("on_bad_image = \"skip\""), "{line}");
-    assert!(!at.join("run").exists(), "nothing was begun");
+    assert!(!at.join("run").exists(), "the refused run left a folder");
     let text = printed(
         at,
         "train --config small.toml --set data.options.on_bad_image=skip --out run",
@@ -40,7 +40,7 @@ fn a_damaged_image_is_named_before_the_first_step() {
         text.contains("16 training records, 14 test records"),
         "{text}"
     );
-    // A header shows what is no image, and not what is cut off: the run begins, and stops at that image.
+    // A header shows that a file is not an image, but not that an image is cut off. The run begins, and stops at that image.
     let (code, text, errors) = run(
         at,
         "train --config small.toml --set data.check=headers --dry-run",
@@ -50,7 +50,7 @@ fn a_damaged_image_is_named_before_the_first_step() {
 }
 
 #[test]
-fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
+fn a_run_continues_on_changed_images_only_if_that_is_accepted() {
     let folder = workplace();
     let at = folder.path();
     printed(at, "train --config small.toml --out run");
@@ -67,7 +67,7 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
         "1 image is gone (train: train/a/7.ppm)",
         "1 image is new (test: test/b/9.ppm)",
         "1 image is changed (test: test/a/0.ppm)",
-        "--accept-changed-data goes on with it",
+        "--accept-changed-data continues with it",
     ] {
         assert!(line.contains(words), "{line}");
     }
@@ -76,20 +76,20 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
         text.contains("resume     on changed data: 1 image is gone"),
         "{text}"
     );
-    // Epoch 1 was the best on images that are no more: only epoch 2 was measured on these.
+    // Epoch 1 was the best on the old test images. Only epoch 2 was measured on the new ones.
     assert!(
         text.contains("the best epoch is forgotten: the test images that chose it"),
         "{text}"
     );
     assert!(text.contains("best       epoch 2: test"), "{text}");
-    // A misspelt name starts afresh, because job scripts rely on that, and says so first.
+    // A misspelt name starts a new run, because job scripts rely on that, and the first line says so.
     let text = printed(at, &resume.replace("--out run", "--out runn"));
     let first = text.lines().next().unwrap();
     assert!(
-        first.contains("nothing is saved in runn: starting afresh; run was trained on this data: --resume --out run"),
+        first.contains("nothing is saved in runn: starting a new run; run was trained on this data: --resume --out run"),
         "{first}"
     );
-    // The run has the new list now.
+    // The run has stored the new list.
     let text = printed(at, &resume.replace("epochs=2", "epochs=3"));
     assert!(
         !text.contains("changed data") && text.contains("epoch 3/3"),
@@ -98,7 +98,7 @@ fn a_run_goes_on_after_images_changed_once_that_is_accepted() {
 }
 
 #[test]
-fn nothing_is_passed_over_in_silence() {
+fn every_skipped_file_is_reported() {
     let folder = workplace();
     let at = folder.path();
     paint(&at.join("set/train/a"), &[("session2", 0)], 3);
@@ -134,10 +134,10 @@ fn nothing_is_passed_over_in_silence() {
         text.contains("note       the train part: passed over"),
         "{text}"
     );
-    // Prediction lists a folder as training does.
+    // `predict` lists the images of a folder as training does.
     let (code, text, errors) = run(at, "predict --checkpoint run --top 1 --csv set/train");
-    assert_eq!(code, 1, "the file that is no image: {errors}");
-    assert_eq!(text.lines().count(), 20, "a head and 19 images: {text}");
+    assert_eq!(code, 1, "one file is not an image: {errors}");
+    assert_eq!(text.lines().count(), 20, "a header and 19 images: {text}");
     fs::remove_file(at.join("set/train/loose.jpg")).unwrap();
     assert_eq!(
         run(at, "predict --checkpoint run --top 1 --csv set/train").0,
@@ -146,7 +146,7 @@ fn nothing_is_passed_over_in_silence() {
 }
 
 #[test]
-fn every_bad_image_is_named_and_a_part_without_good_ones_is_refused() {
+fn every_bad_image_is_named_and_a_part_without_good_images_is_refused() {
     let folder = workplace();
     let at = folder.path();
     fs::write(at.join("set/test/a/1.ppm"), "").unwrap();
@@ -176,7 +176,7 @@ fn every_bad_image_is_named_and_a_part_without_good_ones_is_refused() {
 }
 
 #[test]
-fn what_lies_beside_the_parts_is_named() {
+fn files_and_folders_beside_the_parts_are_named() {
     let folder = workplace();
     let at = folder.path();
     paint(&at.join("set/holdout"), &[("a", 0)], 2);

@@ -1,4 +1,5 @@
-//! What a person has stays as it is: a run that `--force` would replace, a folder of images; and the held-out images stay held out wherever the folder is.
+//! Tests of what a command must not destroy or mix up: a run that `--force` would replace, a folder of images, and the division
+//! into training images and held-out images after the folder has moved.
 
 use std::fs;
 use std::path::Path;
@@ -38,7 +39,7 @@ fn force_deletes_nothing_before_the_new_run_can_start() {
 }
 
 #[test]
-fn a_run_does_not_become_a_class_of_its_own_data() {
+fn a_run_folder_inside_its_own_data_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     photographs(at);
@@ -51,7 +52,7 @@ fn a_run_does_not_become_a_class_of_its_own_data() {
 }
 
 #[test]
-fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
+fn held_out_images_stay_held_out_after_the_folder_has_moved() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     photographs(at);
@@ -88,7 +89,7 @@ fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
     assert_eq!((&met["split"], &met["count"]), (&"all".into(), &41.into()));
     // Most of that set was trained on, which its figures do not tell.
     let known = "32 of 41 images have path and size of images that the run trained on: if they are the same, the figures \
-                 are too good";
+                 are optimistic";
     assert_eq!(met["notes"], serde_json::json!([known]));
     printed(
         at,
@@ -112,7 +113,7 @@ fn images_that_were_held_out_stay_so_wherever_the_folder_is() {
 }
 
 #[test]
-fn few_images_and_odd_classes_are_met() {
+fn few_images_are_trained_on_and_classes_without_images_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("few"), &[("a", 0), ("b", 1), ("c", 2)], 2);
@@ -162,7 +163,7 @@ fn few_images_and_odd_classes_are_met() {
     assert!(errors.contains("--config <FILE>|--data <PATH>"), "{errors}");
 }
 
-/// New files move images between the parts that are drawn by chance: figures of such a part are not told as held out.
+/// New files move images between the parts that are random: figures of such a part are not told as held out.
 #[test]
 fn a_part_that_is_drawn_anew_is_said_to_be_and_has_no_figure_on_a_card() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `shufflenet data` and training from a folder of images, as a user meets them.
+//! Tests of `shufflenet data` and of training on a folder of images, from a user's side.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -8,8 +8,8 @@ mod classes;
 mod distill;
 mod images;
 mod kept;
+mod notes;
 mod parts;
-mod told;
 mod unconfigured;
 
 use std::fs;
@@ -22,7 +22,7 @@ fn images() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shufflenet-data/tests/fixtures/images")
 }
 
-/// A folder with two classes of images of every kind, and an experiment on it.
+/// A folder with two classes of images in every file format, and an experiment on it.
 fn workplace() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (part, count) in [("train", 12), ("test", 4)] {
@@ -48,7 +48,7 @@ fn workplace() -> TempDir {
     folder
 }
 
-/// Writes `count` images of each class below `place`, one colour under noise: red, green or blue.
+/// Writes `count` images of each class below `place`: red, green or blue (0, 1, 2), with noise.
 fn paint(place: &Path, classes: &[(&str, usize)], count: usize) {
     for &(class, colour) in classes {
         let folder = place.join(class);
@@ -63,7 +63,7 @@ fn paint(place: &Path, classes: &[(&str, usize)], count: usize) {
     }
 }
 
-/// A small experiment on the images below `set`, as `small.toml`.
+/// Writes `small.toml`, a small experiment on the images below `set`.
 fn small(at: &Path) {
     let text = "[model]\nwidths = [8, 16, 24, 32, 48]\nrepeats = [1, 1, 1]\nstem = \"cifar\"\n\
                 [data]\nformat = \"folder\"\nroot = \"set\"\nworkers = 0\n[data.options]\nsize = 16\nresize = 16\n\
@@ -71,14 +71,14 @@ fn small(at: &Path) {
     fs::write(at.join("small.toml"), text).unwrap();
 }
 
-/// What a successful command prints.
+/// Checks that a command succeeds, and gives its output.
 fn printed(at: &Path, line: &str) -> String {
     let (code, text, errors) = run(at, line);
     assert_eq!(code, 0, "{line}: {text}{errors}");
     text
 }
 
-/// The one line that a command is refused with.
+/// Checks that a command fails with one line, and gives that line.
 fn refusal(at: &Path, line: &str) -> String {
     let (code, text, errors) = run(at, line);
     assert!(code == 1 || code == 2, "{line}: {text}{errors}");
@@ -86,7 +86,7 @@ fn refusal(at: &Path, line: &str) -> String {
     errors
 }
 
-/// The answer of a command with `--json`.
+/// The output of a command with `--json`.
 fn json(at: &Path, line: &str) -> serde_json::Value {
     serde_json::from_str(&printed(at, line)).unwrap()
 }
@@ -108,7 +108,7 @@ fn run(folder: &Path, line: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn a_folder_is_measured_looked_at_and_trained_on() {
+fn data_commands_and_training_take_a_folder() {
     let folder = workplace();
     let at = folder.path();
     let (code, text, _) = run(at, "data verify --config trial.toml");
@@ -139,7 +139,7 @@ fn a_folder_is_measured_looked_at_and_trained_on() {
 }
 
 #[test]
-fn a_bad_image_stops_or_is_left_out_by_name() {
+fn a_bad_image_stops_the_run_or_is_left_out_by_name() {
     let folder = workplace();
     let at = folder.path();
     let bad = at.join("set/train/jpegs/420.jpg");
@@ -169,7 +169,7 @@ fn a_bad_image_stops_or_is_left_out_by_name() {
 }
 
 #[test]
-fn options_that_cannot_work_are_answered() {
+fn wrong_options_are_refused_with_what_is_accepted() {
     let folder = workplace();
     let refused = |assignment: &str, expected: &str| {
         let line = format!("train --config trial.toml --out run --set {assignment}");
@@ -192,7 +192,7 @@ fn options_that_cannot_work_are_answered() {
     refused("data.options.sizes=3", "did you mean `data.options.size`?");
     refused(
         "data.format=tfrecord",
-        "expected one of cifar10, cifar100, idx, manifest",
+        "accepted: one of cifar10, cifar100, idx, manifest",
     );
     refused("data.format=parquet", "--features parquet");
 }

@@ -1,4 +1,4 @@
-//! The parts of a set, as people name them.
+//! Tests of the parts of a data set (training, validation, test), under the folder names that people use.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::{json, paint, printed, refusal, small};
 const COLOURS: [(&str, usize); 2] = [("a", 0), ("b", 1)];
 
 #[test]
-fn a_validation_part_chooses_and_the_test_set_is_read_once_at_the_end() {
+fn a_validation_part_chooses_the_best_epoch_and_the_test_set_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     small(at);
@@ -23,7 +23,7 @@ fn a_validation_part_chooses_and_the_test_set_is_read_once_at_the_end() {
         text.contains("validation: loss") && text.contains("on 10 records, by the best epoch"),
         "{text}"
     );
-    assert!(!text.contains("test set stands in"), "{text}");
+    assert!(!text.contains("the test set chooses"), "{text}");
     let report = json(at, "eval --checkpoint run --json");
     assert_eq!(
         (&report["split"], &report["count"]),
@@ -71,7 +71,7 @@ fn a_training_part_alone_needs_a_held_out_part() {
     );
     let report = json(at, "eval --checkpoint run --split train --json");
     assert_eq!(report["count"], 12);
-    // Of other data nothing was held out.
+    // Other data has no held-out part.
     fs::rename(at.join("set"), at.join("moved")).unwrap();
     let report = json(at, "eval --checkpoint run --data moved --json");
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_training_part_alone_needs_a_held_out_part() {
 }
 
 #[test]
-fn labelled_images_are_evaluated_however_they_are_divided() {
+fn eval_takes_labelled_images_with_or_without_parts() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     small(at);
@@ -120,7 +120,7 @@ fn labelled_images_are_evaluated_however_they_are_divided() {
 }
 
 #[test]
-fn classes_of_a_part_that_training_does_not_have_are_refused() {
+fn classes_that_the_training_part_lacks_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     small(at);
@@ -145,7 +145,7 @@ fn a_class_without_training_images_is_refused_by_name() {
             8,
         );
     }
-    // The images of the classes alternate: the first two are of a and b.
+    // The images of the classes alternate, so the first two are of a and b.
     let line = refusal(at, "train --config small.toml --set data.limit=2 --out run");
     assert!(line.contains("0 for 1 of 3 classes: c"), "{line}");
     let list = "path,label,split\nset/train/a/0.ppm,a,train\nset/train/b/0.ppm,b,train\nset/test/c/0.ppm,c,test\n";
@@ -169,7 +169,7 @@ fn a_class_without_training_images_is_refused_by_name() {
         line.contains("the number of classes is 1; accepted: two or more"),
         "{line}"
     );
-    // A held-out part that leaves nothing names the class, too.
+    // If the held-out part takes every image of a class, the error names that class.
     paint(&at.join("rare/train"), &[("a", 0)], 20);
     paint(&at.join("rare/train"), &[("rare", 1)], 3);
     let line = refusal(

@@ -1,4 +1,4 @@
-//! `train --data`: training without a configuration, and what is said to those who give something else than data.
+//! Tests of `train --data`, which trains without a configuration, and of its answers to paths that are not data.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub fn weights(run: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_folder_is_trained_on_and_its_configuration_repeats_the_run() {
+fn the_printed_configuration_repeats_a_run_without_one() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 20);
@@ -52,14 +52,14 @@ fn a_folder_is_trained_on_and_its_configuration_repeats_the_run() {
 }
 
 #[test]
-fn a_run_without_a_configuration_is_resumed_from_its_own() {
+fn a_run_without_a_configuration_resumes_from_its_run_folder() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 20);
     printed(at, &format!("train --data photos {TINY}"));
     let line = refusal(at, &format!("train --data photos {TINY}"));
     assert!(line.contains("runs/photos holds a run already"), "{line}");
-    // The tiny network is not named again, and the data has moved.
+    // The command does not repeat the settings of the tiny network, and the data has moved.
     fs::rename(at.join("photos"), at.join("moved")).unwrap();
     let again = "train --data moved --resume --out runs/photos --set train.epochs=3";
     let text = printed(at, again);
@@ -67,19 +67,19 @@ fn a_run_without_a_configuration_is_resumed_from_its_own() {
     let line = "resume     the data was photos, now it is moved: its images have the names and sizes of those";
     assert!(text.contains(line), "{text}");
     let line = refusal(at, "train --data photos --resume");
-    let answer = "--data is photos, which does not exist; accepted: the data that the run in runs/photos was begun on; \
-                  where it has another place now, --data PLACE --resume --out runs/photos";
+    let answer = "--data is photos, which does not exist; accepted: the data that the run in runs/photos was started on; \
+                  if it has moved, --data PLACE --resume --out runs/photos";
     assert!(line.contains(answer), "{line}");
-    // A run is named after its folder.
+    // A run is named after its data folder.
     fs::rename(at.join("moved"), at.join("again")).unwrap();
     let text = printed(at, &format!("train --data again --resume {TINY}"));
-    let line = "resume     nothing is saved in runs/again: starting afresh; runs/photos was trained on this data, then \
+    let line = "resume     nothing is saved in runs/again: starting a new run; runs/photos was trained on this data, then \
                 called moved: --resume --out runs/photos continues that run";
     assert!(text.contains(line), "{text}");
 }
 
 #[test]
-pub fn weights_bring_their_network_size_and_normalisation() {
+fn a_run_takes_network_image_size_and_normalisation_from_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("first"), &[("blue", 2), ("red", 0)], 20);
@@ -95,7 +95,7 @@ pub fn weights_bring_their_network_size_and_normalisation() {
     );
     for line in [
         "3x16x16 in: as runs/first has them",
-        "start      the classifier starts afresh: its classes were blue, red, now they are blue, green, red",
+        "start      the classifier is new: its classes were blue, red, now they are blue, green, red",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
@@ -137,7 +137,7 @@ pub fn weights_bring_their_network_size_and_normalisation() {
 }
 
 #[test]
-fn what_is_no_data_is_named() {
+fn paths_that_are_not_data_are_refused_by_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("deep/2024"), &[("blue", 2), ("red", 0)], 2);
@@ -175,7 +175,7 @@ fn what_is_no_data_is_named() {
         ("listed", "did you mean --data listed/labels.csv?"),
         (
             "deep",
-            "whose images all lie in folders of folders, as 2024/blue/0.ppm does, so that the classes would be 2024, 2025",
+            "whose images are all in folders of folders, as 2024/blue/0.ppm is, so that the classes would be 2024, 2025",
         ),
         (
             "sets",
@@ -227,7 +227,7 @@ fn what_is_no_data_is_named() {
 }
 
 #[test]
-fn balanced_classes_are_trained_as_the_numbers_that_they_stand_for() {
+fn balanced_class_weights_train_as_the_equal_numbers_do() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos"), &[("common", 2)], 32);

@@ -1,11 +1,11 @@
-//! `eval`: what it says, and that its documentation says the same.
+//! Tests of `eval`: its output, and that `docs/evaluation.md` describes this output.
 
 use std::fs;
 
 use crate::{eval, json, printed, refusal, repository, run};
 
 #[test]
-fn an_evaluation_says_what_its_documentation_promises() {
+fn an_evaluation_has_documented_keys_and_consistent_counts() {
     let folder = tempfile::tempdir().unwrap();
     let report = eval(folder.path(), &run(), &["--predictions", "images.csv"]);
     let documented = fs::read_to_string(repository().join("docs/evaluation.md")).unwrap();
@@ -45,16 +45,16 @@ fn an_evaluation_says_what_its_documentation_promises() {
     assert_ne!(raw["loss"], report["loss"]);
     let mirrored = eval(folder.path(), &run(), &["--tta"]);
     assert!(mirrored["tta"] == true && mirrored["loss"] != report["loss"]);
-    // Those that were trained on, of the fifty that there are.
+    // The run trained on 30 of the 50 training images (`data.limit`).
     assert_eq!(
         eval(folder.path(), &run(), &["--split", "train"])["count"],
         30
     );
 }
 
-/// `eval`, `predict` and `bench infer` in bfloat16: near float32, and told from it.
+/// In bfloat16 the results of `eval`, `predict` and `bench infer` are close to those of float32, and the output names the precision.
 #[test]
-fn activations_in_bfloat16_are_asked_for_and_named() {
+fn commands_with_bfloat16_name_it_and_stay_close_to_float32() {
     let folder = tempfile::tempdir().unwrap();
     let [plain, wide, narrow] = [
         &[][..],
@@ -99,7 +99,7 @@ fn activations_in_bfloat16_are_asked_for_and_named() {
 }
 
 #[test]
-fn a_precision_that_is_none_or_has_no_kernels_is_refused() {
+fn an_unknown_or_unsupported_precision_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let infer = ["bench", "infer", "--scale", "0.5", "--stem", "cifar"];
     let cases: [(&[&str], &str); 3] = [

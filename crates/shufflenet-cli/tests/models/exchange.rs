@@ -1,4 +1,4 @@
-//! `export` and `import`, there and back.
+//! Tests of `export` and `import`, and of the round trip.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{TRAINED, eval, printed, refusal, repository, run};
 
 #[test]
-fn what_is_exported_and_imported_evaluates_to_the_same() {
+fn an_exported_and_imported_network_evaluates_to_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let export = |format, out| {
         printed(
@@ -57,7 +57,7 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
         &[&import[..], &["--config", &config]].concat(),
     );
     assert!(said.contains("0 missing, 0 unused, 0 misshapen"), "{said}");
-    // Normalisation was measured, and is not in the file: it is told.
+    // The run measured the normalisation, and the weight file does not have it: flags give it.
     let checkpoint = TRAINED
         .path()
         .join("runs/trial/checkpoints/best/classifier.json");
@@ -77,7 +77,7 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
         "--weights",
         "network.safetensors",
         "--out",
-        "told",
+        "normalised",
         "--config",
         &config,
     ];
@@ -85,7 +85,7 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
     printed(folder.path(), &import);
     let (ours, theirs) = (
         eval(folder.path(), &run(), &[]),
-        eval(folder.path(), "told", &[]),
+        eval(folder.path(), "normalised", &[]),
     );
     for key in ["loss", "top1", "confusion", "calibration"] {
         assert_eq!(ours[key], theirs[key], "{key}");
@@ -94,7 +94,7 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
     let export = [
         "export",
         "--checkpoint",
-        "told",
+        "normalised",
         "--format",
         "safetensors",
         "--out",
@@ -109,7 +109,7 @@ fn what_is_exported_and_imported_evaluates_to_the_same() {
 }
 
 #[test]
-fn an_onnx_file_takes_images_of_any_size_where_that_is_asked_for() {
+fn an_onnx_file_with_a_dynamic_size_takes_images_of_any_size() {
     let folder = tempfile::tempdir().unwrap();
     let run = run();
     let export = ["export", "--checkpoint", &run, "--dynamic-size", "--format"];
@@ -131,9 +131,9 @@ fn an_onnx_file_takes_images_of_any_size_where_that_is_asked_for() {
     assert!(said.contains("--dynamic-size with --format onnx"), "{said}");
 }
 
-/// A checkpoint beside an optimizer and objects of every type is imported in a few lines.
+/// The import of a file with an optimizer and objects of every type prints a few lines only.
 #[test]
-fn what_lies_beside_a_network_is_counted_in_a_line() {
+fn tensors_outside_the_network_are_counted_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = repository().join("crates/shufflenet-model/tests/fixtures/import");
     let strange = fixtures.join("strange.pth").display().to_string();
@@ -147,14 +147,14 @@ fn what_lies_beside_a_network_is_counted_in_a_line() {
         "imported",
     ];
     let said = printed(folder.path(), &import);
-    assert!(said.contains("12 tensors lie outside: array 1, "), "{said}");
+    assert!(said.contains("12 other tensors: array 1, "), "{said}");
     assert!(said.contains("0 missing, 0 unused, 0 misshapen"), "{said}");
     assert_eq!(said.lines().count(), 6, "{said}");
 }
 
 #[cfg(not(feature = "web"))]
 #[test]
-fn a_binary_without_the_pages_module_says_how_to_get_it() {
+fn a_binary_without_the_web_module_says_how_to_build_it() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = run();
     let export = ["export", "--checkpoint", &checkpoint, "--format", "web"];

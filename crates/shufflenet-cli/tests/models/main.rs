@@ -1,4 +1,4 @@
-//! What a trained model is for, as its user meets it: evaluate, predict, export, import, report.
+//! Tests of the commands on a trained network, from a user's side: eval, predict, export, import, report.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -23,7 +23,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A run on the CIFAR-format fixture, with a moving average; trained once.
+/// A folder with a run on the CIFAR-format fixture, with a moving average. It is trained once for all tests.
 static TRAINED: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let data = repository().join("crates/shufflenet-data/tests/fixtures/cifar10-format");
@@ -57,7 +57,7 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed(folder, arguments)).unwrap()
 }
 
-/// What `arguments` are refused with, on standard error alone.
+/// Checks that the command with `arguments` fails with `code` and prints only errors, which are the result.
 fn refusal(folder: &Path, arguments: &[&str], code: i32) -> String {
     let assert = shufflenet(folder, arguments).assert().code(code);
     let output = assert.get_output();

@@ -1,4 +1,4 @@
-//! `predict`: images of every kind, and what is none.
+//! Tests of `predict` on images of every format and on files that are not images.
 
 use std::fs;
 
@@ -43,6 +43,24 @@ fn images_are_classified_and_bad_ones_are_named() {
         "{csv}"
     );
     assert!(csv.contains("\n\"photos/b, c.png\",2,"), "{csv}");
+    #[cfg(target_os = "linux")]
+    {
+        let full = fs::File::create("/dev/full").unwrap();
+        let program = env!("CARGO_BIN_EXE_shufflenet");
+        let mut command = std::process::Command::new(program);
+        command.args(["predict", "--checkpoint", &run, "photos"]);
+        let output = command
+            .current_dir(folder.path())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.starts_with("error: cannot write to standard output"),
+            "{errors}"
+        );
+    }
 
     fs::write(
         folder.path().join("photos/half.png"),
@@ -79,7 +97,7 @@ fn images_are_classified_and_bad_ones_are_named() {
         "{errors}"
     );
 
-    // The same by standard input: as names, and as an image. Batches change nothing.
+    // Standard input with names or with an image gives the same, and so does another batch size.
     let [one_by_one, _] = text(
         predict(&["--batch", "1", "-"]).write_stdin("photos/a.png\nphotos/b, c.png\n"),
         0,

@@ -1,12 +1,12 @@
-//! What bad input is answered with, by all of these.
+//! Tests of the answers of these commands to bad input.
 
 use std::fs;
 
 use crate::{printed, refusal, repository};
 
-/// Fifteen bad inputs, each with its exit code and what its answer names.
+/// Bad inputs of `import`, each with the exit code and a part of the error.
 #[test]
-fn bad_inputs_are_answered() {
+fn bad_inputs_are_refused_with_their_cause() {
     let folder = tempfile::tempdir().unwrap();
     let fixtures = repository().join("crates/shufflenet-model/tests/fixtures/exchange");
     let fixture = |name: &str| fixtures.join(name).display().to_string();
@@ -79,7 +79,7 @@ fn bad_inputs_are_answered() {
             &["--weights", &standard, "--mean", "0.5", "--std", "0.5"],
             &cifar,
             2,
-            "3 values, one a channel",
+            "3 values, one per channel",
         ),
         (
             &["--weights", &standard, "--mean", "0.5,0.5,0.5"],
@@ -100,7 +100,7 @@ fn bad_inputs_are_answered() {
         assert!(said.contains(answer), "{what:?}: {said}");
         assert!(!folder.path().join("imported").exists() && !folder.path().join("made").exists());
     }
-    // Asked for, what fits is taken.
+    // With `--partial` the import takes the tensors that fit.
     let partial = [
         "import",
         "--out",
@@ -114,7 +114,7 @@ fn bad_inputs_are_answered() {
     let said = printed(folder.path(), &[&partial[..], &cifar].concat());
     assert!(said.contains("2 misshapen"), "{said}");
     assert!(refusal(folder.path(), &[&partial[..], &cifar].concat(), 2).contains("which exists"));
-    // A folder that nobody told it of is not taken for its data.
+    // An import does not guess where its data is.
     fs::create_dir(folder.path().join("data")).unwrap();
     let said = refusal(folder.path(), &["eval", "--checkpoint", "imported"], 2);
     assert!(

@@ -1,4 +1,4 @@
-//! `report`: of a run, and of several.
+//! Tests of `report` on one run and on several.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn a_report_shows_mistakes_and_runs_are_compared() {
     let page = fs::read_to_string(folder.path().join(two)).unwrap();
     assert!(
         page.contains("<p>Nothing.</p>"),
-        "a run does not differ from itself"
+        "the comparison of a run with itself lists differences"
     );
 }
 

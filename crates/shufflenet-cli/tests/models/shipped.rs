@@ -1,5 +1,5 @@
-//! `export --format model`: a folder that every command takes as a checkpoint, whose card tells the truth; and the
-//! networks that are shipped, on stored images.
+//! Tests of `export --format model`: every command takes the folder as a checkpoint, and the figures on its card are right.
+//! Also, the networks in `models/` still give their stored logits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::{TRAINED, eval, json, printed, refusal, repository, run, shufflenet};
 
-/// Largest difference of a logit from the stored one, as a share of the largest logit. Vector instructions add up in
-/// other orders.
+/// Largest accepted difference of a logit from the stored one, as a fraction of the largest logit. Other vector instructions
+/// add in another order.
 const TOLERANCE: f64 = 1e-4;
-/// What all networks in `models/` take at most.
+/// Largest accepted size of all networks in `models/` together.
 const MOST_BYTES: u64 = 8_000_000;
 
 fn ship(folder: &Path, more: &[&str]) -> String {
@@ -26,9 +26,9 @@ fn file(folder: &Path, name: &str) -> String {
 }
 
 #[test]
-fn a_shipped_network_is_a_checkpoint_with_the_figures_of_its_card() {
+fn an_exported_model_is_a_checkpoint_with_the_figures_of_its_card() {
     let folder = tempfile::tempdir().unwrap();
-    // What a killed export leaves is no obstacle.
+    // The remains of a killed export do no harm.
     fs::create_dir_all(folder.path().join("nets/.tiny.partial/rest")).unwrap();
     let said = ship(folder.path(), &[]);
     assert!(
@@ -39,7 +39,7 @@ fn a_shipped_network_is_a_checkpoint_with_the_figures_of_its_card() {
     let report = eval(folder.path(), "nets/tiny", &[]);
     let trained = eval(folder.path(), &run(), &[]);
     let figures = format!(
-        "top-1 {:.2} %, loss {:.4} on {} test records of `cifar10-format`; the epoch was chosen by this very part",
+        "top-1 {:.2} %, loss {:.4} on {} test records of `cifar10-format`; the epoch was chosen on this same part",
         report["top1"].as_f64().unwrap() * 100.0,
         report["loss"].as_f64().unwrap(),
         report["count"]
@@ -61,7 +61,7 @@ fn a_shipped_network_is_a_checkpoint_with_the_figures_of_its_card() {
     ] {
         assert!(card.contains(part), "{part} is not in:\n{card}");
     }
-    // The moving average, rounded.
+    // The weights are the moving average, rounded.
     let [a, b] = [&report, &trained].map(|report| report["loss"].as_f64().unwrap());
     assert!(a != b && (a - b).abs() < 0.01 * b, "{a} and {b}");
     assert_eq!(report["weights"], "model.safetensors");
@@ -81,7 +81,7 @@ fn a_shipped_network_is_a_checkpoint_with_the_figures_of_its_card() {
         let export = ["export", "--checkpoint", "nets/tiny", "--format", format];
         printed(folder.path(), &[&export[..], &["--out", out]].concat());
     }
-    // A second card would not know the run.
+    // A model cannot be exported as a model again, because the second card could not name the run.
     let again = ["export", "--checkpoint", "nets/tiny", "--format", "model"];
     let again = [&again[..], &["--licence", "x", "--out", "again"]].concat();
     let line = refusal(folder.path(), &again, 2);
@@ -100,10 +100,10 @@ fn a_shipped_network_is_a_checkpoint_with_the_figures_of_its_card() {
 }
 
 #[test]
-fn a_card_without_data_says_so_and_damage_is_one_line() {
+fn a_card_without_data_says_so_and_damage_is_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    // A checkpoint alone, of data that has gone.
+    // A checkpoint without its run folder, whose data is gone.
     let best = TRAINED.path().join("runs/trial/checkpoints/best");
     fs::create_dir(&run).unwrap();
     for entry in fs::read_dir(best).unwrap() {
@@ -200,7 +200,7 @@ fn the_card_of_an_import_invents_nothing() {
 }
 
 #[test]
-fn what_cannot_be_shipped_is_one_line() {
+fn a_model_that_cannot_be_exported_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let run = run();
     let refused = |format: &str, more: &[&str], part: &str| {
@@ -239,7 +239,7 @@ fn what_cannot_be_shipped_is_one_line() {
     refused("model", &["--licence", "MIT"], "--out is net, which exists");
 }
 
-/// The folders below `place`, in the order of their names.
+/// The folders in `place`, sorted by name.
 fn folders(place: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
@@ -248,7 +248,7 @@ fn folders(place: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Each network's `logits.jsonl` has what `predict --json --logits` said when it was shipped, of images in this repository.
+/// The `logits.jsonl` of each network has the output of `predict --json --logits` at its release, for images in this repository.
 #[test]
 fn every_shipped_network_gives_its_stored_logits() {
     let root = repository().canonicalize().unwrap();
@@ -298,7 +298,7 @@ fn every_shipped_network_gives_its_stored_logits() {
         let digest = &parse(&manifest)["files"]["model.safetensors"]["sha256"];
         assert!(
             card.contains(digest.as_str().unwrap()),
-            "{name}: the card is of another file"
+            "{name}: the card has another SHA-256"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! What stops a run from outside, and what is left then: kills, signals, a second trainer, a disk that takes
-//! no more. `scripts/kill_and_resume.py` is the long version of the first test.
+//! Tests of a run that is stopped from outside (a kill, a signal, a second process, a full disk), and of what it leaves.
+//! `scripts/kill_and_resume.py` is the long version of the first test.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A small run with all that must come back: it saves after every step.
+/// A folder with a small experiment that uses every kind of stored state and saves after every step.
 fn workplace() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-small");
@@ -41,7 +41,7 @@ fn train(folder: &Path, out: &str, extra: &[&str]) -> Command {
     command
 }
 
-/// Starts `command` and waits until `moment` has come; the process may have ended before.
+/// Starts `command` and waits until `moment` is true or the process has ended.
 fn start(mut command: Command, moment: impl Fn() -> bool) -> Child {
     let mut process = command.spawn().unwrap();
     while process.try_wait().unwrap().is_none() && !moment() {
@@ -64,7 +64,7 @@ fn writes_a_checkpoint(run: &Path) -> bool {
     names.iter().any(|name| name.starts_with(".step-"))
 }
 
-/// The files of the last checkpoint, and the metrics, but for images per second and what counts bytes.
+/// The files of the last checkpoint and the metrics, without images per second and numbers of bytes.
 fn end(run: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<serde_json::Value>) {
     let folder = run.join("checkpoints/last");
     let tensors = names(&folder);
@@ -96,7 +96,7 @@ fn one_line(output: &Output, code: i32) -> String {
 }
 
 #[test]
-fn a_killed_run_ends_with_the_bits_of_one_that_was_left_alone() {
+fn a_killed_run_ends_with_the_bits_of_an_uninterrupted_run() {
     let folder = workplace();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     let alone = ["--set", "data.workers=0", "--threads", "1"];
@@ -128,7 +128,7 @@ fn a_killed_run_ends_with_the_bits_of_one_that_was_left_alone() {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_saves_and_a_second_trainer_is_turned_away() {
+fn a_signal_saves_a_checkpoint_and_a_second_process_is_refused() {
     let folder = workplace();
     let run = folder.path().join("run");
     let long = ["--set", "train.epochs=10000"];
@@ -152,10 +152,10 @@ fn a_signal_saves_and_a_second_trainer_is_turned_away() {
     assert!(saved.starts_with(&format!("step-{step:06}")), "{saved}");
 }
 
-/// `ulimit -f` stands for a full disk: a write fails half way.
+/// `ulimit -f` takes the place of a full disk: a write fails half way.
 #[cfg(unix)]
 #[test]
-fn a_checkpoint_that_cannot_be_written_leaves_those_before_it() {
+fn a_checkpoint_that_cannot_be_written_leaves_the_earlier_ones() {
     let folder = workplace();
     let run = folder.path().join("run");
     let three = ["--set", "train.max_steps=3"];
@@ -184,7 +184,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_those_before_it() {
 }
 
 #[test]
-fn a_dry_run_goes_through_everything_and_leaves_nothing() {
+fn a_dry_run_tries_everything_and_leaves_no_files() {
     let folder = workplace();
     let mut command = train(folder.path(), "run", &["--dry-run"]);
     let output = command.stdout(Stdio::piped()).output().unwrap();

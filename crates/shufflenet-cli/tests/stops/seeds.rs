@@ -1,5 +1,5 @@
-//! `train --seeds`: each run is the run that it is by itself, also after a kill; what is refused; what `report` makes of
-//! the runs.
+//! Tests of `train --seeds`: each run has the bits of a single run, also after a kill. Also, which arguments are refused, and
+//! the report of the runs.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use crate::{assert_success, end, names, one_line, start, train, workplace};
 
-/// Two epochs from each seed.
+/// Arguments that train two epochs from each of three seeds.
 const SEEDS: [&str; 4] = ["--set", "train.epochs=2", "--seeds", "5,1,9"];
 
 fn finished(folder: &Path, out: &str, extra: &[&str]) -> String {
@@ -27,7 +27,7 @@ fn shufflenet(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn several_seeds_end_with_the_bits_of_single_runs_also_after_a_kill() {
+fn each_seed_has_the_bits_of_a_single_run_also_after_a_kill() {
     let folder = workplace();
     let (all, killed) = (folder.path().join("all"), folder.path().join("killed"));
     let said = finished(folder.path(), "all", &SEEDS);
@@ -44,9 +44,9 @@ fn several_seeds_end_with_the_bits_of_single_runs_also_after_a_kill() {
     let mut process = start(train(folder.path(), "killed", &SEEDS), begun);
     process.kill().unwrap();
     process.wait().unwrap();
-    assert!(!killed.join("seed-9").exists(), "it was killed too late");
+    assert!(!killed.join("seed-9").exists(), "the kill came too late");
     let first = fs::read(killed.join("seed-5/metrics.jsonl")).unwrap();
-    // The folder has experiment and seeds.
+    // The folder has the experiment and the seeds, so `--resume` needs no others.
     let output = shufflenet(folder.path(), &["train", "--resume", "killed"]);
     assert_success(&output);
     let said = String::from_utf8(output.stdout).unwrap();
@@ -71,7 +71,7 @@ fn several_seeds_end_with_the_bits_of_single_runs_also_after_a_kill() {
         );
     }
 
-    // Once more: all is there. A resumption may add seeds.
+    // A second `--resume` finds all runs finished. `--seeds` may then add seeds.
     let said = finished(
         folder.path(),
         "all",
@@ -80,11 +80,17 @@ fn several_seeds_end_with_the_bits_of_single_runs_also_after_a_kill() {
     assert_eq!(said.matches("finished   at step ").count(), 3, "{said}");
     let more = [&SEEDS[..2], &["--seeds", "5,1,9,2", "--resume"]].concat();
     assert!(finished(folder.path(), "all", &more).contains("\n4 seeds    "));
+
+    let other = [&SEEDS[..2], &["--seeds", "9,7", "--force"]].concat();
+    finished(folder.path(), "all", &other);
+    let place = |seed: u64| folder.path().join(format!("all/seed-{seed}"));
+    assert!([9, 7].into_iter().all(|seed| place(seed).exists()));
+    assert!(![5, 1, 2].into_iter().any(|seed| place(seed).exists()));
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_stops_all_seeds_and_a_second_trainer_is_turned_away() {
+fn a_signal_stops_all_seeds_and_a_second_process_is_refused() {
     let folder = workplace();
     let run = folder.path().join("run");
     let long = ["--set", "train.epochs=10000", "--seeds", "1,2"];
@@ -106,7 +112,7 @@ fn a_signal_stops_all_seeds_and_a_second_trainer_is_turned_away() {
 }
 
 #[test]
-fn what_cannot_be_trained_from_several_seeds_is_one_line() {
+fn wrong_seeds_are_refused_in_one_line() {
     let folder = workplace();
     let refused = |out: &str, extra: &[&str], code: i32, parts: &[&str]| {
         let line = one_line(&train(folder.path(), out, extra).output().unwrap(), code);
@@ -138,7 +144,7 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         2,
         &["error: seed 1: data.validation is 0.0001"],
     );
-    // Found to be wrong when the folder is there already.
+    // An error that is found only after the folder was made.
     let start = ["--seeds", "1,2", "--set", "fine_tune.from=trial.toml"];
     refused(
         "run",
@@ -151,7 +157,7 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         ["trial.toml"],
         "a refused run left a folder"
     );
-    // As a start that was killed before its first run leaves it.
+    // A folder as a start leaves it that was killed before its first run.
     let cut_off = folder.path().join("cut-off");
     fs::create_dir_all(cut_off.join("seed-7")).unwrap();
     fs::write(cut_off.join("seeds.toml"), "seeds = [7, 8]").unwrap();
@@ -196,7 +202,7 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         ],
     );
 
-    // --force begins all of them anew.
+    // --force starts all runs again.
     let forced = [&two[..], &["--force", "--set", "optimizer.momentum=0.5"]].concat();
     finished(folder.path(), "two", &forced);
     for seed in ["two/seed-1/config.toml", "two/seed-2/config.toml"] {
@@ -212,7 +218,7 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
         ),
         (
             &["train", "--resume", "nowhere"],
-            "nowhere, where no run was begun",
+            "nowhere, where no run was started",
         ),
         (
             &["train", "--resume", "two", "--out", "x"],
@@ -233,7 +239,7 @@ fn what_cannot_be_trained_from_several_seeds_is_one_line() {
 }
 
 #[test]
-fn the_failure_of_a_seed_says_which_and_keeps_those_before() {
+fn the_failure_of_a_seed_names_it_and_keeps_the_earlier_runs() {
     let folder = workplace();
     let two = ["--set", "train.max_steps=1", "--seeds", "1,2"];
     fs::create_dir(folder.path().join("run")).unwrap();
@@ -246,9 +252,9 @@ fn the_failure_of_a_seed_says_which_and_keeps_those_before() {
     assert!(folder.path().join("run/seed-1/checkpoints/best").exists());
 }
 
-/// The mean and the sample's deviation of what the runs measured, and a band of each curve.
+/// The report has the mean and the sample's standard deviation of the runs' figures, and a band around each curve.
 #[test]
-fn a_report_has_mean_deviation_and_bands() {
+fn a_report_of_several_seeds_has_mean_deviation_and_bands() {
     let folder = workplace();
     finished(folder.path(), "run", &SEEDS);
     let top1 = ["5", "1", "9"].map(|seed| {
@@ -269,7 +275,7 @@ fn a_report_has_mean_deviation_and_bands() {
         &format!("<td>mean ± deviation</td><td>{expected}</td>"),
         &format!("<b>{expected}</b><span>top-1</span>"),
         "<td>train.seed</td><td>5</td><td>1</td><td>9</td>",
-        "bands reach from the least to the greatest",
+        "bands reach from the lowest to the highest",
     ] {
         assert!(page.contains(part), "{part} is not in the page");
     }
@@ -278,7 +284,7 @@ fn a_report_has_mean_deviation_and_bands() {
     }
     assert_eq!(page.matches("<polygon class=\"band").count(), 6);
 
-    // One that is not at its end is left out.
+    // An unfinished run is left out.
     fs::remove_dir_all(folder.path().join("run/seed-1/checkpoints")).unwrap();
     assert_success(&shufflenet(folder.path(), &["report", "run"]));
     let page = fs::read_to_string(folder.path().join("run/report.html")).unwrap();
@@ -292,16 +298,16 @@ fn a_report_has_mean_deviation_and_bands() {
 }
 
 #[test]
-fn seeds_that_are_resumed_in_a_folder_without_runs_are_told_to_start_afresh() {
+fn resuming_seeds_in_a_folder_without_runs_reports_a_new_start() {
     let folder = workplace();
     let extra = ["--seeds", "3", "--resume", "--set", "train.epochs=1"];
     let text = finished(folder.path(), "misspelt", &extra);
-    let line = "resume     nothing is saved in misspelt: starting afresh\n";
+    let line = "resume     nothing is saved in misspelt: starting a new run\n";
     assert!(text.starts_with(line), "{text}");
 }
 
 #[test]
-fn a_dry_run_says_that_it_is_of_the_first_seed() {
+fn a_dry_run_of_several_seeds_takes_the_first() {
     let folder = workplace();
     let text = finished(folder.path(), "run", &["--seeds", "3,1", "--dry-run"]);
     assert!(text.starts_with("seed       3, 1 of 2\n"), "{text}");

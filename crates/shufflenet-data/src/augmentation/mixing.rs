@@ -38,7 +38,7 @@ impl Default for Mixing {
     }
 }
 
-/// What was mixed into the images of a batch.
+/// The labels and the share that were mixed into the images of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mix {
     /// For each image, the label of the image that was mixed into it.
@@ -68,7 +68,7 @@ impl Mixing {
         }
     }
 
-    /// Mixes a batch if the draws say so: `pixels` are N x C x H x W. `None`: the batch is unchanged.
+    /// Mixes a batch with the configured probability. `pixels` are N x C x H x W. `None`: the batch is unchanged.
     pub(crate) fn apply(
         &self,
         pixels: &mut [f32],

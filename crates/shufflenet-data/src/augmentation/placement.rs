@@ -198,7 +198,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rendering_is_padding_cropping_and_mirroring(
+        fn rendering_equals_padding_cropping_and_mirroring(
             height in 1usize..9, width in 1usize..9, padding in 0usize..12, flip: bool, reflect: bool, seed: u64,
         ) {
             let shape = ImageShape { channels: 2, height, width };
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_happens_by_default_and_large_paddings_are_refused() {
+    fn the_default_changes_nothing_and_large_paddings_are_refused() {
         let augmentation: Augmentation = serde_json::from_str("{}").unwrap();
         assert_eq!(augmentation.draw(5, 6, 7), Placement::UNCHANGED);
         let dataset = random_dataset(1, 0);
@@ -305,6 +305,6 @@ mod tests {
             ..augmentation
         };
         let line = windows.check(&dataset).unwrap_err().to_string();
-        assert!(line.contains("expected false for noise"), "{line}");
+        assert!(line.contains("accepted: false for noise"), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! The sets by their files, in both versions.
+//! The files of CIFAR-10 and CIFAR-100, in both versions.
 
 use super::python::{self, Python};
 
@@ -9,7 +9,7 @@ pub(super) struct Layout {
     /// File with the names of the classes, one per line.
     pub names: &'static str,
     pub classes: usize,
-    /// Bytes of label before the pixels; `label` is the index of the one that is used.
+    /// Bytes of labels before the pixels. `label` is the index of the byte that is used.
     pub label_bytes: usize,
     pub label: usize,
     /// Records of the longest official file: the largest number read from one file.

@@ -1,6 +1,6 @@
-//! CIFAR's Python version: a pickled dictionary in each file, `data` a NumPy array of a row of 3,072 bytes for
-//! each image, in the order of the binary version, and `labels` a list of integers. Another dictionary has the
-//! names of the classes.
+//! CIFAR's Python version. Each file has a pickled dictionary. `data` is a NumPy array with a row of 3,072 bytes
+//! for each image, in the order of the binary version, and `labels` is a list of integers. Another dictionary has
+//! the names of the classes.
 //!
 //! A pickle is a program; [`shufflenet_pickle`] reads it as values and executes nothing.
 
@@ -12,7 +12,7 @@ use crate::DataError;
 /// The largest number of bytes in a file for each of its records: pixels, labels, the name of a file.
 pub(super) const MOST_PER_RECORD: usize = PIXELS + 512;
 
-/// The files of a set, and the keys of what is read from them.
+/// The files of a set, and the keys that are read from them.
 pub(super) struct Python {
     pub train: &'static [&'static str],
     pub test: &'static [&'static str],
@@ -108,7 +108,7 @@ impl Python {
             let Some(value) = value else {
                 let found = match pickle.int(id) {
                     Some(label) => format!("label {label} in record {record}"),
-                    None => format!("a label that is no whole number in record {record}"),
+                    None => format!("a label that is not a whole number in record {record}"),
                 };
                 return Err(content(file, found, "the number of a class, 0 to 255"));
             };
@@ -119,7 +119,7 @@ impl Python {
         Ok(Loaded { path, bytes })
     }
 
-    /// The names of the classes, one a line.
+    /// The names of the classes, one per line.
     pub(super) fn class_names(&self, file: &Loaded) -> Result<Loaded, DataError> {
         let pickle = read(file)?;
         let names = pickle.items(entry(&pickle, file, self.label_names)?);

@@ -12,7 +12,7 @@ fn open(root: &Path, split: Split) -> Result<Dataset, DataError> {
     TEN.open(root, split)
 }
 
-/// Writes a set with `records` records per file; labels count up.
+/// Writes a set with `records` records per file, whose labels count up.
 fn write(folder: &Path, records: usize) {
     for (file, name) in TRAIN.iter().chain(TEN.test).enumerate() {
         let mut bytes = Vec::new();
@@ -43,7 +43,7 @@ fn records_keep_their_order_and_planes() {
 }
 
 #[test]
-fn the_archive_reads_as_the_folder_does() {
+fn an_archive_gives_the_records_of_its_folder() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join(FOLDER);
     std::fs::create_dir(&folder).unwrap();
@@ -129,7 +129,7 @@ fn foreign_files_are_refused() {
     std::fs::write(folder.path().join(NAMES), "cat\ndog\n").unwrap();
     let line = open(folder.path(), Split::Test).unwrap_err().to_string();
     assert!(
-        line.ends_with("batches.meta.txt: found 2 class names, expected 10, one a line"),
+        line.ends_with("batches.meta.txt: found 2 class names, expected 10, one per line"),
         "{line}"
     );
 
@@ -195,7 +195,7 @@ fn cifar_100_has_two_labels_for_each_image() {
 }
 
 #[test]
-fn links_and_paths_out_of_an_archive_lead_nowhere() {
+fn links_in_an_archive_are_not_followed() {
     let outer = tempfile::tempdir().unwrap();
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -212,13 +212,13 @@ fn links_and_paths_out_of_an_archive_lead_nowhere() {
     assert!(line.contains("test_batch.bin: found 0 bytes"), "{line}");
 }
 
-/// What `scripts/pickle_fixtures.py` writes.
+/// A fixture of `scripts/pickle_fixtures.py`.
 fn python(name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cifar-python");
     fixtures.join(name)
 }
 
-/// Records of a label and pixels that count up from the record's and the file's numbers.
+/// Records, each with a label and pixels that count up from the sum of the record's and the file's numbers.
 fn records(file: usize, labels: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (record, label) in labels.iter().enumerate() {
@@ -229,10 +229,10 @@ fn records(file: usize, labels: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn the_python_version_is_the_set_of_the_binary_version() {
+fn the_python_version_gives_the_records_of_the_binary_version() {
     let binary = tempfile::tempdir().unwrap();
     for (file, name) in TRAIN.iter().chain(TEN.test).enumerate() {
-        // The fixtures count the files from 0 and label them so.
+        // The fixtures number the files from 0, and the labels depend on this number.
         let labels = [[file as u8], [9 - file as u8]];
         let bytes = records(file, &[&labels[0], &labels[1]]);
         std::fs::write(binary.path().join(name), bytes).unwrap();
@@ -326,7 +326,7 @@ fn damaged_files_of_the_python_version_are_named() {
     );
 }
 
-/// A pickle that would create a file, if it were executed, in the place of a batch.
+/// The batch is a pickle that would create a file if it were executed.
 #[test]
 fn a_batch_that_is_a_program_is_not_executed() {
     let folder = tempfile::tempdir().unwrap();

@@ -62,7 +62,7 @@ fn check_folder(set: &Set, folder: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Unpacks the files of `set` out of `archive` into a new folder at `folder`.
+/// Unpacks the files of `set` from `archive` into a new folder at `folder`.
 fn unpack(set: &Set, archive: &Path, folder: &Path) -> Result<(), DataError> {
     let damaged = |error: io::Error| {
         DataError::content(
@@ -118,7 +118,7 @@ mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            // Written directly, as in a hostile archive, because the library refuses such names.
+            // The header is written directly, as in a hostile archive, because the library refuses such names.
             header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
             header.set_cksum();
             tar.append(&header, *bytes).unwrap();

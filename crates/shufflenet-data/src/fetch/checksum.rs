@@ -49,7 +49,7 @@ pub(super) fn digest(path: &Path, unpacked: bool) -> Result<String, DataError> {
     match each_block(&mut reader, |block| md5.update(block)) {
         Ok(()) => Ok(hex(&md5.finalize())),
         // A damaged gzip file is not the published one.
-        Err(error) if unpacked => Ok(format!("none: no whole gzip file ({error})")),
+        Err(error) if unpacked => Ok(format!("none: not a complete gzip file ({error})")),
         Err(error) => Err(DataError::io(path, error)),
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn download(
         }
         failures += 1;
         if failures >= patience.attempts {
-            let problem = format!("{problem} ({failures} attempts in a row brought nothing)");
+            let problem = format!("{problem} ({failures} attempts in a row received nothing)");
             return Err(DataError::fetch(url, problem));
         }
         sleep(patience.pause * 2u32.pow(failures - 1));

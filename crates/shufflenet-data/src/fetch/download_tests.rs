@@ -1,4 +1,4 @@
-//! Tests against a local server that cuts connections, stalls and sends wrong headers.
+//! Tests of downloads from a local server that cuts connections, stalls and sends wrong headers.
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ fn serve(answer: impl Fn(usize, u64, &mut TcpStream) + Send + Sync + 'static) ->
     let answer = Arc::new(answer);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/set.tar.gz", listener.local_addr().unwrap());
-    // The thread ends with the process: it waits for a request that never comes.
+    // The thread waits for more requests until the process ends.
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
@@ -96,13 +96,13 @@ fn refusal(url: &str) -> String {
 }
 
 #[test]
-fn a_line_that_drops_again_and_again_delivers_all_the_same() {
+fn a_download_survives_many_cut_connections() {
     let url = serve(|_, start, stream| send(stream, start, 30_000));
     arrives(&url, &[]);
 }
 
 #[test]
-fn a_stalled_line_is_left_and_asked_again() {
+fn a_stalled_connection_is_closed_and_tried_again() {
     let url = serve(|number, start, stream| {
         send(stream, start, if number == 0 { 50_000 } else { usize::MAX });
         if number == 0 {
@@ -113,7 +113,7 @@ fn a_stalled_line_is_left_and_asked_again() {
 }
 
 #[test]
-fn an_earlier_process_left_a_start_that_is_used_or_all_that_was_missing() {
+fn a_partial_or_complete_file_of_an_earlier_process_is_used() {
     let url = serve(|_, start, stream| {
         assert_eq!(start, 1234);
         send(stream, start, usize::MAX);
@@ -130,13 +130,13 @@ fn an_earlier_process_left_a_start_that_is_used_or_all_that_was_missing() {
 }
 
 #[test]
-fn a_server_without_ranges_starts_anew() {
+fn a_server_without_ranges_sends_the_file_from_its_start() {
     let url = serve(|_, _, stream| send(stream, 0, usize::MAX));
-    arrives(&url, b"what another file began with");
+    arrives(&url, b"the start of another file");
 }
 
 #[test]
-fn servers_that_lie_about_ranges_and_lengths_are_not_believed() {
+fn wrong_ranges_and_lengths_of_a_server_are_detected() {
     // First the range of another request, then the correct one.
     let url = serve(|number, start, stream| match number {
         0 => send(stream, 99, usize::MAX),
@@ -159,11 +159,11 @@ fn servers_that_lie_about_ranges_and_lengths_are_not_believed() {
         );
         let _ = stream.write_all(&vec![7; size]);
     });
-    assert!(refusal(&url).contains("3 attempts in a row brought nothing"));
+    assert!(refusal(&url).contains("3 attempts in a row received nothing"));
 }
 
 #[test]
-fn passing_trouble_is_waited_out_and_lasting_trouble_told() {
+fn temporary_errors_are_retried_and_lasting_errors_reported() {
     let url = serve(|number, start, stream| match number {
         0 => status(stream, "503 Service Unavailable"),
         1 => status(stream, "429 Too Many Requests"),
@@ -171,7 +171,7 @@ fn passing_trouble_is_waited_out_and_lasting_trouble_told() {
     });
     arrives(&url, &[]);
     let url = serve(|number, _, stream| {
-        assert_eq!(number, 0, "asked again for what is not there");
+        assert_eq!(number, 0, "requested a missing file again");
         status(stream, "404 Not Found");
     });
     let line = refusal(&url);

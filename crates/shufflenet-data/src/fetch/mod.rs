@@ -130,7 +130,7 @@ mod tests {
         fs::write(outer.path().join("train-images-idx3-ubyte.gz"), "no gzip").unwrap();
         let line = fetch(outer.path()).unwrap_err().to_string();
         assert!(
-            line.contains("found MD5 none: no whole gzip file"),
+            line.contains("found MD5 none: not a complete gzip file"),
             "{line}"
         );
         let given = outer.path().join("train-images-idx3-ubyte.gz");

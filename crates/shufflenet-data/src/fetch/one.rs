@@ -39,7 +39,7 @@ pub fn fetch_file(
         None => {
             let downloaded = download(url, &partial, PATIENCE, progress);
             if downloaded.is_err() && fs::metadata(&partial).is_ok_and(|file| file.len() == 0) {
-                // Nothing has come that could be continued.
+                // Nothing was received that could be continued.
                 let _ = fs::remove_file(&partial);
             }
             downloaded?;
@@ -94,7 +94,7 @@ mod tests {
         fs::write(&local, "hello").unwrap();
         fetch(&local).unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"hello");
-        // What is there is checked and never replaced.
+        // An existing file is checked and never replaced.
         fetch(Path::new("nowhere")).unwrap();
         fs::write(&place, "other").unwrap();
         let line = fetch(&local).unwrap_err().to_string();

@@ -68,11 +68,11 @@ impl Images {
             true => String::new(),
             false => format!(" ({passed_over})"),
         };
-        let problem = format!("has no images{why}: a class without any cannot be learnt");
+        let problem = format!("has no images{why}: a class without images cannot be learned");
         Err(DataError::missing(&folder, problem, ADVICE))
     }
 
-    /// The set of the records that are chosen.
+    /// The set of the chosen records.
     pub fn dataset(
         self,
         root: &Path,

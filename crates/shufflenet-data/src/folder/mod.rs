@@ -2,8 +2,8 @@
 //! `test_fraction` divides class by class.
 //!
 //! Parts are folders called `train`, `val` (or `valid`, `validation`) and `test`, in any case. The subfolders of a part
-//! name its classes, sorted by their bytes, as torchvision's `ImageFolder` sorts them. An image in a folder within a
-//! class's folder is of that class. What is passed over is counted: [`Dataset::passed_over`].
+//! name its classes, sorted by their bytes, as torchvision's `ImageFolder` sorts them. An image in a folder below a
+//! class's folder belongs to that class. Skipped files are counted in [`Dataset::passed_over`].
 
 mod images;
 mod parts;
@@ -22,7 +22,7 @@ use crate::{DataError, Dataset, Options, Split};
 
 const ADVICE: &str = "a set is train/CLASS/IMAGE, val/CLASS/IMAGE and test/CLASS/IMAGE, or CLASS/IMAGE with \
     data.options.test_fraction; images are JPEG, PNG, WebP, BMP, TIFF, PPM, PGM and GIF files";
-/// The advice where no folder is looked into yet.
+/// The advice for a path that is not a folder.
 const SHORT: &str = "a set is a folder with a folder of images for each class";
 
 /// The format `folder`.
@@ -58,7 +58,7 @@ impl Reader for Folder {
             return Err(DataError::missing(root, problem, ADVICE));
         };
         if split == Split::Train {
-            // Before an image is decoded: training reads the other parts, too.
+            // This is checked before an image is decoded, because training reads the other parts, too.
             for (part, name) in &folders {
                 require_classes(root, *part, name, &folders)?;
             }

@@ -58,7 +58,7 @@ pub(super) fn require_classes(
         }
         _ => format!(
             ": it is the {split} part, and needs the class folders of the training part; images without classes are for \
-             `shufflenet predict`, and lie outside of {}",
+             `shufflenet predict`, and belong outside of {}",
             root.display()
         ),
     };
@@ -66,7 +66,7 @@ pub(super) fn require_classes(
     Err(DataError::missing(&folder, problem, ADVICE))
 }
 
-/// What lies beside the folders of the parts.
+/// The files and folders beside the folders of the parts.
 pub(super) fn beside(root: &Path, parts: &[(Split, String)]) -> Result<PassedOver, DataError> {
     let mut passed_over = loose_files(root)?;
     for name in class_folders(root)? {

@@ -1,4 +1,4 @@
-//! What lies in a folder: subfolders, which are classes or parts, and files outside of any.
+//! Lists the content of a folder: subfolders, which are classes or parts, and files outside of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(super) fn class_folders(folder: &Path) -> Result<Vec<String>, DataError> {
     }
 }
 
-/// The files in `folder` itself, which are of no class.
+/// The files in `folder` itself, which belong to no class.
 pub(super) fn loose_files(folder: &Path) -> Result<PassedOver, DataError> {
     let mut passed_over = PassedOver::default();
     for path in visible(folder)?.into_iter().filter(|path| !path.is_dir()) {
@@ -62,7 +62,7 @@ pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-/// What is in a folder without folders.
+/// Describes the content of a folder that has no subfolders.
 pub(super) fn without_folders(folder: &Path) -> String {
     let listing = images_below(folder);
     let example = listing.images.first();

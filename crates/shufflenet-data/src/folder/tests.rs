@@ -1,4 +1,4 @@
-//! Folders as people have them: divided and undivided, nested, empty, with names of any kind.
+//! Tests of folders as people have them: with and without parts, nested, empty, with names of any kind.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,7 +27,7 @@ fn refusal(root: &Path, split: Split, options: &Options) -> String {
 }
 
 #[test]
-fn classes_are_subfolders_and_images_are_decoded_when_asked_for() {
+fn classes_are_subfolders_and_images_are_decoded_on_demand() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let files = [
@@ -42,7 +42,7 @@ fn classes_are_subfolders_and_images_are_decoded_when_asked_for() {
     write(root, &files);
     let train = Folder.open(root, Split::Train, &options()).unwrap();
     assert_eq!(train.class_names, ["cat", "dog"]);
-    // The first of each class, then the second of each.
+    // The first image of each class comes before the second of each.
     assert_eq!(train.labels(), [0, 1, 0, 1]);
     let first = |index: usize| train.image(index).unwrap()[0];
     assert_eq!([0, 1, 2, 3].map(first), [3, 2, 5, 1]);
@@ -67,7 +67,7 @@ fn classes_are_subfolders_and_images_are_decoded_when_asked_for() {
 }
 
 #[test]
-fn one_folder_is_divided_by_class_and_seed() {
+fn a_folder_without_parts_is_divided_by_class_and_seed() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     for class in ["a", "b"] {
@@ -102,7 +102,7 @@ fn one_folder_is_divided_by_class_and_seed() {
 }
 
 #[test]
-fn parts_go_by_the_names_that_people_give_them() {
+fn parts_are_found_under_their_usual_names() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     write(
@@ -128,7 +128,7 @@ fn parts_go_by_the_names_that_people_give_them() {
 }
 
 #[test]
-fn parts_need_no_training_part_and_classes_may_be_called_test() {
+fn a_training_part_is_not_required_and_a_class_may_be_called_test() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     write(root, &[("val/a/1.png", 1)]);
@@ -143,7 +143,7 @@ fn parts_need_no_training_part_and_classes_may_be_called_test() {
 }
 
 #[test]
-fn images_in_nested_folders_are_of_the_class_above() {
+fn images_in_nested_folders_belong_to_the_class_above() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     write(
@@ -166,7 +166,7 @@ fn images_in_nested_folders_are_of_the_class_above() {
 }
 
 #[test]
-fn what_is_no_set_is_answered_with_what_one_is() {
+fn a_path_that_is_not_a_set_is_refused_with_what_is_expected() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let line = refusal(&root.join("nowhere"), Split::Train, &options());
@@ -188,7 +188,7 @@ fn what_is_no_set_is_answered_with_what_one_is() {
 
 #[cfg(unix)]
 #[test]
-fn names_need_not_be_utf_8_but_classes_must() {
+fn file_names_need_not_be_utf8_but_class_names_must() {
     use std::os::unix::ffi::OsStringExt;
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

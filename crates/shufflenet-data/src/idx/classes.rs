@@ -1,7 +1,6 @@
-//! The classes of a set: the names in `classes.txt`, one a line, or else the numbers that the training labels
-//! have.
+//! The classes of a set: the names in `classes.txt`, one per line, or else the numbers of the training labels.
 //!
-//! Numbers need not begin with 0 (EMNIST's letters are 1 to 26): the classes are in order of their numbers.
+//! Numbers need not begin with 0 (EMNIST's letters are 1 to 26). The classes are in the order of their numbers.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +13,7 @@ pub(super) const NAMES: &str = "classes.txt";
 /// Classes in order, with the number that stands for each in a file.
 pub(super) struct Classes {
     pub names: Vec<String>,
-    /// The number of the first class, where a file names the classes. They are numbered in its order.
+    /// The number of the first class, if a file names the classes. The classes are numbered in its order.
     first: Option<usize>,
     numbers: Vec<u8>,
 }
@@ -39,7 +38,7 @@ impl Classes {
         };
         let names = class_names(&text);
         if names.is_empty() {
-            return Err(DataError::content(&path, "no names", "one a line"));
+            return Err(DataError::content(&path, "no names", "one per line"));
         }
         let counts_from_one = numbers.first() != Some(&0)
             && numbers
@@ -55,7 +54,7 @@ impl Classes {
         })
     }
 
-    /// The classes of `labels`, those of the file at `path`.
+    /// The classes of `labels`, which are from the file at `path`.
     pub(super) fn labels(&self, path: &Path, labels: &[u8]) -> Result<Vec<u16>, DataError> {
         let mut classes = [None; 256];
         for (class, &number) in (0..).zip(&self.numbers) {

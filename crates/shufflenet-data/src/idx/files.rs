@@ -1,8 +1,8 @@
-//! Finds the files of a set by the names that publishers give them and that tools make of those.
+//! Finds the files of a set under the names that publishers and tools give them.
 //!
-//! MNIST's are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`, plain or `.gz`.
-//! Some tools unpack them as `train-images.idx3-ubyte`, some sets say `test`. EMNIST puts a name before each,
-//! `emnist-letters-train-images-idx3-ubyte`, so that a folder may hold several sets.
+//! MNIST's files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`, plain or `.gz`. Some
+//! tools unpack them as `train-images.idx3-ubyte`, and some sets use `test` instead of `t10k`. EMNIST has a prefix, as in
+//! `emnist-letters-train-images-idx3-ubyte`, so a folder may hold several sets.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,14 +17,14 @@ pub(super) const ADVICE: &str = "a set is the four files train-images-idx3-ubyte
 
 const BUNDLED: &str = "a set of this format is bundled in data/fashion-mnist-small";
 
-/// A kind of file: what stands before its format's name, and the format.
+/// A kind of file: the word before the name of its format, and the format.
 #[derive(Clone, Copy)]
 pub(super) struct Kind(&'static str, &'static str);
 
 pub(super) const IMAGES: Kind = Kind("images", "idx3-ubyte");
 pub(super) const LABELS: Kind = Kind("labels", "idx1-ubyte");
 
-/// The set of a folder: the one there is, or the one that `prefix` names.
+/// The set of a folder: the only one, or the one that `prefix` names.
 pub(super) struct Files<'a> {
     root: &'a Path,
     names: Vec<String>,
@@ -94,7 +94,7 @@ impl<'a> Files<'a> {
         })
     }
 
-    /// The file of `kind` of `split`, where there is one.
+    /// The file of `kind` of `split`, if there is one.
     pub(super) fn find(&self, split: Split, kind: Kind) -> Option<PathBuf> {
         let found = by_prefix(&self.names, split, kind);
         found
@@ -103,8 +103,8 @@ impl<'a> Files<'a> {
     }
 }
 
-/// The files of `kind` of `split` by what stands before their usual names. A plain file goes before a
-/// gzipped one.
+/// The files of `kind` of `split`, by the prefix before their usual names. A plain file takes precedence over a
+/// gzipped file.
 fn by_prefix(names: &[String], split: Split, kind: Kind) -> BTreeMap<&str, &str> {
     let words: &[&str] = match split {
         Split::Train => &["train"],

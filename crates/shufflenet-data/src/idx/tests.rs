@@ -9,7 +9,7 @@ fn idx(magic: u32, sizes: &[u32], data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A folder with these training images and labels, or the error message.
+/// Opens a folder with these training images and labels. An error is its message.
 fn opening(images: &[u8], labels: &[u8]) -> Result<Dataset, String> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -18,13 +18,13 @@ fn opening(images: &[u8], labels: &[u8]) -> Result<Dataset, String> {
     open(root, Split::Train, &Options::default()).map_err(|error| error.to_string())
 }
 
-/// The error message for such a folder.
+/// The error message for a folder with these training images and labels.
 fn refusal(images: &[u8], labels: &[u8]) -> String {
     opening(images, labels).unwrap_err()
 }
 
 #[test]
-fn gzipped_files_read_as_plain_ones() {
+fn gzipped_files_give_the_records_of_plain_files() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let images = idx(IMAGES, &[2, 2, 3], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
@@ -60,7 +60,7 @@ fn gzipped_files_read_as_plain_ones() {
 }
 
 #[test]
-fn a_missing_set_says_what_was_looked_for_and_which_is_bundled() {
+fn the_error_for_a_missing_set_names_its_files_and_the_bundled_set() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");
     let line = open(&nowhere, Split::Train, &Options::default())
@@ -106,7 +106,7 @@ fn opened(root: &Path, split: Split) -> Result<Dataset, DataError> {
 }
 
 #[test]
-fn classes_are_named_by_a_file_or_are_the_numbers_of_training() {
+fn class_names_come_from_a_file_or_from_the_training_labels() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     labelled(root, "", &[0, 7, 1, 7], &[7, 1]);
@@ -134,7 +134,7 @@ fn classes_are_named_by_a_file_or_are_the_numbers_of_training() {
     std::fs::write(root.join(classes::NAMES), "\n").unwrap();
     let line = opened(root, Split::Train).unwrap_err().to_string();
     assert!(
-        line.contains("classes.txt: found no names, expected one a line"),
+        line.contains("classes.txt: found no names, expected one per line"),
         "{line}"
     );
     std::fs::write(root.join(classes::NAMES), b"\xff\xfec\0").unwrap();
@@ -143,7 +143,7 @@ fn classes_are_named_by_a_file_or_are_the_numbers_of_training() {
 }
 
 #[test]
-fn letters_are_numbered_from_one_and_no_class_is_empty() {
+fn labels_that_start_at_one_leave_no_empty_class() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let letters: Vec<u8> = (1..=26).collect();
@@ -170,7 +170,7 @@ fn letters_are_numbered_from_one_and_no_class_is_empty() {
 }
 
 #[test]
-fn files_are_found_by_all_of_their_names() {
+fn files_are_found_under_each_usual_name() {
     for (images, labels) in [
         ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
         ("train-images.idx3-ubyte", "train-labels.idx1-ubyte"),
@@ -202,7 +202,7 @@ fn files_are_found_by_all_of_their_names() {
 }
 
 #[test]
-fn several_sets_in_a_folder_are_told_apart_by_an_option() {
+fn an_option_selects_one_of_several_sets_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     labelled(root, "emnist-letters-", &[1, 2], &[1]);
@@ -235,7 +235,7 @@ fn several_sets_in_a_folder_are_told_apart_by_an_option() {
 }
 
 #[test]
-fn transposed_images_are_turned() {
+fn transposed_images_are_transposed_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     labelled(root, "", &[0, 1], &[0]);
@@ -269,12 +269,12 @@ fn an_empty_file_is_named_with_its_size() {
 
 proptest::proptest! {
     #[test]
-    fn damage_is_answered_never_panicked_on(at in 0usize..24, byte: u8, cut in 0usize..28) {
+    fn damaged_files_give_an_error_and_never_a_panic(at in 0usize..24, byte: u8, cut in 0usize..28) {
         let mut images = idx(IMAGES, &[2, 2, 3], &[7; 12]);
         images[at] = byte;
         images.truncate(cut);
         match opening(&images, &idx(LABELS, &[2], &[0, 1])) {
-            // Another size in the header, and as many bytes: a whole file of smaller images.
+            // The header may have another size that fits the number of bytes: a valid file of smaller images.
             Ok(set) => proptest::prop_assert_eq!(images.len(), 16 + set.len() * set.shape.values()),
             Err(line) => proptest::prop_assert!(line.contains("train-"), "{}", line),
         }
@@ -282,7 +282,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn damaged_files_are_named_with_found_and_expected() {
+fn damaged_files_are_refused_with_what_was_found_and_expected() {
     let images = idx(IMAGES, &[2, 2, 3], &[0; 12]);
     let labels = idx(LABELS, &[2], &[0, 1]);
     let refused = |images: &[u8], labels: &[u8], end: &str| {

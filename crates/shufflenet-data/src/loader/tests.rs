@@ -49,7 +49,7 @@ fn sizes(loader: &Loader) -> Vec<usize> {
 }
 
 #[test]
-fn an_evaluation_sees_every_record_once_in_order_and_normalised() {
+fn evaluation_gets_every_record_once_in_order_and_normalised() {
     let loader = loader(5);
     assert_eq!((loader.records(), loader.batches()), (23, 5));
     assert_eq!(sizes(&loader), [5, 5, 5, 5, 3]);
@@ -63,12 +63,12 @@ fn an_evaluation_sees_every_record_once_in_order_and_normalised() {
 
 proptest! {
     #[test]
-    fn a_record_looks_the_same_whatever_the_batches(batch_size in 1usize..30, epoch: u64) {
+    fn a_record_has_the_same_pixels_in_batches_of_any_size(batch_size in 1usize..30, epoch: u64) {
         let of_one = images(training(1).epoch(epoch, 0));
         prop_assert_eq!(of_one.len(), RECORDS);
         prop_assert_eq!(&of_one, &images(training(batch_size).epoch(epoch, 0)));
 
-        // A record also looks the same in another order.
+        // A record also has the same pixels in another order.
         let order = epoch_order(&training(1).indices, 3, epoch);
         let mut reversed = training(batch_size);
         Arc::make_mut(&mut reversed.indices).reverse();
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn an_epoch_can_be_entered_at_any_batch_with_any_number_of_workers(
+    fn an_epoch_can_start_at_any_batch_with_any_number_of_workers(
         first in 0usize..9, workers in 0usize..9, epoch: u64,
     ) {
         let expected = whole(training(4).epoch(epoch, 0)).into_iter().skip(first);
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn records_are_counted_as_batches_hold_them(start in 0usize..9, length in 0usize..9) {
+    fn records_in_a_range_are_those_of_its_batches(start in 0usize..9, length in 0usize..9) {
         for loader in [training(4), training(4).drop_last(true)] {
             let counted = loader.records_in(start..start + length);
             let batches = whole(loader.epoch(0, start)).into_iter().take(length);
@@ -100,7 +100,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn shares_of_all_ranks_are_the_batches_of_one(
+    fn the_shares_of_all_ranks_form_the_batches_of_one_process(
         ranks in 1usize..7, batch_size in 1usize..30, workers in 0usize..3, epoch in 0u64..9,
     ) {
         let mixing = |loader: Loader| {
@@ -149,7 +149,7 @@ fn epochs_differ_in_order_and_in_augmentation() {
     let same = first.iter().filter(|image| second.contains(image)).count();
     assert!(
         same < RECORDS / 2,
-        "{same} images look the same in both epochs"
+        "{same} images are the same in both epochs"
     );
 }
 

@@ -10,7 +10,7 @@ use crate::words::counted;
 use crate::{DataError, text};
 
 const LIST: &str =
-    "a .csv with the columns path, label and perhaps split, or a .jsonl with those keys";
+    "a .csv with the columns path, label and optionally split, or a .jsonl with those keys";
 
 /// An entry of the list.
 #[derive(Debug, serde::Deserialize)]
@@ -29,7 +29,7 @@ pub(super) struct Entry {
 fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     match Value::deserialize(from)? {
         Value::String(text) => Ok(text.trim().into()),
-        other => Err(D::Error::custom(format!("path {other} is no text"))),
+        other => Err(D::Error::custom(format!("path {other} is not text"))),
     }
 }
 
@@ -49,7 +49,7 @@ fn split<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error>
     match Value::deserialize(from)? {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
-        other => Err(D::Error::custom(format!("split {other} is no text"))),
+        other => Err(D::Error::custom(format!("split {other} is not text"))),
     }
 }
 
@@ -176,7 +176,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of the first character at or after `byte` that ends no line. Bytes must ascend from call to call.
+    /// The line of the first character at or after `byte` that is not the end of a line. `byte` must not decrease from call
+    /// to call.
     fn at(&mut self, byte: u64) -> usize {
         while let Some(&letter) = self.text.get(self.byte) {
             let is_end = matches!(letter, b'\r' | b'\n');
@@ -190,7 +191,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Says which columns there are in place of the column `name`.
+/// The message for a missing column `name`, with the columns that the list has.
 fn no_column(name: &str, headers: &csv::StringRecord) -> String {
     let found: Vec<&str> = headers.iter().collect();
     let hint = match found.as_slice() {

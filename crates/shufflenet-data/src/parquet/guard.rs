@@ -1,6 +1,6 @@
 //! Checks of a parquet file before the library reads it, because the library trusts the file: it asserts
-//! that columns are inside the file, allocates memory for as many values as a dictionary claims, and counts
-//! through lists without bytes.
+//! that columns are inside the file, allocates memory for as many values as a dictionary claims, and iterates
+//! over lists whose elements take no bytes.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -50,7 +50,7 @@ pub fn fault(
                 return Ok(Some("columns on top of each other"));
             }
             if !are_pages(file, start, size)? {
-                return Ok(Some("a page without a sound header"));
+                return Ok(Some("a page without a valid header"));
             }
             let group = reader.get_row_group(number)?;
             let first = group.get_column_page_reader(column)?.get_next_page()?;

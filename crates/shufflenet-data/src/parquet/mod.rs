@@ -104,7 +104,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     Err(DataError::missing(root, "has no such files", ADVICE))
 }
 
-/// The part that the first word of a file's name means.
+/// The part that the first word of a file's name stands for.
 fn split_of(path: &Path) -> Option<Split> {
     let name = path.file_stem()?.to_string_lossy();
     let word = name.split(|letter: char| !letter.is_alphabetic()).next()?;
@@ -132,7 +132,7 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
             Err(DataError::content(path, found, "a whole one"))
         };
         if !guard::is_described(&file, length).map_err(|error| DataError::io(path, error))? {
-            return fault("its description is cut off or senseless");
+            return fault("its metadata is cut off or damaged");
         }
         let columns = file
             .try_clone()

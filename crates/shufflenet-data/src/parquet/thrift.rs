@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_refused() {
+    fn a_truncated_structure_is_refused() {
         for cut in 0..14 {
             assert_eq!(skim(&WHOLE[..cut], 3), None, "{cut}");
         }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_too_deeply_is_refused() {
+    fn a_structure_that_is_nested_too_deeply_is_refused() {
         assert_eq!(skim(&[0x1c; 1000][..], 3), None);
         assert_eq!(skim(&[0x19; 1000][..], 3), None);
     }

@@ -1,4 +1,4 @@
-//! Clipping by the norm.
+//! Tests of clipping a gradient by its norm.
 
 use shufflenet_gpu::clip::clip;
 

@@ -1,14 +1,14 @@
-//! The gradient of the loss.
+//! Tests of the gradient of the loss.
 
 use shufflenet_gpu::cross_entropy::gradient;
 
 use crate::host::{assert_close, client, download, noise, upload};
 
 #[test]
-fn the_gradient_is_the_factors_less_their_sum_times_the_softmax() {
+fn the_gradient_is_the_factors_minus_their_sum_times_the_softmax() {
     let client = client();
     for (images, classes) in [(1, 1), (3, 10), (5, 64), (2, 65), (7, 100), (2, 1000)] {
-        // Logits as far from zero as an untrained network's never are.
+        // These logits are further from zero than those of any network.
         let logits: Vec<f32> = noise(images * classes, 1)
             .iter()
             .map(|x| 30.0 * x + 50.0)
@@ -27,7 +27,7 @@ fn the_gradient_is_the_factors_less_their_sum_times_the_softmax() {
         }
         let [logits, factors] = [&logits, &factors].map(|values| upload(&client, values));
         let found = download(&gradient(&logits, &factors, classes));
-        // With one class the gradient is zero but for rounding.
+        // With one class the gradient is zero except for rounding.
         if classes > 1 {
             assert_close(&format!("{images} x {classes}"), &found, &expected);
         }

@@ -1,4 +1,4 @@
-//! The depthwise convolution, and its moments.
+//! Tests of the depthwise convolution and of the moments of its output.
 
 use shufflenet_gpu::depthwise::forward;
 use shufflenet_gpu::norm::Reading;
@@ -62,7 +62,7 @@ fn widths_of_the_published_networks() {
 fn odd_sizes_and_a_branch_in_the_middle_of_a_map() {
     for stride in [1, 2] {
         for shape in [[3, 5, 7], [1, 9, 2], [5, 1, 3], [2, 6, 13]] {
-            // One of both is enough of what no network has.
+            // No published network has these odd widths, so one kind of reading per stride is enough.
             let reading = match stride {
                 1 => Reading::Norm,
                 _ => Reading::NormRelu,
@@ -82,7 +82,7 @@ fn more_tiles_than_rows_of_workgroups() {
 }
 
 #[test]
-fn a_mean_far_from_zero_costs_no_digits() {
+fn a_mean_far_from_zero_loses_no_digits() {
     check([7, 11, 11], 2, [24, 0, 24], Reading::Plain, 1000.0);
 }
 

@@ -1,4 +1,4 @@
-//! The depthwise convolution, backward.
+//! Tests of the backward of the depthwise convolution.
 
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::depthwise_gradient;
@@ -55,7 +55,7 @@ impl Case {
         }
     }
 
-    /// The gradient of what was read, or of its norm's output, and that of the weight.
+    /// The gradient of the input (or of the output of the norm that it was read by), and that of the weight.
     fn expected(&self, given: &Given) -> [Vec<f64>; 2] {
         let channels = self.channels;
         let factor = |row: usize, c: usize| f64::from(given.factors[row * channels + c]);
@@ -82,7 +82,7 @@ impl Case {
         [dz, dw]
     }
 
-    /// The gradients, and those of beta and gamma of the norm that the input was read by.
+    /// The gradients of [`Self::expected`], and those of beta and gamma of the norm that the input was read by.
     fn run(&self, given: &Given) -> [Buffer; 4] {
         let client = client();
         let norm = upload(&client, &given.norm.rows());
@@ -109,7 +109,7 @@ impl Case {
         assert_eq!(
             bits([&weight]),
             bits([&found.weight.sum(&arena(&client))]),
-            "added in both ways"
+            "the two ways of adding differ"
         );
         [found.g, weight, made.beta, made.gamma]
     }
@@ -161,7 +161,7 @@ fn widths_of_the_published_networks() {
 fn odd_sizes_and_a_branch_in_the_middle_of_a_map() {
     for stride in [1, 2] {
         for shape in [[3, 5, 7], [1, 9, 2], [5, 1, 3], [2, 6, 13]] {
-            // One of both is enough of what no network has.
+            // No published network has these odd widths, so one kind of reading per stride is enough.
             let reading = match stride {
                 1 => Reading::Norm,
                 _ => Reading::NormRelu,

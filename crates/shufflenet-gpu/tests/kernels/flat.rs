@@ -1,4 +1,4 @@
-//! Tensors gathered and split again.
+//! Tests of gathering tensors into one buffer and splitting them again.
 
 use shufflenet_gpu::arena::{Arena, padded};
 use shufflenet_gpu::buffer::Buffer;
@@ -6,7 +6,7 @@ use shufflenet_gpu::flat::{MOST_SOURCES, gather, len, split};
 
 use crate::host::{client, download, noise, upload};
 
-/// Sizes around the alignment.
+/// Lengths of tensors, some of them next to the alignment.
 const LENS: [usize; 9] = [1, 63, 64, 65, 200, 24, 128, 7, 1000];
 
 fn uploaded() -> Vec<Buffer> {
@@ -17,7 +17,7 @@ fn uploaded() -> Vec<Buffer> {
 }
 
 #[test]
-fn tensors_lie_one_behind_the_other_with_zeros_between() {
+fn gathered_tensors_follow_one_another_with_zeros_between() {
     let tensors = uploaded();
     const { assert!(LENS.len() > MOST_SOURCES, "more than one launch") };
     let flat = gather(&tensors);
@@ -33,7 +33,7 @@ fn tensors_lie_one_behind_the_other_with_zeros_between() {
 }
 
 #[test]
-fn what_was_split_is_what_was_gathered() {
+fn splitting_gives_the_gathered_tensors() {
     let tensors = uploaded();
     let parts = split(&gather(&tensors), &LENS);
     for (part, tensor) in parts.iter().zip(&tensors) {

@@ -1,4 +1,4 @@
-//! The head, forward and backward.
+//! Tests of the head, forward and backward.
 
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::head;
@@ -15,7 +15,7 @@ const EPSILON: f64 = 1e-5;
 #[derive(Clone, Copy)]
 struct Case {
     images: usize,
-    /// Of each image.
+    /// Pixels of each image.
     pixels: usize,
     row: usize,
     first: usize,
@@ -147,7 +147,7 @@ fn a_nan_is_kept() {
     let case = case([5, 7], [13, 6, 7, 5]);
     let mut given = case.given();
     given.x[6] = f32::NAN;
-    // It is in the mean of each channel, so it is everywhere, except in the sum of the output's gradient.
+    // The NaN is in the mean of each channel. So every result is NaN, except the sum of the output's gradient.
     let [out, mean, variance, dx, dw, dgamma, dbeta] = case.run(&given).each_ref().map(download);
     for found in [&out, &mean, &variance, &dx, &dw, &dgamma] {
         assert!(found.iter().all(|x| x.is_nan()), "{found:?}");

@@ -1,4 +1,4 @@
-//! The host's side of the tests: values, and the reference in float64.
+//! Helpers of the tests: random values, transfers to and from the device, and the reference in float64.
 
 use cubecl::prelude::*;
 use cubecl::wgpu::WgpuDevice;
@@ -7,7 +7,7 @@ use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::conv_norm::{ConvNorm, NormConfig, Running};
 use shufflenet_gpu::stored::Stored;
 
-/// As the network has them.
+/// The network's settings.
 pub const CONFIG: NormConfig = NormConfig {
     epsilon: 1e-5,
     momentum: 0.1,
@@ -17,7 +17,7 @@ pub fn client() -> Client {
     cubecl::Device::Wgpu(WgpuDevice::default()).client()
 }
 
-/// Values between -1 and 1 without a pattern, the same in every run.
+/// Pseudo-random values between -1 and 1. Each `seed` gives the same values in every run.
 pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     let value = |i: usize| {
         let mut x = (i as u64)
@@ -30,7 +30,7 @@ pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(value).collect()
 }
 
-/// Memory for whatever a test gathers.
+/// Memory for the results of a test.
 pub fn arena(client: &Client) -> Arena {
     Arena::new(client, [1 << 16])
 }
@@ -39,7 +39,7 @@ pub fn upload(client: &Client, values: &[f32]) -> Buffer {
     upload_as(client, values, Stored::F32)
 }
 
-/// A map of these values, which are rounded to what it is stored as.
+/// A map of these values, rounded to the type `stored`.
 pub fn upload_as(client: &Client, values: &[f32], stored: Stored) -> Buffer {
     let bits: Vec<u32> = rounded(values, stored)
         .iter()
@@ -73,7 +73,7 @@ pub fn download(buffer: &Buffer) -> Vec<f32> {
     values.take(buffer.len).collect()
 }
 
-/// The values as they are stored: bfloat16 to the nearest, ties to even.
+/// The values rounded to the type `stored`. Bfloat16 rounds to the nearest, ties to even.
 pub fn rounded(values: &[f32], stored: Stored) -> Vec<f32> {
     let round = |x: &f32| match x.is_nan() {
         true => f32::from_bits((x.to_bits() | 0x40_0000) >> 16 << 16),
@@ -111,11 +111,11 @@ pub fn assert_to(tolerance: f64, what: &str, found: &[f32], expected: &[f64], sc
     let norm = scale.iter().map(|x| x * x).sum::<f64>().sqrt();
     assert!(
         error <= tolerance * norm,
-        "{what}: {error:e} off where the norm is {norm:e}"
+        "{what}: an error of {error:e}, and a norm of {norm:e}"
     );
 }
 
-/// The columns from `first` on of rows of `row` values, in float64.
+/// `count` columns from `first` on, of rows of `row` values, in float64.
 pub fn columns(values: &[f32], row: usize, first: usize, count: usize) -> Vec<f64> {
     let of_row = |values: &[f32]| {
         values[first..first + count]
@@ -133,7 +133,7 @@ pub fn product(left: &[f64], right: &[f32], inner: usize) -> Vec<f64> {
     left.chunks_exact(inner).flat_map(of_row).collect()
 }
 
-/// The gradients of `left` and of `right` from that of [`product`]`(left, right, inner)`.
+/// The gradients of `left` and of `right`, from the gradient `g` of [`product`]`(left, right, inner)`.
 pub fn product_backward(g: &[f64], left: &[f64], right: &[f32], inner: usize) -> [Vec<f64>; 2] {
     let columns = right.len() / inner;
     let mut of_left = vec![0.0; left.len()];
@@ -148,8 +148,8 @@ pub fn product_backward(g: &[f64], left: &[f64], right: &[f32], inner: usize) ->
     [of_left, of_right]
 }
 
-/// Calls `with(output, input, value of the weight)` for each tap of each output of the depthwise convolution, where the tap is
-/// in the map.
+/// Calls `with(output, input, value of the weight)` for each tap of each output of the depthwise convolution that is inside
+/// the map.
 fn taps(
     [images, height, width]: [usize; 3],
     stride: usize,
@@ -185,7 +185,7 @@ pub fn depthwise(z: &[f64], shape: [usize; 3], stride: usize, weight: &[f32]) ->
     y
 }
 
-/// The gradients of `z` and of the weight from that of [`depthwise`]`(z, shape, stride, weight)`.
+/// The gradients of `z` and of the weight, from the gradient of [`depthwise`]`(z, shape, stride, weight)`.
 pub fn depthwise_backward(
     g: &[f64],
     z: &[f64],
@@ -201,7 +201,7 @@ pub fn depthwise_backward(
     [dz, dw]
 }
 
-/// `out[c] = cat[(c mod 2) channels / 2 + c / 2]` of each pixel.
+/// The channel shuffle of two sides: `out[c] = cat[(c mod 2) channels / 2 + c / 2]` for each pixel.
 pub fn shuffled(first: &[f64], second: &[f64], pixels: usize) -> Vec<f64> {
     let [left, right] = [first, second].map(|side| side.len() / pixels);
     let of_pixel = |pixel: usize| {
@@ -232,7 +232,7 @@ pub fn moments(values: &[f64], columns: usize) -> [Vec<f64>; 2] {
     [mean, variance]
 }
 
-/// Batch norm of columns, by their own statistics.
+/// Batch norm of columns by their own statistics.
 pub struct Norm {
     pub mean: Vec<f64>,
     pub variance: Vec<f64>,
@@ -262,7 +262,7 @@ impl Norm {
         values.iter().enumerate().map(value).collect()
     }
 
-    /// The gradients of the values, of gamma and of beta, from that of the norm's output.
+    /// The gradients of the values, of gamma and of beta, from the gradient of the norm's output.
     pub fn backward(&self, values: &[f64], g: &[f64]) -> [Vec<f64>; 3] {
         let columns = self.mean.len();
         let n = (values.len() / columns) as f64;
@@ -305,13 +305,13 @@ pub fn relu(values: &[f64]) -> Vec<f64> {
     values.iter().map(|x| x.max(0.0)).collect()
 }
 
-/// With it, running statistics after a batch are the batch's.
+/// With this momentum the running statistics become those of the last batch.
 pub const AT_ONCE: NormConfig = NormConfig {
     momentum: 1.0,
     ..CONFIG
 };
 
-/// A convolution with these parameters, and running statistics that are zero.
+/// A convolution with these parameters, and running statistics of zero.
 pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> (ConvNorm, Running) {
     let running = zeros(&weight.client, gamma.len);
     let conv = ConvNorm {
@@ -322,13 +322,13 @@ pub fn at_once([weight, gamma, beta]: [&Buffer; 3]) -> (ConvNorm, Running) {
     (conv, running)
 }
 
-/// Running statistics that are zero.
+/// Running statistics of zero.
 pub fn zeros(client: &Client, channels: usize) -> Running {
     let [mean, variance] = [0; 2].map(|_| upload(client, &vec![0.0; channels]));
     Running { mean, variance }
 }
 
-/// A convolution with this weight, whose norm has noise for its parameters and running statistics.
+/// A convolution with this weight. The parameters and running statistics of its norm are noise.
 pub fn conv_norm(weight: &Buffer, outputs: usize) -> (ConvNorm, Running) {
     let [gamma, beta, mean, variance] =
         [5, 6, 7, 8].map(|seed| upload(&weight.client, &noise(outputs, seed)));
@@ -340,7 +340,7 @@ pub fn conv_norm(weight: &Buffer, outputs: usize) -> (ConvNorm, Running) {
     (conv, Running { mean, variance })
 }
 
-/// Asserts that the running statistics of `before` have moved to `after` as a batch of `values` moves them.
+/// Asserts that a batch of `values` changes the running statistics from `before` to `after`.
 pub fn assert_moved(before: &Running, after: &Running, values: &[f64]) {
     let columns = before.mean.len;
     let [mean, unbiased] = statistics(values, columns);
@@ -363,7 +363,7 @@ pub fn assert_moved(before: &Running, after: &Running, values: &[f64]) {
     );
 }
 
-/// The batch's mean and unbiased variance, as they go to the running statistics.
+/// The batch's mean and unbiased variance, which the running statistics follow.
 pub fn statistics(values: &[f64], columns: usize) -> [Vec<f64>; 2] {
     let [mean, variance] = moments(values, columns);
     let n = (values.len() / columns) as f64;

@@ -1,4 +1,4 @@
-//! Concatenation and shuffle, and their backward.
+//! Tests of concatenation and shuffle, forward and backward.
 
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::gradient_sums::GradientSums;
@@ -12,7 +12,7 @@ use crate::host::{
 
 const EPSILON: f64 = 1e-5;
 
-/// A branch's last output with its norm, and its values after norm and ReLU.
+/// The output of a branch's last convolution, its norm, and the values after norm and ReLU.
 fn branch(pixels: usize, channels: usize, seed: u64) -> (Vec<f32>, Norm, Vec<f64>) {
     let y = noise(pixels * channels, seed);
     let norm = Norm::of(
@@ -25,7 +25,7 @@ fn branch(pixels: usize, channels: usize, seed: u64) -> (Vec<f32>, Norm, Vec<f64
     (y, norm, out)
 }
 
-/// `g`, and the sums that it is held to by what follows from them.
+/// Compares `g` with the gradient of the concatenation, which is zero where the ReLU's output is zero.
 fn check_branch(found: &[f32], dcat: &[f64], out: &[f64], residual: &[f64]) {
     let masked: Vec<f64> = dcat
         .iter()
@@ -35,7 +35,7 @@ fn check_branch(found: &[f32], dcat: &[f64], out: &[f64], residual: &[f64]) {
     assert_close("g", found, &masked);
 }
 
-/// A unit that passes `left` channels on, with a branch of `right`, on maps of `row` channels.
+/// Tests the end of a unit that passes on `left` channels and has a branch of `right` channels, on maps of `row` channels.
 fn check_basic(pixels: usize, [left, right, row]: [usize; 3], residual: bool) {
     let client = client();
     let x = noise(pixels * row, 1);
@@ -102,13 +102,13 @@ fn check_basic(pixels: usize, [left, right, row]: [usize; 3], residual: bool) {
     } else {
         assert!(
             behind.iter().all(|x| *x == 9.0),
-            "a branch's input is not written"
+            "the branch's input was written"
         );
     }
     check_sums(&sums, &download(&g), &y, &norm, &rows);
 }
 
-/// The norm's gradients, from `g` as it was stored.
+/// Compares the gradients of the norm's parameters with those that follow from the stored `g`.
 fn check_sums(sums: &GradientSums, g: &[f32], y: &Buffer, norm: &Norm, rows: &Buffer) {
     let y = widened(&download(y));
     let [_, dgamma, dbeta] = norm.backward(&y, &widened(g));
@@ -126,7 +126,7 @@ fn units_that_pass_channels_on() {
 }
 
 #[test]
-fn a_split_that_is_no_half_and_odd_widths() {
+fn unequal_splits_and_odd_widths() {
     check_basic(97, [12, 36, 48], true);
     check_basic(97, [7, 3, 12], false);
     check_basic(5, [1, 5, 6], true);
@@ -162,7 +162,7 @@ fn two_branches() {
             norm: &there[i][1],
             columns,
         };
-        // The branches in both orders, for the same concatenation.
+        // The branches are given in both orders, for the same concatenation.
         let in_order = branches(&dout, pixels, &[of(0, left), of(1, right)], false);
         let [second, first] = branches(&dout, pixels, &[of(1, right), of(0, left)], true);
         for found in [in_order, [first, second]] {

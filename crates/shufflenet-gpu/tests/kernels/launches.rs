@@ -1,4 +1,5 @@
-//! How many kernels the parts launch. The host pays for every launch, however short its kernel is.
+//! Test of the number of kernels that the parts of a network launch. Each launch takes time on the host, even if its kernel is
+//! short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use shufflenet_gpu::{head, stem_gradient};
 use crate::host::{CONFIG, client, conv_norm, noise, upload};
 use crate::unit::{Case, INPUT, basic, downsample};
 
-/// Counts the launches of one thread: other tests of the process run beside it.
+/// Counts the launches of one thread, because other tests run in the same process.
 struct Count {
     thread: ThreadId,
     launches: AtomicUsize,
@@ -27,7 +28,7 @@ impl LaunchObserver for Count {
     }
 }
 
-/// The process has one place for an observer, so one test calls this.
+/// Runs `work` and counts its launches. The process has one observer, so only one test calls this function.
 fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let count = Arc::new(Count {
         thread: thread::current().id(),
@@ -39,7 +40,7 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (value, count.launches.load(Ordering::Relaxed))
 }
 
-/// Launches of a unit's forward, its backward, and its forward in inference.
+/// Launches of a unit's forward, of its backward, and of its inference.
 fn of_unit(case: Case) -> [usize; 3] {
     let client = client();
     let (unit, x, dout) = case.upload(&client);

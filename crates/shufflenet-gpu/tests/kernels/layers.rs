@@ -1,4 +1,4 @@
-//! Convolutions with batch norm one after the other, forward and backward, in float64.
+//! The reference in float64 of several convolutions with batch norm, one after the other, forward and backward.
 
 use cubecl::prelude::Client;
 use shufflenet_gpu::conv_norm::ConvNorm;
@@ -9,7 +9,7 @@ use crate::host::{
     upload, widened,
 };
 
-/// A convolution with batch norm; a ReLU follows a 1x1 convolution.
+/// A convolution with batch norm. A 1x1 convolution also has a ReLU.
 pub struct Layer {
     pub depthwise: bool,
     inputs: usize,
@@ -41,7 +41,7 @@ impl Layer {
     }
 }
 
-/// A layer's input, its convolution's output, and the norm of that.
+/// A layer's input, its convolution's output, and the norm of this output.
 pub struct Trace {
     z: Vec<f64>,
     shape: [usize; 3],
@@ -50,7 +50,7 @@ pub struct Trace {
     pub norm: Norm,
 }
 
-/// The values as maps store them.
+/// The values as a map stores them.
 pub fn as_stored(values: &[f64], stored: Stored) -> Vec<f64> {
     match stored {
         Stored::F32 => values.to_vec(),
@@ -61,8 +61,8 @@ pub fn as_stored(values: &[f64], stored: Stored) -> Vec<f64> {
     }
 }
 
-/// The output of the layers one after the other. The depthwise convolution has the stride. Each convolution's output is
-/// stored.
+/// The traces of the layers and the output of the last layer. The depthwise convolution has the stride. Each convolution's
+/// output is stored, and so rounded.
 pub fn forward(
     layers: &[Layer],
     x: Vec<f64>,
@@ -99,7 +99,8 @@ pub fn forward(
     (traces, z)
 }
 
-/// The gradients of the input, and of weight, gamma and beta of each layer. The gradient of each norm's output is stored.
+/// The gradients of the input, and of weight, gamma and beta of each layer. The gradient of each norm's output is stored, and
+/// so rounded.
 pub fn backward(
     layers: &[Layer],
     traces: &[Trace],

@@ -1,13 +1,10 @@
-//! Each kernel alone, and whole units, against the same equations in float64 on the host.
+//! Tests of each kernel alone, and of whole units, against the same equations in float64 on the host.
 //!
-//! The tests run on a software adapter (`.ci/gpu`). Their sizes are small and awkward: widths that are no multiple of a
+//! The tests run on a software adapter (`.ci/gpu`). Their cases are small and difficult: widths that are not a multiple of a
 //! vector, a prime number of pixels, channels that begin in the middle of a map, a mean far from zero.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read a device fails")]
-#![expect(
-    clippy::print_stdout,
-    reason = "counted figures are for whoever asks with --nocapture"
-)]
+#![expect(clippy::print_stdout, reason = "--nocapture shows the counted figures")]
 
 mod bfloat16;
 mod clip;

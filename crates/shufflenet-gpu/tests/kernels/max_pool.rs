@@ -1,4 +1,5 @@
-//! The places of the pooling's maxima, and where their gradients go: equals and NaN. The rest is in the stem's tests.
+//! Tests of the places of max pooling's maxima and of their gradients, with equal values and NaN. The tests of the stem cover the
+//! rest.
 
 use shufflenet_gpu::max_pool::max_pool;
 use shufflenet_gpu::relu_gradient::{Behind, relu_gradient};
@@ -6,13 +7,13 @@ use shufflenet_gpu::relu_gradient::{Behind, relu_gradient};
 use crate::host::{client, download, upload};
 
 /// A norm of one channel that changes nothing: mean 0, scale 1, beta 0, 1 / standard deviation 1.
-const NONE: [f32; 4] = [0.0, 1.0, 0.0, 1.0];
+const IDENTITY: [f32; 4] = [0.0, 1.0, 0.0, 1.0];
 
-/// The pooled map of a 4 x 4 image, the places, and the gradient of the image where the pooled map's is 1, 2, 3, 4.
+/// The pooled map of a 4 x 4 image, the places, and the gradient of the image if that of the pooled map is 1, 2, 3, 4.
 fn pooled(y: [f32; 16]) -> [Vec<f32>; 3] {
     let client = client();
     let [y, norm, dout] =
-        [&y[..], &NONE, &[1.0, 2.0, 3.0, 4.0]].map(|values| upload(&client, values));
+        [&y[..], &IDENTITY, &[1.0, 2.0, 3.0, 4.0]].map(|values| upload(&client, values));
     let (out, places) = max_pool(&y, &norm, [1, 4, 4], 1);
     let behind = Behind::Pool {
         places: &places,
@@ -27,10 +28,10 @@ fn numbers(places: &[f32]) -> Vec<u32> {
 }
 
 #[test]
-fn the_first_of_equals_is_the_maximum() {
+fn the_first_of_equal_values_is_the_maximum() {
     let [out, places, g] = pooled([1.0; 16]);
     assert_eq!(out, [1.0; 4]);
-    // The first place of each window that is in the map.
+    // The maximum is at the first place of each window that is inside the map.
     assert_eq!(numbers(&places), [4, 3, 1, 0]);
     let mut expected = [0.0; 16];
     [expected[0], expected[1], expected[4], expected[5]] = [1.0, 2.0, 3.0, 4.0];

@@ -1,4 +1,4 @@
-//! The 1x1 convolution, its moments, and the norm made of them.
+//! Tests of the 1x1 convolution, of the moments of its output, and of the norm computed from them.
 
 use shufflenet_gpu::norm::Reading;
 use shufflenet_gpu::pointwise::{self, Columns};
@@ -34,7 +34,7 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     let found = download(&y);
     assert_close("y", &found, &expected);
 
-    // The statistics are held to those of the values as they were stored.
+    // The statistics are compared with those of the stored values.
     let stored: Vec<f64> = found.iter().map(|x| f64::from(*x)).collect();
     let [gamma, beta] = [5, 6].map(|seed| noise(outputs, seed));
     let (conv, before) = conv_norm(&weight_there, outputs);
@@ -77,7 +77,7 @@ fn more_tiles_than_rows_of_workgroups() {
 }
 
 #[test]
-fn a_mean_far_from_zero_costs_no_digits() {
+fn a_mean_far_from_zero_loses_no_digits() {
     check(1009, [24, 0, 24, 24], Reading::Plain, 1000.0);
 }
 

@@ -1,4 +1,4 @@
-//! The gradients of the 1x1 convolution, and the sums of the norm before it.
+//! Tests of the gradients of the 1x1 convolution, and of the sums for the norm before it.
 
 use shufflenet_gpu::gradient_sums::Gradient;
 use shufflenet_gpu::norm::Reading;
@@ -30,7 +30,7 @@ fn factors(norm: &Norm, y: &[f64], g: &[f64]) -> Vec<f32> {
     .concat()
 }
 
-/// All gradients of a convolution of `inputs` of a map's `row` channels, from `first` on.
+/// Tests all gradients of a convolution that reads `inputs` of a map's `row` channels, from `first` on.
 fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Reading) {
     let client = client();
     let [x, y, g] = [(row, 1), (outputs, 2), (outputs, 3)].map(|(n, seed)| noise(pixels * n, seed));
@@ -84,7 +84,7 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
         }
         return;
     };
-    // The gradient of the norm's output, zero where the ReLU was, and through the norm.
+    // The gradient of the norm's output, which is zero where the ReLU's output is zero.
     if matches!(reading, Reading::NormRelu) {
         dx.iter_mut().zip(&left).for_each(|(dx, z)| {
             if *z <= 0.0 {
@@ -103,13 +103,13 @@ fn check(pixels: usize, [row, first, inputs, outputs]: [usize; 4], reading: Read
     assert_eq!(
         bits([&weight]),
         bits([&found.weight.sum(&arena(&client))]),
-        "added in both ways"
+        "the two ways of adding differ"
     );
     let [_, gamma, beta] = before.backward(&read, &dx);
     if matches!(reading, Reading::NormRelu) {
         assert_close("dbeta", &download(&made.beta), &beta);
     } else {
-        // The norm behind the convolution takes the mean out of `dy`, so these sums are zero but for rounding.
+        // The norm after the convolution removes the mean of `dy`, so these sums are zero except for rounding.
         let most = 1e-5 * dx.iter().map(|g| g.abs()).sum::<f64>();
         let found = download(&made.beta);
         assert!(
@@ -142,7 +142,7 @@ fn odd_widths_and_a_branch_in_the_middle_of_a_map() {
 
 #[test]
 fn the_weights_gradient_has_fewer_units_than_the_launch() {
-    // 240 for the input's and 216 for the weight's. Then 252 for both.
+    // The first launch has 240 units for the input's gradient and 216 for the weight's, the second 252 for both.
     check(211, [40, 0, 40, 20], Reading::Plain);
     check(97, [7, 0, 7, 5], Reading::Norm);
 }

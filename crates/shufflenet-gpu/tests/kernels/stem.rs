@@ -1,4 +1,4 @@
-//! The stem, forward and backward.
+//! Tests of the stem, forward and backward.
 
 use shufflenet_gpu::buffer::Buffer;
 use shufflenet_gpu::stem::{self, Stem};
@@ -46,7 +46,7 @@ fn given(
     }
 }
 
-/// Calls `with(pixel of the output, number in its window, number in the images)` for each value of each window.
+/// Calls `with(pixel of the output, position in its window, index in the images)` for each value of each window.
 fn windows(at: &Stem, mut with: impl FnMut(usize, usize, usize)) {
     let [images, rows, places] = at.convolved();
     for pixel in 0..images * rows * places {
@@ -62,7 +62,7 @@ fn windows(at: &Stem, mut with: impl FnMut(usize, usize, usize)) {
     }
 }
 
-/// The value of `z`, `[images, height, width, channels]`, that is the maximum of each window.
+/// The index in `z`, `[images, height, width, channels]`, of the maximum of each window.
 fn maxima(z: &[f64], at: &Stem, padding: usize, channels: usize) -> Vec<usize> {
     let [_, height, width] = at.convolved();
     let [images, rows, places] = at.output();
@@ -168,7 +168,7 @@ impl Given {
 
 #[test]
 fn stems_of_the_published_networks() {
-    // Of small images, and of large ones.
+    // The first two stems are for small images, the others for large ones.
     given([3, 8, 8], [3, 24, 1], None).check();
     given([3, 9, 7], [3, 24, 1], None).check();
     given([2, 18, 16], [3, 24, 2], Some(1)).check();
@@ -201,7 +201,7 @@ fn a_nan_is_kept() {
     for pool in [None, Some(0)] {
         let mut given = given([2, 5, 7], [1, 8, 1], pool);
         given.images[17] = f32::NAN;
-        // It is in the mean of each channel, so it is everywhere, except in the sum of the output's gradient.
+        // The NaN is in the mean of each channel. So every result is NaN, except the sum of the output's gradient.
         let [out, mean, variance, dw, dgamma, dbeta, dimages] =
             given.run().each_ref().map(download);
         for found in [&out, &mean, &variance, &dw, &dgamma, &dimages] {

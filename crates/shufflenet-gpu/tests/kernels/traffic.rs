@@ -1,4 +1,4 @@
-//! How many bytes the kernels of a network's step move, and how many they are. No step is taken for it.
+//! Tests of the number of kernels in a network's step and of the bytes that they move. The step is rehearsed, not run.
 
 use cubecl::prelude::Client;
 use shufflenet_gpu::branch::Branch;
@@ -13,11 +13,11 @@ use shufflenet_gpu::{head, stem_gradient};
 
 use crate::host::{CONFIG, client, noise, upload};
 
-/// The published networks of the standard layout (Ma et al., 2018, table 5).
+/// A network of the standard layout (Ma et al., 2018, table 5) and its batch.
 struct Network {
     stages: [usize; 3],
     last: usize,
-    /// Images, and the height and width of each.
+    /// Number of images, and their height and width.
     images: [usize; 2],
     stride: usize,
     pool: Option<usize>,
@@ -41,7 +41,7 @@ fn cifar(stages: [usize; 3], images: usize) -> Network {
 const HALF: [usize; 3] = [48, 96, 192];
 const WHOLE: [usize; 3] = [116, 232, 464];
 
-/// A buffer of which only the length matters.
+/// A buffer whose content does not matter, because a rehearsal does not read it.
 fn values(client: &Client, len: usize) -> Buffer {
     Buffer {
         len,
@@ -59,7 +59,7 @@ fn conv(client: &Client, weight: usize, outputs: usize) -> (ConvNorm, Running) {
     (conv, Running { mean, variance })
 }
 
-/// A branch of a unit, with a first 1x1 convolution or without, and its running statistics.
+/// A branch of a unit and its running statistics. The branch may have a first 1x1 convolution.
 fn branch(
     client: &Client,
     inputs: usize,
@@ -81,7 +81,7 @@ fn branch(
     (branch, running)
 }
 
-/// What a step moves in the stem, the units and the head.
+/// The traffic of a step in the stem, in the units and in the head.
 fn of_step(network: &Network) -> [Traffic; 3] {
     let client = client();
     let [images, side] = network.images;
@@ -151,7 +151,7 @@ fn of_step(network: &Network) -> [Traffic; 3] {
     [of_stem, of_units, of_head]
 }
 
-/// The parts of a step together.
+/// The traffic of all parts together.
 fn together(of: &[Traffic; 3]) -> Traffic {
     of.iter().fold(Traffic::default(), Traffic::with)
 }
@@ -196,17 +196,17 @@ fn a_step_of_512_images_moves_few_bytes() {
         print(&step);
         let found = gigabytes(&step);
         assert!(found < most, "{name}: {found} GB");
-        // Nearly all are of maps, of which twice the images have twice as many.
+        // Nearly all bytes are those of maps, whose size is proportional to the number of images.
         let half = gigabytes(&of_step(&network(256)));
         assert!(
             found < 2.0 * half && 1.8 * half < found,
-            "{name}: {half} GB of half the images"
+            "{name}: {half} GB for half the images"
         );
     }
 }
 
 #[test]
-fn every_published_network_launches_as_many_kernels() {
+fn every_published_network_launches_the_same_number_of_kernels() {
     let large = Network {
         images: [256, 224],
         stride: 2,
@@ -219,9 +219,9 @@ fn every_published_network_launches_as_many_kernels() {
     }
 }
 
-/// A 1x1 convolution of 10 pixels, from 8 channels to 12.
+/// The launch is a 1x1 convolution of 10 pixels, from 8 channels to 12.
 #[test]
-fn a_launch_moves_what_its_shape_says() {
+fn the_traffic_of_a_launch_follows_from_its_shape() {
     let client = client();
     let x = Columns {
         data: values(&client, 80),
@@ -231,7 +231,7 @@ fn a_launch_moves_what_its_shape_says() {
     let weight = values(&client, 96);
     let ((y, _), traffic) = traffic::rehearse(|| pointwise::forward(&x, 10, 8, None, &weight));
     assert_eq!(y.len, 120);
-    // One row of partial sums: count, mean, and sum of squared differences.
+    // The convolution also writes one row of partial sums: count, mean, and sum of squared differences.
     let expected = Moved {
         launches: 1,
         read: 4 * (80 + 96),
@@ -241,7 +241,7 @@ fn a_launch_moves_what_its_shape_says() {
 }
 
 #[test]
-fn a_rehearsal_counts_what_a_launch_counts() {
+fn a_rehearsal_counts_the_traffic_of_a_launch() {
     let client = client();
     let x = Columns {
         data: upload(&client, &noise(37 * 8, 1)),
@@ -253,7 +253,7 @@ fn a_rehearsal_counts_what_a_launch_counts() {
     let ((), rehearsed) = traffic::rehearse(work);
     let observation = traffic::observe();
     work();
-    // Other tests of the process launch at the same time.
+    // Other tests of the process may launch kernels at the same time, so the observed traffic may be larger.
     let seen = observation.take();
     let of = |traffic: &Traffic| traffic.by_kernel().find(|(kernel, _)| *kernel == "1x1");
     let (seen, rehearsed) = (of(&seen).unwrap().1, of(&rehearsed).unwrap().1);

@@ -1,4 +1,4 @@
-//! Whole units, forward and backward.
+//! Tests of whole units, forward and backward.
 
 use cubecl::prelude::Client;
 use shufflenet_gpu::branch::Branch;
@@ -13,7 +13,7 @@ use crate::host::{
 };
 use crate::layers::{Layer, Trace, as_stored, backward, forward};
 
-/// Images, height and width of the input.
+/// Number of images, height and width of the input.
 pub const INPUT: [usize; 3] = [3, 6, 5];
 
 /// A unit, its input, and the gradient of its output.
@@ -39,18 +39,18 @@ fn right(inputs: usize, middle: usize, outputs: usize) -> Vec<Layer> {
     ]
 }
 
-/// A stride-1 unit that passes five of fourteen channels on.
+/// A stride-1 unit that passes on five of fourteen channels.
 pub fn basic(residual: bool) -> Case {
     Case::basic([5, 6, 9], residual, Stored::F32)
 }
 
-/// A stride-2 unit of thirteen channels, whose branches give six and ten. The left branch is the first or the last in the
-/// concatenation.
+/// A stride-2 unit with thirteen input channels, whose branches give six and ten. The left branch is the first or the last in
+/// the concatenation.
 pub fn downsample(left_last: bool) -> Case {
     Case::downsample([13, 7, 6, 10], left_last, Stored::F32)
 }
 
-/// The gradients of two sides of a concatenation of `channels` from that of the shuffled.
+/// The gradients of the two sides of a concatenation of `channels` channels, from the gradient after the shuffle.
 fn separated(dout: &[f64], channels: usize, first: usize) -> [Vec<f64>; 2] {
     let half = channels / 2;
     let of = |from: usize, to: usize| {
@@ -64,18 +64,18 @@ fn separated(dout: &[f64], channels: usize, first: usize) -> [Vec<f64>; 2] {
     [of(0, first), of(first, channels)]
 }
 
-/// What a unit computes: output, and gradient of the input; of each convolution mean, variance, and the gradients of weight,
-/// gamma and beta.
+/// The results of a unit: its output, the gradient of its input, and for each convolution mean, variance, and the gradients of
+/// weight, gamma and beta.
 struct Computed {
     out: Vec<f64>,
     dx: Vec<f64>,
     layers: Vec<[Vec<f64>; 5]>,
-    /// The norms of the convolutions, as kernels read them.
+    /// The norms of the convolutions, in the rows that kernels read.
     norms: Vec<Vec<f32>>,
 }
 
 impl Case {
-    /// A stride-1 unit: the channels passed on, those in the middle of the branch, and those at its ends.
+    /// A stride-1 unit, given by the channels that it passes on, those in the middle of the branch, and those at its ends.
     fn basic([left, middle, of_right]: [usize; 3], residual: bool, stored: Stored) -> Self {
         let channels = left + of_right;
         let len = INPUT.iter().product::<usize>() * channels;
@@ -92,7 +92,8 @@ impl Case {
         }
     }
 
-    /// A stride-2 unit: its channels, those in the middle of the right branch, and what the left and the right branch give.
+    /// A stride-2 unit, given by its input channels, those in the middle of the right branch, and the outputs of the left and
+    /// of the right branch.
     fn downsample(
         [channels, middle, left, of_right]: [usize; 4],
         left_last: bool,
@@ -210,13 +211,13 @@ impl Case {
         (unit, x, dout)
     }
 
-    /// Running statistics that are zero.
+    /// Running statistics of zero.
     pub fn running(&self, client: &Client) -> Vec<Running> {
         let of_layer = |layer: &Layer| zeros(client, layer.gamma.len());
         self.layers().map(of_layer).collect()
     }
 
-    /// The norms of the convolutions by the batch's statistics.
+    /// The norms of the convolutions with the batch's statistics.
     pub fn norms(&self, client: &Client) -> Vec<Buffer> {
         let norms = self.expected().norms;
         norms.iter().map(|rows| upload(client, rows)).collect()
@@ -255,7 +256,7 @@ impl Case {
     fn check(&self) {
         let (out, dx, found) = self.run();
         let expected = self.expected();
-        // In bfloat16 a difference in the last bits of a sum makes a few values round to their other neighbour.
+        // In bfloat16 a difference in the last bits of a sum makes a few values round to the other neighbour.
         let tolerance = match self.stored {
             Stored::F32 => 1e-5,
             Stored::Bf16 => 1e-3,
@@ -276,8 +277,8 @@ impl Case {
             let names = ["mean", "variance", "dW", "dgamma", "dbeta"];
             for i in 0..5 {
                 let what = format!("{} of convolution {number}", names[i]);
-                // The norm behind the next convolution takes out what a depthwise convolution's beta adds, so its gradient is
-                // zero but for rounding.
+                // The norm after the next convolution removes what the beta of a depthwise convolution adds. So the gradient
+                // of this beta is zero except for rounding.
                 let scale = if layer.depthwise && i == 4 { 3 } else { i };
                 assert_to(tolerance, &what, &found[i], &expected[i], &expected[scale]);
             }
@@ -285,16 +286,17 @@ impl Case {
     }
 }
 
-/// In inference, with the batch's statistics for running ones, a unit computes what it computes in training.
+/// If the running statistics are those of the batch, inference gives the output of training.
 #[test]
-fn inference_by_the_batch_s_statistics_is_training() {
+fn inference_with_the_batchs_statistics_equals_training() {
     let of_basic = |widths, residual| Case::basic(widths, residual, Stored::F32);
     let cases = [
         basic(false),
         basic(true),
         downsample(false),
         downsample(true),
-        // More outputs than a workgroup has, more channels in the middle than a step, more passed on than computed.
+        // These have more outputs than a workgroup, more channels in the middle than a step of its loop, or more channels
+        // passed on than computed.
         of_basic([100, 40, 100], false),
         of_basic([90, 20, 6], true),
         of_basic([24, 24, 24], false),
@@ -309,7 +311,7 @@ fn inference_by_the_batch_s_statistics_is_training() {
     }
 }
 
-/// The statistics of each layer's output, with the gradients of its parameters.
+/// For each layer the statistics of its convolution's output and the gradients of its parameters.
 fn joined(traces: &[Trace], gradients: Vec<[Vec<f64>; 3]>) -> Vec<[Vec<f64>; 5]> {
     let of = |(trace, [dw, dgamma, dbeta]): (&Trace, [Vec<f64>; 3])| {
         let [mean, variance] = statistics(&trace.y, dgamma.len());
@@ -331,7 +333,7 @@ fn a_stride_2_unit_in_both_orders() {
 }
 
 #[test]
-fn units_in_bfloat16_round_what_they_store() {
+fn units_in_bfloat16_round_the_values_that_they_store() {
     for other in [false, true] {
         Case::basic([6, 8, 8], other, Stored::Bf16).check();
         Case::downsample([12, 8, 6, 10], other, Stored::Bf16).check();

@@ -116,14 +116,14 @@ mod tests {
         for at in [19, whole.len() - 20] {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x55;
-            let told = found(&bytes);
+            let message = found(&bytes);
             let start = "a damaged PNG (the decoder says \"";
-            assert!(told.starts_with(start), "{told}");
+            assert!(message.starts_with(start), "{message}");
             assert!(
-                !told.contains(['{', ':']) || told.contains("CRC error:"),
-                "{told}"
+                !message.contains(['{', ':']) || message.contains("CRC error:"),
+                "{message}"
             );
-            assert!(!told.contains("ChunkType"), "{told}");
+            assert!(!message.contains("ChunkType"), "{message}");
         }
     }
 
@@ -135,8 +135,8 @@ mod tests {
         let whole = bytes.into_inner();
         decode(&whole, ImageFormat::WebP).unwrap();
         for length in [14, whole.len() / 2] {
-            let told = decode(&whole[..length], ImageFormat::WebP).unwrap_err();
-            assert_eq!(told, "a truncated WebP", "{length}");
+            let message = decode(&whole[..length], ImageFormat::WebP).unwrap_err();
+            assert_eq!(message, "a truncated WebP", "{length}");
         }
     }
 }

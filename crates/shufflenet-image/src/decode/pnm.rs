@@ -120,7 +120,7 @@ fn number<'a>(name: &str, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), String> {
             b'#' => rest = after_line(rest),
             _ if is_space(byte) && value.is_none() => {}
             _ if is_space(byte) => break,
-            _ => return Err(format!("a damaged {name} (a word that is no number)")),
+            _ => return Err(format!("a damaged {name} (a word that is not a number)")),
         }
     }
     let value = value.ok_or_else(|| damage::truncated(name))?;

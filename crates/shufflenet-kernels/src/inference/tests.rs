@@ -1,4 +1,4 @@
-//! Kernels in bfloat16 against the same kernels in float32 on rounded values, and the chain over threads.
+//! Tests of kernels in bfloat16 against the same kernels in float32 on rounded values, and of the chain with several threads.
 
 use half::bf16;
 
@@ -43,7 +43,7 @@ fn the_columns_of_stored_rows_are_read_in_both_precisions() {
             let Left::Float32(left, terms) = read.left() else {
                 panic!("{isa:?}: not in float32");
             };
-            // Not more than the vectors that have a column.
+            // Only the vectors that contain a column are copied.
             assert!(left.data.len() <= rows * row);
             for row in 0..rows {
                 for (column, term) in columns.iter().zip(terms) {
@@ -56,9 +56,9 @@ fn the_columns_of_stored_rows_are_read_in_both_precisions() {
     }
 }
 
-/// The product against float64, and its bfloat16 result against the rounded bits of its float32 result.
+/// The float32 result is compared with float64, and the bfloat16 result with the rounded float32 result.
 #[test]
-fn a_product_is_rounded_once_where_it_is_stored() {
+fn a_product_is_rounded_once_when_it_is_stored() {
     for isa in Isa::available() {
         for (rows, inputs, outputs) in [(1, 1, 1), (29, 24, 58), (31, 58, 116), (50, 7, 33)] {
             let places: Vec<usize> = (0..inputs)
@@ -106,12 +106,13 @@ fn a_product_is_rounded_once_where_it_is_stored() {
     }
 }
 
-/// On every set, in vectors, pairs and tiles: against float64 on the operands that the set reads.
+/// The convolution in vectors, pairs or tiles, on every instruction set, is compared with float64 on the operands that the
+/// instruction set reads.
 #[test]
 fn a_convolution_reads_the_columns_of_stored_rows() {
     for isa in Isa::available() {
         for (rows, inputs, outputs) in [(1, 1, 1), (29, 24, 58), (97, 58, 116), (50, 7, 33)] {
-            // Columns in another order than the inputs, with gaps.
+            // The columns are in another order than the inputs, and have gaps.
             let read: Vec<usize> = (0..inputs).map(|k| 3 * ((k * 5) % inputs)).collect();
             let folded = layer(outputs, inputs, 3);
             let (reading, pointwise) = pointwise::reading(isa, Precision::Bf16, &folded, &read);
@@ -150,7 +151,7 @@ fn a_convolution_reads_the_columns_of_stored_rows() {
     }
 }
 
-/// The product of all columns, into the rows from the fifth on.
+/// The product of all columns, written to the rows from row 5 on.
 fn product<'a, T>(
     weights: &'a Weights,
     rows: usize,
@@ -204,7 +205,7 @@ fn maps_in_bfloat16_are_convolved_in_float32() {
                 out
             };
             let all = run(0..pixels);
-            // Blocks that begin and end anywhere.
+            // Blocks may begin and end at any row.
             for block in [1, 2, 5, 11] {
                 let starts = (0..pixels).step_by(block);
                 let blocks = starts.flat_map(|start| run(start..pixels.min(start + block)));
@@ -237,7 +238,7 @@ fn check_depthwise(taps: &Taps, shape: MapShape, maps: &[f32], out: &[f32], laye
     }
 }
 
-/// A chain with every part: pooling, both kinds of units, a residual, widths that fill no vector.
+/// A chain with every part: pooling, both kinds of units, a residual sum, and widths that do not fill a vector.
 fn parts() -> Parts<Folded> {
     let unit = |left_channels: usize, residual: bool, seed: usize| BasicParts {
         left_channels,
@@ -272,7 +273,7 @@ fn parts() -> Parts<Folded> {
 // WebAssembly has no threads.
 #[cfg(not(target_family = "wasm"))]
 #[test]
-fn logits_do_not_depend_on_threads_or_neighbours() {
+fn logits_do_not_depend_on_threads_or_on_other_images() {
     let size = [37, 30];
     let images = numbers(9 * 3 * size[0] * size[1], 9);
     let precisions = [Precision::F32, Precision::Bf16];
@@ -294,12 +295,12 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
     }
 }
 
-/// Each of the `n` values that a path from pixel to logit stores is rounded by at most 2^-9 of itself. Signs are random,
-/// so errors add up like their squares; three standard deviations are allowed. Where products are in pairs or tiles, the rounded
-/// weights and the rounded outputs of the depthwise convolutions have so much room as well.
+/// A path from pixel to logit stores `n` values, and the rounding error of each is at most 2^-9 of it. The signs are random, so
+/// the squares of the errors add up. Three standard deviations are accepted. This also leaves room for the rounded weights and
+/// the rounded outputs of depthwise convolutions in products by pairs or tiles.
 #[test]
 fn logits_in_bfloat16_are_near_those_in_float32() {
-    // The last maps have few pixels, and more than a block of rows.
+    // With the first size the last maps have few pixels, with the second more than a block of rows.
     for isa in Isa::available() {
         for size in [[4, 33, 33], [2, 130, 140]] {
             near(isa, size);
@@ -311,7 +312,7 @@ fn near(isa: Isa, [count, height, width]: [usize; 3]) {
     let images = numbers(count * 3 * height * width, 9);
     let [wide, narrow] = [Precision::F32, Precision::Bf16]
         .map(|precision| Chain::on(isa, &parts(), precision).run(&images, [count, height, width]));
-    // The stem, and two values for each of six units.
+    // One value in the stem, and two in each of six units.
     let bound = 3.0 * 13f32.sqrt() / 512.0;
     let largest = wide.iter().fold(0f32, |most, x| most.max(x.abs()));
     let errors = wide.iter().zip(&narrow).map(|(a, b)| (a - b).abs());

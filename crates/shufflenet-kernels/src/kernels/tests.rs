@@ -1,6 +1,6 @@
-//! A kernel between bfloat16 values is the same kernel between float32 values, rounded once: what it computes in float32
-//! has the same bits, and what it stores is the float32 result rounded to the nearest. Other tests hold the float32
-//! kernels to float64.
+//! Tests of kernels between bfloat16 values against the same kernels between float32 values. Float32 results must have the
+//! same bits, and stored results must be the float32 results rounded once to the nearest. Other tests compare the float32
+//! kernels with float64.
 
 use half::bf16;
 
@@ -16,10 +16,10 @@ mod shuffle;
 
 /// Height and width of an image.
 const SIZE: [usize; 2] = [7, 5];
-/// Pixels of it.
+/// Number of pixels of the image.
 const ROWS: usize = SIZE[0] * SIZE[1];
 
-/// Arguments of a kernel, all of them longer than it needs.
+/// Arguments of a kernel. All slices are longer than it needs.
 struct Arguments<'a, T> {
     isa: Isa,
     columns: usize,
@@ -52,7 +52,7 @@ impl<'a, T: Stored> Arguments<'a, T> {
     }
 }
 
-/// Numbers of mean near 0, with a tenth of them zero.
+/// Numbers with a mean near 0, of which a tenth are zero.
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     let number = |i: usize| match (i * 31 + seed) % 10 {
         0 => 0.0,

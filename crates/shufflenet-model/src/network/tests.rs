@@ -1,5 +1,5 @@
-//! Compares the kernels of stem and head with the same parts in plain Burn operations, and the inference
-//! chain with the whole network.
+//! Tests of the kernels of stem and head against the same parts in plain Burn operations, and of the inference chain
+//! against the whole network.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -62,8 +62,8 @@ fn assert_same<const D: usize>(
     }
 }
 
-/// Greatest distance of a part in bfloat16 from the plain part that rounds where the kernel stores: the convolution's
-/// output, the part's output, and their gradients. Sums in another order round a few values to the neighbour.
+/// Largest accepted distance of a part in bfloat16 from a plain part that rounds the values that the kernel stores: the
+/// convolution's output, the part's output, and their gradients. Sums in another order round a few values to the neighbour.
 const ROUNDED: f32 = 5e-4;
 
 /// Batch norm and ReLU of the convolution's stored output.
@@ -85,9 +85,9 @@ fn rounded_head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<2> {
 }
 
 #[test]
-fn the_stem_kernel_is_the_plain_stem() {
+fn the_stem_kernel_equals_the_plain_stem() {
     let device = Device::flex().autodiff();
-    // Batch, channels, height, width: odd sizes, one image, one and many channels.
+    // Batch, channels, height and width, with odd sizes, one image, one channel and many channels.
     for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
         for shape in [[3, 3, 12, 16], [1, 1, 9, 11], [2, 7, 17, 8], [70, 3, 6, 6]] {
             let network = network(stem, shape[1], &device);
@@ -117,7 +117,7 @@ fn the_stem_kernel_is_the_plain_stem() {
 }
 
 #[test]
-fn the_head_kernel_is_the_plain_head() {
+fn the_head_kernel_equals_the_plain_head() {
     let device = Device::flex().autodiff();
     let network = network(Stem::Cifar, 3, &device);
     for [batch, height, width] in [[5, 4, 4], [1, 3, 2], [33, 1, 1]] {
@@ -143,7 +143,7 @@ fn the_head_kernel_is_the_plain_head() {
 
 /// If equal values meet in a pooling window, the first of them gets the gradient, as in PyTorch.
 #[test]
-fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
+fn the_gradient_of_a_flat_image_goes_to_the_first_of_equal_values() {
     let device = Device::flex().autodiff();
     let network = network(Stem::Imagenet, 3, &device);
     let images = Tensor::<4>::ones([2, 3, 16, 16], &device);
@@ -158,8 +158,8 @@ fn a_flat_image_gives_its_gradient_to_the_first_of_equals() {
 
 /// Compares the chain that inference folds a network into with the network in plain Burn operations.
 #[test]
-fn inference_is_the_network_folded() {
-    // Layout, stem, widths, repeats, split ratio; odd maps, single images, one channel.
+fn the_inference_chain_equals_the_network() {
+    // Layout, stem, widths, repeats and split ratio. The cases have odd maps, single images and one channel.
     let published = [24, 48, 96, 192, 1024];
     let odd = [10, 22, 38, 50, 33];
     let cases = [
@@ -212,17 +212,17 @@ fn inference_is_the_network_folded() {
     }
 }
 
-/// Greatest relative distance of logits in bfloat16. A path from pixel to logit goes through stored values: the stem's,
-/// and two of each unit, whose number is three more than the `repeats`. Each is rounded by at most 2^-9 of itself. Signs
-/// are random, so the errors add up like their squares; three times that sum is allowed.
+/// Largest accepted relative distance of logits in bfloat16. A path from pixel to logit has one stored value in the stem and
+/// two in each unit (there are three more units than the `repeats`). The rounding error of each value is at most 2^-9 of it.
+/// The signs are random, so the squares of the errors add up. Three times the root of that sum is accepted.
 fn rounding(repeats: usize) -> f32 {
     let values = 1 + 2 * (3 + repeats);
     3.0 * (values as f32).sqrt() / 512.0
 }
 
-/// Squeeze-and-excitation has no chain: its inference is float32, and says so.
+/// Networks with squeeze-and-excitation have no chain, so their inference is float32 and reports float32.
 #[test]
-fn inference_tells_the_precision_that_it_computes_in() {
+fn inference_reports_the_precision_that_it_uses() {
     let device = Device::flex();
     for squeeze_excitation in [false, true] {
         let config = ModelConfig {
@@ -243,7 +243,7 @@ fn inference_tells_the_precision_that_it_computes_in() {
     }
 }
 
-/// What kernels do not serve computes in float32 between bfloat16 activations: squeeze-and-excitation, frozen parts.
+/// Parts without kernels (squeeze-and-excitation, frozen parts) compute in float32 between bfloat16 activations.
 #[test]
 fn in_bfloat16_weights_features_and_gradients_are_float32() {
     let device = Device::flex().autodiff();
@@ -275,9 +275,9 @@ fn in_bfloat16_weights_features_and_gradients_are_float32() {
         let (features, count_rounded) = loss(&rounded);
         assert_eq!(count, count_rounded, "{what}");
         let error = distance(&features, &expected);
-        // A network with initial weights amplifies what rounding changes.
+        // A network with initial weights amplifies rounding errors.
         assert!(0.0 < error && error < 0.5, "{what}: {error}");
-        // Inference is float32, and in the bits of a network that never heard of bfloat16.
+        // Inference is float32, and has the bits of a network in float32.
         let images = images.clone().inner();
         let [a, b] = [&network, &rounded].map(|network| network.valid().forward(images.clone()));
         assert_eq!(a.into_data(), b.into_data(), "{what}");

@@ -65,6 +65,6 @@ pub enum StateDictError {
         accepted: &'static str,
     },
     /// Names or shapes that belong to no known network.
-    #[error("the network cannot be told from names and shapes: {0}")]
+    #[error("the network cannot be inferred from names and shapes: {0}")]
     Network(String),
 }

@@ -138,7 +138,7 @@ fn legacy(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
             return Err(stranger::cut(
                 path,
                 bytes.len(),
-                &format!("the storage {name} ends behind it"),
+                &format!("the storage {name} extends beyond the end of the file"),
             ));
         };
         at = place.end;

@@ -1,4 +1,4 @@
-//! Compares the kernels with the plain units: output, every gradient and the running statistics.
+//! Tests of the kernels against the plain units: output, every gradient and the running statistics.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -10,8 +10,8 @@ mod rounded;
 use super::*;
 use crate::testing::{distance, noise};
 
-/// Output, input gradient and the gradient of every parameter, for a loss that weighs each output
-/// differently.
+/// Output, input gradient and the gradient of every parameter, for a loss with a different weight for
+/// each output.
 fn gradients<M: Module>(
     unit: &M,
     forward: impl Fn(&M, Tensor<4>) -> Tensor<4>,
@@ -42,8 +42,8 @@ fn perturbed(convolutions: Vec<&mut ConvNorm>) {
     }
 }
 
-/// Tolerance of the comparison, and of the gradients of gamma and beta. On a 1x1 map the batch norm cancels the factor of the depthwise weight
-/// before it: the weight's gradient is zero except for rounding, and needs a larger tolerance.
+/// Tolerances of the comparison and of the gradients of gamma and beta. On a 1x1 map the batch norm cancels the factor of the
+/// depthwise weight before it. So the weight's gradient is zero except for rounding, and needs a larger tolerance.
 fn tolerance(x: &Tensor<4>) -> [f32; 2] {
     let [.., height, width] = x.dims();
     [if height * width == 1 { 3e-4 } else { 2e-5 }; 2]
@@ -147,7 +147,7 @@ fn downsample_convolutions(unit: &DownsampleUnit) -> Vec<&ConvNorm> {
 }
 
 #[test]
-fn the_stride_1_kernel_is_the_plain_unit() {
+fn the_stride_1_kernel_equals_the_plain_unit() {
     let device = Device::flex().autodiff();
     // Inputs, outputs, left, residual, batch, height, width.
     let cases = [
@@ -188,7 +188,7 @@ fn the_stride_1_kernel_is_the_plain_unit() {
 }
 
 #[test]
-fn the_stride_2_kernel_is_the_plain_unit() {
+fn the_stride_2_kernel_equals_the_plain_unit() {
     let device = Device::flex().autodiff();
     // Inputs, branch, right first, batch, height, width.
     let cases = [
@@ -224,9 +224,9 @@ fn the_stride_2_kernel_is_the_plain_unit() {
     }
 }
 
-/// Tensors with memory layouts that the kernels do not read directly: permuted, narrowed, expanded.
+/// The kernels cannot read these memory layouts directly: permuted, narrowed, expanded.
 #[test]
-fn views_are_read_as_what_they_mean() {
+fn views_give_the_results_of_contiguous_tensors() {
     let device = Device::flex().autodiff();
     let plan = UnitPlan {
         inputs: 12,

@@ -1,4 +1,4 @@
-//! The classifier under other names.
+//! Tests of classifiers with other names than the network's own.
 
 use burn::tensor::Device;
 use shufflenet_model::{ShuffleNetV2, Stem, infer_config, to_safetensors};
@@ -29,7 +29,7 @@ fn a_classifier_is_found_under_any_name_by_its_shape() {
         assert!(fit.is_exact(), "{head}: {fit}");
         assert!(to_safetensors(&found).unwrap() == expected, "{head}");
     }
-    // Beside a backbone with a prefix of its own.
+    // The backbone has another prefix than the classifier.
     let weights = open(&renamed(&own, |name| match name.strip_prefix("fc.") {
         Some(leaf) => format!("net.head.{leaf}"),
         None => format!("net.backbone.{name}"),
@@ -42,7 +42,7 @@ fn a_classifier_is_found_under_any_name_by_its_shape() {
     );
     let (found, fit) = imported(&weights, Stem::Cifar);
     assert!(fit.is_exact() && to_safetensors(&found).unwrap() == expected);
-    // Without a bias.
+    // A classifier without a bias.
     let mut bare = own.clone();
     bare.remove("fc.bias");
     let weights = open(&renamed(&bare, |name| name.replacen("fc.", "head.", 1))).unwrap();
@@ -53,7 +53,7 @@ fn a_classifier_is_found_under_any_name_by_its_shape() {
 }
 
 #[test]
-fn a_classifier_that_is_not_plain_is_not_guessed() {
+fn an_ambiguous_classifier_is_refused() {
     let network = ShuffleNetV2::new(&config(), 5, &Device::flex()).unwrap();
     let own = tensors_of(&network);
     let with = |more: &[(&str, [usize; 2])]| {

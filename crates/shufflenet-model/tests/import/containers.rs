@@ -1,4 +1,4 @@
-//! Tensors of PyTorch's files, whatever lies beside them.
+//! Tests of finding the network's tensors in PyTorch's files beside other objects.
 
 use burn::tensor::Device;
 use shufflenet_model::{ShuffleNetV2, StateDict, Stem, infer_config};
@@ -6,7 +6,7 @@ use shufflenet_model::{ShuffleNetV2, StateDict, Stem, infer_config};
 use crate::{config, fixture, imported, logits, off};
 
 #[test]
-fn whatever_lies_beside_the_network_it_gives_pytorchs_logits() {
+fn a_network_beside_other_objects_gives_pytorchs_logits() {
     let text = std::fs::read_to_string(fixture("expected.json")).unwrap();
     let expected: Vec<f64> = serde_json::from_str(&text).unwrap();
     let images: Vec<f32> = (0..1536).map(|i| (i % 23) as f32 / 11.0 - 1.0).collect();
@@ -43,7 +43,7 @@ fn whatever_lies_beside_the_network_it_gives_pytorchs_logits() {
 }
 
 #[test]
-fn a_tensor_of_the_network_of_a_type_that_weights_do_not_have_is_named() {
+fn a_tensor_of_an_unsupported_type_is_refused_by_name() {
     let weights = StateDict::open(&fixture("types.pth"), None).unwrap();
     for (name, kind) in [
         ("conv5.0.weight", "complex64"),
@@ -69,8 +69,8 @@ fn a_tensor_of_the_network_of_a_type_that_weights_do_not_have_is_named() {
     );
 }
 
-/// As PyTorch 0.1 wrote it: a storage of eight numbers, of which the tensor with the key 7 has the last six,
-/// column by column, through a view that begins at the third.
+/// A file as PyTorch 0.1 wrote it. It has a storage of eight numbers. The tensor with the key 7 is a view of the last six,
+/// column by column.
 #[test]
 fn a_tar_archive_of_old_pytorch_is_read() {
     let number = |value: i64| value.to_le_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! Weights as people have them: beside objects of any type, as whole modules, under other names of the
-//! classifier, under Megvii's names; and files that are no weights.
+//! Tests of importing weights as people have them: beside objects of any type, as whole modules, with other names of the
+//! classifier, with Megvii's names. Also, files that are not weights are refused.
 //!
 //! `scripts/import_fixtures.py` writes the fixtures.
 #![allow(
@@ -28,7 +28,7 @@ fn fixture(name: &str) -> PathBuf {
     fixtures.join(name)
 }
 
-/// The network that `weights` belong to, with `stem`, and what fits.
+/// The network that `weights` belong to, with `stem`, and how they fit.
 fn imported(weights: &StateDict, stem: Stem) -> (ShuffleNetV2, Fit) {
     let config = ModelConfig {
         stem: Some(stem),
@@ -54,7 +54,7 @@ fn off(found: &[f32], expected: &[f64]) -> f64 {
     off.fold(0.0, f64::max) / largest
 }
 
-/// Shapes and values by name.
+/// Shape and values of each tensor, by name.
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn config() -> ModelConfig {
@@ -102,7 +102,7 @@ fn open(tensors: &Tensors) -> Result<StateDict, String> {
     StateDict::open(&path, None).map_err(|error| error.to_string())
 }
 
-/// The tensors with other names, as `rename` gives them.
+/// The tensors under the names that `rename` gives.
 fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Tensors {
     let tensors = tensors.iter();
     tensors

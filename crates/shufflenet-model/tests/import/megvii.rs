@@ -1,4 +1,4 @@
-//! Megvii's network, under its own names and in its own order of channels, and relatives of it.
+//! Tests of Megvii's network with its names and its order of channels, and of detectors that are built on it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use shufflenet_model::{Layout, Scale, Stem, infer_config};
 
 use crate::{Tensors, fixture, imported, logits, off, open, renamed, tensors_of};
 
-/// What PyTorch computed with the network of Megvii's repository.
+/// PyTorch's results for the network of Megvii's repository.
 #[derive(Deserialize)]
 struct Megvii {
     size: usize,
@@ -77,7 +77,7 @@ fn filled(name: &str, shape: &[usize], salt: u32) -> Vec<f32> {
 }
 
 #[test]
-fn megviis_network_gives_its_own_logits_under_torchvisions_order_of_channels() {
+fn megviis_network_gives_its_logits_in_torchvisions_order_of_channels() {
     let megvii = Megvii::read();
     let weights = open(&megvii.tensors()).unwrap();
     assert!(weights.megvii);
@@ -101,12 +101,12 @@ fn megviis_network_gives_its_own_logits_under_torchvisions_order_of_channels() {
 }
 
 #[test]
-fn blue_first_becomes_red_first() {
+fn weights_for_blue_first_are_reordered_for_red_first() {
     let megvii = Megvii::read();
     let mut weights = open(&megvii.tensors()).unwrap();
     assert!(weights.swap_colours());
     let (network, _) = imported(&weights, Stem::Imagenet);
-    // The same images with their colours in the other order.
+    // The same images with the colours in the other order.
     let plane = megvii.size * megvii.size;
     let images = megvii.images();
     let swapped = images.chunks(3 * plane).flat_map(|image| {
@@ -120,9 +120,9 @@ fn blue_first_becomes_red_first() {
     assert!(off < 1e-5, "{off:e}");
 }
 
-/// As in detectors: a prefix, stages instead of one list, no last convolution, no classifier, and a head.
+/// A detector's file has a prefix, stages instead of one list, and a head, but no last convolution and no classifier.
 #[test]
-fn a_detectors_backbone_is_the_same_network_without_its_end() {
+fn the_backbone_of_a_detector_is_imported_without_the_end_of_the_network() {
     let megvii = Megvii::read();
     let own = megvii.tensors();
     let (whole, _) = imported(&open(&own).unwrap(), Stem::Imagenet);
@@ -168,10 +168,10 @@ fn a_detectors_backbone_is_the_same_network_without_its_end() {
 }
 
 #[test]
-fn megviis_other_widths_and_relatives_are_refused_by_their_reason() {
+fn megviis_other_widths_and_networks_are_refused_with_the_reason() {
     let megvii = Megvii::read();
     let mut wide = megvii.tensors();
-    // As at x1.0, where 24 of 116 channels come from the projection.
+    // At x1.0, 24 of 116 channels come from the projection.
     let unit = |name: &str| format!("features.0.{name}.weight");
     wide.insert(
         unit("branch_main.5"),

@@ -1,4 +1,4 @@
-//! What is refused or reported: values that are no numbers, tensors without a place, files that are no weights.
+//! Tests of refused and reported imports: NaN and infinity, tensors that the network does not have, files that are not weights.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use shufflenet_model::{ShuffleNetV2, StateDict, Stem, groups, load_safetensors};
 use crate::{config, fixture, imported, open, packed, tensors_of};
 
 #[test]
-fn a_value_that_is_no_number_is_refused_by_name() {
+fn nan_infinity_and_negative_variances_are_refused_by_name() {
     let network = ShuffleNetV2::new(&config(), 5, &Device::flex()).unwrap();
     let own = tensors_of(&network);
     for (name, value, answer) in [
@@ -21,7 +21,7 @@ fn a_value_that_is_no_number_is_refused_by_name() {
         *tensors.get_mut(name).unwrap().1.last_mut().unwrap() = value;
         let weights = open(&tensors).unwrap();
         let fresh = ShuffleNetV2::new(&config(), 0, &Device::flex()).unwrap();
-        // By an import, which reads any file, and by our own reader of checkpoints.
+        // Both the import and the reader of checkpoints refuse the value.
         let lines = [
             weights.load(fresh.clone()).err().unwrap().to_string(),
             load_safetensors(fresh, &packed(&tensors))
@@ -60,7 +60,7 @@ fn long_lists_are_counted_by_group() {
     );
 }
 
-/// The reason why a file with these bytes is refused.
+/// The error message for a file with this name and these bytes.
 fn refusal(name: &str, bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -72,7 +72,7 @@ fn refusal(name: &str, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn files_that_are_taken_for_weights_are_told_for_what_they_are() {
+fn files_that_are_not_weights_are_recognised_and_refused() {
     let gz = |bytes: &[u8]| {
         let mut gz = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
         gz.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! Noise that tests, of units and of the whole, give to a network.
+//! Random input for tests of units and of whole networks.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// Noise of mean 0.3 and variance 1; the same seed gives the same noise.
 ///
-/// Burn's generator is not used: the process has only one, and tests that run in parallel would draw each
-/// other's numbers.
+/// Burn's generator is not used, because there is one per process. Tests that run in parallel would take numbers from each
+/// other.
 pub fn noise<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     // The sum of twelve uniform numbers has a variance of one.

@@ -1,4 +1,4 @@
-//! What the host does for one step of a device that has a queue: it enqueues kernels, and does not wait for them.
+//! Times the host's part of a step on a device with a queue: the host enqueues kernels, and does not wait for them.
 
 use std::time::Instant;
 
@@ -9,12 +9,12 @@ use crate::device::launches::{self, Launches};
 use crate::display::words::thousands;
 use crate::error::TrainError;
 
-/// What a step asks of the host.
+/// The host's part of a step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Enqueued {
     /// Median time that the host takes to enqueue a step, in milliseconds.
     pub enqueue_ms: f64,
-    /// Kernels of one step and the bytes that they move, counted in one more step after those that are timed.
+    /// Kernels of one step and the bytes that they move, counted in one more step after the timed steps.
     #[serde(flatten)]
     pub launches: Launches,
 }
@@ -26,7 +26,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Takes a step, and does not wait for the device.
+    /// Takes a step without waiting for the device.
     ///
     /// # Errors
     /// The errors of `step`.

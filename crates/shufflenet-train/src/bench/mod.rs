@@ -1,9 +1,9 @@
-//! Times training, inference and loading on this machine, by the code that training and evaluation run.
+//! Times training, inference and loading on this machine, with the code of training and evaluation.
 //!
-//! A time is of a whole step: copy of the batch to the device, forward, loss, backward, optimizer, copy of the logits to
+//! A time includes the whole step: copy of the batch to the device, forward, loss, backward, optimizer, copy of the logits to
 //! the host.
 //!
-//! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of one that exists.
+//! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of an existing run.
 
 mod enqueued;
 pub mod resumed;
@@ -33,7 +33,7 @@ use timing::report;
 
 pub use timing::Timing;
 
-/// Steps that a benchmark takes before the clock runs, unless told otherwise.
+/// Default number of steps before the timed steps.
 pub const WARM_UP: usize = 3;
 
 /// A workload to time.
@@ -47,13 +47,13 @@ pub struct Workload {
     pub size: [usize; 2],
     /// Device name.
     pub device: String,
-    /// What activations are stored as.
+    /// Type of the stored activations.
     pub precision: Precision,
-    /// How the network learns, but for the precision.
+    /// The settings of the learner, except the precision.
     pub learner: LearnerConfig,
-    /// Who teaches it, where training is timed.
+    /// The teacher, if training is timed.
     pub distill: Option<Distill>,
-    /// Name of the experiment that the network is of, if any.
+    /// Name of the network's experiment, if any.
     pub experiment: Option<String>,
     /// Steps that are timed.
     pub steps: usize,
@@ -62,7 +62,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A network at the image size that its stem was made for, 128 images at a time.
+    /// A network at the usual image size for its stem, with batches of 128 images.
     pub fn new(model: ModelConfig, device: &str) -> Self {
         let size = model.stem().customary_size();
         Self {
@@ -79,8 +79,8 @@ impl Workload {
         }
     }
 
-    /// The network, the batch and the optimizer of `experiment`. Classes, channels and image size that it leaves to its
-    /// data are the data's, where that can be opened.
+    /// The network, the batch and the optimizer of `experiment`. Classes, channels and image size that it does not set are
+    /// those of its data, if the data can be opened.
     pub fn of(experiment: &Experiment, device: &str) -> Self {
         let mut model = experiment.model.clone();
         let mut size = None;
@@ -93,7 +93,7 @@ impl Workload {
             model.input_channels.get_or_insert(options.channels);
             size = Some([options.size as usize; 2]);
         }
-        // Weights of classes change no time, and their number may be another than the classes that were asked for.
+        // Class weights do not change the time, and their number may differ from the requested number of classes.
         let loss = LossConfig {
             class_weights: None,
             ..experiment.loss.clone()
@@ -114,7 +114,7 @@ impl Workload {
     }
 }
 
-/// The training images of `experiment`, undecoded. `None`: its data cannot be opened, which matters to no time.
+/// The training images of `experiment`, not decoded. `None`: the data cannot be opened, and the times do not need it.
 fn training_part(experiment: &Experiment) -> Option<Dataset> {
     let data = &experiment.data;
     let parts = shufflenet_data::parts(data.format, &data.root).ok()?;
@@ -128,7 +128,7 @@ fn training_part(experiment: &Experiment) -> Option<Dataset> {
 /// Times training steps on one batch of noise.
 ///
 /// # Errors
-/// What model and device refuse.
+/// Errors of model and device.
 pub fn train(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
@@ -192,10 +192,10 @@ pub fn step(
     learner.step([Ok(images)], rate).map(drop)
 }
 
-/// Times the network's inference on one batch of noise, logits brought back.
+/// Times the network's inference on one batch of noise, with the copy of the logits to the host.
 ///
 /// # Errors
-/// What model and device refuse.
+/// Errors of model and device.
 pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
     let device = device::open(&workload.device)?;
     let [height, width] = workload.size;
@@ -216,7 +216,7 @@ pub fn infer(workload: &Workload) -> Result<Timing, TrainError> {
 /// each, `workload.steps` of them; its size and network do not matter here.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, TrainError> {
     let mut experiment = experiment.clone();
     let own_batch = experiment.train.batch_size;
@@ -246,7 +246,7 @@ pub fn data(experiment: &Experiment, workload: &Workload) -> Result<Timing, Trai
         Ok(())
     })?;
     let shape = sources.shape;
-    // Workers finish in bursts: half of the waits are short, so the median would be too low.
+    // Workers finish in bursts. Half of the waits are short, so the median would be too low.
     let seconds: f64 = times.iter().sum::<f64>() / 1e3;
     let img_per_s = (times.len() * workload.batch) as f64 / seconds;
     let report = report("data", workload, 0, times);
@@ -271,7 +271,7 @@ fn noise(workload: &Workload) -> Batch {
     Batch::noise(0, workload.batch, shape, classes)
 }
 
-/// Milliseconds of each of `count` timed steps after `warm_up` others. A call of `steps` takes so many `together`.
+/// Milliseconds of each of `count` timed steps after `warm_up` others. A call of `steps` takes `together` steps.
 fn time(
     warm_up: usize,
     count: usize,

@@ -1,9 +1,8 @@
-//! `shufflenet bench train --checkpoint`: how fast a run's next steps are, on its weights, its optimizer's state
-//! and its images.
+//! `shufflenet bench train --checkpoint`: times a run's next steps, on its weights, its optimizer's state and its images.
 //!
-//! Noise through fresh weights tells nothing of what a long training does to the arithmetic: channels die, and
-//! momentum and activations become small. Here a step is the run's own ([`Run::step`]), its batches made by the
-//! run's loader at the same time. Nothing is saved.
+//! A long training may change the speed: channels become zero, and momentum and activations become small. A benchmark on
+//! noise with initial weights does not show this. Here a step is the run's own ([`Run::step`]), and the run's loader makes
+//! the batches at the same time. Nothing is saved.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,10 +21,10 @@ use crate::recipe::progressive;
 use crate::run::context::Run;
 use crate::step::state::State;
 
-/// Which run, and for how long.
+/// The run to time, and the number of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resumed {
-    /// A run folder, whose last checkpoint is meant, or a checkpoint's folder.
+    /// A run folder (its last checkpoint) or a checkpoint's folder.
     pub checkpoint: PathBuf,
     /// Where the data is. `None`: where the run had it.
     pub data: Option<PathBuf>,
@@ -33,14 +32,14 @@ pub struct Resumed {
     pub device: String,
     /// Steps that are timed.
     pub steps: usize,
-    /// Steps before that, which are not.
+    /// Steps before these that are not timed.
     pub warm_up: usize,
 }
 
-/// Times the steps that the run would take next. A run that is at its end goes on at the rate of its last step.
+/// Times the next steps of the run. A finished run continues at the rate of its last step.
 ///
 /// # Errors
-/// What a resumption would fail with; [`TrainError::Diverged`].
+/// The errors of resuming the run; [`TrainError::Diverged`].
 pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
     let last = store::last(&resumed.checkpoint);
     let folder = match last.join(MANIFEST).is_file() {

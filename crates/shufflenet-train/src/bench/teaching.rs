@@ -11,14 +11,14 @@ use crate::error::TrainError;
 use crate::step::classifier::{Scores, pixels};
 use crate::step::teacher::Teacher;
 
-/// How long a teacher takes for a batch by itself.
+/// The time that a teacher alone takes for a batch.
 #[derive(Clone, Debug, Serialize)]
 pub struct Teaching {
     /// Median time of its logits, in milliseconds.
     pub teacher_ms: f64,
 }
 
-/// Times the logits of `teacher` for `batches` batches of `workload`, one after the other, brought back.
+/// Times the logits of `teacher` for `batches` batches of `workload`, one after the other, with their copy to the host.
 ///
 /// # Errors
 /// [`TrainError::Device`].

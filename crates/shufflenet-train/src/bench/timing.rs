@@ -1,4 +1,4 @@
-//! What a benchmark measured, as JSON and in words.
+//! The result of a benchmark, as JSON and in words.
 
 use serde::Serialize;
 use shufflenet_model::Precision;
@@ -9,14 +9,14 @@ use super::teaching::Teaching;
 use crate::device::machine;
 use crate::display::words::counted;
 
-/// Result of a benchmark. Times are of one step (of one batch, where data is loaded).
+/// Result of a benchmark. Times are of one step (of one batch if loading is timed).
 #[derive(Clone, Debug, Serialize)]
 pub struct Timing {
     /// `train`, `infer` or `data`.
     pub work: &'static str,
-    /// The network, in words; the set, where data is loaded.
+    /// The network in words, or the set if loading is timed.
     pub subject: String,
-    /// What activations are stored as, where training or inference is timed.
+    /// Type of the stored activations, if training or inference is timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
     /// Trainable parameters.
@@ -36,13 +36,13 @@ pub struct Timing {
     pub max_ms: f64,
     /// Images per second at the median.
     pub img_per_s: f64,
-    /// The host's part, where training is timed on a GPU.
+    /// The host's part, if training is timed on a GPU.
     #[serde(flatten)]
     pub enqueued: Option<Enqueued>,
-    /// The teacher's part, where there is one.
+    /// The teacher's part, if there is a teacher.
     #[serde(flatten)]
     pub teaching: Option<Teaching>,
-    /// Peak memory of this process in MB (10^6 bytes), where the system reports it.
+    /// Peak memory of this process in MB (10^6 bytes), if the system reports it.
     pub peak_memory_mb: Option<f64>,
     /// Device, threads and processor.
     pub machine: String,

@@ -1,11 +1,11 @@
-//! What a checkpoint's weights are: the file `classifier.json`.
+//! The description of a checkpoint's weights: the file `classifier.json`.
 
 use serde::{Deserialize, Serialize};
 use shufflenet_data::Normalization;
 
 use crate::experiment::Experiment;
 
-/// What a checkpoint's weights need to classify an image as in training, and what they were made of.
+/// The facts that a checkpoint's weights need to classify an image as in training, and where the weights come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -15,10 +15,10 @@ pub struct Description {
     pub data_sha256: String,
     /// Names of the classes, in the order of the logits.
     pub class_names: Vec<String>,
-    /// Whether the names are only numbers, because an import was given none.
+    /// Whether the names are only numbers, because an import had no names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unnamed: bool,
-    /// The part of the data that chose the best epoch. `None`: none did, or an earlier version trained it.
+    /// The part of the data that chose the best epoch. `None`: no part did, or an earlier version trained the weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_on: Option<ChosenOn>,
     /// SHA-256 of each teacher ([`crate::checkpoint::sha256`]). Empty: the run had none.
@@ -34,7 +34,7 @@ pub struct Description {
 pub(crate) const IMPORTED: [&str; 2] = ["imported", "data"];
 
 impl Description {
-    /// Whether the weights are from an import that was told of no data.
+    /// Whether the weights are from an import without data.
     pub(crate) fn has_no_data(&self) -> bool {
         let [name, root] = IMPORTED;
         let experiment = &self.experiment;

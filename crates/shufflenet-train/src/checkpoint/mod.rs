@@ -1,10 +1,11 @@
-//! One checkpoint: a folder that holds everything needed to go on or to classify.
+//! One checkpoint: a folder with everything that is needed to continue the run or to classify.
 //!
-//! It holds the weights and, where there is one, their moving average, the optimizer's state, the progress of the run and
-//! a description of the network. `manifest.json` lists the size and SHA-256 of every file, and a file that disagrees
-//! with it is refused. [`crate::checkpoint::store`] keeps the checkpoints of a run.
+//! It has the weights, their moving average if the run keeps one, the optimizer's state, the progress of the run and a
+//! description of the network. `manifest.json` lists the size and SHA-256 of every file, and a file that differs is refused.
+//! [`crate::checkpoint::store`] keeps the checkpoints of a run.
 
 pub mod description;
+mod repair;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use crate::evaluation::tally::Tally;
 use crate::files::{hex, to_json, write_synced};
 use crate::refusals;
 
-/// Version of the layout written here. A newer one is refused, every older one is read.
+/// Version of the format that is written. Newer formats are refused, and all older formats are read.
 const FORMAT: u32 = 1;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";
@@ -36,11 +37,11 @@ const DESCRIPTION: &str = "classifier.json";
 pub struct Progress {
     /// Epochs finished, their evaluation included.
     pub epochs: usize,
-    /// Batches taken within the epoch under way: `train.accumulate` a step.
+    /// Batches taken in the current epoch: `train.accumulate` per step.
     pub batch: usize,
-    /// Optimizer steps taken in all.
+    /// Total number of optimizer steps taken.
     pub step: usize,
-    /// Training loss and accuracy of the epoch under way.
+    /// Training loss and accuracy of the current epoch.
     pub tally: Tally,
     /// The step last evaluated.
     pub evaluated: usize,
@@ -80,7 +81,7 @@ pub struct Best {
 pub struct Checkpoint {
     /// Weights, a safetensors file.
     pub weights: Vec<u8>,
-    /// Their moving average, a safetensors file, where the run keeps one.
+    /// Their moving average, a safetensors file, if the run keeps one.
     pub average: Option<Vec<u8>>,
     /// Optimizer state, a safetensors file.
     pub optimizer: Vec<u8>,
@@ -140,13 +141,13 @@ pub fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
 /// Reads the checkpoint in `folder`, checking every file against the manifest.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`]: none there, or damaged, with the file; [`TrainError::NewerFormat`];
+/// [`TrainError::Checkpoint`]: there is none, or a file is damaged; [`TrainError::NewerFormat`];
 /// [`TrainError::Io`].
 pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
     let manifest = match fs::read(folder.join(MANIFEST)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => {
-            let message = "is no checkpoint: it has no manifest.json";
+            let message = "is not a checkpoint: it has no manifest.json";
             return Err(TrainError::checkpoint(folder, message));
         }
         Err(error) => return Err(TrainError::io("read", &folder.join(MANIFEST), error)),
@@ -206,8 +207,8 @@ pub fn progress(folder: &Path) -> Option<Progress> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// SHA-256 of `weights` and of the description in the checkpoint `folder`, as its file has it: of all that decides what
-/// the network makes of an image.
+/// SHA-256 of `weights` and of the description's file in the checkpoint `folder`. These two decide the network's result for an
+/// image.
 ///
 /// # Errors
 /// [`TrainError::Io`].

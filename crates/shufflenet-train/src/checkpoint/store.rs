@@ -1,14 +1,15 @@
-//! The checkpoints of a run: each complete or absent, the newest intact one always to be found.
+//! The checkpoints of a run. Each is complete or absent, and the newest intact one can always be found.
 //!
 //! A checkpoint is a folder `step-001234`, written under another name, synced, and renamed into place as
 //! one. `last` and `best` are links beside it (`links.rs`). A kill leaves at most a folder named
-//! `.*.partial`, which the next start deletes. A failure (a full disk) deletes it at once.
+//! `.*.partial`, which the next start deletes. A failure (a full disk) deletes it at once. A copy of a run may have lost
+//! its links, or have folders in their place: `repair.rs`.
 
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS};
+use crate::checkpoint::{self, AVERAGE, Checkpoint, MANIFEST, WEIGHTS, repair};
 use crate::error::TrainError;
 use crate::files::write_folder;
 use crate::links::{followed, read_link, replace_link};
@@ -19,14 +20,14 @@ pub struct Newest {
     pub name: String,
     /// Content of the checkpoint.
     pub checkpoint: Checkpoint,
-    /// What is wrong with newer ones that were passed over.
+    /// The errors of newer, damaged checkpoints.
     pub damaged: Vec<TrainError>,
 }
 
 /// Writes `checkpoint` into the folder `root` and points `last` at it. Returns its folder's name.
 ///
 /// # Errors
-/// [`TrainError::Io`]; then every checkpoint that was there before is as it was.
+/// [`TrainError::Io`]. Earlier checkpoints are then unchanged.
 pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> {
     let name = free_name(root, checkpoint.progress.step);
     write_folder(&root.join(&name), |folder| {
@@ -38,7 +39,7 @@ pub fn save(root: &Path, checkpoint: &Checkpoint) -> Result<String, TrainError> 
 
 /// `step-001234`, or `step-001234-2` where a checkpoint of this step exists (an interrupted epoch and its evaluation
 /// end on the same step).
-fn free_name(root: &Path, step: usize) -> String {
+pub(super) fn free_name(root: &Path, step: usize) -> String {
     let plain = format!("step-{step:06}");
     let mut name = plain.clone();
     let mut number = 2;
@@ -49,25 +50,48 @@ fn free_name(root: &Path, step: usize) -> String {
     name
 }
 
-/// Makes the folder `root`, and deletes what a kill left half written in it.
+/// Makes the folder `root`, deletes what a kill left half written in it, and restores links that a copy lacks.
 ///
 /// # Errors
 /// [`TrainError::Io`].
 pub fn open(root: &Path) -> Result<(), TrainError> {
     fs::create_dir_all(root).map_err(|e| TrainError::io("create", root, e))?;
-    for name in names(root)? {
-        if name.starts_with('.') && name.ends_with(".partial") {
-            let path = root.join(name);
-            // A link is no folder of its own.
-            let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-            let removed = match is_folder {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
-            };
-            removed.map_err(|e| TrainError::io("remove", &path, e))?;
-        }
+    for name in names(root)?.iter().filter(|name| is_partial(name)) {
+        remove(&root.join(name))?;
     }
+    repair::restore(root)
+}
+
+/// Deletes the checkpoints in `root`, and the folder if nothing else is in it.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn clear(root: &Path) -> Result<(), TrainError> {
+    let is_ours = |name: &&String| {
+        let is_link = ["best", "last"].contains(&name.as_str());
+        is_link || name.starts_with("step-") || is_partial(name)
+    };
+    for name in names(root)?.iter().filter(is_ours) {
+        remove(&root.join(name))?;
+    }
+    // What the user put there stays, and so does the folder.
+    let _ = fs::remove_dir(root);
     Ok(())
+}
+
+fn is_partial(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".partial")
+}
+
+/// Deletes a folder, a file or a link.
+fn remove(path: &Path) -> Result<(), TrainError> {
+    // A link is not a folder of its own.
+    let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let removed = match is_folder {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    removed.map_err(|e| TrainError::io("remove", path, e))
 }
 
 /// Points `best` at the checkpoint `name`, unless it does already.
@@ -85,36 +109,50 @@ pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
 /// Name of the list of seeds in a folder that holds a run for each ([`crate::run::seeds`]).
 pub(crate) const SEEDS: &str = "seeds.toml";
 
-/// Where a run folder keeps its best checkpoint.
+/// Path of the best checkpoint in a run folder.
 pub fn best(run: &Path) -> PathBuf {
-    followed(run.join("checkpoints/best"))
+    let root = run.join("checkpoints");
+    linked(&root, "best", repair::best)
 }
 
-/// Where a run folder keeps its last checkpoint.
+/// Path of the last checkpoint in a run folder.
 pub fn last(run: &Path) -> PathBuf {
-    followed(run.join("checkpoints/last"))
+    let root = run.join("checkpoints");
+    linked(&root, "last", |root| checkpoints(root).ok()?.pop())
+}
+
+/// The checkpoint that the link `name` in `root` points at, or that `search` finds if the link is lost.
+fn linked(root: &Path, name: &str, search: impl Fn(&Path) -> Option<String>) -> PathBuf {
+    let link = followed(root.join(name));
+    match link.join(MANIFEST).is_file() {
+        true => link,
+        false => search(root).map_or(link, |name| root.join(name)),
+    }
 }
 
 /// A checkpoint that the user named.
 pub struct Located {
     /// The checkpoint's folder.
     pub folder: PathBuf,
-    /// The weight file, where the user named one.
+    /// The weight file, if the user named one.
     pub file: Option<&'static str>,
 }
 
-/// The checkpoint that `path` stands for: a run folder's best (its last where there is no best), a
+/// The checkpoint that `path` stands for: a run folder's best (its last while the run has evaluated none), a
 /// checkpoint's own folder, or the folder around a weight file.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`]: `path` is none of these.
+/// [`TrainError::Checkpoint`]: `path` is none of these, or a run that has lost its best checkpoint.
 pub fn locate(path: &Path) -> Result<Located, TrainError> {
     let path = &followed(path.into());
     if path.is_dir() {
         let candidates = [path.into(), best(path), last(path)];
-        let folder = candidates
-            .into_iter()
-            .find(|folder: &PathBuf| folder.join(MANIFEST).is_file());
+        let is_there = |folder: &PathBuf| folder.join(MANIFEST).is_file();
+        let [_, best, last] = &candidates;
+        if is_there(last) && !is_there(best) {
+            repair::check_best(path, last)?;
+        }
+        let folder = candidates.into_iter().find(is_there);
         let located = folder.map(|folder| Located { folder, file: None });
         return located.ok_or_else(|| {
             let message = match path.join(SEEDS).is_file() {
@@ -137,15 +175,16 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
         let folder = folder.into();
         return Ok(Located { folder, file });
     }
-    let message =
-        format!("is no checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}");
+    let message = format!(
+        "is not a checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}"
+    );
     Err(TrainError::checkpoint(path, message))
 }
 
-/// The newest intact checkpoint in `root`. `None` where there is none at all.
+/// The newest intact checkpoint in `root`. `None`: there are no checkpoints.
 ///
 /// # Errors
-/// The error of the newest one, where every one is damaged; the system's error, where one cannot be read.
+/// The error of the newest checkpoint, if all are damaged; the system's error, if one cannot be read.
 pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     let mut candidates = checkpoints(root)?;
     candidates.reverse();
@@ -174,8 +213,7 @@ pub fn newest(root: &Path) -> Result<Option<Newest>, TrainError> {
     }
 }
 
-/// Whether a checkpoint is damaged or gone. One that is whole but unreadable for this version or this user is not
-/// passed over.
+/// Whether a checkpoint is damaged or gone. An intact checkpoint that this version or this user cannot read is not skipped.
 fn is_damage(error: &TrainError) -> bool {
     match error {
         TrainError::Checkpoint { .. } => true,
@@ -200,14 +238,14 @@ pub fn prune(root: &Path, keep: usize, newest: &str) {
 }
 
 /// Names of the checkpoints in `root`, oldest first.
-fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
+pub(super) fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
     let mut names = names(root)?;
     names.retain(|name| name.starts_with("step-"));
     names.sort_by_key(|name| number(name));
     Ok(names)
 }
 
-/// Names in the folder `root`. Empty where there is no such folder.
+/// Names in the folder `root`. Empty if there is no such folder.
 fn names(root: &Path) -> Result<Vec<String>, TrainError> {
     let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
     match fs::read_dir(root).and_then(|entries| entries.map(name).collect()) {

@@ -1,4 +1,4 @@
-//! What the ranks agree on before, between and after steps: that no rank has failed, that all train the same experiment
+//! Agreement of the ranks before, between and after steps: whether a rank has failed, whether all train the same experiment
 //! on the same data, and the state that they start from.
 
 use super::Cluster;
@@ -7,7 +7,7 @@ use crate::checkpoint::description::Description;
 use crate::error::TrainError;
 
 impl Cluster {
-    /// Returns `result` where every rank succeeded.
+    /// Returns `result` if every rank succeeded.
     ///
     /// # Errors
     /// The lowest rank that failed returns its own error. Every other rank returns [`TrainError::Elsewhere`].
@@ -31,9 +31,9 @@ impl Cluster {
         }
     }
 
-    /// The result of training on this rank. An error that all ranks share is reported by the first rank alone. An error
-    /// of this rank alone becomes [`TrainError::Rank`].
-    pub(crate) fn told<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+    /// The result of training on this rank. Only the first rank reports an error that all ranks share. An error of this rank
+    /// alone becomes [`TrainError::Rank`].
+    pub(crate) fn reported<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         let Some(link) = &self.link else {
             return result;
         };
@@ -49,7 +49,7 @@ impl Cluster {
         })
     }
 
-    /// Fails on all ranks where the named values of one rank differ from those of rank 0.
+    /// Fails on all ranks if the named values of one rank differ from those of rank 0.
     ///
     /// # Errors
     /// [`TrainError::Differs`] on the rank that differs, [`TrainError::Elsewhere`] on the others.

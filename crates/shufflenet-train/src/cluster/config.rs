@@ -27,7 +27,7 @@ impl Default for ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// Refuses what makes no sense.
+    /// Checks that the settings are in range.
     ///
     /// # Errors
     /// [`TrainError::Value`].

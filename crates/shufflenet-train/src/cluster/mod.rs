@@ -1,5 +1,5 @@
 //! Several processes that train one network together: data parallelism, synchronous (Goyal et al., 2017,
-//! section 2.1; the design is argued in `docs/cluster.md`).
+//! section 2.1; `docs/cluster.md` explains the design).
 //!
 //! Every rank holds the same weights and takes its share of each batch ([`shufflenet_data::Loader::shared`]).
 //! A step adds up the gradients of all ranks, so that each takes the step that one process would have taken
@@ -12,8 +12,8 @@
 //! where `L_r` is rank `r`'s part of the batch's loss. Messages go through MPI (`mpi.rs`, the cargo feature
 //! `mpi`). A process that was started alone is a cluster of one rank, and sends no message.
 //!
-//! All ranks must come to the same messages in the same order. So all ranks decide the next message by the same values:
-//! the state is equal on all of them, and they agree first on what is not (a signal, a failure, a loss).
+//! All ranks must send the same messages in the same order. So all ranks choose the next message by the same values: the
+//! state is equal on all ranks, and they first agree on values that differ (a signal, a failure, a loss).
 
 mod agreement;
 pub mod config;
@@ -53,8 +53,8 @@ impl Cluster {
         }
     }
 
-    /// Joins those that `mpirun` (or `srun`) started together with this process; alone where nobody did. To
-    /// be called once, by the thread that trains. `asked` stops all ranks, on whichever it is heard.
+    /// Joins the processes that `mpirun` (or `srun`) started together with this one. Without a launcher the process is
+    /// alone. Call it once, from the thread that trains. If `asked` is set on one rank, all ranks stop.
     ///
     /// # Errors
     /// [`TrainError::NoMpi`]: there are others, but this binary was built without MPI.
@@ -111,8 +111,8 @@ impl Cluster {
         &self.agreed
     }
 
-    /// The name of this rank's device, where `--device` says `name`: of a backend with adapters each rank
-    /// of a machine takes the one of its number there, unless `name` chooses one.
+    /// The name of this rank's device for `--device name`. If a backend has adapters, each rank takes the adapter with its
+    /// number on the machine, unless `name` selects one.
     pub fn device(&self, name: &str) -> String {
         match &self.link {
             Some(link) if crate::device::GPU_BACKENDS.contains(&name) => {
@@ -146,14 +146,14 @@ impl Cluster {
         } = self.link.as_ref()?.traffic();
         let per_step = |total: f64| total / steps.max(1) as f64;
         Some(format!(
-            "cluster    {:.1} sums over the ranks a step, {:.3} MB, {:.1} ms in them, waiting included",
+            "cluster    {:.1} sums over the ranks per step, {:.3} MB, {:.1} ms in them, waiting included",
             per_step(messages as f64),
             per_step(bytes as f64) / 1e6,
             per_step(time.as_secs_f64()) * 1e3
         ))
     }
 
-    /// Ends all ranks at once, because this rank failed alone. Files on disk stay.
+    /// Ends all ranks at once, because this rank failed alone. Files on disk are kept.
     pub fn abort(&self, code: u8) {
         if let Some(link) = &self.link {
             link.abort(code);

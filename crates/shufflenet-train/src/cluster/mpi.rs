@@ -1,10 +1,9 @@
-//! Messages between ranks through MPI (MPI Forum, 4.0), as the crate `mpi` has it.
+//! Messages between ranks through MPI (MPI Forum, 4.0), by the crate `mpi`.
 //!
-//! Every wait is a poll: a collective is started (`MPI_Iallreduce`, `MPI_Ibcast`) and asked about until it
-//! is done, so that a rank that never comes is noticed. When the time is up, roll is called: who waits
-//! calls all others, and whoever waits, too, answers at once. Who has not answered a little later is
-//! named by the lowest rank that is there, and the job is ended. A rank that is killed is the launcher's to
-//! notice, which is faster; it ends the job, too.
+//! Every wait is a poll: a collective is started (`MPI_Iallreduce`, `MPI_Ibcast`) and tested until it is done, so that a
+//! hanging rank can be detected. After the timeout a waiting rank calls all other ranks, and the ranks that also wait answer
+//! at once. Shortly after, the lowest waiting rank names the ranks that have not answered, and ends the job. The launcher
+//! detects a rank that was killed, which is faster, and also ends the job.
 
 use std::cell::Cell;
 use std::io::{Write, stderr};
@@ -22,13 +21,13 @@ use mpi::topology::{Communicator, SimpleCommunicator};
 use super::Traffic;
 use crate::error::TrainError;
 
-/// How long others are waited for before the experiment says.
+/// Time to wait for other ranks before the experiment sets it.
 const AT_FIRST: Duration = Duration::from_secs(60);
-/// How long an answer may take: ranks that wait look for calls many times a second.
+/// Time in which a rank must answer. Waiting ranks check for calls many times a second.
 const ROLL_CALL: Duration = Duration::from_secs(5);
-/// Who has not looked for so long was asleep, which is not waiting.
+/// A rank that has not checked for this time was suspended. This time does not count as waiting.
 const ASLEEP: Duration = Duration::from_secs(2);
-/// How often who waits looks for calls of others.
+/// Interval at which a waiting rank checks for calls of other ranks.
 const LISTEN: Duration = Duration::from_millis(50);
 
 /// Variables of which a launcher sets one: Open MPI's, MPICH's and Slurm's PMI, PMIx.
@@ -39,20 +38,20 @@ const CALL: i32 = 1;
 const ANSWER: i32 = 2;
 static NOTE: [u8; 1] = [0];
 
-/// Bytes in which a rank says where it is: a number, and the 256 that MPI allows for a machine's name.
+/// Size of the message with a rank's process number and machine. MPI allows 256 bytes for a machine's name.
 const PLACE: usize = 288;
 
-/// The way to the other ranks.
+/// The connection to the other ranks.
 pub(super) struct Link {
     world: SimpleCommunicator,
     places: Vec<Place>,
     timeout: Cell<Duration>,
     traffic: Cell<Traffic>,
-    /// Ends MPI when it is dropped, after what is above.
+    /// Ends MPI when it is dropped. It must be dropped after the fields above.
     _universe: Universe,
 }
 
-/// Where a rank is.
+/// Machine and process of a rank.
 struct Place {
     machine: String,
     process: String,
@@ -96,7 +95,7 @@ impl Link {
         Ok(Some(link))
     }
 
-    /// From now on others are waited for so long.
+    /// Sets the time to wait for other ranks.
     pub fn wait_at_most(&self, timeout: Duration) {
         self.timeout.set(timeout);
     }
@@ -199,13 +198,13 @@ impl Link {
                 if !missing.is_empty() || rolls > 1 {
                     self.give_up(&missing);
                 }
-                // All are there: something slow was on its way.
+                // All ranks have answered, so the message is only slow.
                 since = Instant::now();
             }
         }
     }
 
-    /// Answers whoever has called.
+    /// Answers the ranks that have called.
     fn answer(&self) {
         while let Some(call) = self.world.any_process().immediate_probe_with_tag(CALL) {
             self.receive(call.source_rank(), CALL);
@@ -234,7 +233,7 @@ impl Link {
         missing
     }
 
-    /// Names the missing ranks, once, and ends the job.
+    /// Names the missing ranks and ends the job.
     fn give_up(&self, missing: &[usize]) -> ! {
         let speaker = (0..self.ranks()).find(|rank| !missing.contains(rank));
         if speaker == Some(self.rank()) {
@@ -244,18 +243,18 @@ impl Link {
             };
             let names: Vec<String> = missing.iter().map(name).collect();
             let (who, has) = match missing.len() {
-                0 => ("the ranks wait for each other".into(), "nothing came"),
-                1 => (names.join(""), "has not been heard of"),
-                _ => (names.join(", "), "have not been heard of"),
+                0 => ("the ranks wait for each other".into(), "no message came"),
+                1 => (names.join(""), "has not answered"),
+                _ => (names.join(", "), "have not answered"),
             };
             let _ = writeln!(
                 stderr(),
-                "error: {who}: {has} for {} s, the job ends here; the same command with --resume goes on \
+                "error: {who}: {has} for {} s, the job ends here; the same command with --resume continues \
                  from the last checkpoint",
                 self.timeout.get().as_secs()
             );
         } else {
-            // The speaker's line comes first.
+            // Another rank prints the line, and must do so before this one ends the job.
             thread::sleep(Duration::from_secs(2));
         }
         self.world.abort(1)
@@ -264,7 +263,7 @@ impl Link {
     fn send(&self, rank: i32, tag: i32) {
         let other = self.world.process_at_rank(rank);
         let request = other.immediate_send_with_tag(StaticScope, &NOTE[..], tag);
-        // Nobody waits for it: the other may be gone.
+        // Do not wait for the message, because the other rank may be gone.
         std::mem::forget(request);
     }
 

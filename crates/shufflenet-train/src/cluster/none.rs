@@ -1,19 +1,19 @@
-//! A build without MPI: there is never a link to other ranks.
+//! A build without MPI, which never has a connection to other ranks.
 
 use std::time::Duration;
 
 use super::Traffic;
 use crate::error::TrainError;
 
-/// A link to other ranks. No value of this type exists.
+/// A connection to other ranks. No value of this type exists.
 pub(super) enum Link {}
 
-/// Whether a launcher started several of this process. One is as good as none.
+/// Whether a launcher started several processes. A single process needs no connection.
 pub(super) fn is_launched() -> bool {
     let several = |name| std::env::var(name).is_ok_and(|size| size != "1");
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
-        .into_iter()
-        .any(several)
+    // Slurm's own variables are also set where tasks have nothing to do with each other.
+    let by_slurm = std::env::var_os("PMIX_RANK").is_some() && several("SLURM_STEP_NUM_TASKS");
+    by_slurm || several("OMPI_COMM_WORLD_SIZE") || several("PMI_SIZE")
 }
 
 impl Link {

@@ -1,7 +1,7 @@
 //! Sums over the ranks in a step: gradients, losses and hits.
 //!
-//! Gradients go as one float32 message. Cutting it into buckets that travel while the backward still runs
-//! does not pay for these networks (`docs/cluster.md` has the measurement).
+//! Gradients are one float32 message. Buckets that are sent while the backward still runs would save little time
+//! for these networks (`docs/cluster.md` has the measurement).
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{ExecutionError, Tensor, TensorData};
@@ -36,7 +36,7 @@ impl Cluster {
         Ok(gradients.with_rows(rows))
     }
 
-    /// `classifier` with the mean of all ranks' running statistics, where each rank normalises its own share of a batch.
+    /// `classifier` with the mean of all ranks' running statistics, if each rank normalises its own share of a batch.
     ///
     /// # Errors
     /// [`TrainError::Device`].
@@ -65,7 +65,7 @@ impl Cluster {
         Ok(classifier.map(&mut Means(&mut means)))
     }
 
-    /// The sum of all ranks' tallies. The same message stops all ranks where one was asked to stop.
+    /// The sum of all ranks' tallies. The same message stops all ranks if one was asked to stop.
     pub(crate) fn sum_tally(&self, tally: Tally) -> Tally {
         let Some(link) = &self.link else {
             return tally;
@@ -94,8 +94,8 @@ impl Cluster {
     }
 }
 
-/// What no gradient moves, in the order of the network's fields: running statistics, and what is frozen,
-/// whose mean over the ranks is itself.
+/// The tensors without a gradient, in the order of the network's fields: running statistics, and frozen parameters, whose
+/// mean over the ranks is their value.
 struct Statistics {
     values: Vec<f64>,
     failure: Option<ExecutionError>,
@@ -114,7 +114,7 @@ impl ModuleVisitor for Statistics {
     }
 }
 
-/// New values of the statistics, the last first.
+/// New values of these tensors, in reverse order.
 struct Means<'a>(&'a mut Vec<f32>);
 
 impl ModuleMapper for Means<'_> {

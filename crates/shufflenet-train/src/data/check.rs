@@ -1,7 +1,7 @@
-//! Decodes every image before the first step, and leaves out or refuses those that are bad.
+//! Decodes every image before the first step, and leaves out or refuses bad images.
 //!
-//! Large sets show a progress bar and are remembered in the user's cache folder, so that a second start decodes only
-//! what changed.
+//! The check of a large set shows a progress bar, and is remembered in the user's cache folder, so that a second start decodes
+//! only changed images.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::display::words::{counted, duration, thousands};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
-/// Fewer images are decoded each time: that takes seconds, and leaves nothing in the cache folder.
+/// Fewer images are decoded at each start, because this takes seconds only and needs no file in the cache folder.
 const FEWEST_REMEMBERED: usize = 500;
-/// Number of bad images that are named; a set may have thousands.
+/// Number of bad images that are named. A set may have thousands.
 const MOST_NAMED: usize = 10;
 
-/// Checks the images of a part as `data.check` says, and leaves bad ones out where `data.options.on_bad_image` says so.
-/// Returns lines on what was left out, and on a check that took long.
+/// Checks the images of a part as `data.check` says, and leaves bad images out if `data.options.on_bad_image` says so.
+/// Returns lines on the images that were left out, and on a check that took long.
 ///
 /// # Errors
 /// [`TrainError::BadImages`] with the first one and their number.
@@ -34,7 +34,7 @@ pub fn check(experiment: &Experiment, set: &mut Dataset) -> Result<Vec<String>, 
     });
     bar.finish_and_clear();
     if let Some(memory) = &memory {
-        // A cache that cannot be written costs the next start time, and nothing else.
+        // If the cache cannot be written, the next start only takes longer.
         let _ = checked.write(memory);
     }
     let mut notes = Vec::new();

@@ -1,4 +1,4 @@
-//! Training images by class, and the classes that cannot be learnt from them.
+//! Counts the training images of each class, and refuses classes that cannot be learned from them.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use shufflenet_data::Dataset;
 use crate::display::words::counted;
 use crate::error::{TrainError, require};
 
-/// How many of `records`, those trained on, are of each class. Refuses classes that cannot be learnt: a single one, or
-/// one without a record to train on.
+/// The number of `records`, the training records, of each class. Refuses a set of a single class, and a class without a
+/// training record.
 pub(super) fn class_images(train: &Dataset, records: &[u32]) -> Result<Vec<usize>, TrainError> {
     let names = &train.class_names;
     require(

@@ -1,25 +1,27 @@
 //! The images that a command line names: files, folders, patterns, standard input.
 //!
-//! - A file is an image whatever its name says.
-//! - A folder is every image below it, by the endings of names, in order of their bytes, as training lists them:
-//!   hidden and system files are ignored.
-//! - What is no file and has `*`, `?` or `[` in it is a pattern.
-//! - `-` is standard input: an image, or the names of files, one a line, in UTF-8 with or without a byte order mark.
+//! - A file is an image, whatever its extension.
+//! - A folder stands for every image below it, as training lists them: by extension, in the order of the names' bytes, without
+//!   hidden and system files.
+//! - An argument that is not a file and has `*`, `?` or `[` in it is a pattern. With `**` it selects from the images that the
+//!   folder before it stands for.
+//! - `-` is standard input: an image, or the names of files, one per line, in UTF-8 with or without a byte order mark.
 //!
-//! Names are produced one by one, so that a list may be longer than memory.
+//! Names are produced one by one, so that a list may be larger than memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use glob::{MatchOptions, Pattern, PatternError};
 use shufflenet_data::decode::dimensions;
 use shufflenet_data::{DataError, images_below, text};
 
-/// The most bytes that an image's file may have.
+/// Largest size of an image file, in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 const TOO_LONG: &str = "more than 1 GiB";
 
-/// An image by its name, with its bytes or the reason why it has none.
+/// The name of an image, and its bytes or the reason why it has none.
 pub struct Input {
     /// Path of the image; `-` for standard input.
     pub name: String,
@@ -55,7 +57,7 @@ impl Input {
     /// The encoded image.
     ///
     /// # Errors
-    /// Why it cannot be read, in words.
+    /// The reason why it cannot be read, in words.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         let path = match &self.source {
             Source::File(path) => path,
@@ -77,7 +79,7 @@ pub fn inputs(arguments: &[PathBuf]) -> impl Iterator<Item = Input> + '_ {
     arguments.iter().flat_map(|argument| one(argument))
 }
 
-fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
+fn one(argument: &Path) -> Inputs {
     if argument == Path::new("-") {
         return from_stream(io::stdin().lock());
     }
@@ -92,20 +94,55 @@ fn one(argument: &Path) -> Box<dyn Iterator<Item = Input>> {
     if argument.exists() || !text.contains(['*', '?', '[']) {
         return Box::new(std::iter::once(Input::file(argument.into())));
     }
-    match glob::glob(&text) {
-        Err(error) => Box::new(std::iter::once(Input::nothing(argument, error))),
-        Ok(paths) => {
-            let mut paths = paths.peekable();
-            if paths.peek().is_none() {
-                let nothing = Input::nothing(argument, "no file matches");
-                return Box::new(std::iter::once(nothing));
-            }
-            Box::new(paths.map(|path| match path {
-                Ok(path) => Input::file(path),
-                Err(error) => Input::nothing(error.path(), error.error()),
-            }))
-        }
+    let found = match text.contains("**") {
+        true => matching_below(&text),
+        false => matching(&text),
+    };
+    let mut found = match found {
+        Ok(found) => found.peekable(),
+        Err(error) => return Box::new(std::iter::once(Input::nothing(argument, error))),
+    };
+    if found.peek().is_none() {
+        return Box::new(std::iter::once(Input::nothing(argument, "no file matches")));
     }
+    Box::new(found)
+}
+
+type Inputs = Box<dyn Iterator<Item = Input>>;
+
+/// The files that a pattern without `**` selects.
+fn matching(pattern: &str) -> Result<Inputs, PatternError> {
+    let paths = glob::glob(pattern)?;
+    Ok(Box::new(paths.map(|path| match path {
+        Ok(path) => Input::file(path),
+        Err(error) => Input::nothing(error.path(), error.error()),
+    })))
+}
+
+/// The images that a pattern with `**` selects. Links that lead back to a folder above are entered once, unlike by
+/// [`glob::glob`].
+fn matching_below(pattern: &str) -> Result<Inputs, PatternError> {
+    let options = MatchOptions {
+        require_literal_separator: true,
+        ..MatchOptions::new()
+    };
+    let is_literal =
+        |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let folder: PathBuf = Path::new(pattern)
+        .components()
+        .take_while(is_literal)
+        .collect();
+    let below = match folder.as_os_str().is_empty() {
+        true => images_below(Path::new(".")),
+        false => images_below(&folder),
+    };
+    let pattern = Pattern::new(pattern)?;
+    let images = below
+        .images
+        .into_iter()
+        .map(move |image| folder.join(image));
+    let images = images.filter(move |image| pattern.matches_path_with(image, options));
+    Ok(Box::new(images.map(Input::file)))
 }
 
 /// The images below `folder`, and the folders in it that cannot be read.
@@ -122,9 +159,9 @@ fn below(folder: &Path) -> Vec<Input> {
     images.chain(unreadable).collect()
 }
 
-/// What comes from `input`: an image, or the images whose names it lists.
-fn from_stream(mut input: impl Read + 'static) -> Box<dyn Iterator<Item = Input>> {
-    let nothing = |reason: String| -> Box<dyn Iterator<Item = Input>> {
+/// The images from `input`, which is an image or a list of names.
+fn from_stream(mut input: impl Read + 'static) -> Inputs {
+    let nothing = |reason: String| -> Inputs {
         Box::new(std::iter::once(Input::nothing(Path::new("-"), reason)))
     };
     let start = match start_of(&mut input) {
@@ -171,8 +208,8 @@ fn start_of(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Whether bytes are an image and not a list of names: every supported format has an early zero byte, is not text,
-/// or has a header that no name looks like.
+/// Whether bytes are an image and not a list of names. Every supported format has an early zero byte, is not text,
+/// or has a header that does not look like a name.
 fn is_image(start: &[u8]) -> bool {
     let is_readable = start.starts_with(b"P") && dimensions(start).is_ok();
     let start = start.get(..64).unwrap_or(start);
@@ -180,7 +217,7 @@ fn is_image(start: &[u8]) -> bool {
     start.contains(&0) || marks.iter().any(|mark| start.starts_with(mark)) || is_readable
 }
 
-/// Whether bytes are names in UTF-16, as Windows' shell redirects them: no image begins so.
+/// Whether bytes are names in UTF-16, as Windows' shell redirects them. No image begins in this way.
 fn is_utf_16(start: &[u8]) -> bool {
     match start {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
@@ -227,8 +264,26 @@ mod tests {
         assert_eq!(names(&named, root), ["c", "b/2.png", "no*!", "empty!"]);
     }
 
+    #[cfg(unix)]
     #[test]
-    fn images_are_told_from_names() {
+    fn a_pattern_for_all_folders_below_ends_at_circular_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in ["cat/x.png", "cat/y.png", "dog/deep/x.png", "x.png"] {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink(".", root.join("cat/loop")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("cat/up")).unwrap();
+        let all = ["cat/x.png", "dog/deep/x.png", "x.png"];
+        assert_eq!(names(&[root.join("**/x.png")], root), all);
+        assert_eq!(names(&[root.join("dog/**/*.png")], root), all[1..2]);
+        assert_eq!(names(&[root.join("**/z.png")], root), ["**/z.png!"]);
+    }
+
+    #[test]
+    fn images_are_distinguished_from_lists_of_names() {
         assert!(is_image(b"\x89PNG\r\n"));
         assert!(is_image(b"BM\x36\x00\x00"));
         assert!(is_image(b"RIFF\x24\x00\x00\x00WEBP"));
@@ -270,7 +325,7 @@ mod tests {
         assert!(found[1].bytes().unwrap_err().contains("UTF-8"));
     }
 
-    /// Gives a byte at a time, as a slow program does at its start.
+    /// Gives one byte at a time, as a slow program may do.
     struct Slow(Vec<u8>);
 
     impl Read for Slow {
@@ -283,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_comes_in_pieces_is_an_image() {
+    fn an_image_that_arrives_byte_by_byte_is_recognised() {
         let image = b"\x89PNG\r\n\x1a\nand so on";
         let found: Vec<Input> = from_stream(Slow(image.to_vec())).collect();
         assert_eq!(found.len(), 1);
@@ -291,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_files_and_those_of_systems_are_passed_over() {
+    fn hidden_and_system_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for name in [

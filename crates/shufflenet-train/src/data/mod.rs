@@ -1,4 +1,4 @@
-//! From an experiment to batches: which records train, which choose the best epoch, which test.
+//! The data of an experiment: the records to train on, those that choose the best epoch, and those to test on.
 
 pub mod check;
 mod class_images;

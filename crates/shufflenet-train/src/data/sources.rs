@@ -1,9 +1,9 @@
-//! Which records train, which choose the best epoch, which test.
+//! Opens the data of a training run: the records to train on, those that choose the best epoch, and those to test on.
 //!
 //! A validation part chooses `best`: the data's own (`val/`), or the fraction `data.validation` of the training part,
-//! stratified and seeded. The test set is then read once, at the end. Without a validation part the test set chooses,
-//! and every report says so. Labels go by the names of the training part's classes, and every class must have an image
-//! to learn from.
+//! stratified and seeded. The test set is then read once, at the end. Without a validation part the test set chooses, and
+//! every report says so. Labels are matched by the names of the training part's classes, and every class must have a
+//! training image.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,37 +24,37 @@ use crate::recipe::loss::LossConfig;
 
 /// The data of a training run.
 pub struct Sources {
-    /// The network, its classes and channels filled in from the data where the experiment leaves them out.
+    /// The network. Classes and channels that the experiment leaves out are those of the data.
     pub model: ModelConfig,
-    /// The loss, balanced class weights filled in as numbers.
+    /// The loss. Balanced class weights are numbers here.
     pub loss: LossConfig,
     /// Number of training images of each class.
     pub class_images: Vec<usize>,
-    /// Records trained on: shuffled, augmented.
+    /// The training records, shuffled and augmented.
     pub train: Loader,
-    /// Records that choose the best epoch: all of them, in order.
+    /// The records that choose the best epoch, in order.
     pub evaluation: Loader,
     /// `validation` or `test`: the part that `evaluation` reads.
     pub evaluation_split: &'static str,
-    /// The test set, where it is not what `evaluation` reads.
+    /// The test set, if `evaluation` does not read it.
     pub test: Option<Loader>,
     /// Name of the set.
     pub name: String,
     /// SHA-256 of all pixels and labels ([`Dataset::identify`]), of the training, the validation and then the test
     /// part. A resumed run must find the same, wherever the files are.
     pub sha256: String,
-    /// Lines on what was passed over or left out.
+    /// Lines on files that were skipped or left out.
     pub notes: Vec<String>,
     /// Size of an image.
     pub shape: ImageShape,
     /// Names of the classes.
     pub class_names: Vec<String>,
-    /// How pixels are scaled.
+    /// The normalisation of pixels.
     pub normalization: Normalization,
 }
 
 impl Sources {
-    /// Each batch shared between `ranks` ranks, this being number `rank`.
+    /// Shares each batch between `ranks` ranks. This process has the number `rank`.
     pub fn shared(self, rank: usize, ranks: usize) -> Self {
         Self {
             train: self.train.shared(rank, ranks),
@@ -79,7 +79,7 @@ impl Sources {
 /// Opens the data of `experiment`, decodes what it has not decoded before, and checks that the network fits the data.
 ///
 /// # Errors
-/// What the data refuses; [`TrainError::BadImages`]; [`TrainError::Value`]: parts that are missing, a class without
+/// Errors of the data; [`TrainError::BadImages`]; [`TrainError::Value`]: parts that are missing, a class without
 /// training images, channels or classes of the network that are not the data's.
 pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     let data = &experiment.data;
@@ -138,7 +138,7 @@ pub fn open(experiment: &Experiment) -> Result<Sources, TrainError> {
     })
 }
 
-/// The parts of a set, their classes those of the training part.
+/// The parts of a set, which all have the classes of the training part.
 struct Parts {
     train: Arc<Dataset>,
     validation: Option<Arc<Dataset>>,
@@ -174,8 +174,8 @@ impl Parts {
                 ),
             });
         }
-        // Without a division, the fraction `test_fraction` is the test part. Where that is not set, a held-out part is
-        // enough to choose by.
+        // Without a division, the fraction `test_fraction` is the test part. If it is not set, a held-out part is enough to
+        // choose the best epoch.
         let undivided = found.is_empty();
         let whole = undivided && data.options.test_fraction == 0.0 && data.validation > 0.0;
         let has_test = has(Split::Test) || (undivided && !whole);
@@ -235,7 +235,7 @@ fn nothing_chooses(root: &Path) -> TrainError {
 /// One part of the data of `experiment`, as its publisher divided it, at `root`.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn part(experiment: &Experiment, root: &Path, split: Split) -> Result<Dataset, TrainError> {
     let options = Options {
         channels: match experiment.model.input_channels {
@@ -248,7 +248,7 @@ pub fn part(experiment: &Experiment, root: &Path, split: Split) -> Result<Datase
     Ok(dataset)
 }
 
-/// SHA-256 of what identifies the parts' content.
+/// SHA-256 of the bytes that identify the content of the parts.
 pub(crate) fn sha256<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) -> String {
     let mut digest = Sha256::new();
     for set in sets.into_iter().flatten() {
@@ -257,7 +257,7 @@ pub(crate) fn sha256<'a>(sets: impl IntoIterator<Item = Option<&'a Dataset>>) ->
     hex(&digest.finalize())
 }
 
-/// The training set's records for training, and those held out, if any.
+/// The training records of the training set, and the held-out records, if any.
 pub(super) fn division(
     experiment: &Experiment,
     dataset: &Dataset,

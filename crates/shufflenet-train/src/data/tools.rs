@@ -1,4 +1,4 @@
-//! `shufflenet data`: looks at the set of an experiment before training on it.
+//! `shufflenet data`: inspects the data of an experiment before training.
 
 use std::fmt;
 
@@ -17,11 +17,11 @@ use crate::experiment::Experiment;
 /// Counts and measures of the parts of a set.
 #[derive(Debug, Serialize)]
 pub struct Stats {
-    /// The training, the validation and the test part, those that are there.
+    /// The training, the validation and the test part, as far as the data has them.
     pub parts: Vec<Survey>,
-    /// Images of a later part that are images of an earlier one, too.
+    /// Images of a later part that an earlier part has, too.
     pub duplicates_across: Vec<Duplicate>,
-    /// What was passed over.
+    /// Lines on files that were skipped.
     pub notes: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ pub fn fetch(
     with_bar(fetch)
 }
 
-/// Calls `fetch` with a function that shows its progress, bytes so far and in all, as a bar on a terminal.
+/// Calls `fetch` with a function that shows its progress, bytes so far and the total, as a bar on a terminal.
 ///
 /// # Errors
 /// The errors of `fetch`.
@@ -85,15 +85,14 @@ pub fn with_bar<T>(
 /// A part of the data with its name.
 type NamedPart = (String, Dataset);
 
-/// What becomes of bad images where `on_bad_image` is `skip`.
+/// The use of bad images if `on_bad_image` is `skip`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bad {
     LeftOut,
     Kept,
 }
 
-/// The parts of the data with their names, the classes of all being those of the first, and notes on what was passed
-/// over.
+/// The parts of the data with their names, and notes on skipped files. All parts have the classes of the first.
 fn parts(experiment: &Experiment, check: Bad) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
     let data = &experiment.data;
     let skips = data.options.on_bad_image == OnBadImage::Skip;
@@ -126,7 +125,7 @@ fn parts(experiment: &Experiment, check: Bad) -> Result<(Vec<NamedPart>, Vec<Str
 /// Counts and measures the parts of the data.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn stats(experiment: &Experiment) -> Result<Stats, TrainError> {
     let (parts, notes) = parts(experiment, Bad::LeftOut)?;
     let named: Vec<(&str, &Dataset)> = parts.iter().map(|(name, set)| (&name[..], set)).collect();
@@ -148,13 +147,13 @@ pub struct Verified {
     pub bad: Vec<String>,
 }
 
-/// Reads and decodes everything, whatever `on_bad_image` says. Also returns notes on what was passed over.
+/// Reads and decodes everything, whatever `on_bad_image` says. Also returns notes on skipped files.
 ///
 /// # Errors
-/// What the data refuses as a whole.
+/// Errors of the data as a whole.
 pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), TrainError> {
     let mut lenient = experiment.clone();
-    // A file that is missing or empty is one of the bad images, and ends nothing.
+    // A missing or empty file is one of the bad images, and does not stop the check.
     lenient.data.options.on_bad_image = OnBadImage::Skip;
     let (parts, notes) = parts(&lenient, Bad::Kept)?;
     let verified = parts.into_iter().map(|(split, set)| {
@@ -173,7 +172,7 @@ pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), T
 /// A PNG of the first `count` images of the first training epoch, augmented as in training, and their number.
 ///
 /// # Errors
-/// What the data refuses.
+/// Errors of the data.
 pub fn preview(experiment: &Experiment, count: usize) -> Result<(Vec<u8>, usize), TrainError> {
     let data = &experiment.data;
     let (parts, _) = parts(experiment, Bad::LeftOut)?;

@@ -1,8 +1,8 @@
-//! The adapters that GPU backends find: GPUs, and programs that pose as one.
+//! The adapters that GPU backends find: GPUs, and software adapters.
 //!
-//! Burn hands out devices in the order in which its backend enumerates adapters, without their names;
-//! wgpu, asked for the same graphics API, tells these without starting anything. (Starting is what a
-//! broken driver may crash in.) Where a driver is missing there are no adapters, and nothing panics.
+//! Burn gives devices in the order in which its backend enumerates adapters, without their names. wgpu gives the names for
+//! the same graphics API without starting an adapter. (Starting one may crash in a broken driver.) If a driver is missing,
+//! there are no adapters, and nothing panics.
 #![cfg_attr(
     not(any(feature = "wgpu", feature = "cuda")),
     allow(dead_code, reason = "without a GPU backend there are no adapters")
@@ -15,20 +15,20 @@ use burn::tensor::Device;
 
 use crate::error::TrainError;
 
-/// What an adapter is, the best first.
+/// Kinds of adapters, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Discrete,
     Integrated,
     Virtual,
-    /// OpenGL does not say what most GPUs are.
+    /// An unknown kind. OpenGL does not report the kind of most GPUs.
     Other,
-    /// No GPU: the CPU runs its shaders.
+    /// A software adapter, whose shaders run on the CPU.
     Cpu,
 }
 
 impl Kind {
-    /// What selects it.
+    /// Name for `--device`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Discrete => "discrete",
@@ -46,25 +46,25 @@ impl fmt::Display for Kind {
             Self::Discrete => "discrete GPU",
             Self::Integrated => "integrated GPU",
             Self::Virtual => "virtual GPU",
-            Self::Other => "adapter that does not say what it is",
-            Self::Cpu => "no GPU, the CPU runs its shaders",
+            Self::Other => "adapter of unknown kind",
+            Self::Cpu => "software adapter, runs on the CPU",
         })
     }
 }
 
 /// An adapter of a backend.
 pub struct Adapter {
-    /// What selects it: `wgpu:0`.
+    /// Name for `--device`: `wgpu:0`.
     pub name: String,
-    /// Burn's handle; starts it when first used.
+    /// Burn's handle. Its first use starts the adapter.
     pub device: Device,
-    /// What it is.
+    /// Kind of the adapter.
     pub kind: Kind,
-    /// What it calls itself.
+    /// Name that the adapter reports.
     pub title: String,
     /// Graphics API and driver.
     pub interface: String,
-    /// Bytes.
+    /// Size of the largest buffer, in bytes.
     pub largest_buffer: Option<u64>,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Adapter {
 }
 
 impl Adapter {
-    /// Starts the adapter, so that what it cannot do is reported here, in one line.
+    /// Starts the adapter, so that a failure is reported here, in one line.
     ///
     /// # Errors
     /// [`TrainError::Adapter`].
@@ -89,8 +89,8 @@ impl Adapter {
     }
 }
 
-/// What `f` gives, or what it panicked with. Backends panic where a driver refuses; the message would be
-/// printed by the thread that panics, so printing is off meanwhile.
+/// The result of `f`, or the message of its panic. Backends panic if a driver refuses. The panicking thread would also
+/// print the message, so printing is off during the call.
 fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));
@@ -104,7 +104,7 @@ fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Whether the cargo feature of this name was given.
+/// Whether this build has the cargo feature of this name.
 pub fn is_built_in(backend: &str) -> bool {
     match backend {
         "wgpu" => cfg!(feature = "wgpu"),
@@ -114,7 +114,7 @@ pub fn is_built_in(backend: &str) -> bool {
     }
 }
 
-/// What a machine without adapters for `backend` lacks.
+/// Describes what a machine without adapters for `backend` may lack.
 pub fn missing(backend: &str) -> &'static str {
     match backend {
         "cuda" => "is NVIDIA's driver (libcuda) installed?",
@@ -130,7 +130,7 @@ pub fn missing(backend: &str) -> &'static str {
 )]
 pub fn adapters(backend: &str) -> Option<Vec<Adapter>> {
     #[cfg(feature = "tuned")]
-    super::tuning::each_shape_for_itself();
+    super::tuning::tune_each_shape();
     #[cfg(feature = "cuda")]
     if backend == "cuda" {
         return Some(cuda::adapters());
@@ -142,7 +142,7 @@ pub fn adapters(backend: &str) -> Option<Vec<Adapter>> {
     None
 }
 
-/// What the adapter of `device` calls itself. Starts it. `None`: a CPU backend.
+/// The name that the adapter of `device` reports. Starts the adapter. `None`: a CPU backend.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub fn name(device: &Device) -> Option<String> {
     device.identity().map(|identity| identity.name)
@@ -166,8 +166,8 @@ mod wgpu {
     pub fn adapters(backend: &str) -> Vec<Adapter> {
         let devices = devices(backend).into_vec();
         let mut described = described(backend);
-        // Burn counts the kinds; wgpu knows the names. Both enumerate one graphics API in its order, but of
-        // programs that pose as a GPU Burn knows one.
+        // Burn counts adapters of each kind, and wgpu has their names. Both enumerate one graphics API in the same order, but
+        // Burn gives only one software adapter.
         let mut is_first = true;
         described.retain(|(info, _)| {
             kind(info.device_type) != Kind::Cpu || std::mem::take(&mut is_first)
@@ -198,8 +198,8 @@ mod wgpu {
         Device::enumerate(DeviceType::Wgpu)
     }
 
-    /// The adapters of the graphics API that Burn settles on: the first with a GPU, or else with any
-    /// adapter. Burn enumerates those of a pinned API by kind.
+    /// The adapters of the graphics API that Burn chooses: the first with a GPU, or else the first with any
+    /// adapter. Burn enumerates the adapters of a given API by kind.
     fn described(backend: &str) -> Vec<(AdapterInfo, u64)> {
         if backend == "vulkan" {
             let mut adapters = on(Backend::Vulkan);
@@ -232,7 +232,7 @@ mod wgpu {
             backends: api.into(),
             ..InstanceDescriptor::new_without_display_handle()
         });
-        // Ready at once everywhere but in a browser.
+        // This future is ready at once, except in a browser.
         let asked = pin!(instance.enumerate_adapters(api.into()));
         let Poll::Ready(adapters) = asked.poll(&mut Context::from_waker(Waker::noop())) else {
             return Vec::new();

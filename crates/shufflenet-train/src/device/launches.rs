@@ -1,39 +1,39 @@
-//! How many kernels a GPU launches, and how many bytes they move, by part of a training step and by kernel.
+//! Counts the kernels that a GPU launches, and the bytes that they move, by part of a training step and by kernel.
 //!
-//! The host pays for every launch, however short its kernel is, so their number bounds the speed of a small network.
-//! CubeCL calls an observer at every launch of the process, Burn's launches included. It has one place for an observer,
-//! so [`count`] is called by one thread at a time. [`crate::step`] names the part that begins by [`part`], which does
-//! nothing while nobody counts. Uploads and readings are no launches.
+//! Each launch takes time on the host, even if its kernel is short. So the number of launches limits the speed of a small
+//! network. CubeCL calls an observer at every launch of the process, including Burn's. It has one observer, so [`count`] is
+//! called by one thread at a time. [`crate::step`] calls [`part`] at the start of each part of a step, which does nothing if
+//! no count is in progress. Uploads and downloads are not launches.
 //!
-//! Bytes are those that this project's kernels read and write by their shapes
-//! (`traffic.rs` of `shufflenet-gpu`). What Burn's kernels move is not known here.
+//! The bytes are those that this project's kernels read and write by their shapes (`traffic.rs` of `shufflenet-gpu`). The
+//! bytes of Burn's kernels are not known here.
 
 use serde::{Serialize, Serializer};
 
-/// Kernels launched, by what they were launched for.
+/// Numbers of launched kernels and of moved bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Launches {
-    /// All.
+    /// All launches.
     #[serde(rename = "launches")]
     pub total: usize,
-    /// Those of each part that was named, in the order of the first mention.
+    /// Launches of each part, in the order in which the parts first began.
     #[serde(rename = "launches_by_part", serialize_with = "as_map")]
     pub by_part: Vec<(String, usize)>,
-    /// The ten kernels that were launched most, the most launched first.
+    /// The ten kernels with the most launches, in descending order.
     #[serde(rename = "launches_by_kernel", serialize_with = "as_map")]
     pub by_kernel: Vec<(String, usize)>,
     /// Bytes that this project's kernels read and write.
     pub bytes: u64,
-    /// Those of each part that was named.
+    /// Bytes of each part.
     #[serde(serialize_with = "as_map")]
     pub bytes_by_part: Vec<(String, u64)>,
-    /// Those of each of this project's kernels, by what it computes, the greatest first.
+    /// Bytes of each of this project's kernels, in descending order.
     #[serde(serialize_with = "as_map")]
     pub bytes_by_kernel: Vec<(String, u64)>,
 }
 
 impl Launches {
-    /// Those of the part of this name.
+    /// Launches of the part of this name.
     pub fn of(&self, part: &str) -> usize {
         let named = self.by_part.iter().find(|(name, _)| name == part);
         named.map_or(0, |(_, launches)| *launches)
@@ -64,18 +64,18 @@ mod observed {
     use super::Launches;
     use crate::error::TrainError;
 
-    /// Kernels that [`Launches`] names.
+    /// Number of kernels in [`Launches::by_kernel`].
     const MOST_LAUNCHED: usize = 10;
-    /// The part before the first one that is named.
+    /// Name of the part before the first call of [`part`].
     const BEFORE: &str = "before";
 
-    /// What was launched for a part.
+    /// The launches of a part.
     #[derive(Default)]
     struct Part {
         name: &'static str,
         /// Launches of each kernel.
         kernels: BTreeMap<&'static str, usize>,
-        /// What this project's kernels moved. It is known when the part is over.
+        /// The bytes that this project's kernels moved. They are known at the end of the part.
         traffic: Traffic,
     }
 
@@ -102,7 +102,7 @@ mod observed {
         }
     }
 
-    /// The part that was begun last.
+    /// The part that began last.
     fn begun(parts: &mut Vec<Part>) -> &mut Part {
         if parts.is_empty() {
             parts.push(Part {
@@ -121,7 +121,7 @@ mod observed {
         }
     }
 
-    /// What a thread counts, and where.
+    /// The count of a thread, and the device.
     struct Counting {
         device: Device,
         parts: Arc<Parts>,
@@ -129,7 +129,7 @@ mod observed {
     }
 
     thread_local! {
-        /// What this thread counts, and where.
+        /// The count of this thread, and the device.
         static COUNTING: RefCell<Option<Counting>> = const { RefCell::new(None) };
     }
 
@@ -161,8 +161,8 @@ mod observed {
         Ok((value, launches))
     }
 
-    /// From here on launches are those of `part`, where this thread counts them. The device catches up first then: with
-    /// fusion it launches later than the host computes.
+    /// From here on launches belong to `part`, if this thread counts them. The device is synchronised first, because with
+    /// fusion it launches kernels later.
     pub fn part(part: &'static str) {
         COUNTING.with_borrow(|counting| {
             if let Some(counting) = counting {
@@ -218,7 +218,7 @@ mod observed {
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
 pub use none::{count, part};
 
-/// No device of this build launches kernels.
+/// Does nothing, because no device of this build launches kernels.
 #[cfg(not(any(feature = "wgpu", feature = "cuda")))]
 mod none {
     use burn::tensor::Device;
@@ -226,7 +226,7 @@ mod none {
     use super::Launches;
     use crate::error::TrainError;
 
-    /// Does `work`, which launches nothing.
+    /// Runs `work`, which launches no kernels.
     ///
     /// # Errors
     /// None.

@@ -8,10 +8,10 @@ use crate::device::machine;
 use crate::device::self_check;
 use crate::device::{self, Adapter};
 
-/// What `shufflenet devices` prints, as text or JSON.
+/// The output of `shufflenet devices`, as text or JSON.
 #[derive(Debug, Serialize)]
 pub struct Listing {
-    /// In the order of their names in the documentation.
+    /// The devices, in the order of their names in the documentation.
     pub devices: Vec<Entry>,
 }
 
@@ -22,8 +22,8 @@ pub struct Entry {
     pub name: String,
     /// Whether it can be used.
     pub available: bool,
-    /// `cpu`, or an adapter's kind: `discrete`, `integrated`, `virtual`, `other`; `cpu` again where a program
-    /// poses as one.
+    /// `cpu`, or an adapter's kind: `discrete`, `integrated`, `virtual`, `other`, or `cpu` for a software
+    /// adapter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
     /// Description, or what is missing.
@@ -34,7 +34,7 @@ pub struct Entry {
     /// Largest buffer, in bytes. (wgpu does not report the size of the memory.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub largest_buffer: Option<u64>,
-    /// Result of the self-check, where it was requested.
+    /// Result of the self-check, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
 }
@@ -56,7 +56,7 @@ impl Listing {
     }
 }
 
-/// Every device of this build, and whether this machine has it. `check` starts each GPU and checks it against the CPU.
+/// Every device of this build, and whether this machine has it. `check` starts each GPU and compares it with the CPU.
 pub fn list(check: bool) -> Listing {
     let cpu = machine::cpu();
     let on_cpu = |name: &str, what: &str| Entry {

@@ -10,11 +10,11 @@ use crate::device;
 use crate::display::words::counted;
 use crate::error::TrainError;
 
-/// Where and how a run was started.
+/// The machine, the build and the command of a run.
 #[derive(Serialize)]
 pub struct Environment {
     version: &'static str,
-    /// Commit that the binary was built from, with `-dirty` where files differed.
+    /// Commit that the binary was built from, with `-dirty` if files differed.
     commit: &'static str,
     command: Vec<String>,
     device: String,
@@ -100,14 +100,14 @@ impl fmt::Display for Environment {
     }
 }
 
-/// Has the CPU kernels of this process use `threads` threads, the calling thread among them. Call it once, before the
-/// first tensor, from the thread that trains. (Work of other threads waits for the pool: with one thread, until the
-/// training thread has work of its own.)
+/// Sets the number of threads of this process's CPU kernels to `threads`, including the calling thread. Call it once, before
+/// the first tensor, from the thread that trains. (Work of other threads waits for the pool. With one thread it waits until
+/// the training thread has work, too.)
 ///
-/// The pool's other threads take subnormal numbers for zero ([`shufflenet_model::subnormals`]). Code that makes
-/// the pool without this function gives it `subnormals::flush_this_thread` as start handler.
+/// The pool's other threads treat subnormal numbers as zero ([`shufflenet_model::subnormals`]). Code that makes the pool
+/// without this function must give it `subnormals::flush_this_thread` as its start handler.
 pub fn use_threads(threads: usize) {
-    // An existing pool keeps its size: the program that uses this library made it.
+    // An existing pool keeps its size, because the program that uses this library made it.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .use_current_thread()
@@ -115,7 +115,7 @@ pub fn use_threads(threads: usize) {
         .build_global();
 }
 
-/// Refuses a `SHUFFLENET_ISA` that this processor cannot serve.
+/// Refuses a `SHUFFLENET_ISA` that this processor does not have.
 ///
 /// # Errors
 /// [`TrainError::Value`].
@@ -142,7 +142,7 @@ pub fn cpu() -> String {
     }
 }
 
-/// Peak memory of this process in MB (10^6 bytes), where Linux reports it.
+/// Peak memory of this process in MB (10^6 bytes), on Linux.
 pub fn peak_memory_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

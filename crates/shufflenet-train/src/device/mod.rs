@@ -1,11 +1,10 @@
-//! Which device runs the tensors: the one place of this crate that names a backend.
+//! Selects the device that computes tensors. Only this module names backends.
 //!
-//! Burn's modules are generic over backends by taking a `&Device`, so everything else only passes
-//! one on. A device is chosen by name: `flex` (CPU), `ndarray` (CPU, for comparison: many times
-//! slower in training; a feature, too), or a GPU backend that was built in (`wgpu`, `vulkan`, `cuda`) with, after a
-//! colon, which of its adapters: a number (`wgpu:1`), a kind (`wgpu:discrete`) or a part of a name
-//! (`cuda:h100`). Without one it is the best kind found. Nothing of a backend is started before one of
-//! its devices is asked for.
+//! Burn's modules take a `&Device`, so all other code only passes it on. A device is selected by name: `flex` (CPU),
+//! `ndarray` (CPU, for comparison: a cargo feature, and many times slower in training), or a GPU backend that was built in
+//! (`wgpu`, `vulkan`, `cuda`). A colon and a number (`wgpu:1`), a kind (`wgpu:discrete`) or a part of a name
+//! (`cuda:h100`) may select an adapter of the backend. Without it the best kind is used. A backend starts only when one of
+//! its devices is requested.
 
 mod gpu;
 pub mod launches;
@@ -24,7 +23,7 @@ pub(crate) use gpu::{Adapter, adapters, missing};
 /// The name that selects the CPU.
 pub const DEFAULT: &str = "flex";
 
-/// Backends that run on adapters, each by the cargo feature of its name.
+/// Backends that run on adapters. Each is a cargo feature of the same name.
 pub(crate) const GPU_BACKENDS: [&str; 3] = ["wgpu", "vulkan", "cuda"];
 
 /// The device with this name, ready for use.
@@ -32,7 +31,7 @@ pub(crate) const GPU_BACKENDS: [&str; 3] = ["wgpu", "vulkan", "cuda"];
 /// # Errors
 /// [`TrainError::Value`]: a name or adapter that does not exist (with those that do), or a backend that
 /// this binary was built without (with the cargo feature to add). [`TrainError::NoAdapter`]: there is
-/// no driver for it here. [`TrainError::Adapter`]: it is there, and does not start.
+/// no driver for it here. [`TrainError::Adapter`]: it exists but does not start.
 pub fn open(name: &str) -> Result<Device, TrainError> {
     let (backend, which) = match name.split_once(':') {
         Some((backend, which)) => (backend, Some(which)),
@@ -56,7 +55,7 @@ pub fn has_kernels(device: &Device) -> bool {
     shufflenet_model::has_kernels_on(&device.clone().inner())
 }
 
-/// Refuses a precision that no network is trained in on `device`, for want of kernels. `key` is where it was asked for.
+/// Refuses a precision that `device` has no kernels for in training. `key` is the key or flag that set it.
 ///
 /// # Errors
 /// [`TrainError::Value`].
@@ -73,7 +72,7 @@ pub fn require_precision(
     )
 }
 
-/// Refuses a precision that no network classifies in on `device`. `key` is where it was asked for.
+/// Refuses a precision that `device` does not have for inference. `key` is the key or flag that set it.
 ///
 /// # Errors
 /// [`TrainError::Value`].
@@ -91,19 +90,18 @@ pub fn require_inference_precision(
     )
 }
 
-/// Whether tensors of `device` are computed elsewhere than by the calling thread: what is asked of it is
-/// queued, and only reading a value waits for it.
+/// Whether `device` has a queue: operations are enqueued, and only reading a value waits for them.
 pub fn is_queued(device: &Device) -> bool {
     let device = device.clone().inner();
     device != Device::flex() && ndarray().is_none_or(|cpu| device != cpu)
 }
 
-/// The adapter behind a GPU's device, as it names itself.
+/// The name that the adapter of a GPU's device reports.
 pub fn adapter_name(device: &Device) -> Option<String> {
     gpu::name(device)
 }
 
-/// The adapter that `which` stands for, or the best.
+/// The adapter that `which` selects, or the best.
 fn choose(name: &str, backend: &str, which: Option<&str>) -> Result<Adapter, TrainError> {
     let Some(mut adapters) = adapters(backend) else {
         return Err(refused(name, not_built_in(backend)));
@@ -152,7 +150,7 @@ fn refused(name: &str, accepted: String) -> TrainError {
     }
 }
 
-/// What this binary can run on, in words.
+/// The devices of this build, in words.
 fn names() -> String {
     let mut names = vec!["flex".to_string()];
     let mut absent = Vec::new();
@@ -178,7 +176,7 @@ fn not_built_in(backend: &str) -> String {
     format!("{names}; add --features {backend} to cargo for {backend}")
 }
 
-/// The CPU by Burn's older backend, where this binary was built with it.
+/// The CPU by Burn's older backend, if this build has it.
 #[cfg(feature = "ndarray")]
 #[expect(deprecated, reason = "kept for comparison; flex is the default")]
 fn ndarray() -> Option<Device> {
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_answered_with_the_known() {
+    fn unknown_names_are_refused_with_the_known_names() {
         for name in ["gpu", "flex:1", "opencl:0", "", ":"] {
             let line = open(name).unwrap_err().to_string();
             assert!(

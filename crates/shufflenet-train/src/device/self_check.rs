@@ -1,10 +1,9 @@
-//! Checks that a device computes correctly, by a few steps of training on it and on the CPU.
+//! Checks that a device computes correctly, by a few training steps on the device and on the CPU.
 //!
-//! A driver can run every kernel, report no error and still compute wrong values (`docs/gpu.md` has one). A run would
-//! train for hours on them. So a run on a GPU first trains a small network there and on the CPU, from the same weights on
-//! the same images, and compares how far the weights have moved. The check finds gross errors and is no proof: two devices
-//! round float32 differently, tensor cores round more, and the tolerance leaves room for that. Tests hold the GPU path to
-//! 1e-4.
+//! A driver can run every kernel, report no error and still compute wrong values (`docs/gpu.md` has an example). A run would
+//! train for hours on them. So a run on a GPU first trains a small network there and on the CPU, from the same weights on the
+//! same images, and compares the changes of the weights. The check finds only large errors, because two devices round
+//! float32 differently and tensor cores round more. In the tests of the GPU path the tolerance is 1e-4.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -27,7 +26,7 @@ const SIZE: usize = 16;
 pub struct Passed {
     /// Larger of the relative differences of weights and of running statistics.
     pub error: f64,
-    /// How long it took.
+    /// Duration of the check.
     pub time: Duration,
 }
 
@@ -44,7 +43,7 @@ impl fmt::Display for Passed {
 /// Takes the steps on `device`, which messages call `name`, and on the CPU.
 ///
 /// # Errors
-/// [`TrainError::WrongDevice`] where they differ; [`TrainError::Device`].
+/// [`TrainError::WrongDevice`] if they differ; [`TrainError::Device`].
 pub fn check(device: &Device, name: &str) -> Result<Passed, TrainError> {
     let start = Instant::now();
     let expected = movement(&Device::flex())?;
@@ -66,7 +65,7 @@ pub fn check(device: &Device, name: &str) -> Result<Passed, TrainError> {
     })
 }
 
-/// How far the steps move the weights, and the running statistics.
+/// The change of the weights and of the running statistics by the steps.
 fn movement(device: &Device) -> Result<[Vec<f32>; 2], TrainError> {
     let model = ModelConfig {
         stem: Some(Stem::Cifar),
@@ -104,7 +103,7 @@ fn tensors(learner: &Learner) -> Result<[Vec<f32>; 2], TrainError> {
     let file = SafeTensors::deserialize(&file).map_err(|e| encode(e.to_string()))?;
     let mut parts = [Vec::new(), Vec::new()];
     let [weights, statistics] = &mut parts;
-    // A file's index is a hash map: in its own order, two readings would not match.
+    // The index of a file is a hash map, so its order differs between two readings.
     let mut views: Vec<_> = file.iter().collect();
     views.sort_unstable_by_key(|(name, _)| *name);
     for (name, view) in views {
@@ -118,7 +117,7 @@ fn tensors(learner: &Learner) -> Result<[Vec<f32>; 2], TrainError> {
     Ok(parts)
 }
 
-/// Noise with labels, another for each step.
+/// Noise with labels, different for each step.
 fn images(step: usize, classes: usize) -> Batch {
     let shape = ImageShape {
         channels: 3,

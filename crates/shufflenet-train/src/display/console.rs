@@ -1,7 +1,7 @@
-//! What a person sees of a run: a progress bar on a terminal, plain lines elsewhere, or the dashboard.
+//! Shows a run to its user: a progress bar on a terminal, plain lines elsewhere, or the dashboard.
 //!
-//! Lines go to standard output, the bar to standard error, where it is hidden off a terminal. A closed pipe does not
-//! stop a run.
+//! Lines go to standard output. The bar goes to standard error, and is hidden if that is not a terminal. A closed pipe does
+//! not stop a run.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
@@ -15,7 +15,7 @@ use crate::error::TrainError;
 use crate::evaluation::tally::Evaluation;
 use crate::evaluation::tally::Tally;
 
-/// Columns of a terminal on which bar and figures share a line.
+/// Least columns of a terminal on which bar and figures share a line.
 const WIDE: u16 = 100;
 
 /// Prints lines and, on a terminal, a bar below them or a dashboard instead.
@@ -54,7 +54,7 @@ impl Console {
     /// A console that will show a run on Burn's dashboard.
     ///
     /// # Errors
-    /// [`TrainError::Config`] where this build has no dashboard, or there is no terminal.
+    /// [`TrainError::Config`] if this build has no dashboard, or if there is no terminal.
     pub fn with_dashboard() -> Result<Self, TrainError> {
         dashboard::check()?;
         Ok(Self {
@@ -66,7 +66,7 @@ impl Console {
     /// Begins the steps of a run of `epochs` epochs at epoch `first`, from 1.
     ///
     /// # Errors
-    /// [`TrainError::Config`] where the dashboard cannot use the terminal.
+    /// [`TrainError::Config`] if the dashboard cannot use the terminal.
     pub fn begin(
         &mut self,
         name: &str,
@@ -88,13 +88,13 @@ impl Console {
         match &mut self.dashboard {
             Some(dashboard) => dashboard.line(text),
             None => self.bar.suspend(|| {
-                // A closed pipe has no reader, and there is nowhere to report it.
+                // A closed pipe has no reader, so the error cannot be reported.
                 let _ = writeln!(stdout(), "{text}");
             }),
         }
     }
 
-    /// Whether steps are seen as they are taken, without a line for each.
+    /// Whether each step is shown without a line of its own.
     pub fn is_live(&self) -> bool {
         !self.is_silent && (self.dashboard.is_some() || stderr().is_terminal())
     }

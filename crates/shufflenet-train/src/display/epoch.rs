@@ -5,7 +5,7 @@
 pub struct Epoch {
     /// Number of the epoch, from 1.
     pub number: usize,
-    /// Epochs in all.
+    /// Total number of epochs.
     pub of: usize,
     /// Images in the epoch.
     pub images: usize,

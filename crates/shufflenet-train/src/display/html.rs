@@ -1,6 +1,6 @@
 //! Text in HTML and SVG.
 
-/// Text as HTML has it, in elements and in quoted attributes.
+/// Escapes text for HTML, for elements and for quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

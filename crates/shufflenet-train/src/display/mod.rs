@@ -1,4 +1,4 @@
-//! What a person sees of a run: lines, a progress bar, the dashboard, plots.
+//! The display of a run: lines, a progress bar, the dashboard, plots.
 
 pub mod console;
 pub mod dashboard;

@@ -6,15 +6,15 @@ use crate::display::svg::{Chart, Series};
 
 /// Points of a curve, x ascending and positive.
 pub struct Curve<'a> {
-    /// What x is.
+    /// Label of the x axis.
     pub x_label: &'a str,
-    /// What y is.
+    /// Label of the y axis.
     pub y_label: &'a str,
-    /// Places on the x axis.
+    /// Values of x.
     pub x: &'a [f64],
-    /// Values there.
+    /// Values of y.
     pub y: &'a [f64],
-    /// A place on the x axis to mark.
+    /// A value of x to mark.
     pub mark: Option<f64>,
 }
 
@@ -23,7 +23,7 @@ const LINES: usize = 16;
 const COLUMNS: usize = 72;
 
 impl Curve<'_> {
-    /// Smallest and largest x (in powers of ten) and y. A range without values or with a single one is made up.
+    /// Smallest and largest x (in powers of ten) and y. A range with fewer than two values is widened.
     fn ranges(&self) -> [[f64; 2]; 2] {
         let range = |values: &mut dyn Iterator<Item = f64>| {
             let start = [f64::INFINITY, f64::NEG_INFINITY];
@@ -57,7 +57,7 @@ impl Curve<'_> {
             .map(|x| ((x.log10() - low) / (high - low)).clamp(0.0, 1.0))
     }
 
-    /// The curve in characters, `|` where the mark is.
+    /// The curve in characters, with `|` at the mark.
     pub fn to_text(&self) -> String {
         let mut cells = [[' '; COLUMNS]; LINES];
         let column = |share: f64| (share * (COLUMNS - 1) as f64).round() as usize;
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_has_the_curve_and_the_mark_where_they_belong() {
+    fn the_text_has_the_curve_and_the_mark_in_the_right_places() {
         let curve = Curve {
             x_label: "rate",
             y_label: "loss",
@@ -141,7 +141,7 @@ mod tests {
         );
         let svg = curve.to_svg();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        // No point and a single one are no reason to fail.
+        // Neither no point nor a single point is an error.
         for x in [&[][..], &[0.1]] {
             let bare = Curve {
                 x,

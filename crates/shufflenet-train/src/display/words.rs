@@ -1,4 +1,4 @@
-//! Figures as a person reads them.
+//! Figures in words, for messages.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_a_person_says_them() {
+    fn durations_are_in_seconds_minutes_or_hours() {
         let text = |seconds| duration(Duration::from_secs(seconds));
         assert_eq!(text(0), "less than 1 s");
         assert_eq!(text(42), "42 s");

@@ -1,4 +1,4 @@
-//! What an evaluation measures beyond loss and accuracy: each class, each pair of classes, calibration, and the
+//! The measures of an evaluation besides loss and accuracy: for each class, for each pair of classes, calibration, and the
 //! confidence interval of the accuracy.
 //!
 //! - **Precision, recall, F1** of a class: `tp / (tp + fp)`, `tp / (tp + fn)`, `2 tp / (2 tp + fp + fn)`. The ratio
@@ -6,8 +6,8 @@
 //! - **Calibration error**: the expected one of Guo et al. 2017 ([On Calibration of Modern Neural
 //!   Networks](https://arxiv.org/abs/1706.04599), equation 3): predictions in [`BINS`] bins of equal width by
 //!   their probability, the mean distance of mean probability and accuracy, weighted by records.
-//! - **Interval** of the accuracy: Wilson's (1927) for a proportion, at 95 %: the range for another sample of
-//!   as many images from the same source. It does not cover another training run.
+//! - **Interval** of the accuracy: Wilson's (1927) for a proportion, at 95 %: the range for another sample of the same
+//!   size from the same source. It does not cover another training run.
 
 use serde::Serialize;
 

@@ -1,5 +1,5 @@
-//! Measures a network on a set: loss, accuracy, and the measures of `measures.rs`. Every record counts once, the ragged
-//! last batch included.
+//! Measures a network on a set: loss, accuracy, and the measures of `measures.rs`. Every record counts once, also those in a
+//! smaller last batch.
 
 pub mod measures;
 pub mod outcomes;
@@ -26,7 +26,7 @@ use crate::evaluation::trained::{Trained, Weights};
 use crate::step::classifier::{Classifier, Scores, pixels};
 use crate::step::pending_logits::PendingLogits;
 
-/// Version of what `eval --json` prints: `docs/evaluation.md`. Keys may be added without a new one.
+/// Version of the output of `eval --json` (`docs/evaluation.md`). Keys may be added without a new version.
 const FORMAT: u32 = 1;
 
 /// Which checkpoint to evaluate, on which data.
@@ -48,7 +48,7 @@ pub struct EvaluationRequest {
     pub flip: bool,
     /// Device name.
     pub device: String,
-    /// What activations are stored as.
+    /// Type of the stored activations.
     pub precision: Precision,
 }
 
@@ -69,7 +69,7 @@ impl EvaluationRequest {
     }
 }
 
-/// What `eval` prints. In JSON the fields of [`Metrics`] and [`Measures`] are fields of this object.
+/// The output of `eval`. In JSON the fields of [`Metrics`] and [`Measures`] are fields of this object.
 #[derive(Debug, Serialize)]
 pub struct EvaluationReport {
     /// Version of this format.
@@ -91,11 +91,11 @@ pub struct EvaluationReport {
     pub img_per_s: f64,
     /// Device name.
     pub device: String,
-    /// What activations are stored as.
+    /// Type of the stored activations.
     pub precision: Precision,
     /// Trainable parameters.
     pub parameters: usize,
-    /// Whether `best` was chosen by this very data, which makes the figures optimistic.
+    /// Whether `best` was chosen on this same data, which makes the figures optimistic.
     pub chosen_by_this_split: bool,
     /// Whether the part is drawn anew, because the data has changed since the run: the notes say so.
     #[serde(skip)]
@@ -105,7 +105,7 @@ pub struct EvaluationReport {
     pub trained_images: Option<String>,
     /// Number of images that were left out, because the network does not know their classes.
     pub left_out: usize,
-    /// What was assumed about the data, passed over or left out.
+    /// Assumptions about the data, and the files that were skipped or left out.
     pub notes: Vec<String>,
     /// Classes, confusion, calibration.
     #[serde(flatten)]
@@ -122,10 +122,10 @@ pub struct Evaluated {
     pub loader: Loader,
 }
 
-/// Evaluates a checkpoint on a part of the data, read anew.
+/// Evaluates a checkpoint on a part of the data, which is read again.
 ///
 /// # Errors
-/// What the checkpoint, the data or the device refuses.
+/// Errors of the checkpoint, the data or the device.
 pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     let device = device::open(&request.device)?;
     let Trained {
@@ -202,7 +202,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     })
 }
 
-/// `network` made ready to classify on `device`, with activations stored as `precision`.
+/// Prepares `network` to classify on `device`, with activations stored as `precision`.
 ///
 /// # Errors
 /// [`TrainError::Value`]: the device or the network has no such precision.
@@ -222,7 +222,7 @@ pub(crate) fn inference(
     Ok(inference)
 }
 
-/// Where the precision of an inference is asked for.
+/// The flag that sets the precision of an inference.
 const ASKED: &str = "--precision";
 
 /// Sums loss and hits of `classifier`, in float32, over the rest of `batches`. Calls `seen` with the number of images after each batch.
@@ -252,8 +252,8 @@ pub fn score(
     Ok(finished.then_some(tally))
 }
 
-/// Calls `each` with the logits and labels of every batch, with `flip` with the mean logits of images and their mirror
-/// images. Returns false where interrupted.
+/// Calls `each` with the logits and labels of every batch. With `flip` these are the mean logits of each image and its mirror
+/// image. Returns false if interrupted.
 fn score_each(
     inference: &Inference,
     batches: Batches,
@@ -297,8 +297,8 @@ fn score_each(
     Ok(true)
 }
 
-/// Fills a ragged last batch up with black images, whose logits are not read. A GPU tunes its kernels for each shape,
-/// which may take minutes, so it gets one shape.
+/// Fills a smaller last batch up with black images, whose logits are not read. A GPU may tune its kernels for minutes for each
+/// shape, so all batches get the same shape.
 fn fill(batch: &mut Batch, images: usize) {
     batch.labels.resize(images, 0);
     batch.pixels.resize(images * batch.shape.values(), 0.0);

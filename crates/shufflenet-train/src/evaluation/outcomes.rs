@@ -10,7 +10,7 @@ use crate::files::{csv_row, write_new};
 /// the predicted class and of the image's class, rank of the image's class, loss.
 ///
 /// # Errors
-/// [`TrainError::Io`], also where `path` exists.
+/// [`TrainError::Io`], also if `path` exists.
 pub fn write(path: &Path, evaluated: &Evaluated) -> Result<(), TrainError> {
     let dataset = evaluated.loader.dataset();
     let name = |class: usize| dataset.class_names.get(class).map_or("?", String::as_str);

@@ -34,7 +34,7 @@ pub struct PredictionRequest {
     pub logits: bool,
     /// Device name.
     pub device: String,
-    /// What activations are stored as.
+    /// Type of the stored activations.
     pub precision: Precision,
 }
 
@@ -62,10 +62,10 @@ impl PredictionRequest {
 pub struct Prediction {
     /// Path of the image.
     pub path: String,
-    /// The likeliest classes, the likeliest first. Empty where the image cannot be decoded.
+    /// The likeliest classes, the likeliest first. Empty if the image cannot be decoded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<Ranked>,
-    /// The logits of all classes, where they were requested.
+    /// The logits of all classes, if they were requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logits: Vec<f32>,
     /// Why the image cannot be decoded.
@@ -88,7 +88,7 @@ pub struct Ranked {
 /// cannot be decoded gets a prediction with an error. Returns the number of such images.
 ///
 /// # Errors
-/// What the checkpoint or the device refuses.
+/// Errors of the checkpoint or the device.
 pub fn predict(
     request: &PredictionRequest,
     each: &mut dyn FnMut(&Prediction) -> bool,
@@ -161,7 +161,7 @@ fn preparation(description: &Description) -> Result<Preparation, TrainError> {
     Ok(preparation.map_err(DataError::from)?)
 }
 
-/// Side of the square that the network sees, and the shorter side of an image before the square is cut out of its middle.
+/// Side of the square that the network gets, and the shorter side of an image before the square is cropped from its middle.
 ///
 /// # Errors
 /// [`TrainError::Value`] for a network of images that are not square.
@@ -183,7 +183,7 @@ pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
     Ok([size, resize])
 }
 
-/// The `top` likeliest classes. Of equal ones the lower class comes first.
+/// The `top` likeliest classes. Of equally likely classes the lower comes first.
 fn rank(logits: &[f32], names: &[String], top: usize) -> Vec<Ranked> {
     let probabilities = softmax(logits);
     let mut ranked: Vec<Ranked> = probabilities

@@ -1,8 +1,8 @@
 //! Loss and accuracy, summed over records.
 //!
-//! Everything is computed on the host from the logits, in float64 and in record order: the mean over
-//! a set is weighted by record (a ragged last batch counts for what it holds), is the same on every
-//! device, and can be stored in a checkpoint and continued exactly.
+//! Everything is computed on the host from the logits, in float64 and in record order. So the mean over a set
+//! is weighted by record (a smaller last batch counts less), is the same on every device, and can be stored in
+//! a checkpoint and continued exactly.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Tally {
     /// Sum of the records' cross-entropies, in nats.
     pub loss: f64,
-    /// Records whose label has the highest logit.
+    /// Number of records whose label has the highest logit.
     pub top1: u64,
-    /// Records whose label is among the five highest.
+    /// Number of records whose label is among the five highest logits.
     pub top5: u64,
     /// Records.
     pub count: u64,
@@ -43,7 +43,7 @@ pub struct Evaluation {
     pub speed: f64,
 }
 
-/// What epochs are compared by.
+/// The measure by which epochs are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Criterion {
@@ -56,7 +56,7 @@ pub enum Criterion {
 }
 
 impl Criterion {
-    /// The value that epochs are compared by.
+    /// The value by which epochs are compared.
     pub fn of(self, metrics: &Metrics) -> f64 {
         match self {
             Self::Top1 => metrics.top1,
@@ -130,7 +130,7 @@ impl Tally {
         }
     }
 
-    /// The means; all zero where nothing was added.
+    /// The means. All are zero if nothing was added.
     pub fn metrics(&self) -> Metrics {
         let count = self.count.max(1) as f64;
         Metrics {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn uniform_logits_cost_the_logarithm_of_the_class_count() {
+    fn the_loss_of_uniform_logits_is_the_logarithm_of_the_class_count() {
         let metrics = tally(&[0.0; 20], &[0, 9]).metrics();
         assert!((metrics.loss - 10f64.ln()).abs() < 1e-12);
         assert_eq!((metrics.top1, metrics.top5), (0.5, 0.5));

@@ -10,7 +10,7 @@ use crate::checkpoint::{self, AVERAGE, Checkpoint, WEIGHTS};
 use crate::error::TrainError;
 use crate::step::classifier::Classifier;
 
-/// Which of a checkpoint's weights.
+/// One of the two sets of weights of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// The trained weights.
@@ -60,7 +60,7 @@ impl Found {
 /// the weights that `best` was chosen by.
 ///
 /// # Errors
-/// What the checkpoint refuses.
+/// Errors of the checkpoint.
 pub fn find(path: &Path, asked: Option<Weights>) -> Result<Found, TrainError> {
     let Located { folder, file } = store::locate(path)?;
     let checkpoint = checkpoint::load(&folder)?;
@@ -80,7 +80,7 @@ pub fn find(path: &Path, asked: Option<Weights>) -> Result<Found, TrainError> {
 /// The network at `path`, on `device`; `path` and `asked` as for [`find`].
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Checkpoint`] where it has no such weights.
+/// Errors of the checkpoint; [`TrainError::Checkpoint`] where it has no such weights.
 pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trained, TrainError> {
     let Found {
         folder,
@@ -96,7 +96,7 @@ pub fn open(path: &Path, asked: Option<Weights>, device: &Device) -> Result<Trai
     })
 }
 
-/// The weight file that classifies: the moving average where there is one, because it chooses `best`.
+/// The weight file that classifies: the moving average if there is one, because it chooses `best`.
 pub fn chosen(checkpoint: &Checkpoint) -> &'static str {
     match checkpoint.average {
         Some(_) => AVERAGE,

@@ -15,7 +15,7 @@ use crate::experiment::settings;
 use crate::files::hex;
 use crate::metrics::line::Line;
 
-/// What the run of a checkpoint has written down. Empty where the checkpoint is of no run.
+/// The records of a checkpoint's run. Empty if the checkpoint does not belong to a run.
 pub(super) struct Origin {
     /// Which of the checkpoint's weights.
     weights: Weights,
@@ -79,10 +79,10 @@ pub(super) struct Card<'a> {
     /// The network, in words.
     pub network: &'a str,
     pub parameters: usize,
-    /// What the folder holds.
+    /// The content of the folder.
     pub checkpoint: &'a Checkpoint,
     pub origin: &'a Origin,
-    /// Where the data was that the folder's weights were evaluated on. `None`: where the run had it.
+    /// Path of the data that the folder's weights were evaluated on. `None`: where the run had it.
     pub measured_on: Option<&'a Path>,
     /// The figures of the folder's weights, or why there are none.
     pub evaluated: Result<&'a EvaluationReport, &'a String>,
@@ -225,7 +225,7 @@ impl Card<'_> {
         };
         let metrics = &report.metrics;
         let mut caveat = match report.chosen_by_this_split {
-            true => "; the epoch was chosen by this very part".to_string(),
+            true => "; the epoch was chosen on this same part".to_string(),
             false => String::new(),
         };
         if let Some(trained_images) = &report.trained_images {
@@ -246,7 +246,7 @@ impl Card<'_> {
     }
 }
 
-/// Text that a person wrote, in Markdown: as it is, whatever marks it has. A table's row is one line.
+/// Escapes text for Markdown, so that it is shown as it is. Line breaks become spaces, because a row of a table is one line.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {

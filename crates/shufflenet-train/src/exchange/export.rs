@@ -26,7 +26,7 @@ pub enum ExportFormat {
 /// takes. Returns a line on what was written.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Io`]; [`TrainError::Value`] where `out` exists, or for dynamic sizes in another
+/// Errors of the checkpoint; [`TrainError::Io`]; [`TrainError::Value`] where `out` exists, or for dynamic sizes in another
 /// format than ONNX.
 pub fn export(
     path: &Path,
@@ -69,7 +69,7 @@ pub fn export(
 }
 
 /// Metadata that classifying an image needs besides the graph: the shorter side is resized to `resize`, then `crop` is
-/// cut out of the middle. Lists are in JSON.
+/// cropped from the middle. Lists are in JSON.
 fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, TrainError> {
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| TrainError::Encode {
@@ -80,7 +80,7 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
     let normalization = &description.normalization;
     let data = &description.experiment.data;
     let [_, height, width] = description.input;
-    // As evaluation and `predict` prepare images: other sets' images are brought to the network's size.
+    // Evaluation and `predict` resize images of other sets to the network's size, too.
     let resize = match data.format.is_encoded() && data.options.size as usize == height {
         true => data.options.resize() as usize,
         false => height,

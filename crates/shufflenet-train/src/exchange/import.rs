@@ -1,9 +1,8 @@
 //! Weights from PyTorch as a checkpoint, which `eval`, `predict` and `export` accept.
 //!
-//! Names and shapes of the tensors determine the network, and the import prints what they determined. They do not
-//! determine the stem, the normalisation of pixels and the names of classes: flags give these, and the import names
-//! every default. A tensor without a place in the network, or a place without a tensor, is refused unless `--partial`
-//! is given.
+//! The names and shapes of the tensors determine the network, and the import prints the result. They do not determine the
+//! stem, the normalisation of pixels and the names of classes. Flags give these, and the import reports each default that it
+//! uses. Missing and unused tensors are refused, unless `--partial` is given.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,11 +22,11 @@ use crate::error::TrainError;
 use crate::experiment::settings;
 use crate::files::write_folder;
 
-/// What to import, and what the user knows about it.
+/// The file to import, and what the user gives besides it.
 pub struct ImportRequest {
     /// A `.pth`, `.pt` or `.safetensors` file.
     pub weights: PathBuf,
-    /// Prefix of the tensors' names, where a file holds several networks.
+    /// Prefix of the tensors' names, if a file has several networks.
     pub prefix: Option<String>,
     /// Experiment with the network. `None`: names and shapes determine the network.
     pub config: Option<PathBuf>,
@@ -39,7 +38,7 @@ pub struct ImportRequest {
     pub normalization: Option<Normalization>,
     /// Names of the classes, in the order of the logits.
     pub class_names: Option<Vec<String>>,
-    /// Height and width of the images. `None`: the size that the stem was made for.
+    /// Height and width of the images. `None`: the usual size for the stem.
     pub size: Option<usize>,
     /// Whether to take the tensors that fit and leave the others.
     pub partial: bool,
@@ -47,10 +46,10 @@ pub struct ImportRequest {
     pub out: PathBuf,
 }
 
-/// Imports weights. Returns lines on what was found and what was assumed.
+/// Imports weights. Returns lines on the content of the file and on the defaults that were used.
 ///
 /// # Errors
-/// What the file, the network or the folder refuses; [`TrainError::Misfit`] for tensors that do not fit.
+/// Errors of the file, the network or the folder; [`TrainError::Misfit`] for tensors that do not fit.
 pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
     require_new(out, NEW_FOLDER)?;
@@ -60,7 +59,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let Some(stem) = experiment.model.stem else {
         return Err(TrainError::Value {
             key: "--stem".into(),
-            found: "not given, and weights do not tell it".into(),
+            found: "not given, and a weight file does not record it".into(),
             accepted:
                 "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
                     .into(),
@@ -161,12 +160,12 @@ fn known(
     )];
     if !weights.prefix.is_empty() {
         let outside = match &weights.outside[..] {
-            [] => "no tensor lies outside".into(),
-            [name] => format!("one tensor lies outside: {name}"),
-            names => format!("{} tensors lie outside: {}", names.len(), groups(names)),
+            [] => "no other tensors".into(),
+            [name] => format!("one other tensor: {name}"),
+            names => format!("{} other tensors: {}", names.len(), groups(names)),
         };
         notes.push(format!(
-            "prefix     `{}`, which names begin with, is taken off; {outside}",
+            "prefix     `{}` is removed from the names; {outside}",
             weights.prefix
         ));
     }
@@ -234,18 +233,18 @@ fn normalization(
         return Ok((normalization, None));
     }
     let note = if weights.megvii {
-        "note       no --mean and --std: pixels are scaled to 0..1 and no further. Megvii's own code feeds \
+        "note       no --mean and --std: pixels are only scaled to 0..1. Megvii's own code feeds \
          blue, green, red of 0..255: --bgr --mean 0,0,0 --std 0.00392157,0.00392157,0.00392157"
     } else {
-        "note       no --mean and --std: pixels are scaled to 0..1 and no further"
+        "note       no --mean and --std: pixels are only scaled to 0..1"
     };
     Ok((Normalization::identity(channels), Some(note.into())))
 }
 
-/// The names of classes in `file`, one a line.
+/// The names of classes in `file`, one per line.
 ///
 /// # Errors
-/// [`TrainError::Data`] where it cannot be read.
+/// [`TrainError::Data`] if it cannot be read.
 pub fn read_class_names(file: &Path) -> Result<Vec<String>, TrainError> {
     let text = text::read(file)?;
     let lines = text.trim_end().lines();
@@ -260,7 +259,7 @@ fn class_names(names: Option<&[String]>, classes: usize) -> Result<Vec<String>, 
     let refuse = |found: String| TrainError::Value {
         key: "--class-names".into(),
         found,
-        accepted: format!("{classes} different names, one a line, in the order of the logits"),
+        accepted: format!("{classes} different names, one per line, in the order of the logits"),
     };
     if names.len() != classes {
         return Err(refuse(format!(

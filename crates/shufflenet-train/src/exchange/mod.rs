@@ -1,4 +1,4 @@
-//! Networks of other programs, and for them: weights in; weights, ONNX, whole networks and a page out.
+//! Exchange with other programs: imports weights, and exports weights, ONNX, models and a page.
 
 mod card;
 pub mod export;

@@ -1,7 +1,7 @@
 //! `shufflenet weights`: the networks that torchvision trained on ImageNet, fetched, checked and imported.
 //!
-//! Names, checksums and accuracies are those of torchvision's `ShuffleNet_V2_X*_Weights.IMAGENET1K_V1`. The names of files
-//! carry the first digits of their SHA-256.
+//! Names, checksums and accuracies are those of torchvision's `ShuffleNet_V2_X*_Weights.IMAGENET1K_V1`. The name of a file
+//! contains the first digits of its SHA-256.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ use crate::checkpoint;
 use crate::error::TrainError;
 use crate::exchange::import::{ImportRequest, import};
 
-/// Where torchvision's weights are published.
+/// Address of torchvision's weights.
 const SERVER: &str = "https://download.pytorch.org/models";
 /// Names of ImageNet's 1,000 classes in the order of the logits, as in torchvision's metadata.
 const CLASSES: &str = include_str!("imagenet.txt");
-/// Mean and deviation of ImageNet's colours that torchvision normalises by.
+/// torchvision's mean and standard deviation of ImageNet's colours.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
@@ -69,11 +69,11 @@ pub fn names() -> Vec<&'static str> {
     PUBLISHED.iter().map(|network| network.name).collect()
 }
 
-/// Fetches the network `name` into a folder of its own below `into`, a checkpoint: from torchvision's server, from `from`
-/// if that is an address (of a folder with the file), or from the file `from`. Returns lines for a person.
+/// Fetches the network `name` into its own folder below `into`, which becomes a checkpoint. The source is torchvision's server,
+/// the address `from` (of a folder with the file), or the file `from`. Returns lines to print.
 ///
 /// # Errors
-/// [`TrainError::Value`] for an unknown name; what the server, the file or the folder refuses.
+/// [`TrainError::Value`] for an unknown name; errors of the server, the file or the folder.
 pub fn fetch(
     name: &str,
     into: &Path,
@@ -98,7 +98,7 @@ fn fetch_network(
     let out = into.join(network.name);
     if out.exists() {
         checkpoint::load(&out)?;
-        return Ok(vec![format!("{}: already there, whole", out.display())]);
+        return Ok(vec![format!("{}: already there, complete", out.display())]);
     }
     let is_address = |from: &&str| from.starts_with("http://") || from.starts_with("https://");
     let server = from
@@ -110,7 +110,7 @@ fn fetch_network(
     let file = into.join(network.file);
     fetch_file(&url, network.digits, &file, local, progress)?;
     let mut lines = import(&request(network, file.clone(), out))?;
-    // The checkpoint has all of it.
+    // The checkpoint contains the downloaded file's weights.
     let _ = std::fs::remove_file(&file);
     lines.push(format!(
         "source     torchvision, IMAGENET1K_V1: {:.2} % top-1 on ImageNet; BSD-3-Clause, and ImageNet's own terms",
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::files::hex;
 
-    /// Random weights of one width in a file, and the network that claims to have published them.
+    /// A file with random weights of one width, and the entry of a network with this file's checksum.
     fn published() -> (Vec<u8>, Pretrained) {
         let config = ModelConfig {
             scale: Scale::Half,
@@ -216,17 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn a_download_that_is_cut_goes_on_and_a_lie_leaves_nothing() {
+    fn a_cut_download_continues_and_a_wrong_file_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (bytes, published) = published();
         let cut = bytes.clone();
         let address = serve(move |number, start, stream| {
             let most = if number == 0 { 1_000_000 } else { usize::MAX };
-            assert_eq!(
-                start > 0,
-                number > 0,
-                "what has come is not asked for again"
-            );
+            assert_eq!(start > 0, number > 0, "received bytes were requested again");
             send(stream, &cut, start, most);
         });
         let into = folder.path().join("cut");
@@ -281,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_is_not_taken_for_the_published_one() {
+    fn a_file_with_another_checksum_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file.pth");
         fs::write(&file, "other").unwrap();

@@ -1,8 +1,8 @@
-//! A trained network to take away: a folder that is a checkpoint, with the weights in float16, and a card.
+//! Exports a trained network as a model: a folder that is a checkpoint, with the weights in float16, and a card.
 //!
 //! ```text
 //! models/NAME/model.safetensors   float16, running variances float32, under the names of PyTorch's network
-//!             README.md           the card (`card.rs`): data, recipe, processor, accuracy of this very file
+//!             README.md           the card (`card.rs`): data, recipe, processor, accuracy of this file
 //!             classifier.json     classes, normalisation, size of the images, the experiment
 //!             manifest.json  progress.json  optimizer.safetensors (without tensors)
 //! ```
@@ -26,7 +26,7 @@ use crate::files::{write_folder, write_synced};
 /// Name of the card in the folder.
 const CARD: &str = "README.md";
 
-/// Which network to ship, and what the card says that no checkpoint knows.
+/// The network to export as a model, and the parts of the card that are not in the checkpoint.
 pub struct ShipRequest {
     /// The checkpoint, see [`crate::checkpoint::store::locate`].
     pub checkpoint: PathBuf,
@@ -34,7 +34,7 @@ pub struct ShipRequest {
     pub weights: Option<Weights>,
     /// Licence of the weights.
     pub licence: String,
-    /// Where the data is that the card's figures are measured on. `None`: where the run had it.
+    /// Path of the data for the card's figures. `None`: where the run had it.
     pub data: Option<PathBuf>,
     /// The folder to make.
     pub out: PathBuf,
@@ -43,8 +43,8 @@ pub struct ShipRequest {
 /// Makes the folder. Returns lines on what was written.
 ///
 /// # Errors
-/// What the checkpoint or the folder refuses; [`TrainError::Weights`] for weights beyond float16; what the data refuses,
-/// where the request says where it is.
+/// Errors of the checkpoint or the folder; [`TrainError::Weights`] for weights beyond float16; errors of the data, if the
+/// request names it.
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
     require_new(out, NEW_FOLDER)?;
@@ -60,7 +60,7 @@ pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let trained = trained::open(&request.checkpoint, request.weights, &device)?;
     let card = trained.folder.join(CARD);
     let found = format!("{}, a model with a card already", trained.folder.display());
-    // A second card would not know the run.
+    // The card of a second export could not name the run.
     require(
         !card.is_file(),
         "--checkpoint",

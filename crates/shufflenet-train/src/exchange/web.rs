@@ -4,7 +4,7 @@
 //! site/index.html page.css page.js icon.svg   the page
 //!      worker.js                              runs the network beside the page
 //!      service-worker.js                      keeps the files, so that the page works offline
-//!      shufflenet.wasm LICENCES.txt           the module of `shufflenet-web`, and what it is made of
+//!      shufflenet.wasm LICENCES.txt           the module of `shufflenet-web`, and the licences of its parts
 //!      model.json                             classes, preparation of images, structure (`shufflenet_web::Manifest`)
 //!      model.safetensors                      weights in float16: the file of `--format model`
 //! ```
@@ -49,7 +49,7 @@ pub struct PageRequest<'a> {
     pub checkpoint: &'a Path,
     /// Which weights of the checkpoint. `None`: the weights that `best` was chosen by.
     pub weights: Option<Weights>,
-    /// Licence of the weights, for the page's foot. Empty: the page says nothing of it.
+    /// Licence of the weights, for the foot of the page. Empty: the page does not show one.
     pub licence: &'a str,
     /// The folder to make.
     pub out: &'a Path,
@@ -58,7 +58,7 @@ pub struct PageRequest<'a> {
 /// Makes the folder. Returns lines on what was written.
 ///
 /// # Errors
-/// What the checkpoint or the folder refuses; [`TrainError::Value`] in a binary without the module, for a network with
+/// Errors of the checkpoint or the folder; [`TrainError::Value`] in a binary without the module, for a network with
 /// squeeze-and-excitation, and for images that are not square; [`TrainError::Weights`] for weights beyond float16.
 pub fn write_page(request: &PageRequest) -> Result<Vec<String>, TrainError> {
     let out = request.out;
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_does_not_fit_its_module_says_so() {
+    fn a_page_that_does_not_fit_its_module_reports_it() {
         let network = network(Layout::Standard);
         let half = to_half_state_dict(&network).unwrap();
         let manifest = manifest_of(&network, &half);

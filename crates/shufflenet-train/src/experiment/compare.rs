@@ -1,7 +1,7 @@
-//! Whether two experiments train the same run.
+//! Compares two experiments: whether a run of the one may continue as the other.
 //!
-//! A resumed run must be the run that was started. Keys that change how long it trains, where the data lies or what
-//! is kept may differ. A key that would have changed a step already taken may not.
+//! Keys for the length of the run, the place of the data or the files that are kept may differ. A key that would have changed
+//! a step that was already taken may not differ.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const MAY_CHANGE: [&str; 15] = [
     "data.root",
     "data.workers",
     "data.check",
-    // The images that are left out are compared with those of the start.
+    // The images that remain are compared with those of the start.
     "data.options.on_bad_image",
     // Teachers are compared by their content.
     "distill.from",
@@ -31,7 +31,7 @@ const MAY_CHANGE: [&str; 15] = [
     "cluster.timeout_seconds",
 ];
 
-/// The key that may differ where the user accepts it.
+/// The key that may differ if the user accepts it.
 pub(crate) const PRECISION: &str = "train.precision";
 
 /// Refuses to continue the run in the folder `run`, started with `old`, as `new`. `accepted` are keys that may differ
@@ -45,7 +45,7 @@ pub(crate) fn check_same(
     new: &Experiment,
     accepted: &[&str],
 ) -> Result<(), TrainError> {
-    // An unset seed is that of the training.
+    // If this seed is unset, it is `train.seed`.
     let divides_alike = old.validation_seed() == new.validation_seed();
     let (old, new) = (flatten(old)?, flatten(new)?);
     let keys = old.iter().chain(&new).map(|(key, _)| key);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_division_may_be_named_by_either_seed() {
+    fn a_division_may_follow_from_either_seed() {
         let run = Path::new("run");
         let (unset, set) = (experiment(&[]), experiment(&["data.validation_seed=1"]));
         check_same(run, &unset, &set, &[]).unwrap();

@@ -1,7 +1,7 @@
-//! A configuration's table with the command line's overrides laid over it, and where each key is from.
+//! A configuration's table with the overrides of the command line, and the origin of each key.
 //!
-//! An override is the assignment of a `--set`, `key.path=value`, or a flag that stands for a key of the network, with its
-//! value: `--scale 0.5` is `model.scale=0.5`.
+//! An override is the assignment of a `--set`, `key.path=value`, or a flag for a key of the network with its value:
+//! `--scale 0.5` is `model.scale=0.5`.
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -10,23 +10,23 @@ use super::ranges;
 use crate::error::TrainError;
 use crate::refusals::{self, Accepted, Fault};
 
-/// Where keys are from that neither a file nor an override has.
+/// Origin of keys that neither a file nor an override has.
 pub(super) const COMMAND_LINE: &str = "the command line";
 
-/// A table and what was laid over it.
+/// A table with its overrides.
 pub(super) struct Layers {
     table: Table,
-    /// Where the table is from.
+    /// Origin of the table.
     origin: String,
-    /// For each override the key that is new with it (a section, if it had to be made), and the override in words.
+    /// For each override the key that it added or changed (a section, if the override made one), and the override in words.
     overrides: Vec<(String, String)>,
 }
 
 impl Layers {
-    /// Lays `overrides` over `table`, which is from `origin`.
+    /// Applies `overrides` to `table`, which is from `origin`.
     ///
     /// # Errors
-    /// [`TrainError::Config`] for an override that is no assignment.
+    /// [`TrainError::Config`] for an override that is not an assignment.
     pub(super) fn new(
         table: Table,
         origin: String,
@@ -49,7 +49,8 @@ impl Layers {
         Ok(layers)
     }
 
-    /// What the table describes. `check` refuses values of the right type: its ranges are told to who gives another type.
+    /// The value that the table describes. `check` refuses values out of range. Its ranges are also used in the error for a
+    /// value of the wrong type.
     ///
     /// # Errors
     /// [`TrainError::Config`].
@@ -71,7 +72,7 @@ impl Layers {
         })
     }
 
-    /// `refused` with where its key is from, if it names the key and the values that the key accepts.
+    /// `refused` with the origin of its key, if it names the key and the values that the key accepts.
     pub(super) fn locate(&self, refused: TrainError) -> TrainError {
         match ranges::key_and_range(&refused) {
             Some((key, _)) => TrainError::Config {
@@ -82,7 +83,7 @@ impl Layers {
         }
     }
 
-    /// Where `key` is from: the last override that it is new with, or else the table's origin.
+    /// The origin of `key`: the last override that added or changed it, or else the table's origin.
     fn origin_of(&self, key: &str) -> &str {
         let is_within = |added: &str| {
             let rest = key.strip_prefix(added);
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_begins_with_where_the_key_is_from() {
+    fn a_refusal_begins_with_the_origin_of_the_key() {
         for (file, overrides, line) in [
             (
                 "model.scale = 'x'",
@@ -210,7 +211,7 @@ mod tests {
                 &["modle.scale=1"],
                 "--set modle.scale=1: unknown key `modle`; did you mean `model`? (accepted here: model, more)",
             ),
-            // The section is there because of the override.
+            // The override made the section.
             (
                 "",
                 &["more.other=1"],
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_override_that_is_no_assignment_is_refused() {
+    fn an_override_that_is_not_an_assignment_is_refused() {
         for bad in ["train.epochs", "=3", "train..epochs=3", "--x"] {
             let line = refusal("", &[bad]);
             assert_eq!(line, format!("--set {bad}: accepted: key.path=value"));

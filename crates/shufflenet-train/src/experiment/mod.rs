@@ -1,9 +1,9 @@
-//! One TOML file per experiment: what is trained, on what, and how.
+//! An experiment, which is one TOML file: the network, the data and the recipe.
 //!
-//! Every key has its default in the struct that declares it, here or in the module of its section, and
-//! nowhere else, so a configuration file is a diff from `docs/configuration.md`, which is made of
-//! them. A run folder keeps the resolved experiment, every key written out: running that file again
-//! repeats the run. [`settings`] reads files and `--set`.
+//! The default of every key is only in the struct that declares the key, here or in the module of its section.
+//! `docs/configuration.md` is generated from these structs, and a configuration file has only the keys that differ from
+//! it. A run folder keeps the resolved experiment with every key. Training that file again repeats the run. [`settings`]
+//! reads files and `--set`.
 
 pub mod compare;
 mod layers;
@@ -204,8 +204,8 @@ impl Default for CheckpointConfig {
 }
 
 impl Experiment {
-    /// Which part of the data chooses the best epoch by the configuration alone, `validation` or `test`; none where only
-    /// the last is evaluated. Data with a validation part of its own is not considered.
+    /// The part of the data that chooses the best epoch by the configuration alone, `validation` or `test`. `None`: only the
+    /// last epoch is evaluated. Whether the data has a validation part is not considered.
     pub fn chosen_by(&self) -> Option<&'static str> {
         match (self.train.evaluate_every, self.data.validation) {
             (0, _) => None,
@@ -229,7 +229,7 @@ impl Experiment {
         Schedule::new(&self.schedule, peak, steps_per_epoch, total)
     }
 
-    /// Refuses values that are of the right type but make no sense.
+    /// Checks that values of the right type are also in range.
     ///
     /// # Errors
     /// [`TrainError::Value`] with the key, what was found and what is accepted.
@@ -299,7 +299,7 @@ impl Experiment {
         data.options.check()?;
         data.augmentation.check_values()?;
         self.cluster.check()?;
-        // Without a number of classes the data's decides, and the weights are counted when it is opened.
+        // Without a number of classes, the weights are checked when the data is opened.
         let weights = match &self.loss.class_weights {
             Some(ClassWeights::Given(weights)) => Some(weights.len()),
             _ => None,
@@ -314,7 +314,7 @@ impl Experiment {
     }
 }
 
-/// More threads than that help nobody; a misprint should not start a million.
+/// Largest number of loader threads. More threads do not help, and a typing error must not start a million.
 const MOST_WORKERS: usize = 64;
 
 fn at_least_one(key: &'static str, value: usize) -> Result<(), TrainError> {

@@ -1,7 +1,7 @@
-//! The range of a key that was given a value of the wrong type, from the check that also refuses values out of range.
+//! Finds the range of a key for the error about a value of the wrong type.
 //!
-//! A range is written once, in a check. The check is asked with values of the right type: it refuses those out of range in
-//! its own words. So `train.epochs = "ten"` and `train.epochs = 0` are answered with one range.
+//! A range is written only once, in the check that refuses values out of range. So this module calls the check with values of
+//! the right type and takes the range from its error. Then `train.epochs = "ten"` and `train.epochs = 0` give the same range.
 
 use serde::de::DeserializeOwned;
 use shufflenet_data::DataError;
@@ -11,10 +11,10 @@ use toml::{Table, Value};
 use crate::error::TrainError;
 use crate::refusals::{self, Accepted, Fault, Refusal};
 
-/// Whole numbers at the ends of what keys can store: one that is out of a key's range is among them.
+/// Whole numbers at the limits of what keys can store. One of them is out of the range of each key.
 const WHOLE: [i64; 4] = [0, 65_535, 4_294_967_295, i64::MAX];
 
-/// What `check` accepts for the key of `refusal` in `table`. `None`: a key that is no number, or a range that is unknown,
+/// The values that `check` accepts for the key of `refusal` in `table`. `None`: the key is not a number, or the range is unknown
 /// because something else in `table` is refused, too.
 pub(super) fn of<T: DeserializeOwned>(
     table: &Table,
@@ -29,7 +29,7 @@ pub(super) fn of<T: DeserializeOwned>(
         Some(check(read).map_err(|error| key_and_range(&error)))
     };
     if matches!(accepted, Accepted::Number) {
-        // Every number is refused by its name where it is NaN.
+        // Every key of a number refuses NaN by the key's name.
         return match ask(Value::Float(f64::NAN))? {
             Err(Some((key, range))) if key == refusal.key => Some(range),
             _ => None,

@@ -12,13 +12,13 @@ use crate::error::TrainError;
 use crate::experiment::settings;
 use crate::recipe::distill::Distill;
 
-/// A network, and who teaches it.
+/// A network and its teachers.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summarised {
     /// The network.
     #[serde(flatten)]
     pub network: Summary,
-    /// A line on each teacher, and one on how they teach.
+    /// A line on each teacher, and one on the loss.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teacher: Vec<String>,
 }
@@ -32,9 +32,9 @@ impl fmt::Display for Summarised {
     }
 }
 
-/// Builds the network that `config` and `overrides` describe and sums it up for images of `input`:
-/// channels (which then replace the configured ones), height and width. Without `input` the images are
-/// what the stem was made for: 32x32 for `cifar`, else 224x224.
+/// Builds the network that `config` and `overrides` describe, and summarises it for images of size `input`:
+/// channels (which replace the configured ones), height and width. Without `input` the size is the usual one
+/// for the stem: 32x32 for `cifar`, else 224x224.
 ///
 /// # Errors
 /// What reading the configuration refuses, and [`TrainError::Model`].
@@ -65,7 +65,7 @@ pub fn summarise(
     })
 }
 
-/// Lines on the teachers. One that is not there is said to be so: the network can be summed up all the same.
+/// Lines on the teachers. A missing teacher is reported in its line, because the summary does not need it.
 fn in_words(distill: &Distill) -> Vec<String> {
     let teachers = distill.from.0.iter().map(|path| {
         let place = path.display();

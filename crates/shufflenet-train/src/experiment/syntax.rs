@@ -1,4 +1,4 @@
-//! From the text of a file to TOML. A refusal shows the line, and says in our words what TOML misses in it.
+//! Parses the text of a file as TOML. An error shows the line and describes its fault in this project's words.
 
 use toml::Table;
 
@@ -7,7 +7,7 @@ use crate::error::TrainError;
 /// The longest line that a message shows, in characters.
 const LONGEST: usize = 60;
 
-/// What the parser says, and what is said instead.
+/// Messages of the parser, each with the message that replaces it.
 const WORDS: [(&str, &str); 7] = [
     ("duplicate key", "the key or section is given twice"),
     ("string values must be quoted", "text must be in quotes"),
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_not_toml_is_shown_with_what_it_misses() {
+    fn a_line_that_is_not_toml_is_shown_with_its_fault() {
         for (text, line) in [
             (
                 "[train]\nepochs = 3\nepochs = 4\n",

@@ -30,7 +30,7 @@ pub struct MetricsCsv {
 }
 
 impl MetricsCsv {
-    /// A new file at `path`, in place of one that is there.
+    /// Creates the file `path`. An existing file is replaced.
     ///
     /// # Errors
     /// [`TrainError::Io`].

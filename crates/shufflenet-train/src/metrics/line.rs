@@ -9,7 +9,7 @@ use crate::evaluation::tally::Metrics;
 /// One line. `epoch` counts from 1, `step` counts the optimizer steps taken.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Line<'a> {
-    /// `step` (a training epoch so far), `epoch` (its end), `test` (the end of the run).
+    /// `step` (the training epoch so far), `epoch` (the end of an epoch) or `test` (the end of the run).
     pub event: &'a str,
     /// The epoch.
     pub epoch: usize,
@@ -17,17 +17,17 @@ pub struct Line<'a> {
     pub step: usize,
     /// `train`, `validation` or `test`.
     pub split: &'a str,
-    /// `ema` where the moving average of the weights was measured.
+    /// `ema` if the moving average of the weights was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<&'a str>,
-    /// Loss, top-1, top-5 and the records they are means of.
+    /// Loss, top-1, top-5 and the number of records.
     #[serde(flatten)]
     pub metrics: Metrics,
     /// Learning rate of the last step taken.
     pub lr: f64,
     /// Images per second.
     pub img_per_s: f64,
-    /// When it was written, in seconds since 1970. 0 in lines from before it was noted.
+    /// Time of writing, in seconds since 1970. 0 in lines of versions that did not record it.
     #[serde(default)]
     pub time: f64,
 }

@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: one JSON object per line, appended as the run goes.
 //!
-//! A resumed run cuts the file back to the step of its checkpoint. So no step appears twice, and a line torn by a kill is
-//! gone. The same numbers go into a table (`metrics.csv`) and a TensorBoard file. Each start writes both anew from this
+//! A resumed run truncates the file to the step of its checkpoint. So no step appears twice, and a line that a kill cut off is
+//! removed. The same numbers go into a table (`metrics.csv`) and a TensorBoard file. Each start writes both again from this
 //! file.
 
 use std::fs::{File, OpenOptions};
@@ -14,7 +14,7 @@ use crate::metrics::csv::MetricsCsv;
 use crate::metrics::line::{Line, now};
 use crate::metrics::tensorboard::{self, EventFile};
 
-/// Name of the table beside it.
+/// Name of the table beside `metrics.jsonl`.
 pub const TABLE: &str = "metrics.csv";
 
 /// An open `metrics.jsonl`.
@@ -27,7 +27,7 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens `path` and cuts it back to the whole lines among its first `keep` bytes. Also says how many
+    /// Opens `path` and truncates it to the complete lines in its first `keep` bytes. Also returns how many
     /// of these bytes are lost.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl MetricsLog {
             table: MetricsCsv::create(&folder.join(TABLE))?,
             events: EventFile::create(&folder.join(tensorboard::NAME), now())?,
         };
-        // A line that cannot be read is left out of the copies: training does not depend on it.
+        // A line that cannot be read is left out of the copies, because training does not depend on it.
         let kept = kept.split(|&byte| byte == b'\n');
         for line in kept.filter_map(|line| serde_json::from_slice(line).ok()) {
             log.copy(&line)?;

@@ -1,4 +1,4 @@
-//! What a run writes as it trains: `metrics.jsonl`, and the same numbers as CSV and for TensorBoard.
+//! The metrics of a run: `metrics.jsonl`, and the same numbers as CSV and for TensorBoard.
 
 mod csv;
 pub mod line;

@@ -1,9 +1,9 @@
 //! Metrics as a TensorBoard event file, `events.out.tfevents.*`.
 //!
-//! A TFRecord file: for each record its length, a checksum of that, the bytes and a checksum of those, where
-//! a checksum is CRC-32C, rotated and offset (`tensorflow/core/lib/hash/crc32c.h`). A record is an `Event` of
-//! `tensorflow/core/util/event.proto`; four of its fields are all that scalars take, so the protocol buffers
-//! are written by hand:
+//! The file is a TFRecord file. For each record it has the length, a checksum of the length, the bytes and a
+//! checksum of the bytes. A checksum is CRC-32C, rotated and offset (`tensorflow/core/lib/hash/crc32c.h`). A
+//! record is an `Event` of `tensorflow/core/util/event.proto`. Scalars need only four of its fields, so the
+//! protocol buffers are written by hand:
 //!
 //! ```text
 //! Event   1 wall_time: double   2 step: int64   3 file_version: string   5 summary: Summary
@@ -11,7 +11,7 @@
 //! Value   1 tag: string         2 simple_value: float
 //! ```
 //!
-//! `tests/tensorboard.rs` reads one back; the real TensorBoard does, too.
+//! `tests/tensorboard.rs` reads such a file back. TensorBoard reads it, too.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::error::TrainError;
 use crate::metrics::line::Line;
 
-/// A name that TensorBoard takes for an event file.
+/// A name that TensorBoard recognises as an event file.
 pub const NAME: &str = "events.out.tfevents.0.shufflenet";
 
 /// An event file that is being written.
@@ -30,7 +30,7 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// A new file at `path`, in place of one that is there.
+    /// Creates the file `path`. An existing file is replaced.
     ///
     /// # Errors
     /// [`TrainError::Io`].
@@ -117,7 +117,7 @@ fn bytes_field(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     message.extend(bytes);
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+/// A number in groups of seven bits, the lowest first. The highest bit of a byte says that more bytes follow.
 fn varint(message: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         message.push(number as u8 | 0x80);

@@ -17,7 +17,7 @@ use shufflenet_model::{ShuffleNetV2, flat};
 /// Label of the average's metrics.
 pub const LABEL: &str = "ema";
 
-/// `average` moved towards `network`, two classifying networks (after `valid()`) of one architecture.
+/// `average` moved towards `network`. Both are networks for inference (after `valid()`) of one architecture.
 pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> ShuffleNetV2 {
     let [old, new] = [&average, network].map(|network| {
         let mut values = Values(Vec::new());
@@ -30,8 +30,8 @@ pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> Shuf
     average.map(&mut Follower(followed.into_iter()))
 }
 
-/// Tensors of a network in the order of its fields, each in one row. (Ids do not serve: loading weights gives running
-/// statistics new ones.)
+/// Tensors of a network in the order of its fields, each in one row. (Ids cannot identify them, because loading weights gives
+/// running statistics new ids.)
 struct Values(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Values {

@@ -26,7 +26,7 @@ pub enum ClassWeights {
 }
 
 impl ClassWeights {
-    /// The weights on training images of which `images` are of each class. A class without images weighs 1.
+    /// The weights for training data with `images` images of each class. A class without images has the weight 1.
     pub fn of(&self, images: &[usize]) -> Vec<f64> {
         let share = images.iter().sum::<usize>() as f64 / images.len() as f64;
         match self {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn balanced_classes_count_alike_together_and_an_image_counts_one_on_average() {
+    fn balanced_classes_have_equal_totals_and_a_mean_weight_of_one() {
         let images = [900, 90, 10];
         let weights = ClassWeights::Balanced.of(&images);
         let sums: Vec<f64> = weights
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_or_a_list_is_read_and_written() {
+    fn class_weights_are_read_and_written_as_a_word_or_a_list() {
         for text in ["\"balanced\"", "[1.0,2.5]"] {
             let weights: ClassWeights = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&weights).unwrap(), text);

@@ -1,5 +1,4 @@
-//! The section `[distill]`: a trained network, the teacher, shows a smaller one, the student, how likely it finds each
-//! class of an image.
+//! The section `[distill]`: a smaller network, the student, learns the class probabilities of a trained network, the teacher.
 //!
 //! With the student's logits `z`, the teacher's `v` for the same pixels, `C` classes, temperature `T`, weight `w` and label
 //! weight `a`:
@@ -18,7 +17,7 @@
 //!   (Sun et al., 2024, [Logit Standardization in Knowledge Distillation](https://arxiv.org/abs/2403.01427); constants as in
 //!   `mdistiller/distillers/KD.py` of sunshangquan/logit-standardization-KD, which has `T = 2`, `w = 9`, `a = 0.1`).
 //!
-//! Several teachers are one whose logits are the mean of theirs. [`crate::step::distill`] opens them.
+//! Several teachers act as one teacher whose logits are the mean of theirs. [`crate::step::distill`] opens them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{TrainError, require};
 
-/// What is added to a standard deviation before it divides.
+/// Added to a standard deviation before the division.
 const EPSILON: f64 = 1e-7;
 
 /// A network that teaches this one: see "Distillation" in `docs/recipes.md`.
@@ -66,7 +65,7 @@ fn weight() -> f64 {
     0.9
 }
 
-/// What is compared of the logits of teacher and student.
+/// The function of the logits that is compared between teacher and student.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DistillKind {
@@ -77,10 +76,10 @@ pub enum DistillKind {
     Standardized,
 }
 
-/// The part of [`Distill`] that is arithmetic.
+/// The numbers and the kind of [`Distill`], without the teachers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Law {
-    /// What is compared.
+    /// The function of the logits that is compared.
     pub kind: DistillKind,
     /// `T`.
     pub temperature: f64,
@@ -91,7 +90,7 @@ pub struct Law {
 }
 
 impl Distill {
-    /// Refuses settings that make no sense.
+    /// Checks that the settings are in range.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -124,7 +123,7 @@ impl Distill {
         )
     }
 
-    /// Refuses classes so few that `standardized` has nothing to teach: the logits of two are always the same two numbers.
+    /// Refuses fewer than three classes for `standardized`, because the standardised logits of two are always the same numbers.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -137,7 +136,7 @@ impl Distill {
         )
     }
 
-    /// The arithmetic.
+    /// The settings without the teachers.
     pub fn law(&self) -> Law {
         Law {
             kind: self.kind,
@@ -157,15 +156,15 @@ impl Law {
         self.softened(self.scores(logits).0)
     }
 
-    /// The gradient of the sum of `D` over the images by the student's logits, `targets` being `p`. With `g = T (q - p)`,
-    /// which sums up to zero, and the divisor `d = std(z) + 1e-7`:
+    /// The gradient of the sum of `D` over the images with respect to the student's logits. `targets` are `p`. With
+    /// `g = T (q - p)`, whose sum is zero, and the divisor `d = std(z) + 1e-7`:
     ///
     /// ```text
     /// kd            g
     /// standardized  (g - s sum(g s) / (C - 1)) / d
     /// ```
     ///
-    /// The second takes `std(z)` for `d` in one place, so that it is a number where all logits are equal.
+    /// The second formula uses `d` in one place where the exact gradient has `std(z)`, so that it is finite for equal logits.
     ///
     /// # Shapes
     /// - `logits`, `targets`, output: `[batch, classes]`
@@ -180,7 +179,7 @@ impl Law {
         (gradient - scores * along) / divisor
     }
 
-    /// `s` of the logits, and what it has divided them by, `[batch, 1]`, if anything.
+    /// `s` of the logits, and the divisor that it used, `[batch, 1]`, if any.
     fn scores(&self, logits: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
         if self.kind == DistillKind::Kd {
             return (logits, None);
@@ -204,7 +203,7 @@ impl fmt::Display for Law {
             DistillKind::Kd => "kd",
             DistillKind::Standardized => "standardized",
         };
-        // 1 - 0.9 is not quite 0.1.
+        // In floating point, 1 - 0.9 is not 0.1.
         let label_weight = (self.label_weight * 1e6).round() / 1e6;
         let (temperature, weight) = (self.temperature, self.weight);
         write!(

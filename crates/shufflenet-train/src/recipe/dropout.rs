@@ -2,8 +2,8 @@
 //!
 //! In training, every feature before the classifier is multiplied by a factor: 0 with probability `rate`, otherwise
 //! `1 / (1 - rate)`, which keeps the mean. The factors are drawn on the host from (seed, step, micro-batch). A
-//! device's generator is not used: it differs between kinds of devices, everything in a process shares it, and its
-//! state cannot be stored.
+//! device's generator is not used, because it differs between kinds of devices, all code in a process shares it, and
+//! its state cannot be stored.
 
 use rand_chacha::rand_core::Rng;
 use shufflenet_data::random::{Purpose, stream};
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_the_mean_and_is_drawn_anew_for_each_seed_step_and_part() {
+    fn factors_keep_the_mean_and_differ_for_each_seed_step_and_part() {
         let factors = mask(1, 2, 3, 0.25, 40_000);
         let dropped = factors.iter().filter(|&&factor| factor == 0.0).count();
         // Five standard deviations of a binomial count with mean 10,000.
@@ -40,7 +40,7 @@ mod tests {
     /// The dropped features follow from ChaCha8's definition and were computed independently. Changing them
     /// changes every existing run with dropout.
     #[test]
-    fn it_never_changes() {
+    fn the_dropped_features_never_change_between_versions() {
         let factors = mask(42, 7, 1, 0.3, 24);
         for (feature, factor) in factors.into_iter().enumerate() {
             let expected = match feature {

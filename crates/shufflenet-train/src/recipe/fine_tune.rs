@@ -1,4 +1,4 @@
-//! The section `[fine_tune]` of an experiment: which weights to start from, which parts to leave alone.
+//! The section `[fine_tune]` of an experiment: the weights to start from, and the parameters to freeze.
 //!
 //! [`crate::step::fine_tune`] applies it.
 
@@ -12,7 +12,7 @@ use shufflenet_data::ClassOrder;
 #[serde(deny_unknown_fields, default)]
 pub struct FineTune {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files. Where its classes are the
-    /// data's, by name and in any order, the classifier is kept; otherwise the classifier starts afresh. Colour weights
+    /// data's, by name and in any order, the classifier is kept; otherwise a new classifier is initialised. Colour weights
     /// fit a network for grey images.
     /// Unset: initial weights are drawn from `train.seed`.
     #[serde(skip_serializing_if = "Option::is_none")]

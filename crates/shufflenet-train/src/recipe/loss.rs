@@ -1,7 +1,7 @@
-//! Cross-entropy against soft targets: label smoothing, class weights and mixed images, each a change to
-//! the targets, so that the loss stays one product.
+//! Cross-entropy with soft targets. Label smoothing, class weights and mixed images each change the targets,
+//! so the loss stays one product.
 //!
-//! With `p` the target of an image (one for its label, or what mixup and cutmix make of two labels), `C`
+//! With `p` the target of an image (one for its label, or the mixture of two labels by mixup and cutmix), `C`
 //! classes, smoothing `s` (Szegedy et al., 2015, section 7) and class weights `w`:
 //!
 //! ```text
@@ -9,10 +9,10 @@
 //! loss = -sum(t log_softmax(logits)) / D
 //! ```
 //!
-//! as PyTorch's `cross_entropy(weight, label_smoothing)` has it: `D` is the sum of the labels' weights, the
-//! number of images where none are given, and always the number of images where labels are mixed. Means
-//! over a batch, which optimizer steps of several batches weigh by their images. Of a batch that ranks share,
-//! `D` is the whole batch's: the loss of a share is its part of the sum.
+//! as in PyTorch's `cross_entropy(weight, label_smoothing)`. `D` is the sum of the labels' weights, or the
+//! number of images if there are no class weights or if labels are mixed. The loss is a mean over a batch, and
+//! a step of several batches weighs it by their images. If ranks share a batch, `D` is that of the whole batch,
+//! and the loss of a share is its part of the sum.
 
 use serde::{Deserialize, Serialize};
 use shufflenet_data::Batch;
@@ -34,7 +34,7 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
-    /// Refuses settings that make no sense for `classes` classes.
+    /// Checks that the settings are in range for `classes` classes.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -59,7 +59,7 @@ impl LossConfig {
         )
     }
 
-    /// The loss on training images of which `images` are of each class: its weights are numbers.
+    /// The loss for training data with `images` images of each class. Balanced class weights become numbers.
     pub fn on(&self, images: &[usize]) -> Self {
         let weights = self.class_weights.as_ref();
         Self {

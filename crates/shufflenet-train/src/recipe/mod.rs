@@ -1,7 +1,7 @@
-//! What a training recipe is made of: optimizer, schedule, loss, dropout, image sizes, moving average,
-//! fine-tuning, distillation.
+//! The parts of a training recipe: optimizer, schedule, loss, dropout, image sizes, moving average, fine-tuning,
+//! distillation.
 //!
-//! Each part is a section or key of the experiment with its formula. None knows the run that uses it.
+//! Each part is a section or key of the experiment with its formula. No part depends on the run that uses it.
 
 pub mod average;
 pub mod class_weights;

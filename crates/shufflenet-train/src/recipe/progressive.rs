@@ -1,9 +1,9 @@
-//! Progressive resizing: early epochs show the network smaller images, which cost less in proportion to their
-//! area, and later ones the images as they are (fast.ai's DAWNBench entries, 2018; Tan & Le 2021,
-//! EfficientNetV2). A ShuffleNetV2 takes images of any size, its classifier sees a mean over the map.
+//! Progressive resizing: early epochs train on smaller images, which cost less in proportion to their area, and later
+//! epochs on images of full size (fast.ai's DAWNBench entries, 2018; Tan & Le 2021, EfficientNetV2). A ShuffleNetV2
+//! takes images of any size, because its classifier gets a mean over the map.
 //!
-//! Images are made smaller on the device, augmented and normalised, by the mean over the pixels that a pixel
-//! of the smaller one covers: PyTorch's `adaptive_avg_pool2d`. Evaluation always sees them as they are.
+//! Images are reduced on the device, after augmentation and normalisation. A pixel of the smaller image is the mean over
+//! the pixels that it covers, as in PyTorch's `adaptive_avg_pool2d`. Evaluation always uses images of full size.
 
 use burn::tensor::Tensor;
 use burn::tensor::module::adaptive_avg_pool2d;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pixel_is_the_mean_of_those_that_it_covers() {
+    fn a_pixel_is_the_mean_of_the_pixels_that_it_covers() {
         let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
         let images = TensorData::new(values, Shape::new([1, 1, 4, 6]));
         let images = Tensor::<4>::from_data(images, &Device::flex());

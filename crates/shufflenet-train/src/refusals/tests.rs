@@ -1,4 +1,4 @@
-//! Every kind of refusal, in the words that a user meets.
+//! Tests of the text of every kind of refusal.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ fn of_json(text: &str) -> String {
 }
 
 #[test]
-fn a_table_is_refused_in_our_words() {
+fn wrong_toml_is_refused_with_the_key_and_what_is_accepted() {
     for (text, line) in [
         (
             "part.count = 'abc'",
@@ -144,7 +144,7 @@ fn a_table_is_refused_in_our_words() {
 }
 
 #[test]
-fn long_values_and_line_breaks_keep_to_one_line() {
+fn long_values_and_line_breaks_give_one_line() {
     let line = of_toml("part.count = \"\"\"a\nb\"\"\"");
     assert_eq!(line, "part.count is \"a\\nb\"; accepted: a whole number");
     let line = of_toml(&format!("part.count = '{}'", "x".repeat(100)));
@@ -154,7 +154,7 @@ fn long_values_and_line_breaks_keep_to_one_line() {
 }
 
 #[test]
-fn json_is_refused_in_the_same_words() {
+fn wrong_json_is_refused_with_the_same_text() {
     for (text, line) in [
         (
             r#"{"part": {"count": "abc"}}"#,
@@ -188,7 +188,7 @@ fn json_is_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_type_of_ours_speaks_for_itself() {
+fn the_error_of_a_type_follows_its_key() {
     let own = |key: &str, words: &str| {
         let refusal = Refusal {
             path: Vec::new(),

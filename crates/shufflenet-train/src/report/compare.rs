@@ -113,7 +113,7 @@ fn curves(
     .figure()
 }
 
-/// The keys whose values are not the same in every run.
+/// The keys whose values differ between the runs.
 pub(super) fn differences(histories: &[&History]) -> String {
     let configs: Vec<BTreeMap<String, String>> = histories
         .iter()

@@ -44,7 +44,7 @@ impl History {
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
         let config = path.join("config.toml");
         if !config.is_file() {
-            let message = "is no run folder: it has no config.toml";
+            let message = "is not a run folder: it has no config.toml";
             return Err(TrainError::checkpoint(path, message));
         }
         let config = fs::read_to_string(&config).map_err(|e| TrainError::io("read", &config, e))?;
@@ -56,7 +56,7 @@ impl History {
                 TrainError::checkpoint(&metrics, message)
             })
         };
-        // A run in progress may have written half a line. A whole line ends with a line feed.
+        // A run in progress may have written half a line. A complete line ends with a line feed.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().enumerate().map(line);
         Ok(Self {
@@ -103,7 +103,7 @@ impl History {
             .collect()
     }
 
-    /// The learning rate by step, wherever it was written down.
+    /// The learning rate by step, from all lines that have it.
     pub(super) fn rates(&self) -> Vec<(f64, f64)> {
         let lines = self.lines.iter();
         lines
@@ -120,7 +120,7 @@ impl History {
             .collect()
     }
 
-    /// A note where the pace has fallen by a third at one size of the images.
+    /// A note if the pace has fallen by a third at one size of the images.
     pub(super) fn slowdown(&self) -> Option<String> {
         let config: Table = self.config.parse().unwrap_or_default();
         let stages = config
@@ -147,7 +147,7 @@ impl History {
     }
 }
 
-/// The name of the folder `path`, wherever it is named from.
+/// The name of the folder `path`, also if `path` is relative.
 pub(super) fn name(path: &Path) -> String {
     let resolved = path.canonicalize();
     let resolved = resolved.as_deref().unwrap_or(path);
@@ -155,7 +155,7 @@ pub(super) fn name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Keys and values of the JSON object in the file `path`. Empty where there is none.
+/// Keys and values of the JSON object in the file `path`. Empty if there is none.
 fn environment(path: &Path) -> Vec<(String, String)> {
     let bytes = fs::read(path).unwrap_or_default();
     let Ok(Value::Object(object)) = serde_json::from_slice(&bytes) else {

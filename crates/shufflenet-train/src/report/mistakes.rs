@@ -1,4 +1,4 @@
-//! The pictures that a network gets wrong.
+//! The pictures that a network classifies wrongly.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ const MOST_SHOWN: usize = 12;
 /// Largest side, in pixels, of images that are enlarged without smoothing.
 const SMALL: usize = 64;
 
-/// Two rows of pictures: the mistakes made with most confidence, and those that cost the most loss.
+/// Two rows of pictures: the mistakes with the highest confidence, and those with the highest loss.
 pub(super) fn section(evaluated: &Evaluated) -> String {
     let records = evaluated.loader.indices().iter().copied();
     let mut wrong: Vec<(u32, Outcome)> = records

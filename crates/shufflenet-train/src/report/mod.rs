@@ -1,9 +1,9 @@
-//! A run, several beside each other, or the runs of several seeds, as one HTML file: curves, schedule, what the best checkpoint gets right and
-//! wrong, configuration, environment.
+//! One HTML file about a run, about several runs, or about the runs of several seeds: curves, schedule, the results and the
+//! mistakes of the best checkpoint, configuration, environment.
 //!
-//! The file is self-contained: style sheet, charts (`display/svg/`) and pictures are inside, nothing is fetched and no
-//! script runs. The style sheet serves light and dark screens and print. The run's folder has the history
-//! (`history.rs`). The mistakes are measured anew (`mistakes.rs`), where the data is available.
+//! The file is self-contained: it contains style sheet, charts (`display/svg/`) and pictures, loads no other files and runs no
+//! script. The style sheet has light and dark colours, and one for print. The run's folder has the history (`history.rs`).
+//! The mistakes are evaluated again (`mistakes.rs`), if the data is available.
 
 mod compare;
 mod history;
@@ -55,8 +55,8 @@ struct Part {
 /// Writes a report. Returns its path, and notes on what is missing in it.
 ///
 /// # Errors
-/// Runs that cannot be read; a part, data or a device that the request names and that is refused; [`TrainError::Value`] where
-/// the file would replace one that is no report.
+/// Runs that cannot be read; a part, data or a device of the request that is refused; [`TrainError::Value`] if the file
+/// would replace one that is not a report.
 pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainError> {
     let out = place(reported)?;
     reported.split.as_deref().map(split::named).transpose()?;
@@ -122,7 +122,7 @@ fn is_of_request(error: &TrainError, reported: &ReportRequest) -> bool {
     }
 }
 
-/// The page of the runs in `folder`, those that have come to their end.
+/// The page of the finished runs in `folder`.
 fn of_seeds(
     reported: &ReportRequest,
     folder: &Path,
@@ -132,7 +132,7 @@ fn of_seeds(
     let is_whole = |seed: &u64| is_finished(&run::seeds::place(folder, *seed));
     let (finished, unfinished): (Vec<u64>, Vec<u64>) = of.iter().partition(is_whole);
     if finished.is_empty() {
-        let message = "no run of its seeds has come to its end yet; its seed-N can be reported";
+        let message = "no run of its seeds is finished; report one of its seed-N instead";
         return Err(TrainError::checkpoint(folder, message));
     }
     for seed in &unfinished {
@@ -166,7 +166,7 @@ fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     if out.exists() && !is_report(&out) {
         return Err(TrainError::Value {
             key: "--out".into(),
-            found: format!("{}, which exists and is no report", out.display()),
+            found: format!("{}, which exists and is not a report", out.display()),
             accepted: "a file to be made, or an earlier report".into(),
         });
     }
@@ -177,7 +177,7 @@ fn is_report(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
 }
 
-/// A whole page.
+/// A complete page.
 fn page(title: &str, body: &str) -> String {
     format!(
         "{MARK}<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// A run folder whose data is nowhere.
+    /// A run folder whose data does not exist.
     fn run(folder: &Path, name: &str) -> PathBuf {
         let run = folder.join(name);
         fs::create_dir(&run).unwrap();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_whole_in_itself_and_says_what_is_missing() {
+    fn a_page_is_self_contained_and_reports_missing_data() {
         let folder = tempfile::tempdir().unwrap();
         let a = run(folder.path(), "a");
         let (out, notes) = report(&reported(&[&a], None)).unwrap();
@@ -283,11 +283,11 @@ mod tests {
         report(&reported(&[&a], None)).unwrap();
         fs::write(&out, "mine").unwrap();
         let line = report(&reported(&[&a], None)).unwrap_err().to_string();
-        assert!(line.contains("is no report"), "{line}");
+        assert!(line.contains("is not a report"), "{line}");
     }
 
     #[test]
-    fn a_run_that_slowed_down_is_said_to_have() {
+    fn a_run_that_slowed_down_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let a = run(folder.path(), "a");
         let metrics = a.join("metrics.jsonl");
@@ -301,8 +301,8 @@ mod tests {
         assert!(!page(whole).contains("slowed down"));
         let (start, last) = whole.split_at(whole.find("\"epoch\":3").unwrap());
         let slow = last.replace("\"img_per_s\":9.0", "\"img_per_s\":5.0");
-        assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 went at 5"));
-        // Smaller images before it explain that.
+        assert!(page(&format!("{start}{slow}")).contains("slowed down: epoch 3 ran at 5"));
+        // The earlier epochs had smaller images, which explains the speed.
         let config = "[train]\nprogressive = [{ until_epoch = 2, size = 16 }]\n";
         fs::write(a.join("config.toml"), config).unwrap();
         assert!(!page(&format!("{start}{slow}")).contains("slowed down"));
@@ -326,12 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_refused() {
+    fn a_folder_that_is_not_a_run_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let line = report(&reported(&[folder.path()], None))
             .unwrap_err()
             .to_string();
-        assert!(line.contains("is no run folder"), "{line}");
+        assert!(line.contains("is not a run folder"), "{line}");
         let damaged = run(folder.path(), "damaged");
         fs::write(damaged.join("metrics.jsonl"), "{}\n").unwrap();
         let line = report(&reported(&[&damaged], None))

@@ -8,9 +8,9 @@ use crate::display::words::{counted, thousands};
 use crate::evaluation::Evaluated;
 use crate::evaluation::measures::Class;
 
-/// Pairs of classes that are listed.
+/// Number of pairs of classes that are listed.
 const MOST_CONFUSIONS: usize = 10;
-/// Classes for which there is a matrix.
+/// Largest number of classes for which there is a matrix.
 const MOST_IN_MATRIX: usize = 100;
 
 pub(super) fn page(part: &Part) -> String {
@@ -71,7 +71,7 @@ fn headline(evaluated: &Evaluated) -> String {
         (thousands(report.parameters), "parameters".into()),
     ];
     let caveat = if report.chosen_by_this_split {
-        "<p class=\"note\">The best epoch was chosen by this very set, which flatters it.</p>\n"
+        "<p class=\"note\">The best epoch was chosen on this same set, which makes the figures optimistic.</p>\n"
     } else {
         ""
     };

@@ -1,5 +1,5 @@
-//! The page of several runs that differ in their seed alone: the figures of each, their mean and standard deviation, and
-//! the curves as means with a band from the least to the greatest.
+//! The page of several runs that differ only in their seed: the figures of each, their mean and standard deviation, and
+//! curves of the mean with a band from the lowest to the highest.
 
 use super::compare::differences;
 use super::history::{History, HistoryLine};
@@ -14,7 +14,7 @@ use crate::run::seeds::{Measured, Spread, other_lengths};
 pub(super) struct Member {
     pub seed: u64,
     pub part: Part,
-    /// What the run itself measured at its end.
+    /// The run's own measurement at its end.
     pub measured: Option<Measured>,
 }
 
@@ -26,13 +26,13 @@ impl Member {
     }
 }
 
-/// Name of the figure that is no measure of the network.
+/// Name of the figure that does not measure the network.
 const SPEED: &str = "images/s";
 
 /// A figure of each run.
 struct Figure {
     name: &'static str,
-    /// Of the value in words: its factor, decimals and unit.
+    /// Factor, decimals and unit for printing the values.
     words: (f64, usize, &'static str),
     values: Vec<Option<f64>>,
 }
@@ -59,7 +59,7 @@ impl Figure {
         })
     }
 
-    /// Mean and deviation, where every run has the figure.
+    /// Mean and deviation, if every run has the figure.
     fn spread(&self) -> String {
         let (factor, decimals, unit) = self.words;
         let values: Option<Vec<f64>> = self.values.iter().copied().collect();
@@ -75,10 +75,10 @@ pub(super) fn page(title: &str, members: &[Member], unfinished: &[u64]) -> Strin
     let count = counted(members.len(), "seed");
     let mut body = format!("<h1>{}, {count}</h1>\n", escape(title));
     let figures = figures(members);
-    let is_anew = members.iter().all(|member| member.report().is_some());
+    let is_evaluated = members.iter().all(|member| member.report().is_some());
     body += &format!(
         "<p>Mean ± standard deviation (n - 1) of the best checkpoints of {count}{}.</p>\n",
-        match (is_anew, split(members)) {
+        match (is_evaluated, split(members)) {
             (true, split) => format!(", evaluated on {}", escape(&split)),
             (false, split) => format!(", as the runs measured them on {}", escape(&split)),
         }
@@ -101,21 +101,21 @@ pub(super) fn page(title: &str, members: &[Member], unfinished: &[u64]) -> Strin
     whole(title, &body)
 }
 
-/// The figures, of the evaluation where every run was evaluated, else those that the runs measured.
+/// The figures of the evaluations if every run was evaluated, else those that the runs measured.
 fn figures(members: &[Member]) -> Vec<Figure> {
-    let is_anew = members.iter().all(|member| member.report().is_some());
+    let is_evaluated = members.iter().all(|member| member.report().is_some());
     let (share, plain) = ((100.0, 2, " %"), (1.0, 4, ""));
     let mut figures = vec![
-        Figure::of(members, "top-1", share, |member| match is_anew {
+        Figure::of(members, "top-1", share, |member| match is_evaluated {
             true => member.report().map(|report| report.metrics.top1),
             false => member.measured.as_ref().map(|run| run.top1),
         }),
-        Figure::of(members, "loss", plain, |member| match is_anew {
+        Figure::of(members, "loss", plain, |member| match is_evaluated {
             true => member.report().map(|report| report.metrics.loss),
             false => member.measured.as_ref().map(|run| run.loss),
         }),
     ];
-    if is_anew {
+    if is_evaluated {
         figures.push(Figure::of(members, "macro F1", share, |member| {
             member.report().map(|report| report.measures.macro_f1)
         }));
@@ -151,19 +151,22 @@ fn split(members: &[Member]) -> String {
 fn notes(members: &[Member], unfinished: &[u64]) -> String {
     let mut notes: Vec<String> = unfinished
         .iter()
-        .map(|seed| format!("Seed {seed} is left out: its run has not come to its end."))
+        .map(|seed| format!("Seed {seed} is left out: its run is not finished."))
         .collect();
     let measured: Vec<&Measured> = members
         .iter()
         .filter_map(|member| member.measured.as_ref())
         .collect();
     if let Some(lengths) = other_lengths(&measured) {
-        notes.push(format!("The runs have {lengths}: their mean says little."));
+        notes.push(format!(
+            "The runs have {lengths}: their mean is not meaningful."
+        ));
     }
     let mut reports = members.iter().filter_map(Member::report);
     if reports.any(|report| report.chosen_by_this_split) {
         notes.push(
-            "The best epochs were chosen by this very set, which flatters the figures.".into(),
+            "The best epochs were chosen on this same set, which makes the figures optimistic."
+                .into(),
         );
     }
     for member in members {
@@ -229,7 +232,7 @@ fn training(members: &[Member]) -> String {
     let schedule = mean("learning rate", 2, &histories, History::rates);
     let pace = mean("training", 3, &histories, History::pace);
     format!(
-        "<h2>Training</h2>\n<p class=\"soft\">Lines are means over the seeds, bands reach from the least to the greatest. \
+        "<h2>Training</h2>\n<p class=\"soft\">Lines are means over the seeds, bands reach from the lowest to the highest. \
          A line ends where the shortest run ends.</p>\n<div class=\"figures\">\n{}{}{}{}</div>\n",
         curves("Loss", |line| line.loss, false),
         curves("Top-1", |line| line.top1, true),
@@ -248,7 +251,7 @@ fn figure(title: &str, x: &str, percent: bool, series: Vec<Series>) -> String {
     .figure()
 }
 
-/// The mean of the runs' curves, and their band, where every run has a point.
+/// The mean of the runs' curves and their band, at the places where every run has a point.
 fn mean(
     name: &str,
     colour: usize,

@@ -15,7 +15,7 @@ use crate::run::training_loop::{Outcome, Training};
 use crate::step::classifier::Classifier;
 
 impl Training<'_> {
-    /// Ends the run: prints the best epoch, and measures it on the test set where that did not choose it.
+    /// Ends the run: prints the best epoch, and measures it on the test set, unless the test set chose it.
     pub fn conclude(
         mut self,
         console: &mut Console,
@@ -82,7 +82,7 @@ impl Training<'_> {
         Ok((classifier, checkpoint.average.is_some()))
     }
 
-    /// Measures the best checkpoint on the test set, unless the test set chose it. Returns false where interrupted.
+    /// Measures the best checkpoint on the test set, unless the test set chose it. Returns false if interrupted.
     fn test(&mut self, console: &mut Console) -> Result<bool, TrainError> {
         let (Some(test), Some(best)) = (&self.run.sources.test, &self.state.progress.best) else {
             return Ok(true);

@@ -1,6 +1,6 @@
-//! An open experiment: all that a step of training does not change.
+//! An open experiment: the part of a run that training steps do not change.
 //!
-//! Other files have what it does: `step.rs` takes a step, `progress.rs` says what is due, `evaluate.rs` measures.
+//! Other files have its methods: `step.rs` takes a step, `progress.rs` knows what is due, `evaluate.rs` measures.
 
 use std::rc::Rc;
 
@@ -28,18 +28,18 @@ const TUNING: &str =
 
 /// An open experiment.
 pub struct Run {
-    /// The experiment, with the network's classes and channels and the weights of balanced classes filled in from the
-    /// data. The description has it as it is written down, balanced classes by that word.
+    /// The experiment. Classes, channels and balanced class weights are filled in from the data. (The description has the
+    /// experiment as it is stored, with the word `balanced`.)
     pub experiment: Experiment,
     /// The data.
     pub sources: Sources,
-    /// Description that every checkpoint carries.
+    /// Description in every checkpoint of the run.
     pub description: Description,
     /// Device of the tensors.
     pub device: Device,
     /// Learning rate by step, and the number of steps.
     pub schedule: Schedule,
-    /// The machine, for the record.
+    /// The machine, which is recorded in the run folder.
     pub environment: Environment,
     /// The processes that train together.
     pub cluster: Rc<Cluster>,
@@ -131,7 +131,7 @@ impl Run {
         self.cluster.interrupter()
     }
 
-    /// Lines that describe the run, and notes on what may surprise.
+    /// Lines that describe the run, and notes on unexpected facts.
     pub fn introduce(&self, state: &State) -> Vec<String> {
         let (experiment, sources) = (&self.experiment, &self.sources);
         let network = &state.learner.classifier.network;

@@ -1,7 +1,7 @@
 //! `train --dry-run`: one batch through everything that a run does, in seconds.
 //!
-//! It finds at once what would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
-//! that cannot be written or read. No run folder is touched. The checkpoint goes to the system's temporary folder and is
+//! It finds errors that would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
+//! that cannot be written or read. It changes no run folder. The checkpoint is written to the system's temporary folder and
 //! deleted.
 
 use std::fs;
@@ -82,7 +82,7 @@ pub fn dry_run(
     State::restore(&run.experiment, &run.device, &run.cluster, &loaded)
         .map_err(|message| TrainError::checkpoint(&folder, message))?;
     console.line(&format!(
-        "checkpoint {:.1} MB in {:.0} ms, read back whole",
+        "checkpoint {:.1} MB in {:.0} ms, and read back",
         size(&folder) as f64 / 1e6,
         time.as_secs_f64() * 1e3
     ));

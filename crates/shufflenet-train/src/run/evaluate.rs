@@ -15,8 +15,8 @@ use crate::step::classifier::Classifier;
 use crate::step::state::State;
 
 impl Run {
-    /// Measures the current weights and then, where there is one, their moving average on `batches`. The last
-    /// measurement chooses the best epoch. `None`: interrupted.
+    /// Measures the current weights and then their moving average, if there is one, on `batches`. The last measurement
+    /// chooses the best epoch. `None`: interrupted.
     ///
     /// # Errors
     /// [`TrainError::Device`], [`TrainError::Data`].

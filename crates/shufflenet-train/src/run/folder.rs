@@ -1,4 +1,4 @@
-//! The folder of a run: made once, locked while in use, never overwritten unasked.
+//! The folder of a run: made once, locked while in use, and never overwritten without `--force`.
 //!
 //! ```text
 //! runs/NAME/config.toml  environment.json  images.csv.gz  metrics.jsonl  metrics.csv  events.out.tfevents.*
@@ -6,9 +6,10 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::store::SEEDS;
+use crate::checkpoint::store::{self, SEEDS};
 use crate::device::machine::Environment;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -22,28 +23,29 @@ use crate::run::image_list;
 /// What to do with a run folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Existing {
-    /// Refuse: nothing is overwritten unasked.
+    /// Refuse it, so that nothing is overwritten.
     #[default]
     Refuse,
     /// Continue the run (`--resume`).
     Resume,
-    /// Delete what the run wrote, and start anew (`--force`).
+    /// Delete the run's files, and start a new run (`--force`).
     Replace,
 }
 
 /// A run folder, locked until this is dropped.
 pub struct RunFolder {
     path: PathBuf,
-    /// Whether the folder was not there before.
+    /// Whether [`Self::open`] made the folder.
     is_new: bool,
     _lock: File,
 }
 
 pub(super) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
+const REPORT: &str = "report.html";
 pub(super) const LOCK: &str = ".lock";
 
-/// The experiment of the run in the folder `path`. `None`: no run is there.
+/// The experiment of the run in the folder `path`. `None`: there is no run.
 ///
 /// # Errors
 /// The errors of [`settings::load`].
@@ -56,14 +58,14 @@ pub fn experiment_in(path: &Path) -> Result<Option<Experiment>, TrainError> {
 }
 
 impl RunFolder {
-    /// Makes or takes over the folder `path` for `experiment`, and locks it. Nothing is deleted yet ([`Self::clear`]). A resume may change the keys `accepted`
-    /// ([`check_same`]).
+    /// Makes or takes over the folder `path` for `experiment`, and locks it. Nothing is deleted yet ([`Self::clear`]). A
+    /// resume may change the keys `accepted` ([`check_same`]).
     ///
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::NotARun`], [`TrainError::RunLocked`],
     /// [`TrainError::Changed`] (a resume that would change the experiment), [`TrainError::Io`];
-    /// [`TrainError::Value`]: the folder lies in the data, or the weights to start from or a teacher lie in the folder, or
-    /// it holds a run for each of several seeds.
+    /// [`TrainError::Value`]: the folder is in the data, or the weights to start from or a teacher are in the folder, or it
+    /// holds a run for each of several seeds.
     pub fn open(
         path: &Path,
         experiment: &Experiment,
@@ -82,7 +84,9 @@ impl RunFolder {
                 accepted: "--resume, which continues them, or another place: --out DIR".into(),
             });
         }
-        if !is_run && !is_vacant(path) {
+        // A `config.toml` of the user's is not a run. A resumption writes into no other folder.
+        let is_ours = existing == Existing::Resume || is_marked(path);
+        if !(is_vacant(path) || is_run && is_ours) {
             return Err(TrainError::NotARun(path.into()));
         }
         if is_run && existing == Existing::Refuse {
@@ -104,20 +108,34 @@ impl RunFolder {
         })
     }
 
-    /// Removes the folder if [`Self::open`] made it and nothing was written into it: the run was refused.
+    /// Removes the folder of a refused run, if [`Self::open`] made it and nothing was written into it.
     pub fn abandon(self) {
         if self.is_new {
-            // A folder that stays is no error: a next run takes it.
+            // A folder that cannot be removed is not an error, because the next run can use it.
             let _ = fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path));
         }
     }
 
-    /// Deletes what an earlier run wrote, and nothing else.
+    /// Deletes what an earlier run wrote, and its report. Everything else stays.
     ///
     /// # Errors
     /// [`TrainError::Io`].
     pub fn clear(&self) -> Result<(), TrainError> {
         clear(&self.path)
+    }
+
+    /// Deletes what an earlier run wrote, and the folder if nothing else is in it.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn remove(self) -> Result<(), TrainError> {
+        clear(&self.path)?;
+        for name in [CONFIG, ENVIRONMENT, LOCK] {
+            remove_file(&self.path.join(name))?;
+        }
+        // What the user put there stays, and so does the folder.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
     }
 
     /// Writes the experiment and the environment into the folder.
@@ -135,7 +153,7 @@ impl RunFolder {
         replace(&self.path.join(ENVIRONMENT), &bytes)
     }
 
-    /// The content of `environment.json`, from the last start of the run. Empty where it cannot be read.
+    /// The content of `environment.json`, from the last start of the run. Empty if it cannot be read.
     pub fn last_environment(&self) -> serde_json::Value {
         let bytes = fs::read(self.path.join(ENVIRONMENT)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -157,7 +175,7 @@ impl RunFolder {
     }
 }
 
-/// Whether nothing of a person's is in the folder `path`, which need not be there.
+/// Whether the folder `path` is missing or has no files of the user.
 pub(super) fn is_vacant(path: &Path) -> bool {
     match fs::read_dir(path) {
         // A run that stopped before its first step leaves these files.
@@ -181,8 +199,8 @@ pub(super) fn lock(path: &Path) -> Result<File, TrainError> {
     }
 }
 
-/// Refuses a new run in a folder of images, which would become a class of theirs, and one whose start or teacher would be
-/// deleted with the run that was there.
+/// Refuses a new run in a folder of images, because the run folder would become one of their classes. Also refuses a run that
+/// would replace an earlier run with its own start or teacher.
 pub(super) fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
     let place = resolved(path);
     let refuse = |key: &str, found: String| {
@@ -228,22 +246,34 @@ fn resolved(path: &Path) -> PathBuf {
     existing.unwrap_or(absolute)
 }
 
-/// Deletes what a run wrote, and nothing else.
+/// Whether the folder has the lock or the environment of a run, which every run writes.
+fn is_marked(path: &Path) -> bool {
+    [LOCK, ENVIRONMENT]
+        .iter()
+        .any(|name| path.join(name).is_file())
+}
+
+/// Deletes what a run wrote, and its report. Everything else stays.
 fn clear(path: &Path) -> Result<(), TrainError> {
-    let checkpoints = path.join("checkpoints");
-    if checkpoints.exists() {
-        fs::remove_dir_all(&checkpoints).map_err(|e| TrainError::io("remove", &checkpoints, e))?;
-    }
+    store::clear(&path.join("checkpoints"))?;
     for name in [
         "metrics.jsonl",
         log::TABLE,
         tensorboard::NAME,
         image_list::NAME,
+        REPORT,
     ] {
-        let file = path.join(name);
-        if file.exists() {
-            fs::remove_file(&file).map_err(|e| TrainError::io("remove", &file, e))?;
-        }
+        remove_file(&path.join(name))?;
     }
     Ok(())
+}
+
+/// Deletes a file that need not be there.
+fn remove_file(file: &Path) -> Result<(), TrainError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(TrainError::io("remove", file, error))
+        }
+        _ => Ok(()),
+    }
 }

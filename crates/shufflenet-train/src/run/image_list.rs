@@ -1,7 +1,7 @@
-//! The list of the images that a run trains on, `images.csv.gz`: part, class, bytes and path of each.
+//! The list of the images of a run's data, `images.csv.gz`: part, class, bytes and path of each.
 //!
-//! A checkpoint knows its data by a checksum. The list says which images differ where the checksum does. Sets that are
-//! not made of image files have none.
+//! A checkpoint has only a checksum of its data. If the checksum differs, the list shows which images differ. Sets that do
+//! not consist of image files have no list.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -27,7 +27,7 @@ type Image = [String; 4];
 /// Images by part and path, each with its class and size in bytes.
 type Images = BTreeMap<(String, String), (String, String)>;
 
-/// The images of `sources`, part after part. None: the data is not made of image files.
+/// The images of `sources`, part after part. `None`: the data does not consist of image files.
 fn images(sources: &Sources) -> impl Iterator<Item = Image> {
     sources.parts().into_iter().flat_map(|(part, set)| {
         let records = set.labels().iter().enumerate();
@@ -67,8 +67,8 @@ pub fn write(run: &Path, sources: &Sources) -> Result<(), TrainError> {
     )
 }
 
-/// What differs between the list in the run folder `run` and the images of `sources`, in words. `None`: there is no
-/// list that can be read, or the data is not made of image files.
+/// Describes the differences between the list in the run folder `run` and the images of `sources`. `None`: there is no
+/// readable list, or the data does not consist of image files.
 pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
     let before = read(&run.join(NAME))?;
     let now: Images = images(sources).map(keyed).collect();
@@ -92,16 +92,18 @@ pub fn differences(run: &Path, sources: &Sources) -> Option<String> {
         ("changed", changed.collect()),
     ];
     let differing = kinds.iter().filter(|(_, names)| !names.is_empty());
-    let words: Vec<String> = differing.map(|(kind, names)| told(kind, names)).collect();
+    let words: Vec<String> = differing
+        .map(|(kind, names)| described(kind, names))
+        .collect();
     Some(match words.is_empty() {
         // Images that are left out leave the others elsewhere in the order than images that are not there.
-        true => "the images are the same, and their order is another".into(),
+        true => "the images are the same, but in another order".into(),
         false => words.join("; "),
     })
 }
 
 /// `2 images are gone (train: a/1.png, train: a/2.png)`.
-fn told(kind: &str, names: &[String]) -> String {
+fn described(kind: &str, names: &[String]) -> String {
     const MOST: usize = 5;
     let shown = names.get(..MOST).unwrap_or(names).join(", ");
     let more = if names.len() > MOST { ", ..." } else { "" };

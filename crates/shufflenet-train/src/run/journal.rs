@@ -1,8 +1,8 @@
-//! What a run writes while it trains, metrics and checkpoints, so that the two always agree.
+//! Writes the metrics and checkpoints of a run, so that the two always agree.
 //!
-//! A checkpoint records how many bytes of `metrics.jsonl` belong to its steps, and these bytes are on disk before the
-//! checkpoint is. A checkpoint is written every given number of steps or minutes, at the end of each epoch and on an
-//! interruption. It never holds an infinity or a NaN. With several ranks, the first one writes.
+//! A checkpoint records how many bytes of `metrics.jsonl` belong to its steps. These bytes are on disk before the checkpoint
+//! is. A checkpoint is written after a given number of steps or minutes, at the end of each epoch and on an interruption.
+//! It never has an infinity or a NaN. With several ranks, the first rank writes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Opens the checkpoints of `folder` and its metrics, of which the first `keep` bytes stay. Returns also how many of
+    /// Opens the checkpoints of `folder` and its metrics, of which the first `keep` bytes are kept. Also returns how many of
     /// these bytes are missing.
     ///
     /// # Errors
@@ -89,11 +89,10 @@ impl<'a> Journal<'a> {
     }
 
     /// Writes a checkpoint, and deletes old ones beyond `checkpoint.keep`. `place` is the current place of the run.
-    /// Returns the checkpoint's folder, or an empty path where another rank writes.
+    /// Returns the checkpoint's folder, or an empty path if another rank writes.
     ///
     /// # Errors
-    /// [`TrainError::Io`]; [`TrainError::Diverged`] where a weight is infinite or NaN. Earlier checkpoints stay as they
-    /// are then.
+    /// [`TrainError::Io`]; [`TrainError::Diverged`] if a weight is infinite or NaN. Earlier checkpoints are then unchanged.
     pub fn save(&mut self, state: &mut State, place: Place) -> Result<PathBuf, TrainError> {
         let Some(files) = &mut self.files else {
             return Ok(PathBuf::new());

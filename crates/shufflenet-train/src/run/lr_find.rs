@@ -24,7 +24,7 @@ pub struct Range {
     pub from: f64,
     /// The last rate. A loss that explodes ends the test before.
     pub to: f64,
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: usize,
 }
 
@@ -32,17 +32,17 @@ pub struct Range {
 pub struct Found {
     /// Rates tried, ascending.
     pub rates: Vec<f64>,
-    /// The loss at each, smoothed over the steps before.
+    /// The loss at each rate, smoothed over the steps before.
     pub losses: Vec<f64>,
-    /// The rate half way down the longest valley of the loss. `None`: it hardly falls.
+    /// The rate half way down the longest valley of the loss. `None`: the loss hardly falls.
     pub suggestion: Option<f64>,
 }
 
-/// How much of the loss before a smoothed loss keeps.
+/// Weight of the previous smoothed loss in the next one.
 const SMOOTHING: f64 = 0.9;
-/// A loss of this many times the best has exploded.
+/// The loss has exploded if it is this many times the best loss.
 const EXPLODED: f64 = 3.0;
-/// A loss that never falls below this part of the first has no valley.
+/// There is no valley if the loss never falls below this part of the first loss.
 const NOTABLE: f64 = 0.95;
 
 /// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
@@ -119,10 +119,10 @@ fn valley(rates: &[f64], losses: &[f64]) -> Option<f64> {
     if least > NOTABLE * losses.first()? {
         return None;
     }
-    // The average holds too few steps before.
+    // The average of the first losses covers too few steps.
     let start = losses.len() / 10;
     let losses = losses.get(start..)?;
-    // How long the longest run is that ends at a step, and the step before it there.
+    // For each step, the length of the longest falling sequence that ends at it, and the step before it in that sequence.
     let mut runs: Vec<(usize, Option<usize>)> = Vec::new();
     for loss in losses {
         let earlier = losses.iter().zip(&runs).enumerate();
@@ -146,7 +146,7 @@ mod tests {
         (0..100).map(|i| 1e-5 * 1.15f64.powi(i)).collect()
     }
 
-    /// Flat, falling around step 50, exploding from 85 on.
+    /// A loss that is flat, falls around step 50, and explodes from step 85 on.
     fn usual(i: f64) -> f64 {
         2.3 - 1.0 / (1.0 + (-(i - 50.0) / 6.0).exp()) + ((i - 88.0) / 3.0).exp()
     }
@@ -163,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn noise_and_a_spike_hardly_move_it() {
+    fn noise_and_a_spike_hardly_change_the_suggestion() {
         let noise = |i: f64| 0.02 * (i * 12.9898).sin();
-        // Up at once at step 70, back within ten: three times as steep as the valley.
+        // The loss rises at step 70 and falls back within ten steps, three times as steeply as in the valley.
         let spike = |i: f64| {
             if i < 70.0 {
                 0.0
@@ -180,9 +180,9 @@ mod tests {
         assert!(rates[40] < found && found < rates[60], "{found}");
     }
 
-    /// As CIFAR-10 has it: a long shallow valley, a spike that training survives, and a little lower behind it.
+    /// A loss as on CIFAR-10: a long shallow valley, a spike that training survives, and a slightly lower loss after it.
     #[test]
-    fn the_valley_before_a_spike_counts_though_the_loss_is_lower_behind_it() {
+    fn the_valley_before_a_spike_counts_even_if_the_loss_is_lower_after_it() {
         let shallow = |i: f64| 2.3 - 0.003 * i.min(60.0);
         let behind = |i: f64| 2.1 + 1.4 * (-(i - 66.0) / 4.0).exp();
         let loss = |i: f64| match i {

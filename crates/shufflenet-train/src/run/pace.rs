@@ -1,22 +1,22 @@
-//! Images per second: of an epoch, for a first estimate of the time left, and to notice a run that slows down.
+//! Images per second: for the log, for a first estimate of the remaining time, and to detect a run that slows down.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// First steps of a run, which are slower: memory is allocated, kernels are tuned.
+/// Number of first steps of a run that are slower, because memory is allocated and kernels are tuned.
 const WARM_UP: usize = 2;
 /// Steps, or time, after which the first estimate is printed.
 const STEPS: usize = 10;
 const TIME: Duration = Duration::from_secs(10);
 
-/// Counts an epoch's images, without those of the run's warm-up once there are others.
+/// Counts an epoch's images. Those of the run's first, slower steps count only until there are others.
 pub struct Pace {
     since: Instant,
     latest: Instant,
     steps: usize,
     images: usize,
     warm_up: usize,
-    told: bool,
+    reported: bool,
 }
 
 impl Pace {
@@ -30,7 +30,7 @@ impl Pace {
             steps: 0,
             images: 0,
             warm_up: if first { WARM_UP } else { 0 },
-            told: !first,
+            reported: !first,
         }
     }
 
@@ -54,35 +54,35 @@ impl Pace {
     pub fn first_estimate(&mut self) -> Option<f64> {
         let enough =
             self.steps >= WARM_UP + STEPS || (self.steps > WARM_UP && self.since.elapsed() >= TIME);
-        if self.told || !enough {
+        if self.reported || !enough {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         Some(self.speed())
     }
 }
 
-/// A pace below this part of the first is reported.
+/// A pace below this fraction of the first is reported.
 const FALLEN: f64 = 2.0 / 3.0;
 
 /// Looks for an epoch that is much slower than the first one whose images had the same size.
 #[derive(Default)]
 pub struct Slowdown {
-    /// Epoch and images per second, by the size of the images (`None`: their own).
+    /// Epoch and images per second, by the size of the images (`None`: full size).
     first: BTreeMap<Option<usize>, (usize, f64)>,
-    told: bool,
+    reported: bool,
 }
 
 impl Slowdown {
-    /// Notes the pace of an epoch in images per second. Returns a line, once, where it has fallen by a third.
+    /// Records the pace of an epoch in images per second. Returns a line, once, if it has fallen by a third.
     pub fn note(&mut self, epoch: usize, size: Option<usize>, pace: f64) -> Option<String> {
         let &mut (first, before) = self.first.entry(size).or_insert((epoch, pace));
-        if self.told || pace >= before * FALLEN {
+        if self.reported || pace >= before * FALLEN {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         Some(format!(
-            "epoch {epoch} went at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
+            "epoch {epoch} ran at {pace:.0} images/s, epoch {first} at {before:.0} with images of the same size"
         ))
     }
 }
@@ -92,20 +92,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_that_falls_by_a_third_at_one_size_is_told_once() {
+    fn a_pace_that_falls_by_a_third_at_one_size_is_reported_once() {
         let mut slowdown = Slowdown::default();
         assert_eq!(slowdown.note(1, Some(16), 900.0), None);
         assert_eq!(slowdown.note(2, Some(16), 601.0), None);
-        // Larger images are slower by right.
+        // Larger images are expected to be slower.
         assert_eq!(slowdown.note(3, None, 300.0), None);
         let line = slowdown.note(4, None, 190.0).unwrap();
-        assert!(line.contains("epoch 4 went at 190"), "{line}");
+        assert!(line.contains("epoch 4 ran at 190"), "{line}");
         assert!(line.contains("epoch 3 at 300"), "{line}");
         assert_eq!(slowdown.note(5, None, 100.0), None);
     }
 
     #[test]
-    fn the_warm_up_counts_until_there_is_more() {
+    fn the_first_steps_count_until_there_are_more() {
         let mut pace = Pace::start(true);
         for images in [1, 1, 7] {
             pace.add(images);

@@ -1,4 +1,5 @@
-//! Before the first step: refuses what cannot work, notes what may surprise, and describes what is about to be trained.
+//! Checks and lines before the first step: refuses experiments that cannot work, notes unexpected facts about the data, and
+//! describes the run.
 
 use burn::tensor::Device;
 use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
@@ -17,7 +18,7 @@ use crate::recipe::schedule::Schedule;
 ///
 /// # Errors
 /// [`TrainError::Model`]: a network that cannot work, images that are too small for it, or a batch that
-/// would leave batch norm one value per channel. [`TrainError::Value`]: not one whole batch.
+/// would leave batch norm one value per channel. [`TrainError::Value`]: the data has less than one batch.
 pub fn check(
     experiment: &Experiment,
     sources: &Sources,
@@ -66,14 +67,14 @@ pub fn check(
     }
     if experiment.train.evaluate_every > 0 && sources.evaluation_split == "test" {
         notes.push(
-            "note       no data.validation: the test set stands in, so `best` will have seen it"
+            "note       no data.validation: the test set chooses the best epoch, so its figures are optimistic"
                 .into(),
         );
     }
     Ok(notes)
 }
 
-/// Lines on what kernels of this project do not compute on a GPU. Burn's operations do.
+/// Lines on the parts of the network that have no kernels of this project on a GPU. Burn's operations compute them.
 pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Cluster) -> Vec<String> {
     if !device::is_queued(device) {
         return Vec::new();
@@ -93,12 +94,12 @@ pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Clust
         return vec![plainly(why, "the network is trained")];
     }
     if !cluster.is_alone() && experiment.cluster.sync_batch_norm {
-        let why = "ranks norm a batch together (cluster.sync_batch_norm)";
+        let why = "ranks normalise a batch together (cluster.sync_batch_norm)";
         return vec![plainly(why, "the network is trained")];
     }
     let mut notes = Vec::new();
     if experiment.model.squeeze_excitation {
-        let why = "no kernel has squeeze-and-excitation";
+        let why = "there are no kernels for squeeze-and-excitation";
         notes.push(plainly(why, "units that have it are computed"));
     }
     if precision == Precision::Bf16 && experiment.model.has_odd_widths() {
@@ -120,7 +121,7 @@ fn similar_classes(names: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Lines on images that two parts have.
+/// Lines on images that two parts have in common.
 fn shared_images(sources: &Sources) -> Vec<String> {
     let evaluated = (sources.evaluation_split, &sources.evaluation);
     let tested = sources.test.as_ref().map(|test| ("test", test));
@@ -132,8 +133,8 @@ fn shared_images(sources: &Sources) -> Vec<String> {
             _ => "are training images",
         };
         Some(format!(
-            "note       {} of the {} {are}, too ({} is {}): the network has seen what it is measured on, and the figures \
-             are too good",
+            "note       {} of the {} {are}, too ({} is {}): the network was trained on images that it is measured on, so \
+             the figures are optimistic",
             thousands(count),
             counted(loader.records(), &format!("{name} image")),
             example.1,
@@ -159,7 +160,7 @@ fn part(loader: &Loader) -> (&Dataset, &[u32]) {
     (loader.dataset(), loader.indices())
 }
 
-/// Classes of which the largest has this many times the images of the smallest are unequal.
+/// Classes are unequal if the largest has at least this many times the images of the smallest.
 const UNEQUAL: usize = 3;
 
 /// A line on classes of which some have far more training images than others.
@@ -199,7 +200,7 @@ pub fn check_cluster(
         share > 0,
         "the smallest batch of an epoch",
         "smaller than the number of ranks",
-        "an image for each rank (train.drop_last leaves a ragged last batch out)",
+        "an image for each rank (train.drop_last leaves out a smaller last batch)",
     )?;
     let (height, width) = (sources.shape.height, sources.shape.width);
     Ok(experiment

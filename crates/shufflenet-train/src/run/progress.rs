@@ -1,4 +1,4 @@
-//! How long a run is, how far it has come, and what is due.
+//! The length of a run, its progress, and what is due at a step.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Run {
         self.batches().div_ceil(self.experiment.train.accumulate)
     }
 
-    /// Epochs of the run, the last one perhaps cut short.
+    /// Epochs of the run. The last may be cut short.
     pub fn epochs(&self) -> usize {
         self.total_steps().div_ceil(self.steps_in_epoch())
     }
@@ -37,7 +37,7 @@ impl Run {
         }
     }
 
-    /// Optimizer steps in all.
+    /// Total number of optimizer steps.
     pub fn total_steps(&self) -> usize {
         self.schedule.total()
     }
@@ -48,7 +48,7 @@ impl Run {
         is_last && progress.evaluated == progress.step
     }
 
-    /// Whether `train.evaluate_every` has the epoch that was just trained evaluated.
+    /// Whether `train.evaluate_every` requires an evaluation of the epoch that was just trained.
     pub fn is_evaluated(&self, progress: &Progress) -> bool {
         let every = self.experiment.train.evaluate_every;
         let is_last = progress.step >= self.total_steps();
@@ -85,7 +85,7 @@ impl Run {
         }
     }
 
-    /// A line on how long the steps that are left take at `speed`, images of the epoch under way a second.
+    /// A line on the time that the remaining steps take at `speed`, in images of the current epoch per second.
     pub fn estimate(&self, progress: &Progress, speed: f64) -> String {
         let (stages, shape) = (&self.experiment.train.progressive, self.sources.shape);
         let short = shape.height.min(shape.width);

@@ -1,4 +1,4 @@
-//! Keeps the ranks of a run alike: compares settings and data when it is opened, sends the first state, and compares the
+//! Keeps the ranks of a run equal: compares settings and data when the run is opened, sends the first state, and compares the
 //! weights after each epoch.
 
 use crate::error::TrainError;
@@ -26,14 +26,14 @@ impl Run {
             "the vector instructions".into(),
             environment.dispatch().into(),
         ));
-        // Each machine may have data and teacher in another place, and read the data with other workers.
+        // Each machine may have data and teacher in another place, and may use another number of workers.
         let own_place = |key: &str| matches!(key, "data.root" | "data.workers" | "distill.from");
         let settings = flatten(&self.experiment)?.into_iter();
         own.extend(settings.filter(|(key, _)| !own_place(key)));
         self.cluster.compare(&own)
     }
 
-    /// Fails where the weights of a rank differ from rank 0's.
+    /// Fails if the weights of a rank differ from rank 0's.
     ///
     /// # Errors
     /// [`TrainError::Differs`], [`TrainError::Elsewhere`]; [`TrainError::Encode`].

@@ -1,4 +1,4 @@
-//! Starts a run: opens device, data and run folder, compares them with what a resumed run needs, and trains.
+//! Starts a run: opens device, data and run folder, checks whether they fit a resumed run, and trains.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -18,15 +18,15 @@ use crate::run::training_loop::{Outcome, Training};
 use crate::step::state::State;
 use crate::{Interrupter, device};
 
-/// Where and on what to train an experiment.
+/// Device, folder and other options of a run.
 pub struct RunOptions {
     /// Device name.
     pub device: String,
-    /// Threads in use, for the record.
+    /// Number of threads in use, which is recorded.
     pub threads: usize,
     /// The run folder.
     pub out: PathBuf,
-    /// What to do where the folder holds a run already.
+    /// What to do if the folder holds a run already.
     pub existing: Existing,
     /// Whether to resume on data that has changed since the run began.
     pub accept_changed_data: bool,
@@ -58,10 +58,10 @@ impl RunOptions {
 
 /// Trains `experiment` in this process alone, or continues the run in its folder ([`Existing::Resume`]).
 ///
-/// Everything that can be refused is refused before anything in the run folder is changed.
+/// All checks come before anything in the run folder is changed.
 ///
 /// # Errors
-/// [`TrainError`]; checkpoints written before stay as they are.
+/// [`TrainError`]. Earlier checkpoints are unchanged.
 pub fn train(
     experiment: &Experiment,
     options: &RunOptions,
@@ -75,8 +75,8 @@ pub fn train(
 /// Trains `experiment` on every rank of `cluster` together. The first rank writes the run folder.
 ///
 /// # Errors
-/// The errors of [`train`]. Before the first step an error is returned on every rank. Later an error, except a divergence, is
-/// of this rank alone, and the other ranks wait for it: call [`Cluster::abort`].
+/// The errors of [`train`]. Before the first step an error is returned on every rank. After it an error belongs to this rank
+/// only, except a divergence, and the other ranks wait: call [`Cluster::abort`].
 pub fn train_together(
     experiment: &Experiment,
     options: &RunOptions,
@@ -93,7 +93,7 @@ pub fn train_together(
 /// Opens device and data, and checks them.
 ///
 /// # Errors
-/// What they refuse. No file is changed.
+/// Their errors. No file is changed.
 pub(crate) fn open(
     experiment: &Experiment,
     options: &RunOptions,
@@ -167,7 +167,7 @@ pub(crate) fn train_opened(
                 }
             };
             if options.existing == Existing::Replace {
-                // Everything that can be refused is by now.
+                // All checks have passed here.
                 folder.clear()?;
             }
             notes.iter().for_each(|note| console.line(note));
@@ -180,7 +180,7 @@ pub(crate) fn train_opened(
     if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
-    cluster.told(open_and_train(run, folder.as_ref(), state, console))
+    cluster.reported(open_and_train(run, folder.as_ref(), state, console))
 }
 
 /// Opens the records of a run and trains.
@@ -211,9 +211,10 @@ fn open_and_train(
     };
     if lost > 0 {
         console.line(&format!(
-            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint knows: those lines are lost"
+            "resume     metrics.jsonl is {lost} bytes shorter than the checkpoint records: those lines are lost"
         ));
-        // The checkpoint counts bytes of the lost lines. A new one keeps it from counting lines that come now.
+        // The checkpoint's number of bytes includes the lost lines. A new checkpoint has the right number, so that later
+        // lines are not counted as part of them.
         training.save()?;
     }
     training.train(console)

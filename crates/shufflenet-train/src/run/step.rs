@@ -12,14 +12,14 @@ use crate::step::classifier::MicroBatch;
 use crate::step::state::State;
 
 impl Run {
-    /// The batches that are left of the epoch under way.
+    /// The remaining batches of the current epoch.
     pub fn rest_of_epoch(&self, state: &State) -> Batches {
         let progress = &state.progress;
         let epoch = progress.epochs as u64 + 1;
         self.sources.train.epoch(epoch, progress.batch)
     }
 
-    /// Ends the epoch under way, unevaluated. Returns the batches of the next one.
+    /// Ends the current epoch without an evaluation. Returns the batches of the next epoch.
     pub fn next_epoch(&self, state: &mut State) -> Batches {
         state.progress.epochs += 1;
         state.progress.batch = 0;
@@ -27,8 +27,7 @@ impl Run {
         self.rest_of_epoch(state)
     }
 
-    /// One optimizer step at these rates on the next batches of [`Self::rest_of_epoch`]. Returns how many images it
-    /// took.
+    /// One optimizer step at these rates on the next batches of [`Self::rest_of_epoch`]. Returns the number of its images.
     ///
     /// # Errors
     /// [`TrainError::Diverged`], [`TrainError::Device`], [`TrainError::Data`].
@@ -64,7 +63,7 @@ impl Run {
         Ok(images)
     }
 
-    /// Counts the images that a GPU still computes, so that metrics and checkpoints are of every step taken.
+    /// Reads the pending logits of a GPU and counts their images, so that metrics and checkpoints include every step taken.
     ///
     /// # Errors
     /// [`TrainError::Diverged`], [`TrainError::Device`].

@@ -1,8 +1,8 @@
 //! The training loop, from top to bottom: epoch, step, log, evaluate, save, stop.
 //!
-//! All that changes from step to step is one [`State`]. A checkpoint is that state, so a run continues exactly after any
-//! step. [`crate::run::start`] opens what the loop needs, and `conclusion.rs` ends a run. ARCHITECTURE.md says why the
-//! loop is not burn-train's.
+//! Everything that changes from step to step is in one [`State`]. A checkpoint is that state, so a run continues exactly after
+//! any step. [`crate::run::start`] opens device, data and folder for the loop, and `conclusion.rs` ends a run. ARCHITECTURE.md
+//! explains why the loop is not burn-train's.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,25 +29,25 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Training<'a> {
-    /// What no step changes.
+    /// The part of the run that no step changes.
     pub run: &'a Run,
     /// The run folder. `None`: another rank writes it.
     pub folder: Option<&'a RunFolder>,
     /// Metrics and checkpoints on disk.
     pub journal: Journal<'a>,
-    /// What every step changes.
+    /// The part of the run that every step changes.
     pub state: State,
-    /// The step at which this process began.
+    /// The step at which this process started.
     pub first_step: usize,
 }
 
 impl Training<'_> {
-    /// Trains to the end, or until asked to stop.
+    /// Trains to the end, or until a stop is requested.
     ///
     /// # Errors
-    /// [`TrainError`]; checkpoints written before stay as they are.
+    /// [`TrainError`]. Earlier checkpoints are unchanged.
     pub fn train(mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let (run, begin) = (self.run, Instant::now());
         let first = self.state.progress.epochs + 1;
@@ -72,8 +72,8 @@ impl Training<'_> {
         self.conclude(console, begin)
     }
 
-    /// Takes the steps that are left of the epoch under way, until it ends, the run's last step is taken or a stop
-    /// is asked for. Returns images per second.
+    /// Takes the remaining steps of the current epoch, until it ends, the run's last step is taken or a stop is requested.
+    /// Returns images per second.
     fn train_epoch(&mut self, is_first: bool, console: &mut Console) -> Result<f64, TrainError> {
         let (run, log_every) = (self.run, self.run.experiment.train.log_every);
         let mut pace = Pace::start(is_first);
@@ -104,8 +104,8 @@ impl Training<'_> {
         Ok(pace.speed())
     }
 
-    /// Measures the weights and their average, where this epoch is to be evaluated; else gives nothing. `None`:
-    /// asked to stop.
+    /// Measures the weights and their average, if this epoch is to be evaluated. Otherwise the list is empty. `None`: a stop
+    /// was requested.
     fn evaluate(&self, console: &mut Console) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let run = self.run;
         if run.interrupter().should_stop() {
@@ -118,7 +118,7 @@ impl Training<'_> {
         run.evaluate(&self.state, batches, console)
     }
 
-    /// Counts the images that a GPU still computes.
+    /// Reads the pending logits of a GPU and counts their images.
     fn settle(&mut self) -> Result<(), TrainError> {
         let settled = self.run.settle(&mut self.state);
         settled.map_err(|error| self.journal.name_last(error))
@@ -138,14 +138,14 @@ impl Training<'_> {
     pub fn stop(&mut self, console: &mut Console) -> Result<Outcome, TrainError> {
         let saved = self.save()?;
         console.line(&format!(
-            "stopped    at step {}, saved as {}; the same command with --resume goes on",
+            "stopped    at step {}, saved as {}; the same command with --resume continues",
             self.state.progress.step,
             saved.display()
         ));
         Ok(Outcome::Interrupted)
     }
 
-    /// Writes the epoch so far to the metrics and, where no bar shows it, to the console.
+    /// Writes the epoch so far to the metrics and, if no bar shows it, to the console.
     fn log_step(&mut self, speed: f64, console: &mut Console) -> Result<(), TrainError> {
         self.settle()?;
         let line = self.train_line("step", speed);
@@ -209,7 +209,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Remembers that the epoch was evaluated, and whether it is the best so far. The last evaluation decides.
+    /// Records that the epoch was evaluated, and whether it is the best so far. The last of its evaluations decides.
     fn remember_best(&mut self, evaluations: &[Evaluation]) {
         let progress = &mut self.state.progress;
         let Some(last) = evaluations.last() else {
@@ -218,7 +218,7 @@ impl Training<'_> {
         progress.evaluated = progress.step;
         let criterion = self.run.experiment.checkpoint.best_by;
         let (value, loss) = (criterion.of(&last.metrics), last.metrics.loss);
-        // A small part is soon classified without a mistake: its loss still tells epochs apart.
+        // A small part is soon classified without a mistake. Then the loss still distinguishes the epochs.
         let is_better = |best: &Best| {
             let is_equal = value == best.value && best.loss.is_some_and(|old| loss < old);
             criterion.prefers(value, best.value) || is_equal
@@ -233,8 +233,8 @@ impl Training<'_> {
         }
     }
 
-    /// Counts an epoch whose batches were all taken. An epoch that the run's last step cut short stays under way:
-    /// a longer run goes on in its middle.
+    /// Counts an epoch whose batches were all taken. An epoch that the run's last step cut short stays unfinished, so that a
+    /// longer run can continue within it.
     fn end_epoch(&mut self) {
         let progress = &mut self.state.progress;
         if progress.batch == self.run.batches() {

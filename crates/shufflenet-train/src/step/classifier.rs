@@ -61,7 +61,7 @@ pub struct Images {
     /// Dropout's factors for the pooled features, `[batch, features]`. `None`: the network draws them from its device's
     /// generator.
     pub mask: Option<Tensor<2>>,
-    /// What a teacher says of the images. `None`: there is no teacher.
+    /// The teacher's probabilities for the images. `None`: there is no teacher.
     pub lesson: Option<Lesson>,
 }
 
@@ -78,8 +78,7 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a part of a step's images onto `device`, with the targets of the loss for `classes` classes. The teacher sees
-    /// them there.
+    /// Moves a part of a step's images to `device`, with the targets of the loss for `classes` classes. The teacher runs there.
     pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
         let MicroBatch {
             batch,
@@ -115,7 +114,7 @@ impl Images {
     }
 }
 
-/// Moves a batch's pixels onto `device`, `[batch, channels, height, width]`.
+/// Moves a batch's pixels to `device`, `[batch, channels, height, width]`.
 pub fn pixels(batch: Batch, device: &Device) -> Tensor<4> {
     let ImageShape {
         channels,
@@ -130,7 +129,7 @@ impl TrainStep for Classifier {
     type Input = Images;
     type Output = Scores;
 
-    /// Forward, and backward from the loss's gradient. The loss itself is computed where it is read, from the logits
+    /// Forward, and backward from the gradient of the loss. The loss is computed later from the logits, when it is needed
     /// ([`crate::evaluation::tally`]).
     fn step(&self, batch: Images) -> TrainOutput<Scores> {
         let network = &self.network;
@@ -149,7 +148,7 @@ impl TrainStep for Classifier {
         if let Some(lesson) = &batch.lesson {
             gradient = gradient + lesson.gradient(scores.logits.clone());
         }
-        // This product has the gradient of the loss by the logits.
+        // This product has the gradient of the loss with respect to the logits.
         let product = logits * Tensor::from_inner(gradient);
         launches::part("backward");
         TrainOutput::new(self, product.backward(), scores)
@@ -160,7 +159,7 @@ impl InferenceStep for Classifier {
     type Input = Images;
     type Output = Scores;
 
-    /// Folds the network anew for each batch. [`crate::evaluation::score`] folds it once.
+    /// Folds the network for each batch. [`crate::evaluation::score`] folds it once.
     fn step(&self, batch: Images) -> Scores {
         Scores {
             logits: Inference::new(&self.network).forward(batch.pixels),

@@ -1,13 +1,13 @@
-//! Applies `[distill]`: finds the teachers, checks that they can teach on the run's data, and makes them ready.
+//! Applies `[distill]`: finds the teachers, checks that they fit the run's data, and prepares them.
 //!
-//! A teacher sees the student's pixels. Where it was trained on pixels of another normalisation, the pixels are converted:
-//! with mean `m` and deviation `s` of a channel, the student's without and the teacher's with a prime,
+//! A teacher gets the student's pixels. If it was trained with another normalisation, the pixels are converted. With the mean
+//! `m` and the deviation `s` of a channel for the student, and `m'` and `s'` for the teacher:
 //!
 //! ```text
 //! (p - m') / s' = x s / s' + (m - m') / s',    x = (p - m) / s
 //! ```
 //!
-//! which also holds for mixtures and means of pixels, what mixing and smaller images make of them.
+//! This also holds for mixtures and means of pixels, which mixing and smaller images make.
 
 use std::path::Path;
 
@@ -31,9 +31,9 @@ use crate::step::teacher::{Member, Teacher};
 
 const KEY: &str = "distill.from";
 
-/// Teachers, ready, with what is said and remembered of them.
+/// Teachers with their lines and checksums.
 pub struct Opened {
-    /// The teacher that they are together.
+    /// The teachers as one teacher.
     pub teacher: Teacher,
     /// SHA-256 of each.
     pub sha256: Vec<String>,
@@ -90,8 +90,8 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
     }))
 }
 
-/// Opens teachers for noise that a student of configuration `student` learns from, on `device`. Names of classes and
-/// normalisation do not matter to noise.
+/// Opens teachers on `device` for a benchmark on noise with a student of configuration `student`. Names of classes and
+/// normalisation do not matter for noise.
 ///
 /// # Errors
 /// The errors of [`open`].
@@ -124,7 +124,7 @@ pub fn open_for_noise(
     Ok(Teacher::new(members, student.classes(), distill.law()))
 }
 
-/// The network of a checkpoint, its classes those of the given rows, and its number of parameters.
+/// The network of a checkpoint with the given rows as classes, and its number of parameters.
 fn network(
     found: &Found,
     rows: &[usize],
@@ -176,7 +176,7 @@ fn check_channels(path: &Path, model: &ModelConfig, channels: usize) -> Result<(
     }
 }
 
-/// The rows of the teacher's classifier in the order of the student's classes, and what there is to say about them.
+/// The rows of the teacher's classifier in the order of the student's classes, and a line about them, if any.
 fn classes(
     path: &Path,
     then: &Description,
@@ -213,7 +213,7 @@ fn classes(
     }
 }
 
-/// Factor and term that make pixels normalised by `to` of pixels normalised by `from`, `[1, channels, 1, 1]`.
+/// Factor and term that convert pixels normalised by `from` to pixels normalised by `to`, `[1, channels, 1, 1]`.
 fn conversion(from: &Normalization, to: &Normalization, device: &Device) -> [Tensor<4>; 2] {
     let means = from.mean.iter().zip(&to.mean);
     let deviations = from.std.iter().zip(&to.std);

@@ -14,10 +14,10 @@ use crate::evaluation::trained;
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::optimizer::pattern;
 
-/// `network` with the weights to start from, and what is to be said about them. `now` describes the run.
+/// `network` with the weights to start from, and lines about them. `now` describes the run.
 ///
 /// # Errors
-/// What the checkpoint refuses; [`TrainError::Weights`] where it does not fit; [`TrainError::Value`]: another stem, or
+/// Errors of the checkpoint; [`TrainError::Weights`] if it does not fit; [`TrainError::Value`]: another stem, or
 /// classes in an unknown order.
 pub fn load(
     config: &FineTune,
@@ -53,7 +53,7 @@ pub fn load(
     Ok((network, notes))
 }
 
-/// Mean and deviation to three digits: parts of one set differ by less.
+/// Mean and deviation to three digits, because those of parts of one set differ by less.
 fn in_words(Normalization { mean, std }: &Normalization) -> String {
     format!("mean {mean:.3?} and deviation {std:.3?}")
 }
@@ -65,7 +65,7 @@ fn check_channels(from: &Path, before: &Description, now: &Description) -> Resul
         return Ok(());
     }
     let remedy = match now.experiment.data.format.is_encoded() {
-        true => "model.input_channels = 1 takes the colour out of these images",
+        true => "model.input_channels = 1 removes the colours of these images",
         false => "start from weights for colour images",
     };
     Err(TrainError::Value {
@@ -78,7 +78,7 @@ fn check_channels(from: &Path, before: &Description, now: &Description) -> Resul
     })
 }
 
-/// A line where the stems differ and that is accepted.
+/// A line if the stems differ and this is accepted.
 fn stem(
     config: &FineTune,
     before: &Description,
@@ -102,7 +102,7 @@ fn stem(
     )))
 }
 
-/// The rows of the old classifier in the order of the new classes, and a line on them. `None`: the classes are others.
+/// The rows of the old classifier in the order of the new classes, and a line on them. `None`: the classes differ.
 fn classifier(
     config: &FineTune,
     before: &Description,
@@ -115,7 +115,7 @@ fn classifier(
     let rows = rows_by_name(old, new);
     let note = match &rows {
         None => format!(
-            "the classifier starts afresh: its classes were {}, now they are {}",
+            "the classifier is new: its classes were {}, now they are {}",
             few(old),
             few(new)
         ),
@@ -127,7 +127,7 @@ fn classifier(
     Ok((rows, note))
 }
 
-/// For each of the `new` classes its number among the `old` ones. `None`: the classes are others.
+/// For each of the `new` classes its number among the `old` ones. `None`: the classes differ.
 pub(super) fn rows_by_name(old: &[String], new: &[String]) -> Option<Vec<usize>> {
     let row = |name: &String| old.iter().position(|other| other == name);
     let rows: Option<Vec<usize>> = new.iter().map(row).collect();
@@ -170,7 +170,7 @@ pub(super) fn few(names: &[String]) -> String {
 /// `network` with the frozen parts left out of training.
 ///
 /// # Errors
-/// [`TrainError::Value`]: a pattern without a parameter, or nothing left to train.
+/// [`TrainError::Value`]: a pattern that matches no parameter, or no parameter left to train.
 pub fn freeze(config: &FineTune, network: ShuffleNetV2) -> Result<ShuffleNetV2, TrainError> {
     let names: Vec<String> = parameters(&network)
         .into_iter()
@@ -184,7 +184,7 @@ pub fn freeze(config: &FineTune, network: ShuffleNetV2) -> Result<ShuffleNetV2, 
         return Err(TrainError::Value {
             key: "fine_tune.freeze".into(),
             found: format!("{:?}", config.freeze),
-            accepted: "what leaves a parameter to train".into(),
+            accepted: "patterns that leave a parameter to train".into(),
         });
     }
     match config.freeze.is_empty() {

@@ -1,10 +1,10 @@
-//! The network with its optimizer, and the one step that training and benchmarks both take.
+//! The network with its optimizer, and the step that both training and benchmarks take.
 //!
-//! When divergence is noticed depends on the device. On the CPU loss and gradients are checked in every step before
-//! the weights move. On a GPU, which the host does not wait for, a loss is checked when it is read
-//! ([`PendingLogits`]), at most [`MOST_PENDING`](crate::step::pending_logits::MOST_PENDING) batches late: a gradient
-//! that is NaN makes the weights NaN, and with them the next loss. No checkpoint is lost or spoilt by that: none is
-//! written before every loss is read, and none with a NaN in it.
+//! The device decides when a divergence is detected. On the CPU, loss and gradients are checked in every step before the
+//! weights change. The host does not wait for a GPU. There a loss is checked when it is read ([`PendingLogits`]), at most
+//! [`MOST_PENDING`](crate::step::pending_logits::MOST_PENDING) batches late. A NaN gradient makes the weights NaN, and so
+//! the next loss. This damages no checkpoint, because a checkpoint is written only after every loss was read, and never with
+//! a NaN in it.
 
 use std::rc::Rc;
 
@@ -27,21 +27,21 @@ use crate::recipe::optimizer::{Optimizer, OptimizerConfig, Rates};
 use crate::step::classifier::{Classifier, Images, MicroBatch};
 use crate::step::pending_logits::PendingLogits;
 
-/// How a network learns.
+/// Settings of a learner.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LearnerConfig {
-    /// How gradients move the weights.
+    /// The optimizer.
     pub optimizer: OptimizerConfig,
-    /// What is minimised.
+    /// The loss.
     pub loss: LossConfig,
     /// Decay of the moving average of the weights ([`crate::recipe::average`]). `None`: no average is kept.
     pub average_decay: Option<f64>,
-    /// What activations and their gradients are stored as.
+    /// Type of the stored activations and their gradients.
     pub precision: Precision,
 }
 
 impl LearnerConfig {
-    /// What the experiment says.
+    /// The settings of an experiment.
     pub fn of(experiment: &Experiment) -> Self {
         Self {
             optimizer: experiment.optimizer.clone(),
@@ -65,7 +65,7 @@ impl From<OptimizerConfig> for LearnerConfig {
 /// Other ranks, which take every step together with this one.
 pub struct Peers {
     cluster: Rc<Cluster>,
-    /// How batch norms are summed over all ranks. `None`: each rank's norms see its own images.
+    /// The sum of batch norms over all ranks. `None`: each rank's norms use its own images.
     norms: Option<ranks::Sum>,
 }
 
@@ -81,13 +81,13 @@ impl Peers {
     }
 }
 
-/// What a step of training changes.
+/// The network, its optimizer and its moving average: the tensors that a step changes.
 pub struct Learner {
     /// The network, on an autodiff device.
     pub classifier: Classifier,
     /// The optimizer of the network. It has state for every parameter after the first step.
     pub optimizer: Optimizer,
-    /// The moving average of the network, for classifying. `None` before the first step, or without an average.
+    /// The moving average of the network, for inference. `None` before the first step, or without an average.
     pub average: Option<ShuffleNetV2>,
     loss: LossConfig,
     average_decay: Option<f64>,
@@ -97,7 +97,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// A network with fresh weights drawn from `seed`, on `device`, in a process that trains alone.
+    /// A network with initial weights drawn from `seed`, on `device`, in a process that trains alone.
     ///
     /// # Errors
     /// [`TrainError::Model`], and those of [`Self::new`].
@@ -141,14 +141,14 @@ impl Learner {
         })
     }
 
-    /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`. Each part goes
-    /// forward and backward by itself, and batch norm sees each part by itself. Subnormal numbers are taken for zero
-    /// ([`shufflenet_model::subnormals`]), while `parts` makes its images as the caller computes.
+    /// One step of the optimizer at these rates, by the mean gradient over all images of `parts`. Each part has its own
+    /// forward and backward pass, and its own statistics of batch norm. Subnormal numbers are treated as zero
+    /// ([`shufflenet_model::subnormals`]), except while `parts` makes the images.
     ///
-    /// Returns loss and accuracy of the images whose logits were read: on the CPU those of the step.
+    /// Returns loss and accuracy of the images whose logits were read. On the CPU these are the images of the step.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`]; on the CPU the weights have not moved then. [`TrainError::Device`]. What `parts`
+    /// [`TrainError::Diverged`] (on the CPU the weights are then unchanged); [`TrainError::Device`]; an error that `parts`
     /// gives instead of images.
     pub fn step(
         &mut self,
@@ -184,13 +184,13 @@ impl Learner {
         Gradients::of(&self.classifier, output.grads)
     }
 
-    /// Moves the weights, and their average, by the gradients of a step.
+    /// Updates the weights and their average by the gradients of a step.
     fn descend(&mut self, mut gradients: Gradients, rates: Rates) -> Result<Tally, TrainError> {
         let mut tally = Tally::default();
         if !self.pending.may_wait() {
             tally = self.read()?;
             if let Some(Peers { cluster, norms }) = &self.peers {
-                // Before any check: all ranks see the same sums, and go on or end together.
+                // This comes before any check, so that all ranks check the same sums, and continue or stop together.
                 tally = cluster.sum_tally(tally);
                 gradients = cluster.sum_gradients(gradients)?;
                 if norms.is_none() {
@@ -218,7 +218,7 @@ impl Learner {
         }
     }
 
-    /// Reads the logits that are still on the device. Every image of the steps taken has been counted then.
+    /// Reads the logits that are still on the device. Then every image of the steps taken is counted.
     ///
     /// # Errors
     /// [`TrainError::Diverged`], [`TrainError::Device`].
@@ -234,7 +234,7 @@ impl Learner {
         Ok(tally)
     }
 
-    /// Whether the device has a queue, so that logits may wait on it to be counted.
+    /// Whether the device has a queue, so that logits may be pending on it.
     pub fn may_wait(&self) -> bool {
         self.pending.may_wait()
     }
@@ -247,9 +247,8 @@ fn require_finite_loss(tally: &Tally, name: &str) -> Result<(), TrainError> {
     }
 }
 
-/// Refuses a gradient with an infinity or NaN in it: the sum of its values is none then. (A sum of finite values
-/// beyond float32 is infinite, too, and no run goes on with such gradients.) The sums of all parameters come back
-/// from the device in one piece.
+/// Refuses a gradient with an infinity or NaN, whose sum of values is then infinite or NaN. (The sum of finite values may also
+/// exceed float32, and a run cannot continue with such gradients.) The sums of all parameters are read from the device at once.
 fn require_finite_gradients(gradients: &Gradients) -> Result<(), TrainError> {
     let sums: Vec<Tensor<1>> = gradients.rows().iter().cloned().map(Tensor::sum).collect();
     let sums = Tensor::cat(sums, 0).try_into_data()?;

@@ -1,4 +1,4 @@
-//! One step of training on tensors: network and loss, optimizer, and all that a step changes.
+//! One training step on tensors: network and loss, optimizer, and the state that a step changes.
 
 pub mod classifier;
 pub mod distill;

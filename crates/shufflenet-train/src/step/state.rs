@@ -1,7 +1,7 @@
-//! All that a step of training changes, and how it becomes a checkpoint and returns from one.
+//! The state that training steps change, and its conversion to a checkpoint and back.
 //!
-//! Everything else follows from the experiment and the data ([`crate::run::context::Run`]), and every random choice from
-//! the seed and the step.
+//! Everything else in a run follows from the experiment and the data ([`crate::run::context::Run`]), and every random choice
+//! from the seed and the step.
 
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ pub struct State {
 }
 
 impl State {
-    /// The start of a run, and notes on it for a person.
+    /// The start of a run, and lines to print.
     ///
     /// # Errors
     /// [`TrainError::Model`], [`TrainError::Value`]; those of a checkpoint to start from.
@@ -44,7 +44,7 @@ impl State {
         Ok((Self { learner, progress }, notes))
     }
 
-    /// The state that `checkpoint` holds.
+    /// The state in `checkpoint`.
     ///
     /// # Errors
     /// In words: weights or optimizer state of another network.
@@ -114,7 +114,7 @@ fn learner(
     Learner::new(network, LearnerConfig::of(experiment), &device, peers)
 }
 
-/// A network for training, its weights drawn from the seed.
+/// A network for training, with weights drawn from the seed.
 fn initial(experiment: &Experiment, device: &Device) -> Result<ShuffleNetV2, TrainError> {
     let device = device.clone().autodiff();
     let seed = experiment.train.seed;

@@ -1,8 +1,8 @@
-//! Trained networks that teach the one in training ([`crate::recipe::distill`] has the formula): what they make of the
-//! pixels that the student sees.
+//! The teacher's part of distillation: inference of trained networks on the student's pixels ([`crate::recipe::distill`] has
+//! the formula).
 //!
-//! On the CPU a teacher is a chain of folded, packed weights ([`Inference`]), as in evaluation. Each image goes through it by
-//! itself, so neither threads, ranks nor micro-batches change a bit of its logits.
+//! On the CPU a teacher is a chain of folded, packed weights ([`Inference`]), as in evaluation. It computes each image
+//! separately, so its logits do not depend on threads, ranks or micro-batches.
 
 use burn::tensor::Tensor;
 use shufflenet_model::Inference;
@@ -13,7 +13,7 @@ use crate::recipe::distill::Law;
 pub struct Member {
     /// The network. Its classes are in the student's order.
     pub network: Inference,
-    /// Factor and term, `[1, channels, 1, 1]`, that make its pixels of the student's. `None`: they are normalised alike.
+    /// Factor and term, `[1, channels, 1, 1]`, that convert the student's pixels. `None`: the normalisation is the same.
     pub conversion: Option<[Tensor<4>; 2]>,
 }
 
@@ -25,7 +25,7 @@ pub struct Teacher {
     pub law: Law,
 }
 
-/// What a teacher says of the images of a batch.
+/// The teacher's part of the loss for the images of a batch.
 #[derive(Clone, Debug)]
 pub struct Lesson {
     law: Law,
@@ -36,7 +36,7 @@ pub struct Lesson {
 }
 
 impl Teacher {
-    /// The teacher of `classes` classes that `members` are together.
+    /// One teacher of `classes` classes from `members`.
     pub fn new(members: Vec<Member>, classes: usize, law: Law) -> Self {
         Self {
             members,
@@ -45,8 +45,8 @@ impl Teacher {
         }
     }
 
-    /// The mean of the members' logits, `[batch, classes]`, for pixels as the student sees them, `[batch, channels, height,
-    /// width]`, on the teacher's device.
+    /// The mean of the members' logits, `[batch, classes]`, for the student's pixels, `[batch, channels, height, width]`, on the
+    /// teacher's device.
     pub fn logits(&self, pixels: &Tensor<4>) -> Tensor<2> {
         let [images, ..] = pixels.dims();
         let none = Tensor::zeros([images, self.classes], &pixels.device());
@@ -61,8 +61,8 @@ impl Teacher {
         sum / self.members.len() as f64
     }
 
-    /// The lesson on a part of the images of an optimizer step, which counts for `share` of them. The part is of a batch of
-    /// `whole` images.
+    /// The teacher's part of the loss for a part of an optimizer step, which has `share` of the step's images. The part belongs
+    /// to a batch of `whole` images.
     pub fn lesson(&self, pixels: &Tensor<4>, share: f64, whole: usize) -> Lesson {
         Lesson {
             law: self.law,
@@ -73,7 +73,7 @@ impl Teacher {
 }
 
 impl Lesson {
-    /// The teacher's part of the loss's gradient by the student's logits, `[batch, classes]`.
+    /// The teacher's part of the gradient of the loss with respect to the student's logits, `[batch, classes]`.
     pub fn gradient(&self, logits: Tensor<2>) -> Tensor<2> {
         self.law.gradient(logits, self.targets.clone()) * self.factor
     }

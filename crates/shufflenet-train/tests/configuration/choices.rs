@@ -1,4 +1,4 @@
-//! The words that a key may be, from the enumerations that serde reads them into.
+//! The values of keys that are enumerations, read from the enumerations' declarations.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use syn::{Attribute, Item, ItemEnum, LitStr};
 
 use crate::crates;
 
-/// The values of every choice that a key can be of, by the name of its type.
+/// The values of each enumeration, by the name of its type.
 pub type Choices = BTreeMap<String, Vec<String>>;
 
-/// Enumerations without fields that serde renames, in any source of the workspace.
+/// All enumerations without fields that serde renames, in any source file of the workspace.
 pub fn choices() -> Choices {
     let pattern = crates().join("*/src/**/*.rs");
     let files = glob::glob(pattern.to_str().unwrap()).unwrap();
@@ -29,13 +29,13 @@ pub fn choices() -> Choices {
     choices
 }
 
-/// What a configuration file calls the variants: `rename` of a variant, else `rename_all` of `lowercase` or
-/// `snake_case`.
+/// The names of the variants in a configuration file: the `rename` of a variant, else by `rename_all` (`lowercase` or
+/// `snake_case`).
 fn values(item: &ItemEnum) -> Option<Vec<String>> {
     let separator = match serde_value(&item.attrs, "rename_all")?.as_str() {
         "lowercase" => "",
         "snake_case" => "_",
-        other => panic!("{}: rename_all = {other} is new here", item.ident),
+        other => panic!("{}: rename_all = {other} is not supported here", item.ident),
     };
     let name = |variant: &syn::Variant| {
         if let Some(name) = serde_value(&variant.attrs, "rename") {
@@ -53,7 +53,7 @@ fn values(item: &ItemEnum) -> Option<Vec<String>> {
     Some(item.variants.iter().map(name).collect())
 }
 
-/// The text that a serde attribute of this name is set to.
+/// The value of the serde attribute `name`.
 fn serde_value(attributes: &[Attribute], name: &str) -> Option<String> {
     let mut value = None;
     for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {

@@ -1,6 +1,6 @@
-//! `docs/configuration.md` says of every key what the structs say: its type, default and meaning, from their
-//! declarations, doc comments and `Default`s. A difference fails; `UPDATE_DOCS=1 cargo test --workspace --test
-//! configuration` writes the page anew.
+//! Tests that `docs/configuration.md` describes every key as the code does. Type, meaning and default come from the structs'
+//! declarations, their doc comments and their `Default`s. `UPDATE_DOCS=1 cargo test --workspace --test configuration` writes
+//! the page again.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,7 +19,7 @@ use shufflenet_train::experiment::settings;
 use syn::{Attribute, Expr, Field, Fields, Item, ItemStruct, Lit, Meta, Type};
 use toml::{Table, Value};
 
-/// Section, the file that declares its struct, the struct.
+/// Each section, the file that declares its struct, and the struct's name.
 const SECTIONS: [(&str, &str, &str); 27] = [
     ("", "shufflenet-train/src/experiment/mod.rs", "Experiment"),
     ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
@@ -142,7 +142,7 @@ const SECTIONS: [(&str, &str, &str); 27] = [
     ),
 ];
 
-/// Sections of which there are any number, or none with values of its own.
+/// Sections that a file may have any number of times, or that have no values of their own.
 const OTHERS: [(&str, &str, &str); 3] = [
     (
         "optimizer.parts",
@@ -165,7 +165,7 @@ fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every default, with the optional sections written out.
+/// All defaults, including those of the optional sections.
 fn defaults() -> Table {
     let overrides = [
         "data.format=cifar10",
@@ -194,7 +194,7 @@ fn documentation(attributes: &[Attribute]) -> String {
         });
     let text = lines.collect::<Vec<_>>().join(" ");
     let text = text.replace("[`", "`").replace("`]", "`");
-    // A parenthesis that only points into the code.
+    // A parenthesis that is only a link into the code.
     let mut text = text.replace('|', "\\|");
     while let Some(start) = text.find(" (`crate::") {
         let end = start + text[start..].find(')').unwrap() + 1;
@@ -230,7 +230,7 @@ fn in_words(ty: &Type, choices: &Choices) -> (String, bool) {
         ("String" | "Format", _) => ("text".into(), false),
         (other, _) => {
             let values = choices.get(other);
-            let values = values.unwrap_or_else(|| panic!("{other} has no words yet"));
+            let values = values.unwrap_or_else(|| panic!("{other} has no description here"));
             let quoted: Vec<String> = values.iter().map(|v| format!("`\"{v}\"`")).collect();
             (quoted.join(", "), false)
         }
@@ -254,7 +254,7 @@ fn declaration(file: &str, of: &str) -> ItemStruct {
     declared.unwrap_or_else(|| panic!("{file} declares no {of}"))
 }
 
-/// The keys of a section, by their whole path; not the sections below it.
+/// The keys of a section, each with its whole path, without the sections below it.
 fn keys(section: &str, fields: Fields) -> Vec<(String, Field)> {
     let path = |field: &Field| match (section, field.ident.as_ref().unwrap()) {
         ("", key) => key.to_string(),
@@ -280,7 +280,7 @@ fn keys(section: &str, fields: Fields) -> Vec<(String, Field)> {
     keyed.filter(|(path, _)| !is_section(path)).collect()
 }
 
-/// The rows of one section.
+/// The text of one section.
 fn section(
     page: &mut String,
     (name, file, of): (&str, &str, &str),
@@ -350,7 +350,7 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_is_what_the_structs_say() {
+fn the_page_agrees_with_the_structs() {
     let file = crates().join("../docs/configuration.md");
     let page = page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -363,13 +363,12 @@ fn the_page_is_what_the_structs_say() {
         .find(|(new, old)| new != old);
     assert!(
         found == page,
-        "docs/configuration.md is not what the code says, first at {difference:?}: UPDATE_DOCS=1 makes it anew"
+        "docs/configuration.md differs from the code, first at {difference:?}: UPDATE_DOCS=1 writes it again"
     );
 }
 
-/// Every section that an experiment has is on the page.
 #[test]
-fn no_section_is_left_out() {
+fn every_section_of_an_experiment_is_on_the_page() {
     fn walk(prefix: &str, table: &Table) {
         for (key, value) in table {
             let path = format!("{prefix}{key}");
@@ -386,9 +385,9 @@ fn no_section_is_left_out() {
     walk("", &defaults());
 }
 
-/// The values that the page gives of a choice are all accepted, and told to who gives another.
+/// Every value that the page lists for a key is accepted. The error for another value lists them all.
 #[test]
-fn choices_are_what_a_file_may_say() {
+fn listed_values_are_accepted_and_named_when_another_is_refused() {
     let choices = choices();
     let assemble = |key: &str, value: &str| {
         let assignments = [
@@ -411,7 +410,7 @@ fn choices_are_what_a_file_may_say() {
                 .map(|value| value.trim_matches(['`', '"']));
             let values: Vec<&str> = values.collect();
             for value in &values {
-                // One may ask for settings of its own, which is another refusal.
+                // A value may need other settings, which gives another error.
                 let refused = matches!(assemble(&key, value), Err(TrainError::Config { .. }));
                 assert!(!refused, "{key} = {value}");
                 tried += 1;

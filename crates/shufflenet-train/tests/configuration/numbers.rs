@@ -1,11 +1,11 @@
-//! Every key that takes a number refuses NaN and infinities by the key's name.
+//! Tests that every key of a number refuses NaN and infinity, with an error that names the key.
 
 use std::path::Path;
 
 use shufflenet_data::{Format, Options, Split, SyntheticOptions, open};
 use shufflenet_train::experiment::settings;
 
-/// What `--set` says about the experiment that has these values: the refusal, or nothing.
+/// The error of an experiment with these `--set` values, or nothing if it is accepted.
 fn refusal(assignments: &[String]) -> Option<String> {
     let base = ["data.format=synthetic", "data.root=x", "distill.from=x"].map(String::from);
     let all = [&base[..], assignments].concat();
@@ -13,7 +13,7 @@ fn refusal(assignments: &[String]) -> Option<String> {
         Ok(experiment) => experiment,
         Err(error) => return Some(error.to_string()),
     };
-    // What is checked once the data is there.
+    // These keys are checked only after the data was opened.
     let options = Options {
         synthetic: SyntheticOptions {
             train: 10,
@@ -66,7 +66,7 @@ fn no_number_of_a_configuration_is_nan_or_infinite() {
             };
             let line = refusal(std::slice::from_ref(&assignment));
             let line = line.unwrap_or_else(|| panic!("{assignment} is accepted"));
-            // A network's refusals name the key alone.
+            // An error about the network has the key without its section.
             let named = match section.as_str() {
                 "model" => key.clone(),
                 _ => format!("{section}.{key}"),

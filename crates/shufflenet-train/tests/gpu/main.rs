@@ -1,10 +1,14 @@
-//! The GPU path against the CPU's kernels: operations, whole networks, steps, and a run that moves.
+//! Tests of the GPU path against the CPU's kernels: operations, whole networks, training steps, and a run that moves between
+//! devices.
 //!
-//! The adapter is `wgpu`'s best, or what `SHUFFLENET_TEST_DEVICE` names; without one these tests fail. A
-//! software adapter will do (`docs/gpu.md`). `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu
-//! --test gpu -- --nocapture` prints every error. (Burn's default device is the GPU otherwise, which would be
-//! started a second time to load optimizer state, and an OpenGL context is one thread's. The binary sets it.) The inputs are the parity fixtures', chosen so that rounding flips
-//! no ReLU: one flip would move a gradient by a percent.
+//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names. Without an adapter these tests
+//! fail; a software adapter is enough (`docs/gpu.md`). This command prints every error:
+//! `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu --test gpu -- --nocapture`. `BURN_DEVICE` keeps Burn's
+//! default device from being the GPU. Otherwise Burn would start the GPU a second time to load optimizer state, and an OpenGL
+//! context belongs to one thread. (The binary sets the variable, too.)
+//!
+//! The inputs are those of the parity fixtures, for which rounding changes the sign of no ReLU's input. One such change would
+//! move a gradient by a percent.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -12,7 +16,7 @@
 )]
 #![allow(
     clippy::print_stdout,
-    reason = "measured figures are for whoever asks with --nocapture"
+    reason = "--nocapture shows the measured figures"
 )]
 
 #[path = "../parity/fixture.rs"]
@@ -31,7 +35,7 @@ use shufflenet_train::device;
 use shufflenet_train::device::self_check;
 use trace::Trace;
 
-/// Of every quantity, relative to the CPU's.
+/// Largest accepted error of every quantity, relative to the CPU's value.
 const TOLERANCE: f64 = 1e-4;
 
 /// Name of the device under test.
@@ -44,7 +48,7 @@ fn gpu() -> Device {
     match device::open(&name) {
         Ok(device) => device,
         Err(error) => {
-            panic!("these tests need an adapter (docs/gpu.md says which will do): {error}")
+            panic!("these tests need an adapter (docs/gpu.md lists those that work): {error}")
         }
     }
 }
@@ -69,7 +73,7 @@ fn networks_in_bfloat16_train_as_on_the_cpu() {
         if *quantity == "inference logits" {
             continue;
         }
-        // All tensors of the quantity as one: of a single one the roundings may be lucky.
+        // All tensors of a quantity are compared as one, because the roundings of a single tensor may cancel by chance.
         let all = |trace: &Trace| -> Vec<f64> {
             let of = |name: &String| trace[quantity][name].clone();
             tensors.keys().flat_map(of).collect()
@@ -82,27 +86,28 @@ fn networks_in_bfloat16_train_as_on_the_cpu() {
     }
 }
 
-/// Asserts that a device in bfloat16 is about as far from float32 as the CPU is. The two round at other places: the CPU
-/// stores the output of a unit's last convolution without what the shift of the norm before it adds. So they are no closer
-/// to each other than either is to float32. (What the kernels round is held to the last bit in `shufflenet-gpu`.)
+/// Asserts that the error of a device in bfloat16 against float32 is about that of the CPU. The two devices round at different
+/// places: the CPU stores the output of a unit's last convolution without the part that comes from the shift of the norm
+/// before it. So the two differ from each other as much as each differs from float32. (`shufflenet-gpu` tests the roundings of
+/// its kernels bit for bit.)
 fn assert_rounds_alike(what: &str, [cpu, gpu]: [f64; 2]) {
     println!("bf16 {what:<40} {gpu:.1e}, on the CPU {cpu:.1e}");
     assert!(
         0.25 * cpu < gpu && gpu < 2.0 * cpu,
-        "{what}: {gpu:e} where the CPU has {cpu:e}"
+        "{what}: {gpu:e}, and {cpu:e} on the CPU"
     );
 }
 
-/// Every rank is one of two that have the same images, so that a sum over them is twice what is here.
+/// Two ranks with the same images are simulated: a sum over the ranks is twice the value of one rank.
 #[test]
-fn networks_norm_over_all_ranks_as_on_the_cpu() {
+fn batch_norms_over_all_ranks_are_as_on_the_cpu() {
     assert_trains_alike("standard-0.5", &gpu(), |fixture, device| {
         let twice: ranks::Sum = Rc::new(|values| values.iter_mut().for_each(|value| *value *= 2.0));
         ranks::summed_by(twice, || trace::trace(fixture, device, Precision::F32))
     });
 }
 
-/// The network of a fixture, traced on the CPU and on the adapter.
+/// Asserts that a fixture's network has the same [`Trace`] on the CPU and on the adapter.
 fn assert_trains_alike(name: &str, gpu: &Device, trace: impl Fn(&Fixture, &Device) -> Trace) {
     let fixture = Fixture::read(name);
     let expected = trace(&fixture, &Device::flex());
@@ -110,7 +115,7 @@ fn assert_trains_alike(name: &str, gpu: &Device, trace: impl Fn(&Fixture, &Devic
     for (quantity, tensors) in &expected {
         let mut worst = (0.0, "");
         for (tensor, values) in tensors {
-            // Zero by construction: a batch norm takes off what the beta before it adds.
+            // Such a gradient is zero by construction, because a batch norm subtracts what the beta before it adds.
             let is_zero = fixture.gradient_norms.get(tensor) == Some(&0.0);
             let scale = match *quantity == "gradients" && is_zero {
                 true => &tensors[&tensor.replace(".bias", ".weight")],
@@ -127,7 +132,7 @@ fn assert_trains_alike(name: &str, gpu: &Device, trace: impl Fn(&Fixture, &Devic
 }
 
 #[test]
-fn the_self_check_passes_and_tells_by_how_much() {
+fn the_self_check_passes_and_reports_its_error() {
     let passed = self_check::check(&gpu(), "the adapter under test");
     let passed = passed.unwrap_or_else(|error| panic!("{error}"));
     println!("self-check      {passed}");
@@ -135,7 +140,7 @@ fn the_self_check_passes_and_tells_by_how_much() {
 }
 
 #[test]
-fn adapters_are_chosen_by_number_kind_and_name_and_others_refused() {
+fn adapters_are_selected_by_number_or_name_and_unknown_ones_refused() {
     let backend = gpu_name();
     let backend = backend.split(':').next().unwrap();
     let gpu = gpu();

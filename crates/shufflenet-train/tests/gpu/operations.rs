@@ -1,4 +1,4 @@
-//! Each operation that has kernels on the CPU against the same one as the GPU computes it.
+//! Tests of each operation that has kernels on the CPU against the same operation on the GPU.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
@@ -10,7 +10,7 @@ use shufflenet_ops::fused::{self, Precision};
 use crate::fixture::{Fixture, signed};
 use crate::{TOLERANCE, assert_rounds_alike, distance, gpu};
 
-/// An operation: its name, the shape of its input, and how it is reached.
+/// An operation: its name, the shape of its input, and the function that computes it.
 type Operation = (
     &'static str,
     [usize; 4],
@@ -53,10 +53,10 @@ fn every_operation_computes_and_differentiates_as_on_the_cpu() {
     }
 }
 
-/// What kernels have, a network in bfloat16 has (`main.rs`), and `shufflenet-gpu` holds it to the last bit. Squeeze-and-excitation
-/// is Burn's, in float32 between maps in bfloat16.
+/// Squeeze-and-excitation has no kernel: Burn computes it in float32 between activations in bfloat16. (The operations with
+/// kernels are tested in bfloat16 by the networks of `main.rs` and, bit for bit, in `shufflenet-gpu`.)
 #[test]
-fn a_unit_without_kernels_is_computed_between_maps_in_bfloat16() {
+fn a_unit_without_kernels_takes_and_gives_activations_in_bfloat16() {
     let fixture = Fixture::read("standard-se");
     let operation: Operation = ("squeeze-excitation", [4, 48, 8, 6], basic);
     let cpu = Device::flex();
@@ -67,7 +67,7 @@ fn a_unit_without_kernels_is_computed_between_maps_in_bfloat16() {
     }
 }
 
-/// Of each quantity: how far the CPU and the adapter in bfloat16 are from float32.
+/// Of each quantity, the errors of the CPU and of the adapter in bfloat16 against float32.
 fn errors<'a>(
     narrow: &'a [[(&'static str, Vec<f64>); 3]; 2],
     wide: &'a [(&'static str, Vec<f64>); 3],
@@ -79,7 +79,7 @@ fn errors<'a>(
     })
 }
 
-/// The one kernel where the device has it, else the plain operations, as in the network.
+/// The stem by one kernel if the device has it, else by plain operations, as in the network.
 fn stem(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
     if fused::serves(&x) {
         let [stride, _] = network.stem.conv.stride;
@@ -98,7 +98,7 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4>
     }
 }
 
-/// As a map of one pixel; by the kernel where the device has it, as above.
+/// The head, whose output has one pixel, by one kernel if the device has it, else by plain operations.
 fn head(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4> {
     let x = fused::cast(x, precision);
     if fused::serves(&x) {
@@ -120,7 +120,7 @@ fn basic(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4
     network.stages[0].units[0].forward(fused::cast(x, precision))
 }
 
-/// Output, input gradient, and all parameters' gradients in one, of a loss that weighs every output.
+/// The output, the input's gradient, and the gradients of all parameters together, of a loss that weighs every output.
 fn measure(
     fixture: &Fixture,
     (name, shape, forward): &Operation,

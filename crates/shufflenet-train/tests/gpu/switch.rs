@@ -1,4 +1,4 @@
-//! Moving a run from the CPU to a GPU and back is a switch: the same experiment, the same checkpoints.
+//! Tests of a run that moves from the CPU to a GPU and back, with the same experiment and the same checkpoints.
 
 use std::path::Path;
 
@@ -66,7 +66,7 @@ fn report(run: &Path, device: &str) -> EvaluationReport {
     evaluate(&request).unwrap().report
 }
 
-/// Loss and accuracy after five steps are those of the CPU's own run, to what rounding makes of them.
+/// After five steps the loss equals that of a run on the CPU alone, up to rounding.
 #[test]
 fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn a_run_goes_from_the_cpu_to_the_gpu_and_back() {
 }
 
 #[test]
-fn a_run_in_bfloat16_gives_the_same_bits_twice_and_nearly_the_cpus_loss() {
+fn a_run_in_bfloat16_repeats_its_bits_and_is_close_to_the_cpus_loss() {
     let folder = tempfile::tempdir().unwrap();
     let [once, again, cpu] = ["once", "again", "cpu"].map(|name| folder.path().join(name));
     train_in("bf16", &once, 3, &gpu_name(), Existing::Refuse);
@@ -106,14 +106,14 @@ fn a_run_in_bfloat16_gives_the_same_bits_twice_and_nearly_the_cpus_loss() {
         let weights = std::fs::read(run.join("checkpoints/last/model.safetensors"));
         weights.unwrap()
     });
-    assert!(a == b, "the weights of two runs, one of them interrupted");
+    assert!(a == b, "the interrupted run has other weights");
     let [a, b] = [report(&once, &gpu_name()), report(&cpu, "flex")].map(|of| of.metrics);
     println!("bf16: loss {:.6} and {:.6}", a.loss, b.loss);
     assert!((a.loss - b.loss).abs() <= 1e-2 * b.loss, "{a:?}, {b:?}");
 }
 
 #[test]
-fn what_has_no_kernels_on_a_gpu_is_said_once() {
+fn a_network_without_kernels_on_a_gpu_is_reported_once() {
     let (gpu, cpu) = (gpu(), Device::flex());
     let alone = Cluster::alone(&Interrupter::new());
     let notes = |model: ModelConfig, precision: &str, device: &Device| {

@@ -1,4 +1,4 @@
-//! What five steps of training leave behind on a device, to be compared with another's.
+//! The results of inference and of five training steps on a device, to be compared with those of another device.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,10 +16,10 @@ use shufflenet_train::step::classifier::{Classifier, Images, Scores};
 
 use crate::fixture::{Fixture, Tensors, unpack};
 
-/// Quantities, each of several tensors by name.
+/// Quantities by name. Each has one or more tensors by name.
 pub type Trace = BTreeMap<&'static str, Tensors>;
 
-/// Inference, then as many steps of the trainer's as the fixture has.
+/// Runs inference, then the trainer's steps, as many as the fixture has.
 pub fn trace(fixture: &Fixture, device: &Device, precision: Precision) -> Trace {
     let training = device.clone().autodiff();
     let mut classifier = Classifier {

@@ -1,8 +1,8 @@
-//! Images that several test programs train on.
+//! Random images that several test programs train on.
 
 use shufflenet_data::{Batch, ImageShape};
 
-/// RGB noise of `size` by `size` pixels with labels 0 to 9, another for each `salt`.
+/// A batch of RGB noise of `size` by `size` pixels with labels 0 to 9. Each `salt` gives another batch.
 pub fn batch(salt: u32, images: usize, size: usize) -> Batch {
     let shape = ImageShape {
         channels: 3,

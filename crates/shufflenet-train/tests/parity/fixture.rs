@@ -1,7 +1,7 @@
-//! What PyTorch computed, and what it computed it on.
+//! PyTorch's results, and the inputs that they were computed from.
 //!
-//! Weights, images, labels and dropout masks are not stored: `scripts/parity_fixtures.py` says by what
-//! formula they are filled, and here it is again, to the last bit.
+//! Weights, images, labels and dropout masks are not stored. `scripts/parity_fixtures.py` fills them by a formula, which this
+//! file repeats bit for bit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use shufflenet_train::recipe::optimizer::OptimizerConfig;
 /// Tensors by name, in PyTorch's order.
 pub type Tensors = BTreeMap<String, Vec<f64>>;
 
-/// A network and what PyTorch made of it in float64.
+/// A network and PyTorch's results for it, in float64.
 #[derive(Deserialize)]
 pub struct Fixture {
     pub model: ModelConfig,
@@ -24,7 +24,7 @@ pub struct Fixture {
     pub width: usize,
     pub batch: usize,
     salt: u32,
-    /// Which PyTorch; for the reader.
+    /// Version of PyTorch, as information.
     #[serde(rename = "reference")]
     _reference: BTreeMap<String, String>,
     pub parameters: usize,
@@ -32,9 +32,9 @@ pub struct Fixture {
     pub optimizer: OptimizerConfig,
     pub pytorch_float32_error: BTreeMap<String, f64>,
     pub training_loss: f64,
-    /// Before each of the steps.
+    /// The loss before each step.
     pub losses: Vec<f64>,
-    /// Of the first step. 0 where the gradient is zero by construction, and float32 finds rounding.
+    /// Norm of each gradient of the first step. It is 0 if the gradient is zero by construction (float32 computes rounding errors).
     pub gradient_norms: BTreeMap<String, f64>,
     #[serde(skip)]
     pub tensors: Tensors,
@@ -55,7 +55,7 @@ impl Fixture {
         }
     }
 
-    /// The network with the formula's weights, by way of a weight file.
+    /// The network with the formula's weights, loaded from a weight file.
     pub fn network(&self, device: &Device) -> ShuffleNetV2 {
         let network = ShuffleNetV2::new(&self.model, 0, device).unwrap();
         let template = to_safetensors(&network).unwrap();
@@ -95,7 +95,7 @@ impl Fixture {
         }
     }
 
-    /// What a dropout of the pooled features multiplies them by.
+    /// The factors by which dropout multiplies the pooled features.
     pub fn mask(&self, device: &Device) -> Tensor<2> {
         let rate = self.model.dropout;
         let features = self.model.widths().last;
@@ -120,7 +120,7 @@ pub fn unpack(bytes: &[u8]) -> Tensors {
         .collect()
 }
 
-/// `h(i)` of the formula, for `i` from 0.
+/// The values `h(i)` of the formula, for `i` from 0.
 fn hashes(name: &str, salt: u32) -> impl Iterator<Item = u32> {
     let fnv1a = |key: u32, byte: u8| (key ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     let key = name.bytes().fold(0x811C_9DC5, fnv1a) ^ salt;
@@ -132,7 +132,7 @@ fn hashes(name: &str, salt: u32) -> impl Iterator<Item = u32> {
     })
 }
 
-/// `s(i)` of the formula.
+/// The values `s(i)` of the formula, for `i` from 0.
 pub fn signed(name: &str, salt: u32) -> impl Iterator<Item = f64> {
     hashes(name, salt).map(|h| f64::from(h >> 8) / f64::from(1 << 23) - 1.0)
 }

@@ -1,15 +1,15 @@
-//! The networks against PyTorch's, by the path that training runs: a [`Classifier`]'s steps, the
-//! optimizer of [`Optimizer::new`], inference after `valid()`.
+//! Tests of the networks against PyTorch's, on the path that training uses: the steps of a [`Classifier`], the
+//! optimizer of [`Optimizer::new`], and inference after `valid()`.
 //!
-//! `cargo test -p shufflenet-train --test parity -- --nocapture` prints what was measured: error,
-//! tolerance, and the error of PyTorch's own float32, both against PyTorch's float64.
+//! `cargo test -p shufflenet-train --test parity -- --nocapture` prints each error, its tolerance, and the error of
+//! PyTorch's float32. Both errors are against PyTorch's float64.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]
 #![allow(
     clippy::print_stdout,
-    reason = "measured figures are for whoever asks with --nocapture"
+    reason = "--nocapture shows the measured figures"
 )]
 
 mod fixture;
@@ -66,22 +66,22 @@ const SEED_SWITCHES: [&str; 8] = [
 ];
 
 #[test]
-fn the_standard_layout_in_every_width() {
+fn the_standard_layout_agrees_with_pytorch_in_every_width() {
     check(&STANDARD, &Device::flex());
 }
 
 #[test]
-fn the_seed_layout_in_every_width() {
+fn the_seed_layout_agrees_with_pytorch_in_every_width() {
     check(&SEED, &Device::flex());
 }
 
 #[test]
-fn the_standard_layout_with_every_switch() {
+fn the_standard_layout_agrees_with_pytorch_with_every_switch() {
     check(&STANDARD_SWITCHES, &Device::flex());
 }
 
 #[test]
-fn the_seed_layout_with_every_switch() {
+fn the_seed_layout_agrees_with_pytorch_with_every_switch() {
     check(&SEED_SWITCHES, &Device::flex());
 }
 
@@ -89,14 +89,14 @@ fn the_seed_layout_with_every_switch() {
 #[cfg(feature = "ndarray")]
 #[expect(
     deprecated,
-    reason = "supported, for comparison, as long as Burn has it"
+    reason = "this backend is supported for comparison while Burn has it"
 )]
-fn the_smallest_of_each_on_ndarray() {
+fn the_smallest_networks_agree_with_pytorch_on_ndarray() {
     check(&["standard-0.5", "seed-0.5"], &Device::ndarray());
 }
 
 #[test]
-fn no_fixture_lies_idle() {
+fn every_fixture_is_used() {
     let used = [&STANDARD[..], &SEED, &STANDARD_SWITCHES, &SEED_SWITCHES].concat();
     let used: BTreeSet<String> = used.into_iter().map(String::from).collect();
     let entries = std::fs::read_dir(fixture::folder()).unwrap();
@@ -109,7 +109,7 @@ fn no_fixture_lies_idle() {
 }
 
 #[test]
-fn totals_are_pytorchs() {
+fn parameters_and_multiply_adds_equal_pytorchs() {
     for name in [&STANDARD[..], &SEED, &STANDARD_SWITCHES, &SEED_SWITCHES].concat() {
         let fixture = Fixture::read(name);
         let network = fixture.network(&Device::flex());
@@ -150,7 +150,10 @@ fn check(names: &[&str], device: &Device) {
                 "{name:<23} {quantity:<19} {error:>8.1e} {tolerance:>9.0e} {pytorch:>8.1e}  {worst_of}"
             );
             writeln!(table, "{line}").unwrap();
-            assert!(pytorch < tolerance / 10.0, "an unfit reference: {line}");
+            assert!(
+                pytorch < tolerance / 10.0,
+                "the reference is too inexact: {line}"
+            );
             if error.is_nan() || error > tolerance {
                 failures.push(line);
             }
@@ -164,11 +167,11 @@ fn check(names: &[&str], device: &Device) {
 struct Row {
     quantity: &'static str,
     error: f64,
-    /// The tensor or step with that error, where there are several.
+    /// The tensor or step with this error, if the quantity has several.
     worst_of: String,
 }
 
-/// Inference, then five steps, as the trainer takes them.
+/// Measures inference and five of the trainer's steps.
 fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
     let training = device.clone().autodiff();
     let mut classifier = Classifier {
@@ -220,7 +223,7 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
                 .keys()
                 .filter(|name| name.contains("running_"))
                 .count();
-            assert_eq!(running.len(), count, "every running statistic is recorded");
+            assert_eq!(running.len(), count, "a running statistic is not recorded");
             rows.push(worst("running_statistics", running));
         }
         let rate = fixture.optimizer.learning_rate;
@@ -233,7 +236,7 @@ fn measure(fixture: &Fixture, device: &Device) -> Vec<Row> {
     rows
 }
 
-/// The trainer's step; with dropout by PyTorch's mask instead of one drawn here.
+/// The trainer's step. Dropout uses PyTorch's mask instead of a random one.
 fn train_step(
     fixture: &Fixture,
     classifier: &Classifier,
@@ -285,7 +288,7 @@ fn worst(quantity: &'static str, errors: Vec<(String, f64)>) -> Row {
     }
 }
 
-/// The errors of the tensors that the fixture has whole under `prefix`.
+/// The errors of the tensors whose values the fixture stores under `prefix`.
 fn recorded(fixture: &Fixture, prefix: &str, actual: &Tensors) -> Vec<(String, f64)> {
     let tensors = fixture.tensors.iter();
     let tensors = tensors.filter_map(|(name, values)| Some((name.strip_prefix(prefix)?, values)));
@@ -294,8 +297,8 @@ fn recorded(fixture: &Fixture, prefix: &str, actual: &Tensors) -> Vec<(String, f
         .collect()
 }
 
-/// The errors of every gradient's norm, relative to it. Where it is zero by construction (a batch norm
-/// takes off what the beta before it adds), to the norm of the gamma beside it.
+/// The relative error of the norm of each gradient. A gradient that is zero by construction (a batch norm subtracts what the
+/// beta before it adds) is compared with the norm of the gradient of the same layer's gamma.
 fn norm_errors(fixture: &Fixture, gradients: &Tensors) -> Vec<(String, f64)> {
     let expected = &fixture.gradient_norms;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The moving average of the weights, against its formula.
+//! Test of the moving average of the weights against its formula.
 
 use shufflenet_model::ShuffleNetV2;
 use shufflenet_train::recipe::average::follow;

@@ -1,4 +1,4 @@
-//! The loss of labels and a teacher, its gradient, and what a step makes of them.
+//! Tests of the loss with a teacher and of its gradient, against PyTorch and against the formula.
 
 use burn::tensor::{Tensor, TensorData};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use shufflenet_train::recipe::loss::LossConfig;
 
 use crate::{fixture, test_device, wave};
 
-/// `s` of a row of logits, as the module of the section has it, in float64.
+/// `s` of a row of logits, by the formula in the documentation of `Distill`, in float64.
 fn scores(kind: DistillKind, row: &[f64]) -> Vec<f64> {
     if kind == DistillKind::Kd {
         return row.to_vec();
@@ -55,13 +55,13 @@ fn gradient(law: Law, student: &[f64], teacher: &[f64], classes: usize) -> Vec<f
 }
 
 #[test]
-fn losses_with_a_teacher_and_their_gradients_are_pytorchs() {
+fn losses_with_a_teacher_and_their_gradients_equal_pytorchs() {
     let fixture = fixture().distillation;
     let student: Vec<f64> = wave(20, 0.5).iter().map(|x| x * 3.0).collect();
     let teacher: Vec<f64> = wave(20, 2.0).iter().map(|x| x * 5.0 + 1.0).collect();
     let batch = Batch {
         labels: fixture.labels.clone(),
-        ..Batch::noise(0, 4, SPECK, 5)
+        ..Batch::noise(0, 4, ONE_PIXEL, 5)
     };
     let targets = LossConfig::default().targets(&batch, 5);
     let (mut worst_loss, mut worst) = (0f64, 0f64);
@@ -98,16 +98,16 @@ fn losses_with_a_teacher_and_their_gradients_are_pytorchs() {
     println!("losses with a teacher: {worst_loss:.1e} off at most, gradients: {worst:.1e}");
 }
 
-const SPECK: ImageShape = ImageShape {
+const ONE_PIXEL: ImageShape = ImageShape {
     channels: 1,
     height: 1,
     width: 1,
 };
 
 proptest! {
-    /// Central differences of the loss in float64.
+    /// The gradients are compared with central differences of the loss in float64.
     #[test]
-    fn gradients_are_the_slopes_of_the_loss(
+    fn gradients_equal_the_differences_of_the_loss(
         logits in prop::collection::vec(-4f64..4.0, 14),
         temperature in 0.5f64..8.0,
         standardized: bool,
@@ -118,7 +118,7 @@ proptest! {
         let spread = scores(DistillKind::Kd, student);
         let most = spread.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let least = spread.iter().copied().fold(f64::INFINITY, f64::min);
-        // The slope of a standardisation has no bound where logits are nearly equal.
+        // The gradient of a standardisation is unbounded for nearly equal logits.
         prop_assume!(most - least > 0.5);
         let found = gradient(law, student, teacher, 7);
         for class in 0..7 {
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn a_student_of_the_same_opinion_has_nothing_to_learn_and_equal_logits_give_numbers() {
+fn gradients_are_zero_for_the_teachers_logits_and_finite_for_equal_logits() {
     for kind in [DistillKind::Kd, DistillKind::Standardized] {
         let law = Law {
             kind,
@@ -143,16 +143,16 @@ fn a_student_of_the_same_opinion_has_nothing_to_learn_and_equal_logits_give_numb
             weight: 1.0,
             label_weight: 0.0,
         };
-        let opinion = [0.3, -2.0, 1.5, 4.0];
-        let same = gradient(law, &opinion, &opinion, 4);
+        let teacher = [0.3, -2.0, 1.5, 4.0];
+        let same = gradient(law, &teacher, &teacher, 4);
         assert!(same.iter().all(|slope| slope.abs() < 1e-6), "{same:?}");
-        // Standardisation ignores the student's scale, as its authors mean it to.
-        let louder = opinion.map(|logit| 3.0 * logit + 1.0);
-        let louder = gradient(law, &louder, &opinion, 4);
-        let is_still = louder.iter().all(|slope| slope.abs() < 1e-6);
-        assert_eq!(is_still, kind == DistillKind::Standardized, "{louder:?}");
-        let blank = gradient(law, &[0.5; 4], &opinion, 4);
-        assert!(blank.iter().all(|slope| slope.is_finite()), "{blank:?}");
+        // By design, standardisation ignores the scale of the student's logits.
+        let scaled = teacher.map(|logit| 3.0 * logit + 1.0);
+        let scaled = gradient(law, &scaled, &teacher, 4);
+        let is_zero = scaled.iter().all(|slope| slope.abs() < 1e-6);
+        assert_eq!(is_zero, kind == DistillKind::Standardized, "{scaled:?}");
+        let equal = gradient(law, &[0.5; 4], &teacher, 4);
+        assert!(equal.iter().all(|slope| slope.is_finite()), "{equal:?}");
     }
 }
 
@@ -195,7 +195,7 @@ fn weights_and_temperatures_out_of_range_are_refused() {
     suns.check().unwrap();
     let words = "standardized, temperature 2, loss 0.1 by the labels and 9 by the teacher";
     assert_eq!(suns.law().to_string(), words);
-    // Two standardised logits are always the same two numbers.
+    // Of two standardised logits one is always 1 and the other -1.
     let line = suns.check_classes(2).unwrap_err().to_string();
     assert!(
         line.contains("distill.kind is \"standardized\", for 2 classes"),
@@ -205,7 +205,7 @@ fn weights_and_temperatures_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_teacher_is_a_path_and_several_are_a_list() {
+fn one_teacher_is_a_path_and_several_are_a_list() {
     for text in ["from = \"a\"\n", "from = [\"a\", \"b\"]\n"] {
         let distill: Distill = toml::from_str(text).unwrap();
         let again = toml::to_string(&distill).unwrap();

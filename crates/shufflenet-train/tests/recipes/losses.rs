@@ -1,4 +1,4 @@
-//! Cross-entropy with smoothing, class weights and mixed labels, and its gradient.
+//! Test of cross-entropy with label smoothing, class weights and mixed labels, and of its gradient.
 
 use burn::tensor::{Tensor, TensorData, activation};
 use shufflenet_data::{Batch, ImageShape, augmentation::Mix};
@@ -8,7 +8,7 @@ use shufflenet_model::cross_entropy_gradient;
 use crate::{fixture, test_device, wave};
 
 #[test]
-fn losses_and_gradients_are_pytorchs() {
+fn losses_and_gradients_equal_pytorchs() {
     let losses = fixture().losses;
     let device = test_device().autodiff();
     let mut worst = 0f64;

@@ -1,5 +1,6 @@
-//! Schedules, losses, distillation and optimizers held to PyTorch's, by a fixture that `scripts/recipe_fixtures.py` makes.
-//! Run with `--nocapture` for the error of each. They run on the device that `SHUFFLENET_TEST_DEVICE` names, else on the CPU.
+//! Tests of schedules, losses, distillation and optimizers against PyTorch's. The fixture is made by
+//! `scripts/recipe_fixtures.py`. With `--nocapture` they print each error. They run on the device that
+//! `SHUFFLENET_TEST_DEVICE` names, or else on the CPU.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -49,9 +50,9 @@ struct ScheduleCase {
 #[derive(Deserialize)]
 struct OptimizerCase {
     config: OptimizerConfig,
-    /// Of each parameter after each step, in the script's order.
+    /// Norm of each parameter after each step, in the script's order.
     norms: Vec<Vec<f64>>,
-    /// The first values of each parameter after the last.
+    /// The first values of each parameter after the last step.
     last: BTreeMap<String, Vec<f64>>,
 }
 
@@ -88,7 +89,7 @@ fn fixture() -> Fixture {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The script's numbers.
+/// Numbers by the script's formula.
 fn wave(count: usize, phase: f64) -> Vec<f64> {
     (0..count).map(|i| (0.7 * i as f64 + phase).sin()).collect()
 }

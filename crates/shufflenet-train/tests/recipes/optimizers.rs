@@ -1,4 +1,4 @@
-//! Twenty steps of every optimizer, along gradients that depend on the weights.
+//! Test of twenty steps of every optimizer, with gradients that depend on the weights.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use shufflenet_train::step::classifier::Classifier;
 
 use crate::{Fixture, fixture, test_device, wave};
 
-/// The script's order of parameters.
+/// The parameters in the script's order.
 const ORDER: [&str; 8] = [
     "conv1.0.weight",
     "stage2.0.branch1.0.weight",
@@ -40,7 +40,7 @@ pub fn model() -> ModelConfig {
     }
 }
 
-/// In PyTorch's order and shapes.
+/// The network's weights in PyTorch's order and shapes.
 pub fn weights(network: &ShuffleNetV2) -> Weights {
     let file = to_safetensors(network).unwrap();
     let file = SafeTensors::deserialize(&file).unwrap();
@@ -53,7 +53,7 @@ pub fn weights(network: &ShuffleNetV2) -> Weights {
         .collect()
 }
 
-/// Those that the script moves, in PyTorch's order. Reading all of them takes a GPU longer than a step does.
+/// The weights that the script changes, in PyTorch's order. Reading all weights from a GPU would take longer than a step.
 fn moved(network: &ShuffleNetV2) -> Weights {
     struct Moved {
         names: HashMap<ParamId, String>,
@@ -83,7 +83,7 @@ fn moved(network: &ShuffleNetV2) -> Weights {
     visitor.values
 }
 
-/// The narrow network with the script's weights in place of some of its own.
+/// The narrow network, in which the script's weights replace some of the weights.
 fn network(fixture: &Fixture, device: &Device) -> ShuffleNetV2 {
     let network = ShuffleNetV2::new(&model(), 0, device).unwrap();
     let mut all: HashMap<String, (Vec<usize>, Vec<u8>)> = HashMap::new();
@@ -107,7 +107,7 @@ fn network(fixture: &Fixture, device: &Device) -> ShuffleNetV2 {
     load_safetensors(network, &safetensors::serialize(views, None).unwrap()).unwrap()
 }
 
-/// The script's gradients of a step: `0.5 w + 0.2 wave`.
+/// The gradients of a step, as the script has them: `0.5 w + 0.2 wave`.
 fn gradients(fixture: &Fixture, classifier: &Classifier, step: usize) -> GradientsParams {
     let device = test_device();
     let ids: HashMap<String, ParamId> = parameters(&classifier.network)
@@ -139,7 +139,7 @@ fn norm(values: &[f32]) -> f64 {
 }
 
 #[test]
-fn twenty_steps_of_every_optimizer_are_pytorchs() {
+fn twenty_steps_of_every_optimizer_equal_pytorchs() {
     let fixture = fixture();
     let device = test_device().autodiff();
     for case in &fixture.optimizers {
@@ -168,7 +168,7 @@ fn twenty_steps_of_every_optimizer_are_pytorchs() {
             "{kind:?}, clipped {:?}: {worst:.1e} off at most",
             case.config.clip_norm
         );
-        // Newton-Schulz iterations stretch what is nearly zero, its rounding with it.
+        // Newton-Schulz iterations enlarge small singular values, and their rounding errors, too.
         let tolerance = if kind == OptimizerKind::Muon {
             1e-3
         } else {
@@ -179,7 +179,7 @@ fn twenty_steps_of_every_optimizer_are_pytorchs() {
 }
 
 #[test]
-fn a_part_that_names_nothing_is_refused_with_names_that_are() {
+fn a_part_that_matches_no_parameter_is_refused_with_names_that_exist() {
     let network = ShuffleNetV2::new(&model(), 0, &Device::flex().autodiff()).unwrap();
     let config: OptimizerConfig =
         serde_json::from_str(r#"{"parts": [{"names": "head.*", "rate": 2.0}]}"#).unwrap();

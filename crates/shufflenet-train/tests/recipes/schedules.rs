@@ -1,11 +1,11 @@
-//! Every schedule, at every step.
+//! Test of every schedule at every step.
 
 use shufflenet_train::recipe::schedule::Schedule;
 
 use crate::fixture;
 
 #[test]
-fn every_step_of_every_schedule_is_pytorchs() {
+fn every_step_of_every_schedule_equals_pytorchs() {
     let fixture = fixture();
     for case in fixture.schedules {
         let schedule = Schedule::new(

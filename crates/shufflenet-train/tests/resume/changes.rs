@@ -1,4 +1,4 @@
-//! What a resumption may change, and what it is refused for.
+//! Tests of the changes that `--resume` accepts and of those that it refuses.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use shufflenet_train::run::folder::Existing;
 use shufflenet_train::run::start::RunOptions;
 
 #[test]
-fn what_changes_the_experiment_is_refused_with_both_values() {
+fn a_changed_experiment_is_refused_with_both_values() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
@@ -46,12 +46,12 @@ fn what_changes_the_experiment_is_refused_with_both_values() {
 }
 
 #[test]
-fn a_length_that_the_run_is_beyond_is_refused() {
+fn fewer_steps_than_the_run_has_taken_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 3);
     let line = refusal(&narrow(folder.path(), &["train.max_steps=2"]), &run);
-    // The step after the one that was waited for may have been taken, too.
+    // The run may have taken one more step before it stopped.
     let expected = format!(
         "train.max_steps is 2; accepted: more: {} is at step ",
         run.display()
@@ -63,7 +63,7 @@ fn a_length_that_the_run_is_beyond_is_refused() {
 }
 
 #[test]
-fn a_run_folders_own_configuration_is_not_trusted_after_it_was_edited() {
+fn an_edited_config_toml_in_the_run_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
@@ -76,7 +76,7 @@ fn a_run_folders_own_configuration_is_not_trusted_after_it_was_edited() {
 }
 
 #[test]
-fn another_precision_is_taken_where_it_is_accepted() {
+fn another_precision_is_accepted_with_the_flag_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
@@ -88,14 +88,14 @@ fn another_precision_is_taken_where_it_is_accepted() {
     let (interrupter, console) = (Interrupter::new(), &mut Console::new());
     let outcome = start(&changed, &accepting, &interrupter, console).unwrap();
     assert!(matches!(outcome, Outcome::Finished));
-    // From here on the run is one in bfloat16.
+    // The run is now a run in bfloat16.
     let refused = refusal(&narrow(folder.path(), &["train.epochs=3"]), &run);
     let line = "train.precision = \"bf16\", now it is \"f32\"";
     assert!(refused.contains(line), "{refused}");
 }
 
 #[test]
-fn length_bookkeeping_and_workers_may_change() {
+fn length_log_checkpoints_and_workers_may_change() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     train(&narrow(folder.path(), &[]), &run, Existing::Refuse, 2);
@@ -116,9 +116,8 @@ fn length_bookkeeping_and_workers_may_change() {
     assert_eq!(metrics(&run).last().unwrap()["event"], "test");
 }
 
-/// A set may move; another set in its place is refused.
 #[test]
-fn the_data_may_move_and_not_change() {
+fn the_data_may_move_but_not_change() {
     let folder = tempfile::tempdir().unwrap();
     let original = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shufflenet-data/tests/fixtures/cifar10-format");
@@ -161,13 +160,16 @@ fn the_data_may_move_and_not_change() {
 }
 
 #[test]
-fn a_diverging_run_stops_with_the_step_the_rate_and_the_last_good_checkpoint() {
+fn a_diverging_run_stops_and_names_step_rate_and_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let wild = ["optimizer.learning_rate=1e30", "checkpoint.every_steps=1"];
-    let gentle = [&wild[..], &["schedule.warmup_epochs=1e40"]].concat();
-    // Far too much from the first step of a long warm-up on.
-    let experiment = experiment(folder.path(), &[&crate::NARROW, &gentle[..]].concat());
+    // The learning rate is far too high, even at the first step of the long warm-up.
+    let diverging = [
+        "optimizer.learning_rate=1e30",
+        "checkpoint.every_steps=1",
+        "schedule.warmup_epochs=1e40",
+    ];
+    let experiment = experiment(folder.path(), &[&crate::NARROW[..], &diverging].concat());
     let options = crate::options(&run, Existing::Refuse);
     let outcome = shufflenet_train::run::start::train(
         &experiment,

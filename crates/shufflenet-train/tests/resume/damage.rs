@@ -1,4 +1,4 @@
-//! Damaged checkpoints, and metrics that are shorter than they were.
+//! Tests of resuming with damaged checkpoints, or with a metrics file that has lost lines.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use shufflenet_train::experiment::Experiment;
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::folder::Existing;
 
-/// A run interrupted early on, with two checkpoints.
+/// An experiment and its run, which was interrupted early and has two checkpoints.
 fn interrupted(folder: &Path) -> (Experiment, PathBuf) {
     let overrides = [
         "train.epochs=20",
@@ -26,7 +26,7 @@ fn interrupted(folder: &Path) -> (Experiment, PathBuf) {
 }
 
 #[test]
-fn whatever_is_damaged_is_named_and_the_checkpoint_before_it_is_used() {
+fn a_damaged_file_is_named_and_the_checkpoint_before_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let (_, run) = interrupted(folder.path());
     let root = run.join("checkpoints");
@@ -64,7 +64,7 @@ fn whatever_is_damaged_is_named_and_the_checkpoint_before_it_is_used() {
 }
 
 #[test]
-fn a_run_goes_on_behind_a_damaged_checkpoint_to_the_same_end() {
+fn a_run_with_a_damaged_checkpoint_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (experiment, run) = interrupted(folder.path());
     let whole = folder.path().join("whole");
@@ -76,7 +76,7 @@ fn a_run_goes_on_behind_a_damaged_checkpoint_to_the_same_end() {
 }
 
 #[test]
-fn where_all_are_damaged_nothing_is_started_afresh() {
+fn no_new_run_starts_if_all_checkpoints_are_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let (experiment, run) = interrupted(folder.path());
     for entry in fs::read_dir(run.join("checkpoints")).unwrap() {
@@ -87,7 +87,7 @@ fn where_all_are_damaged_nothing_is_started_afresh() {
 }
 
 #[test]
-fn what_a_kill_left_half_written_is_swept_away() {
+fn a_half_written_checkpoint_is_removed_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let (experiment, run) = interrupted(folder.path());
     let half = run.join("checkpoints/.step-000011.partial");
@@ -110,9 +110,9 @@ fn metrics_that_were_lost_do_not_stop_a_run() {
     let step = last(&run).progress.step;
     let before = saved_at(&run, step);
     train(&keeping, &run, Existing::Resume, usize::MAX);
-    // Every line that is left can be read, and the last is the end of the run.
+    // Every remaining line can be read, and the last line is the end of the run.
     assert_eq!(metrics(&run).last().unwrap()["event"], "test");
-    // A kill right after the resume would have found a checkpoint that counts what was left.
+    // The resumed run at once saved a checkpoint with the new length of the file, in case a kill follows.
     let after = saved_at(&run, step);
     let [again] = Vec::from_iter(after.difference(&before))[..] else {
         panic!("{before:?} became {after:?}");
@@ -121,7 +121,7 @@ fn metrics_that_were_lost_do_not_stop_a_run() {
     assert!(again.step == step && again.metrics_bytes <= left as u64);
 }
 
-/// The checkpoints of this step: an interruption may fall on one that is saved anyway.
+/// The checkpoints of a step. There are two if the run was interrupted at a step that it saved anyway.
 fn saved_at(run: &Path, step: usize) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(run.join("checkpoints")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -138,7 +138,7 @@ fn saved_at(run: &Path, step: usize) -> BTreeSet<PathBuf> {
 }
 
 #[test]
-fn a_newer_format_is_refused_not_passed_over() {
+fn a_newer_format_is_refused_and_not_treated_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     let (experiment, run) = interrupted(folder.path());
     let manifest = run.join("checkpoints/last/manifest.json");

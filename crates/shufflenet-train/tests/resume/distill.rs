@@ -1,4 +1,4 @@
-//! A run with a teacher: the same bits after an interruption, and which teachers a resumption may have.
+//! Tests of resuming a run with a teacher: it has the same bits, and needs the same teacher.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::{last, narrow, refusal, train};
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::folder::Existing;
 
-/// A run to teach, trained for three steps from this seed.
+/// A run folder to be used as a teacher, trained for three steps from `seed`.
 fn teacher(folder: &Path, name: &str, seed: usize) -> PathBuf {
     let run = folder.join(name);
     let seed = format!("train.seed={seed}");
@@ -21,9 +21,9 @@ fn from(teacher: &Path) -> String {
 }
 
 #[test]
-fn so_it_does_with_a_teacher() {
+fn an_interrupted_run_with_a_teacher_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
-    // Another normalisation, too: the teacher measured its own on the records that its seed left it.
+    // The teachers have other normalisations, because each measured its own on the training records of its seed.
     let [one, other] = [1, 2].map(|seed| teacher(folder.path(), &seed.to_string(), seed));
     check_interruption(&[
         &from(&one),
@@ -47,7 +47,7 @@ fn so_it_does_with_a_teacher() {
 }
 
 #[test]
-fn a_resumption_has_the_teacher_that_the_run_began_with() {
+fn another_teacher_is_refused_and_a_moved_teacher_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let [one, other] = [1, 2].map(|seed| teacher(at, &seed.to_string(), seed));
@@ -88,7 +88,7 @@ fn a_resumption_has_the_teacher_that_the_run_began_with() {
     let line = refusal(&narrow(at, &[]), &run);
     assert!(line.contains("now it is unset"), "{line}");
 
-    // The same teacher in another place is the same teacher.
+    // The teacher may move to another folder.
     let moved = at.join("moved");
     std::fs::rename(&one, &moved).unwrap();
     let line = refusal(&student(&one, &[]), &run);
@@ -104,7 +104,7 @@ fn a_resumption_has_the_teacher_that_the_run_began_with() {
 }
 
 #[test]
-fn a_teacher_without_weight_changes_no_bit() {
+fn a_teacher_of_weight_zero_changes_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let teacher = from(&teacher(at, "teacher", 1));
@@ -115,6 +115,6 @@ fn a_teacher_without_weight_changes_no_bit() {
         last(&run).weights
     };
     let alone = weights("alone", &[]);
-    assert!(alone == weights("mute", &[&teacher, "distill.weight=0"]));
+    assert!(alone == weights("weightless", &[&teacher, "distill.weight=0"]));
     assert!(alone != weights("taught", &[&teacher]));
 }

@@ -1,16 +1,16 @@
-//! The same bits after an interruption.
+//! Tests that an interrupted and resumed run ends with the bits of an uninterrupted run.
 
 use crate::{experiment, last, metrics, narrow, train};
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::folder::Existing;
 
 #[test]
-fn an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one() {
+fn an_interrupted_run_ends_with_the_same_bits() {
     check_interruption(&[]);
 }
 
 #[test]
-fn so_it_does_with_dropout_accumulation_and_an_average() {
+fn an_interrupted_run_with_dropout_accumulation_and_average_ends_with_the_same_bits() {
     check_interruption(&[
         "model.dropout=0.3",
         "model.squeeze_excitation=true",
@@ -21,7 +21,7 @@ fn so_it_does_with_dropout_accumulation_and_an_average() {
 }
 
 #[test]
-fn so_it_does_with_every_optimizer_and_what_recipes_are_made_of() {
+fn an_interrupted_run_with_any_optimizer_and_recipe_ends_with_the_same_bits() {
     let augmentation = "data.augmentation={crop_padding=2, padding=\"reflect\", flip=true, \
         alternating_flip=true, trivial_augment={}, random_erasing={}, mixing={until_epoch=3}}";
     check_interruption(&[
@@ -44,7 +44,7 @@ fn so_it_does_with_every_optimizer_and_what_recipes_are_made_of() {
 }
 
 #[test]
-fn so_it_does_in_bfloat16() {
+fn an_interrupted_run_in_bfloat16_ends_with_the_same_bits() {
     check_interruption(&["train.precision=bf16"]);
     check_interruption(&[
         "train.precision=bf16",
@@ -54,8 +54,9 @@ fn so_it_does_in_bfloat16() {
     ]);
 }
 
-/// Eight steps an epoch of 250 records, of 32 or of 36, and epochs enough that a stop which comes late on
-/// a busy machine still comes before the end.
+/// Trains a whole run and a run that is interrupted twice, and compares their ends. An epoch has eight steps (250 records in
+/// batches of 32 or 36). There are enough epochs that an interruption comes before the end, even if it comes late on a busy
+/// machine.
 pub fn check_interruption(overrides: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let with = |workers: &str| {
@@ -98,7 +99,7 @@ pub fn check_interruption(overrides: &[&str]) {
 }
 
 #[test]
-fn metrics_of_steps_that_no_checkpoint_holds_are_cut_off() {
+fn metrics_after_the_last_checkpoint_are_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = narrow(folder.path(), &["train.epochs=20"]);
     let run = folder.path().join("run");
@@ -119,7 +120,7 @@ fn steps(run: &std::path::Path) -> Vec<u64> {
 }
 
 #[test]
-fn a_finished_run_is_left_as_it_is() {
+fn resuming_a_finished_run_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = narrow(folder.path(), &["train.epochs=1"]);
     let run = folder.path().join("run");
@@ -131,9 +132,9 @@ fn a_finished_run_is_left_as_it_is() {
     assert_eq!(metrics(&run), before);
 }
 
-/// The epoch that the last step cut short goes on in its middle.
+/// `train.max_steps` ends the short run within an epoch, and the longer run continues in the middle of that epoch.
 #[test]
-fn a_run_that_is_lengthened_is_the_longer_run() {
+fn a_lengthened_run_has_the_bits_of_a_longer_run() {
     let folder = tempfile::tempdir().unwrap();
     let of = |steps: &str| narrow(folder.path(), &["schedule.kind=constant", steps]);
     let (short, long) = (of("train.max_steps=5"), of("train.max_steps=11"));
@@ -150,7 +151,7 @@ fn a_run_that_is_lengthened_is_the_longer_run() {
 }
 
 #[test]
-fn the_link_that_a_kill_forestalled_is_made_at_the_next_start() {
+fn a_link_that_is_missing_after_a_kill_is_made_at_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = narrow(folder.path(), &["train.epochs=1"]);
     let run = folder.path().join("run");
@@ -162,7 +163,7 @@ fn the_link_that_a_kill_forestalled_is_made_at_the_next_start() {
 }
 
 #[test]
-fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
+fn checkpoints_are_saved_by_time_and_by_steps_and_the_newest_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let saved = |name: &str, overrides: &[&str]| {
         let short = ["train.max_steps=6", "checkpoint.keep=3"];
@@ -175,7 +176,7 @@ fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
         names.sort();
         names
     };
-    // The last two are of the evaluation and of the end of the run; the best is among them.
+    // The last two checkpoints are of the evaluation and of the run's end. One of them is the best.
     let by_steps = saved("steps", &["checkpoint.every_steps=2"]);
     assert_eq!(by_steps, ["step-000006", "step-000006-2", "step-000006-3"]);
     let by_time = saved("time", &["checkpoint.every_minutes=1e-9"]);
@@ -187,7 +188,7 @@ fn checkpoints_come_by_time_and_by_steps_and_so_many_are_kept() {
 }
 
 #[test]
-fn epochs_are_evaluated_as_often_as_asked() {
+fn epochs_are_evaluated_as_often_as_evaluate_every_says() {
     let folder = tempfile::tempdir().unwrap();
     for (every, expected) in [("1", &[1, 2, 3, 4, 5][..]), ("2", &[2, 4, 5]), ("0", &[5])] {
         let run = folder.path().join(every);
@@ -206,7 +207,7 @@ fn epochs_are_evaluated_as_often_as_asked() {
     }
 }
 
-/// Stops where nothing is gained, says the same when it is resumed, and goes on for a longer patience.
+/// The run stops when it no longer improves, is finished if it is resumed, and continues with a longer patience.
 #[test]
 fn a_run_out_of_patience_is_finished() {
     let folder = tempfile::tempdir().unwrap();
@@ -216,7 +217,7 @@ fn a_run_out_of_patience_is_finished() {
         narrow(folder.path(), &[&still[..], &long[..]].concat())
     };
     let run = folder.path().join("run");
-    // With no rate to speak of only the running statistics move: the loss is a matter of noise.
+    // With so small a learning rate only the running statistics change, so the loss changes at random.
     train(&of("train.patience=1"), &run, Existing::Refuse, usize::MAX);
     let progress = last(&run).progress;
     let best = progress.best.clone().unwrap();

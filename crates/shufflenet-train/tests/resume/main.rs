@@ -1,11 +1,12 @@
-//! A run that is interrupted and resumed ends with the bits of one that never was: weights, their
-//! average, optimizer state, progress and metrics (speeds aside). What cannot be resumed is refused.
+//! Tests of interrupted and resumed runs. Weights, their average, optimizer state, progress and metrics (except speeds) end
+//! with the bits of an uninterrupted run. A run that cannot be resumed is refused.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"
 )]
 
 mod changes;
+mod copies;
 mod damage;
 mod distill;
 mod exact;
@@ -24,7 +25,7 @@ use shufflenet_train::run::Outcome;
 use shufflenet_train::run::folder::Existing;
 use shufflenet_train::run::start::{RunOptions, train as start};
 
-/// A network that steps in milliseconds.
+/// Settings of a network whose step takes milliseconds.
 const NARROW: [&str; 4] = [
     "model.widths=[8, 16, 24, 32, 48]",
     "model.repeats=[1, 1, 1]",
@@ -32,7 +33,7 @@ const NARROW: [&str; 4] = [
     "model.stem=imagenet",
 ];
 
-/// Two epochs of eight steps on the bundled images, momentum and warm-up included.
+/// Two epochs of eight steps on the bundled images, with momentum and a warm-up.
 fn experiment(folder: &Path, overrides: &[&str]) -> Experiment {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist-small");
     let file = folder.join("trial.toml");
@@ -63,7 +64,7 @@ fn options(out: &Path, existing: Existing) -> RunOptions {
     }
 }
 
-/// The line that a resumption is refused with.
+/// The error of resuming `run` with `experiment`.
 fn refusal(experiment: &Experiment, run: &Path) -> String {
     let options = options(run, Existing::Resume);
     let refused = start(
@@ -75,7 +76,7 @@ fn refusal(experiment: &Experiment, run: &Path) -> String {
     refused.err().unwrap().to_string()
 }
 
-/// Trains to the end, or until the step to stop at is logged.
+/// Trains to the end, or until the step `stop_at` is logged.
 fn train(experiment: &Experiment, out: &Path, existing: Existing, stop_at: usize) -> Outcome {
     let interrupter = Interrupter::new();
     let options = options(out, existing);
@@ -84,7 +85,7 @@ fn train(experiment: &Experiment, out: &Path, existing: Existing, stop_at: usize
         let (done, is_done) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
             let (interrupter, metrics) = watched;
-            // Until the run is over, or has logged the step to stop at.
+            // Wait until the run has ended or has logged the step `stop_at`.
             while is_done.recv_timeout(Duration::from_millis(5))
                 == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
             {
@@ -104,14 +105,14 @@ fn last(run: &Path) -> Checkpoint {
     checkpoint::load(&run.join("checkpoints/last")).unwrap()
 }
 
-/// The metrics without what depends on the clock.
+/// The metrics without the values that depend on the clock.
 fn metrics(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let parse = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         let fields = line.as_object_mut().unwrap();
         fields.remove("img_per_s").unwrap();
-        // Lines from before it was noted have none.
+        // Older files do not have this key.
         fields.remove("time");
         line
     };

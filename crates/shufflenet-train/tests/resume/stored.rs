@@ -1,4 +1,4 @@
-//! A checkpoint of format 1 as it was released: every later version reads it and goes on from it.
+//! Tests of a stored checkpoint of format 1: every later version must evaluate and resume it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use shufflenet_train::run::folder::Existing;
 
 use crate::{metrics, train};
 
-/// What the version that wrote it made of it.
+/// The results of the version that wrote the checkpoint.
 #[derive(Deserialize)]
 struct Expected {
-    /// Mean losses over the test set.
+    /// Mean loss over the test set.
     model_loss: f64,
     ema_loss: f64,
-    /// Mean training losses of the epoch under way, at the steps after it.
+    /// Mean training loss of the epoch so far, at each step after the checkpoint.
     training_losses: Vec<f64>,
 }
 
-/// Other vector instructions round otherwise.
+/// Asserts that two losses agree. They are not equal, because other vector instructions round differently.
 fn assert_close(found: f64, expected: f64) {
     let error = (found - expected).abs() / expected;
     assert!(error < 1e-3, "{found}, expected {expected}");
@@ -42,7 +42,7 @@ fn data() -> PathBuf {
 }
 
 #[test]
-fn it_evaluates_to_what_it_did() {
+fn the_stored_checkpoint_evaluates_to_the_stored_losses() {
     let expected = expected();
     for (file, loss) in [("model", expected.model_loss), ("ema", expected.ema_loss)] {
         let file = fixture().join(format!("run/checkpoints/step-000060/{file}.safetensors"));
@@ -58,7 +58,7 @@ fn it_evaluates_to_what_it_did() {
 }
 
 #[test]
-fn it_is_gone_on_from() {
+fn the_stored_checkpoint_resumes_with_the_stored_losses() {
     let folder = tempfile::tempdir().unwrap();
     let (run, step) = (folder.path().join("run"), "checkpoints/step-000060");
     fs::create_dir_all(run.join(step)).unwrap();
@@ -86,7 +86,11 @@ fn it_is_gone_on_from() {
     let steps = lines.iter().filter(|line| line["event"] == "step");
     let losses: Vec<f64> = steps.map(|line| line["loss"].as_f64().unwrap()).collect();
     let expected = expected().training_losses;
-    assert_eq!(losses.len(), 6, "at 20, 40 and 60, then at every step");
+    assert_eq!(
+        losses.len(),
+        6,
+        "lines at 20, 40, 60 and then at every step"
+    );
     for (&found, expected) in losses[3..].iter().zip(expected) {
         assert_close(found, expected);
     }

@@ -1,4 +1,4 @@
-//! The 1x1 and the depthwise convolution, forward and backward.
+//! Tests of the 1x1 and the depthwise convolution in bfloat16, forward and backward.
 
 use shufflenet_gpu::gradient_sums::{Backward, Gradient};
 use shufflenet_gpu::norm::Reading;

@@ -1,4 +1,4 @@
-//! The end of a unit, forward and backward.
+//! Tests of the end of a unit (concatenation and shuffle) in bfloat16, forward and backward.
 
 use shufflenet_gpu::join::{Side, join};
 use shufflenet_gpu::pointwise::Columns;
@@ -11,7 +11,7 @@ use crate::host::{client, upload, upload_as};
 fn the_end_of_a_unit_that_passes_channels_on() {
     let client = client();
     let pixels = 97;
-    // Halves, and splits that are none: their words have channels of one side, whose places in the shuffle are any.
+    // The first two splits are in half. After the others both values of a word may come from the same side.
     for (left, right, residual) in [
         (24, 24, false),
         (58, 58, true),

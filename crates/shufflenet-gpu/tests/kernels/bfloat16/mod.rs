@@ -1,8 +1,8 @@
-//! Kernels between maps in bfloat16: each stores the rounded bits of what the same kernel between float32 maps stores. The
-//! other tests hold the latter to float64.
+//! Tests of kernels between maps in bfloat16. Each kernel must store the values that the same kernel between float32 maps
+//! stores, rounded to bfloat16. (The other tests compare the float32 kernels with float64.)
 //!
-//! Both read the same values, which bfloat16 has. What is not a map has the same bits in both, except for sums of rounded
-//! values, which are held to float64 here.
+//! Both kernels read the same values, which are exact in bfloat16. Results that are not maps have the same bits in both. The
+//! exception is sums of rounded values, which are compared with float64 here.
 
 mod convolutions;
 mod ends;
@@ -23,12 +23,12 @@ use crate::host::{
 
 pub const BOTH: [Stored; 2] = [Stored::F32, Stored::Bf16];
 
-/// A map of noise that bfloat16 has.
+/// A map of noise whose values are exact in bfloat16.
 pub fn map(client: &Client, len: usize, seed: u64, stored: Stored) -> Buffer {
     upload_as(client, &rounded(&noise(len, seed), Stored::Bf16), stored)
 }
 
-/// Asserts that the second map is the first one rounded.
+/// Asserts that the second map is the first map rounded.
 pub fn assert_rounded(what: &str, [wide, narrow]: [&Buffer; 2]) {
     assert_eq!(
         (wide.stored, narrow.stored),
@@ -44,40 +44,40 @@ pub fn assert_rounded(what: &str, [wide, narrow]: [&Buffer; 2]) {
     assert!(found.iter().any(|x| *x != 0.0), "{what} is zero");
 }
 
-/// Asserts that the moments of `channels` channels are those of the values as they were stored.
+/// Asserts that the moments of `channels` channels are those of the stored values.
 pub fn assert_moments(y: &Buffer, channels: usize, moments: &Moments) {
     let (conv, before) = conv_norm(&upload(&y.client, &[1.0]), channels);
     let (_, running) = moments.finish(&conv, &before, CONFIG, &arena(&before.mean.client));
     assert_moved(&before, &running, &widened(&download(y)));
 }
 
-/// Asserts that the sums of `g` behind the norm of `y` are those of the values as they were stored.
+/// Asserts that the sums of `g`, the gradient of the output of the norm of `y`, are those of the stored values.
 pub fn assert_sums(g: &Buffer, sums: &GradientSums, y: &Buffer, norm: &Norm) {
     let rows = upload(&y.client, &norm.rows());
     let y = widened(&download(y));
     let g = widened(&download(g));
     let made = sums.finish(&rows, y.len() / norm.mean.len(), &arena(&rows.client));
     let [_, gamma, beta] = norm.backward(&y, &g);
-    // Sums of values whose sizes are those of their absolute values: much of them cancels.
+    // The error is relative to the sums of absolute values, because much of each sum cancels.
     let absolute: Vec<f64> = g.iter().map(|g| g.abs()).collect();
     let [.., scale] = norm.backward(&y, &absolute);
     assert_within("dgamma", &download(&made.gamma), &gamma, &scale);
     assert_within("dbeta", &download(&made.beta), &beta, &scale);
 }
 
-/// A norm of these values with noise for its parameters.
+/// A norm of these values, whose parameters are noise.
 pub fn norm_of(values: &[f32], channels: usize) -> Norm {
     let [gamma, beta] = [21, 22].map(|seed| noise(channels, seed));
     Norm::of(&widened(values), &gamma, &beta, CONFIG.epsilon)
 }
 
-/// The map's channels from the first one on that is meant.
+/// The values of `channels` channels of a map, from `x.first` on.
 pub fn read(x: &Columns, channels: usize) -> Vec<f32> {
     let all = columns(&download(&x.data), x.row, x.first, channels);
     all.iter().map(|x| *x as f32).collect()
 }
 
-/// What the gradient of a convolution's output is made of: `g`, `y`, and factors.
+/// The buffers that give the gradient of a convolution's output: `g`, `y` and the factors.
 pub fn behind(client: &Client, len: usize, channels: usize, stored: Stored) -> [Buffer; 3] {
     let [g, y] = [11, 12].map(|seed| map(client, len, seed, stored));
     [g, y, upload(client, &noise(4 * channels, 13))]
@@ -116,7 +116,7 @@ fn a_value_is_rounded_to_the_nearest_and_ties_to_even() {
     let out = pointwise_of(&client, &given.map(f32::from_bits));
     assert_eq!(out.map(|x| x.to_bits() >> 16), expected);
 
-    // A NaN in the lower half alone would become infinite.
+    // A NaN whose payload is in the lower half only would become infinite if it were truncated.
     let nan = pointwise_of(
         &client,
         &[
@@ -150,7 +150,7 @@ fn pointwise_of(client: &Client, weight: &[f32; 8]) -> [f32; 8] {
 #[test]
 fn a_cast_rounds_and_its_inverse_changes_nothing() {
     let client = client();
-    // Whole vectors, pairs, and a last word of one value.
+    // The lengths end with a whole vector, a pair, and a word of one value.
     for len in [4096, 1030, 1031] {
         let given = noise(len, 1);
         let narrow = cast(&upload(&client, &given), Stored::Bf16);

@@ -1,4 +1,4 @@
-//! Pooling, stem and head, forward and backward.
+//! Tests of pooling, stem and head in bfloat16, forward and backward.
 
 use shufflenet_gpu::max_pool::max_pool;
 use shufflenet_gpu::pointwise::Columns;
@@ -58,7 +58,7 @@ fn the_stem() {
     assert_rounded("y", [wide, narrow]);
     assert_moved(&running, &made[1].1[0], &widened(&download(narrow)));
 
-    // From here on the convolution's output is the rounded one for both.
+    // From here on both kernels read the rounded output of the convolution.
     let norm = norm_of(&download(narrow), outputs);
     let rows = upload(&client, &norm.rows());
     let runs = BOTH.map(|stored| {
@@ -127,7 +127,7 @@ fn the_head() {
     assert_eq!(runs[1][1].len, images * pixels * inputs);
 }
 
-/// The mean over each image of relu(norm(y)), by the norm's rows.
+/// The mean of relu(norm(y)) over each image, computed from the norm's rows.
 fn norm_relu_mean(saved: &head::Saved, [images, pixels, channels]: [usize; 3]) -> Vec<f64> {
     let (y, rows) = (
         widened(&download(&saved.y)),

@@ -1,4 +1,4 @@
-//! Kernels that read neighbouring pixels, and the maps that they read.
+//! Tests of kernels that read neighbouring pixels, and of the maps that they read.
 
 use super::{Arguments, ROWS, SIZE, check};
 use crate::kernels::depthwise::{Forward, InputGradient};
@@ -7,7 +7,7 @@ use crate::kernels::max_pool::{MaxPool, MaxPoolGradient};
 use crate::simd::stored::Stored;
 
 #[test]
-fn maps_are_float32() {
+fn maps_are_float32_with_the_same_bits() {
     fn run<T: Stored>(at: Arguments<T>) {
         let [g, y, _] = at.rows();
         let [scale, shift, mean, a] = at.f;
@@ -60,7 +60,7 @@ fn the_depthwise_convolution_rounds_once() {
                     out_stride: at.stride,
                 });
             }
-            // What stride 2 writes goes behind.
+            // The results of stride 2 go after those of stride 1.
             at.out = at.out.map(|out| &mut out[2 * ROWS * at.stride..]);
         }
     }

@@ -1,4 +1,4 @@
-//! The matrix product.
+//! Test of the matrix product.
 
 use super::{Arguments, ROWS, check};
 use crate::kernels::matmul::Matmul;
@@ -6,7 +6,7 @@ use crate::kernels::prefetch::Ahead;
 use crate::simd::stored::Stored;
 
 #[test]
-fn a_product_rounds_once_and_adds_to_what_is_stored() {
+fn a_product_rounds_once_and_adds_to_the_stored_values() {
     fn run<T: Stored>(at: Arguments<T>) {
         let [left, right, ..] = at.f;
         let inner = 19;

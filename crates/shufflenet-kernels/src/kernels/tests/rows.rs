@@ -1,4 +1,4 @@
-//! Passes over rows.
+//! Tests of passes over rows.
 
 use super::{Arguments, ROWS, check};
 use crate::kernels::column_sums::{CenteredSums, GradientSums};
@@ -8,7 +8,7 @@ use crate::kernels::rows::{
 use crate::simd::stored::Stored;
 
 #[test]
-fn a_copy_rounds_once_and_to_float32_not_at_all() {
+fn a_copy_to_bfloat16_rounds_once_and_a_copy_to_float32_does_not_round() {
     fn run<T: Stored>(at: Arguments<T>) {
         let [x, ..] = at.rows();
         let (isa, columns, out_stride) = (at.isa, at.columns, at.stride);

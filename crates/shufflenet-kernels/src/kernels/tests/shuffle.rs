@@ -1,4 +1,4 @@
-//! The channel shuffle, forward and backward.
+//! Tests of the channel shuffle, forward and backward.
 
 use super::{Arguments, ROWS, check};
 use crate::kernels::shuffle::{BranchSink, Shuffle, Sink, Source, Unshuffle};
@@ -37,7 +37,7 @@ fn a_shuffle_moves_one_side_and_rounds_the_other_once() {
 }
 
 #[test]
-fn the_backward_of_a_shuffle_moves_gradients_and_sums_what_it_stores() {
+fn the_backward_of_a_shuffle_moves_gradients_and_sums_the_stored_values() {
     fn run<T: Stored>(at: Arguments<T>) {
         let [dout, y, _] = at.rows();
         let [scale, shift, mean, _] = at.f;

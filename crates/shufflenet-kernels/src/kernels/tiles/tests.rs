@@ -1,4 +1,4 @@
-//! Tile order, and products in it, against sums in float64.
+//! Tests of tile order, and of products in tile order against sums in float64.
 
 use half::bf16;
 
@@ -9,7 +9,7 @@ use crate::simd::amx::Tiles;
 use crate::simd::stored::Stored;
 use crate::testing::numbers;
 
-/// Rows and columns of matrices: whole tiles, tails of each kind, an odd number of columns, less than a tile.
+/// Rows and columns of matrices, with whole tiles, each kind of tail, an odd number of columns, and less than a tile.
 const SIZES: [[usize; 2]; 7] = [
     [32, 32],
     [64, 96],
@@ -24,19 +24,19 @@ fn rounded(x: f32) -> f32 {
     bf16::from_f32(x).widened()
 }
 
-/// The value of the left side in tile order, in row `row`, of the sums' term `term`.
+/// The value of the left side in tile order, in row `row` and term `term` of the sum.
 fn left_at(packed: &[bf16], terms: usize, row: usize, term: usize) -> f32 {
     let tile = row / 16 * terms.div_ceil(32) + term / 32;
     packed[tile * 512 + row % 16 * 32 + term % 32].widened()
 }
 
-/// The value of the right side in tile order, in column `column`, of the sums' term `term`.
+/// The value of the right side in tile order, in term `term` of the sum and column `column`.
 fn right_at(packed: &[bf16], terms: usize, term: usize, column: usize) -> f32 {
     let tile = column / 16 * terms.div_ceil(32) + term / 32;
     packed[tile * 512 + term % 32 / 2 * 32 + column % 16 * 2 + term % 2].widened()
 }
 
-/// Packs with NaN in what is behind the matrix and in what was in the buffer.
+/// Tests packing with NaN after each row of the matrix and in the buffer before.
 fn check<T: Stored>(stored: fn(f32) -> T) {
     for isa in Isa::available() {
         for [rows, columns] in SIZES {
@@ -100,7 +100,7 @@ fn bfloat16_is_moved_into_tile_order_and_padded_with_zeros() {
 }
 
 #[test]
-fn the_gradient_of_a_norm_is_in_tile_order_what_it_is_in_rows() {
+fn the_gradient_of_a_norm_has_the_same_values_in_tile_order_and_in_rows() {
     for isa in Isa::available() {
         for [rows, columns] in SIZES {
             let padded = isa.padded(columns);
@@ -154,7 +154,7 @@ fn the_gradient_of_a_norm_is_in_tile_order_what_it_is_in_rows() {
     }
 }
 
-/// On an x86-64 processor without AMX the instructions are emulated, on Linux; elsewhere there is nothing to test.
+/// On x86-64 Linux without AMX the instructions are emulated. On other platforms there is nothing to test.
 #[test]
 fn a_product_in_tiles_is_the_sum_of_products() {
     let Some(tiles) = Tiles::configure() else {
@@ -209,7 +209,7 @@ fn a_product_in_tiles_is_the_sum_of_products() {
                     assert!(error < 2e-5, "{isa:?} {rows}x{inner}x{columns}: {error}");
                 }
             }
-            // Twice the same product, in blocks.
+            // Add the same product twice, in blocks.
             let mut sums = vec![0.0; blocks_len(rows, columns)];
             for _ in 0..2 {
                 add_product(&tiles, [rows, inner, columns], [&left, &right], &mut sums);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::simd::{Isa, Kernel};
 
-/// Rounds `x` to `out`, and interleaves it with itself reversed, in pieces of `piece` values: in the first of `pairs` rounded
-/// before, in the second rounded as it is interleaved.
+/// Rounds `x` to `out`, and interleaves `x` with its reverse, in pieces of `piece` values. The first of `pairs` is rounded
+/// before it is interleaved, the second as it is interleaved.
 struct Round<'a> {
     x: &'a [f32],
     piece: usize,
@@ -17,7 +17,7 @@ impl Kernel for Round<'_> {
         let piece = self.piece.min(S::LANES);
         for first in (0..self.x.len()).step_by(piece) {
             let n = piece.min(self.x.len() - first);
-            // SAFETY: `n` values from `first` on are within `x` and `out`, and as many pairs within `pairs`.
+            // SAFETY: `n` values from `first` on are within `x` and `out`, and `n` pairs within `pairs`.
             unsafe {
                 let a = s.load_first(self.x.as_ptr().add(first), n);
                 let b = s.load_first(reversed.as_ptr().add(first), n);
@@ -34,7 +34,7 @@ impl Kernel for Round<'_> {
     }
 }
 
-/// Widens `x` to `out`, and separates its pairs, in pieces of `piece` values.
+/// Widens `x` to `out`, and separates the pairs of `x` into `sides`, in pieces of `piece` values.
 struct Widen<'a> {
     x: &'a [bf16],
     piece: usize,
@@ -62,7 +62,7 @@ impl Kernel for Widen<'_> {
     }
 }
 
-/// The nearest bfloat16, by comparing distances in float64.
+/// The nearest bfloat16, found by comparing distances in float64.
 fn nearest(x: f32) -> u16 {
     let below = (x.to_bits() >> 16) as u16;
     if x.is_nan() {
@@ -71,7 +71,7 @@ fn nearest(x: f32) -> u16 {
     if x.is_infinite() {
         return below;
     }
-    // The step after the largest finite value would be to 2^128.
+    // The next value after the largest finite value would be 2^128.
     let magnitude = |bits: u16| match bits & 0x7fff {
         0x7f80 => 2f64.powi(128),
         bits => f64::from(f32::from_bits(u32::from(bits) << 16)),
@@ -85,8 +85,8 @@ fn nearest(x: f32) -> u16 {
     }
 }
 
-/// Every bfloat16 and what is near it in float32: a unit in the last place up and down, half a step to the next one
-/// and what is near that. Among them are zeros, subnormals, infinities and NaN of every kind.
+/// Every bfloat16, and float32 numbers between it and the next bfloat16: next to each of the two, half way, and next to half
+/// way. Among them are zeros, subnormals, infinities and NaN of every kind.
 fn numbers() -> Vec<f32> {
     let low = [0, 1, 0x3fff, 0x7fff, 0x8000, 0x8001, 0xc000, 0xffff];
     let near = |upper: u32| low.map(|low| f32::from_bits(upper << 16 | low));
@@ -94,9 +94,9 @@ fn numbers() -> Vec<f32> {
 }
 
 #[test]
-fn rounding_goes_to_the_nearest_and_from_ties_to_the_even() {
+fn rounding_is_to_the_nearest_with_ties_to_even() {
     let x = numbers();
-    // The instruction for it takes subnormal numbers for zero.
+    // The instruction of AVX512-BF16 treats subnormal numbers as zero.
     let flushed = |x: f32| {
         if x.is_subnormal() {
             x.signum() * 0.0
@@ -132,19 +132,19 @@ fn rounding_goes_to_the_nearest_and_from_ties_to_the_even() {
 }
 
 #[test]
-fn special_values_round_as_the_module_says() {
+fn special_values_are_rounded_as_documented() {
     let rounded = |bits: u32| nearest(f32::from_bits(bits));
-    // Half a step beyond the largest finite value, and just below that.
+    // Half a step above the largest finite value, and just below that.
     assert_eq!(
         [rounded(0x7f7f_8000), rounded(0x7f7f_7fff)],
         [0x7f80, 0x7f7f]
     );
-    // A signalling NaN, and one whose payload carries upwards if it is rounded like a number.
+    // A signalling NaN, and a NaN whose payload would overflow if it were rounded like a number.
     assert_eq!(
         [rounded(0x7f80_0001), rounded(0xffff_ffff)],
         [0x7fc0, 0xffff]
     );
-    // The largest subnormal float32 becomes the smallest normal number, the smallest one zero with its sign.
+    // The largest subnormal float32 becomes the smallest normal number. The smallest becomes zero and keeps its sign.
     assert_eq!(
         [rounded(0x007f_ffff), rounded(0x8000_0001)],
         [0x0080, 0x8000]
@@ -153,7 +153,7 @@ fn special_values_round_as_the_module_says() {
 
 #[test]
 fn widening_is_exact_and_rounding_undoes_it() {
-    // Not the signalling NaN, which rounding makes quiet.
+    // Signalling NaN are left out, because rounding makes them quiet.
     let all = (0..=u16::MAX).map(bf16::from_bits);
     let x: Vec<bf16> = all
         .filter(|x| !x.is_nan() || x.to_bits() & 0x40 > 0)
@@ -188,7 +188,7 @@ fn widening_is_exact_and_rounding_undoes_it() {
 fn a_tail_is_cut_to_its_length() {
     for isa in Isa::available() {
         for n in 1..isa.lanes() {
-            // Exactly as long as the tail: a sanitiser sees what is read or written beyond.
+            // The slices are exactly as long as the tail, so a sanitizer detects reads and writes after it.
             let x: Vec<bf16> = (0..2 * n).map(|i| bf16::from_f32(i as f32)).collect();
             let mut out = vec![0.0; 2 * n];
             let [mut left, mut right] = [0, 1].map(|_| vec![0.0; n]);

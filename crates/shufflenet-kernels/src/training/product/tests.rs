@@ -1,5 +1,5 @@
-//! The products of a 1x1 convolution whose activations are bfloat16, on every instruction set, against sums in
-//! float64 over the values that each set reads.
+//! Tests of the products of a 1x1 convolution with bfloat16 activations, on every instruction set. They are compared with sums
+//! in float64 over the values that each instruction set reads.
 
 use half::bf16;
 
@@ -8,7 +8,7 @@ use crate::kernels::packing::ConvNorm;
 use crate::simd::Products;
 use crate::testing::numbers;
 
-/// Rows, inputs and outputs: the network's sizes with tails, and odd ones. More rows than a block of vectors has.
+/// Rows, inputs and outputs: sizes of the network with tails, and odd sizes. Some have more rows than a block of vectors.
 const SIZES: [[usize; 3]; 4] = [[300, 58, 58], [257, 24, 116], [32, 33, 7], [5, 1, 40]];
 
 fn stored(count: usize, seed: usize) -> Vec<bf16> {
@@ -22,7 +22,7 @@ fn rounded(x: f32) -> f64 {
     f64::from(bf16::from_f32(x).widened())
 }
 
-/// Whether `found` is `exact`, rounded to bfloat16 from a float32 that is a little off.
+/// Whether `found` is `exact` up to the error of float32 and the rounding to bfloat16.
 fn near(found: bf16, exact: f64) -> bool {
     (f64::from(found.widened()) - exact).abs() <= exact.abs() / 256.0 + 1e-4
 }
@@ -64,7 +64,7 @@ fn the_forward_is_the_sum_of_products() {
 }
 
 #[test]
-fn the_backward_is_the_sums_of_products_of_the_norms_gradient() {
+fn the_backward_is_the_sums_of_products_with_the_norms_gradient() {
     for isa in Isa::available() {
         for [rows, inputs, outputs] in SIZES {
             for accumulate in [false, true] {
@@ -131,7 +131,7 @@ fn check_backward(isa: Isa, [rows, inputs, outputs]: [usize; 3], accumulate: boo
             assert_eq!(
                 found.to_bits(),
                 before.to_bits(),
-                "{isa:?}: beyond the inputs"
+                "{isa:?}: a value after the inputs changed"
             );
             continue;
         }

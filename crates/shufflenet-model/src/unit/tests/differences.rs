@@ -1,5 +1,5 @@
-//! Checks the plain units, the reference of the kernels: compares their gradients with central differences
-//! of a loss, in float64, along a random direction of the input and of each parameter.
+//! Test of the plain units, which are the reference of the kernels. It compares their gradients with central differences of
+//! a loss, in float64, along a random direction of the input and of each parameter.
 
 use burn::module::{Module, ModuleMapper, Param, RunningState};
 use burn::optim::GradientsParams;
@@ -16,7 +16,7 @@ enum Parameter {
 }
 
 #[test]
-fn the_plain_units_have_the_gradients_of_their_loss() {
+fn gradients_of_the_plain_units_equal_central_differences() {
     let device = Device::flex().autodiff();
     let init = &mut Initialiser::new(5, &device);
     for (left, residual, squeeze) in [(5, true, false), (3, false, true)] {
@@ -69,7 +69,10 @@ fn check_differences<M: Module + Clone>(
     let close = |expected: f64, differences: [f64; 2], what: &str| {
         let slope = (differences[0] - differences[1]) / (2.0 * STEP);
         let error = (slope - expected).abs() / expected.abs().max(1e-2);
-        assert!(error < 1e-5, "{what}: {expected} by the graph, {slope}");
+        assert!(
+            error < 1e-5,
+            "{what}: gradient {expected}, difference {slope}"
+        );
     };
     let direction = float64(noise(13, shape, &device)).inner();
     let along = Tensor::from_inner(direction.clone());
@@ -99,8 +102,8 @@ fn check_differences<M: Module + Clone>(
     }
 }
 
-/// Step of a central difference. The method's error is of the order of its square, rounding's of
-/// `1e-16 / STEP`.
+/// Step of a central difference. The error of the method is of the order of its square, and that of rounding of the order
+/// of `1e-16 / STEP`.
 const STEP: f64 = 1e-5;
 
 /// Moves a parameter along a random direction and returns the loss's slope in that direction, from the

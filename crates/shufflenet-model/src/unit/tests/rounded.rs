@@ -1,8 +1,8 @@
-//! Compares the kernels in bfloat16 with plain units that round where the kernels store: each convolution's output, the
-//! unit's output, and the gradients of the input and of each batch norm's output.
+//! Tests of the kernels in bfloat16 against plain units that round the values that the kernels store: each convolution's
+//! output, the unit's output, and the gradients of the input and of each batch norm's output.
 //!
-//! A plain unit that does not round is no measure: a value near zero that rounds to the other side changes its gradient
-//! from all to nothing.
+//! A plain unit without rounding cannot be the reference, because a value near zero may round to the other side of a ReLU.
+//! Its gradient is then lost or gained as a whole.
 
 use burn::tensor::{DType, Device, Tensor, activation};
 
@@ -10,16 +10,18 @@ use super::*;
 use crate::batch_norm::EPSILON;
 use crate::testing::{gradient_stored, stored, through_bf16, with_rounding};
 
-/// Greatest distance. A difference `d` in the last bits of a sum makes one value in `1 / (256 d)` round to its
-/// neighbour, a distance of about `sqrt(d / 256)`. The three roundings in a row of a gradient make `1e-3` of `1e-6`.
-/// A plain unit that does not round at all is ten times as far (`2.5e-2`).
+/// Largest accepted distances: of the gradients of gamma and beta (the second), and of everything else (the first).
 ///
-/// The gradients of gamma and beta are sums in which most cancels, because the norm after a depthwise convolution takes a
-/// factor of its input out again. Moreover the kernel takes the sums of that norm's backward from its gradient before it
-/// is stored.
+/// A difference `d` in the last bits of a sum makes one value in `1 / (256 d)` round to its neighbour, a distance of about
+/// `sqrt(d / 256)`. A gradient has three roundings in a row, which turn `1e-6` into `1e-3`. The distance of a plain unit
+/// without rounding is ten times as large (`2.5e-2`).
+///
+/// The gradients of gamma and beta are sums in which most terms cancel, because the norm after a depthwise convolution
+/// removes a factor of its input. Moreover, the kernel computes the sums of that norm's backward from its gradient before
+/// the gradient is stored.
 const TOLERANCE: [f32; 2] = [2.5e-3, 2e-2];
 
-/// Batch norm of a stored `y`, in front of a ReLU if `conv` has one.
+/// Batch norm of a stored `y`, followed by a ReLU if `conv` has one.
 fn normed(conv: &ConvNorm, y: Tensor<4>) -> Tensor<4> {
     let y = gradient_stored(conv.norm.forward(y));
     if conv.relu { activation::relu(y) } else { y }
@@ -30,8 +32,8 @@ fn first(conv: &ConvNorm, x: Tensor<4>) -> Tensor<4> {
     normed(conv, stored(conv.conv.forward(x)))
 }
 
-/// The depthwise convolution and the 1x1 convolution after it. What the kernel rounds of the latter lacks what the shift
-/// of the norm between them adds.
+/// The depthwise convolution and the 1x1 convolution after it. The kernel rounds the output of the 1x1 convolution without
+/// the part that comes from the shift of the norm between the two.
 fn last_two(depthwise: &ConvNorm, pointwise: &ConvNorm, z: Tensor<4>) -> Tensor<4> {
     let y2 = stored(depthwise.conv.forward(z));
     let pixels = y2.clone().detach().swap_dims(0, 1).flatten::<2>(1, 3);
@@ -69,7 +71,7 @@ fn basic(unit: &BasicUnit, x: Tensor<4>) -> Tensor<4> {
 
 fn downsample(unit: &DownsampleUnit, x: Tensor<4>) -> Tensor<4> {
     let x = gradient_stored(x);
-    // The left branch stores its gradient of the input before the right one adds to it.
+    // The left branch stores its gradient of the input before the right branch adds to it.
     let left = gradient_stored(x.clone());
     let left = last_two(&unit.left_depthwise, &unit.left_pointwise, left);
     let mut branches = vec![left, right(&unit.right, x)];
@@ -79,7 +81,7 @@ fn downsample(unit: &DownsampleUnit, x: Tensor<4>) -> Tensor<4> {
     through_bf16(channel_shuffle(Tensor::cat(branches, 1), BRANCHES))
 }
 
-/// `forward` between bfloat16 activations.
+/// Runs `forward` between bfloat16 activations.
 fn in_bf16(x: Tensor<4>, forward: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let out = forward(x.cast(DType::BF16));
     assert_eq!(out.dtype(), DType::BF16);
@@ -87,7 +89,7 @@ fn in_bf16(x: Tensor<4>, forward: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Tensor
 }
 
 #[test]
-fn the_stride_1_kernel_in_bfloat16_rounds_what_it_stores() {
+fn the_stride_1_kernel_in_bfloat16_equals_the_rounded_plain_unit() {
     let device = Device::flex().autodiff();
     // Inputs, outputs, left, residual, batch, height, width.
     let cases = [
@@ -119,7 +121,7 @@ fn the_stride_1_kernel_in_bfloat16_rounds_what_it_stores() {
 }
 
 #[test]
-fn the_stride_2_kernel_in_bfloat16_rounds_what_it_stores() {
+fn the_stride_2_kernel_in_bfloat16_equals_the_rounded_plain_unit() {
     let device = Device::flex().autodiff();
     // Inputs, branch, right first, batch, height, width.
     let cases = [

@@ -1,4 +1,4 @@
-//! The first lines of a run without a configuration: what was chosen, and by what.
+//! The first lines of a run without a configuration: the choices and their reasons.
 
 use shufflenet_data::Split;
 
@@ -7,7 +7,7 @@ use crate::display::words::{counted, thousands};
 use crate::experiment::Experiment;
 use crate::recipe::progressive::Stage;
 
-/// Lines on what `chosen`, for `facts`, came to in `experiment`, with the user's overrides.
+/// Lines on the choices in `experiment`, which is `chosen`, for `facts`, with the user's overrides.
 pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experiment) -> Vec<String> {
     let side = facts.appearance.shorter_side;
     let size = recipe::size(facts, &experiment.data.options);
@@ -68,26 +68,26 @@ pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experime
     lines
 }
 
-/// A line on weights for colour images that grey ones are given to, and the other way round.
+/// A line if weights for colour images get grey images, or the other way round.
 fn colours(facts: &Facts, channels: usize) -> Option<String> {
     let start = facts.start.as_ref().filter(|_| facts.format.is_encoded())?;
     let theirs = start.description.input[0];
     let from = start.path.display();
     let what = match (theirs, facts.appearance.is_grey) {
-        // Anything else is refused or told later.
+        // Other cases are refused or reported later.
         _ if channels != theirs => return None,
         (1, false) => format!(
-            "{from} was trained on grey images: these, which have colours, are made grey; weights for colour images keep them"
+            "{from} was trained on grey images: the data has colours, which are removed; weights for colour images keep them"
         ),
         (3, true) => format!(
-            "{from} was trained on colour images: these, which are grey, are given to it as red = green = blue"
+            "{from} was trained on colour images: the data is grey, and is used as red = green = blue"
         ),
         _ => return None,
     };
     Some(format!("chosen     {what}"))
 }
 
-/// The sizes of images over the epochs, where they change.
+/// The sizes of images over the epochs, if they change.
 fn sizes(stages: &[Stage], last: usize) -> String {
     if stages.is_empty() {
         return String::new();
@@ -96,7 +96,7 @@ fn sizes(stages: &[Stage], last: usize) -> String {
     format!(", at {} and then {last} pixels", sizes.join(", "))
 }
 
-/// How many images there are, and what chooses the best epoch.
+/// The number of images, and the part that chooses the best epoch.
 fn division(facts: &Facts, experiment: &Experiment) -> String {
     let others = facts.parts.iter().filter(|&&part| part != Split::Train);
     let others: Vec<String> = others.map(|part| format!("a {part} part")).collect();

@@ -1,8 +1,8 @@
 //! `train --data FOLDER`: an experiment for data that has no configuration.
 //!
-//! The format, the parts, the classes and the size of the images are read from the data (`recognise.rs`). The rest follows
-//! from those by the rules of `recipe.rs`. Weights to start from bring their network, image size and normalisation
-//! (`weights.rs`). Every choice is a key of the experiment, so that `--set` overrides it and `config.toml` repeats it.
+//! The format, the parts, the classes and the size of the images are read from the data (`recognise.rs`). Everything else
+//! follows from these by the rules of `recipe.rs`. With weights to start from, their network, image size and normalisation
+//! are used (`weights.rs`). Every choice is a key of the experiment, so `--set` can override it and `config.toml` repeats it.
 
 mod describe;
 mod recipe;
@@ -20,7 +20,7 @@ use crate::experiment::{Experiment, settings};
 use recognise::{check_depth, recognise};
 use weights::Start;
 
-/// An experiment that nobody wrote.
+/// An experiment that was chosen for data.
 pub struct Proposal {
     /// The experiment.
     pub experiment: Experiment,
@@ -28,7 +28,7 @@ pub struct Proposal {
     pub lines: Vec<String>,
 }
 
-/// What the choices follow from.
+/// The facts that the choices follow from.
 struct Facts<'a> {
     root: &'a Path,
     format: Format,
@@ -41,11 +41,11 @@ struct Facts<'a> {
     start: Option<Start>,
 }
 
-/// Chooses an experiment for the data at `data`, a folder, list or archive, and lays `overrides` over it. `from` names
-/// weights to start from: `x1.0` for those in `weights/x1.0`, a run or a checkpoint.
+/// Chooses an experiment for the data at `data`, a folder, list or archive, and applies `overrides`. `from` names weights to
+/// start from: `x1.0` for those in `weights/x1.0`, a run or a checkpoint.
 ///
 /// # Errors
-/// [`TrainError::Value`] where `data` is no set of images, or `from` no network; what the data refuses; those of
+/// [`TrainError::Value`] if `data` is not a set of images or `from` not a network; errors of the data; those of
 /// [`settings::load`] for `overrides`.
 pub fn propose(
     data: &Path,
@@ -116,7 +116,7 @@ pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError
 /// The key of the format.
 const FORMAT: &str = "data.format";
 
-/// The format that `overrides` give, or that of what lies at `root`.
+/// The format that `overrides` give, or that of the data at `root`.
 fn format(root: &Path, overrides: &[String]) -> Result<Format, TrainError> {
     match settings::value_of(overrides, FORMAT) {
         Some(name) => Ok(Format::named(name)?),
@@ -124,7 +124,7 @@ fn format(root: &Path, overrides: &[String]) -> Result<Format, TrainError> {
     }
 }
 
-/// Name of the run that [`propose`] leads to.
+/// Name of the run of the experiment that [`propose`] chooses.
 pub fn name(data: &Path, overrides: &[String]) -> String {
     match settings::value_of(overrides, "name") {
         Some(name) => name.into(),

@@ -1,6 +1,6 @@
-//! From what the data is to how it is trained.
+//! Chooses the recipe for the data.
 //!
-//! docs/photographs.md has what was measured to choose these numbers.
+//! `docs/photographs.md` has the measurements that these numbers are based on.
 
 use std::path::Path;
 
@@ -17,18 +17,18 @@ use crate::recipe::optimizer::{OptimizerConfig, OptimizerKind, Part};
 use crate::recipe::progressive::Stage;
 use crate::recipe::schedule::ScheduleConfig;
 
-/// The largest images that keep their size: a stem that reduces them by four would leave nothing to see.
+/// The largest images that keep their size. A stem that reduces them by four would leave too few pixels.
 const SMALL: usize = 64;
-/// Fewer images than that are few.
+/// Data with fewer images than this is small.
 const FEW: usize = 10_000;
-/// Side of the square that photographs are brought to, as on ImageNet.
+/// Side of the square that photographs are resized to, as on ImageNet.
 const PHOTOGRAPH: usize = 224;
 /// Smallest side, and its step, for the stem that reduces by four.
 const REDUCED: usize = 96;
 const STEP: usize = 32;
 
-/// The experiment for `facts`. `overrides` are laid over it later; what follows from the number of epochs, the batch and
-/// the image size follows from the user's.
+/// The experiment for `facts`. `overrides` are applied later. Choices that depend on the number of epochs, the batch and the
+/// image size use the user's values.
 ///
 /// # Errors
 /// [`TrainError::Value`]: a class whose only image cannot be trained on and held out.
@@ -129,14 +129,14 @@ pub(super) fn name(root: &Path) -> String {
     }
 }
 
-/// How many images are held out at `fraction`.
+/// The number of images that `fraction` holds out.
 pub(super) fn held_out_of(facts: &Facts, fraction: f64) -> usize {
     let of_class = |&count: &usize| held_out(fraction, count);
     facts.counts.iter().map(of_class).sum()
 }
 
 /// The fraction of each class that is held out: a tenth, or a fifth of fewer than a thousand images, and enough for one
-/// image of the smallest class. 0 where the data has a validation part, or a test part and a class of one image.
+/// image of the smallest class. 0 if the data has a validation part, or a test part and a class of one image.
 fn validation(facts: &Facts) -> Result<f64, TrainError> {
     if facts.parts.contains(&Split::Validation) {
         return Ok(0.0);
@@ -157,7 +157,7 @@ fn validation(facts: &Facts) -> Result<f64, TrainError> {
     Ok(usual.max(of_the_smallest).min(0.5))
 }
 
-/// The refusal of a class with too few images, with what lies in its place.
+/// The refusal of a class with too few images, with the files that were skipped.
 fn too_few(facts: &Facts, class: &str, count: usize) -> TrainError {
     let passed_over = &facts.set.passed_over;
     let found = match passed_over.is_empty() {
@@ -177,7 +177,7 @@ fn batch_size(images: usize) -> usize {
     twentieth.clamp(8, 64).min(images)
 }
 
-/// How long a training is: images to see in all, and the limits of epochs.
+/// The length of the training: the total number of images to show, and the limits of epochs.
 struct Length {
     images: usize,
     fewest: usize,
@@ -202,7 +202,7 @@ impl Length {
     }
 }
 
-/// The smallest width for few images: a wider network learns no more from them.
+/// The smallest width for few images, because a wider network is not better on them.
 fn scale(images: usize) -> Scale {
     match images < FEW {
         true => Scale::Half,
@@ -258,7 +258,7 @@ fn options(facts: &Facts, start: Option<&Description>, asked: Option<usize>) -> 
     }
 }
 
-/// Side of the images that the network sees, in pixels.
+/// Side of the images that the network gets, in pixels.
 pub(super) fn size(facts: &Facts, options: &Options) -> usize {
     match facts.format.is_encoded() {
         true => options.size as usize,
@@ -296,7 +296,7 @@ fn augmentation(facts: &Facts) -> Augmentation {
     }
 }
 
-/// Muon, or what the user asked for at a rate that suits it.
+/// Muon, or the user's optimizer with a suitable rate.
 fn from_scratch(kind: Option<&str>) -> OptimizerConfig {
     let (learning_rate, weight_decay) = match kind {
         Some("adamw") => (0.002, 0.05),
@@ -312,7 +312,7 @@ fn from_scratch(kind: Option<&str>) -> OptimizerConfig {
     }
 }
 
-/// The classifier is new and learns faster than the rest.
+/// The classifier is new and has a higher rate than the other parameters.
 fn fine_tuning(batch: usize) -> OptimizerConfig {
     OptimizerConfig {
         learning_rate: 0.01 * batch as f64 / 32.0,

@@ -1,4 +1,4 @@
-//! What lies at a path that a person calls data: its format, or what it is instead.
+//! Recognises the format of the data at a path, or what is there instead of data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 const ACCEPTED: &str = "a folder of images with a folder for each class, a .csv or .jsonl list of images, or a set in the \
     files of CIFAR, MNIST or (with --features parquet) Hugging Face's parquet";
 
-/// The format of what lies at `root`.
+/// The format of the data at `root`.
 ///
 /// # Errors
 /// [`TrainError::Value`] with what was found instead.
@@ -54,7 +54,7 @@ pub(super) fn check_depth(root: &Path, set: &Dataset, split: Split) -> Result<()
     Err(TrainError::Value {
         key: "--data".into(),
         found: format!(
-            "{}, whose images all lie in folders of folders, as {} does, so that the {} would be {}",
+            "{}, whose images are all in folders of folders, as {} is, so that the {} would be {}",
             root.display(),
             example.display(),
             plural(set.classes(), "class"),
@@ -81,7 +81,7 @@ fn refusal(root: &Path, what: String) -> TrainError {
     }
 }
 
-/// What a person gives in place of data, by its name.
+/// Describes a file that is not data, by its name.
 fn other_than_data(root: &Path) -> Option<String> {
     if !root.exists() {
         return Some("which does not exist".into());
@@ -107,10 +107,10 @@ fn other_than_data(root: &Path) -> Option<String> {
     })
 }
 
-/// Why no format was recognised.
+/// The reason why no format was recognised.
 fn unrecognised(root: &Path) -> String {
     if root.is_file() {
-        return "a file that is no list of images".into();
+        return "a file that is not a list of images".into();
     }
     let listing = images_below(root);
     let list = entries(root).into_iter().find(|path| is_list(path));
@@ -132,7 +132,7 @@ fn is_list(path: &Path) -> bool {
     Format::of(path).is_some_and(|format| format.name() == "manifest")
 }
 
-/// The paths in `folder`, sorted. None where it cannot be read.
+/// The paths in `folder`, sorted. Empty if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();

@@ -1,4 +1,4 @@
-//! Weights to start from, by the name that a person gives.
+//! Finds the weights that `--from` names.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::error::TrainError;
 
 /// The folder that `weights fetch` fills.
 const FETCHED: &str = "weights";
-/// The networks that it fetches.
+/// The networks that `weights fetch` can get.
 const NAMES: [&str; 4] = ["x0.5", "x1.0", "x1.5", "x2.0"];
 
 /// A network to start from.

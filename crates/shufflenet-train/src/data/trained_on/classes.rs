@@ -1,4 +1,4 @@
-//! The labels of other data in the order of a network's outputs.
+//! Translates the labels of data into the order of a network's outputs.
 
 use shufflenet_data::{ClassOrder, Dataset, UnknownClasses, orders_differ};
 
@@ -8,10 +8,10 @@ use crate::display::words::counted;
 use crate::error::TrainError;
 
 /// Numbers the labels of `set` as the network's outputs: by the names of the classes, or in the assumed order for a network
-/// without names. Adds what was assumed and left out to `notes`. Also returns the number of images that were left out.
+/// without names. Adds lines on assumptions and left-out images to `notes`. Also returns the number of left-out images.
 ///
 /// # Errors
-/// [`TrainError::Data`]: classes that the network does not know, where the request refuses them. [`TrainError::Value`]: a
+/// [`TrainError::Data`]: classes that the network does not know, if the request refuses them. [`TrainError::Value`]: a
 /// network without names, and another number of classes or an ambiguous order.
 pub(super) fn match_names(
     mut set: Dataset,

@@ -1,7 +1,7 @@
-//! The data that a trained network meets later: the run's own, or other data of a person's.
+//! Opens data for a trained network: the run's own data, or other data.
 //!
 //! Labels are matched by the names of the classes. A network without names (an import) takes the classes in the data's
-//! order, which is said.
+//! order, and a note says so.
 
 mod classes;
 pub(crate) mod seen;
@@ -20,7 +20,7 @@ use crate::experiment::Experiment;
 
 use split::Records;
 
-/// Which data a checkpoint meets, and how its classes are matched.
+/// The data to open for a checkpoint, and how its classes are matched.
 #[derive(Clone, Debug, Default)]
 pub struct DataRequest<'a> {
     /// Where the data is. `None`: where the run had it.
@@ -29,7 +29,7 @@ pub struct DataRequest<'a> {
     pub split: Option<&'a str>,
     /// What to do about classes that the network does not know.
     pub unknown: UnknownClasses,
-    /// The order of the classes of a network without names. `None`: the data's, where both orders agree.
+    /// The order of the classes of a network without names. `None`: the data's order, which is refused if the two orders differ.
     pub order: Option<ClassOrder>,
 }
 
@@ -43,19 +43,19 @@ pub struct Met {
     pub is_own: bool,
     /// Whether this part of the data chose the checkpoint.
     pub chose: bool,
-    /// Whether this part is drawn by chance from data that has changed since the run, so that it may have images that the
+    /// Whether this part is random, of data that has changed since the run, so that it may have images that the
     /// run trained on.
     pub drawn_anew: bool,
     /// Number of images of classes that the network does not know.
     pub left_out: usize,
-    /// Lines on what was assumed, passed over or left out.
+    /// Lines on assumptions, and on files that were skipped or left out.
     pub notes: Vec<String>,
 }
 
 /// Opens data for the checkpoint that `description` describes.
 ///
 /// # Errors
-/// What the data refuses; [`TrainError::Value`]: a part that the data lacks, classes or images that the network does not
+/// Errors of the data; [`TrainError::Value`]: a part that the data lacks, classes or images that the network does not
 /// fit.
 pub fn open(
     description: &Description,
@@ -70,7 +70,7 @@ pub fn open(
     let is_own = is_same_place(&experiment.data.root, &description.experiment.data.root)
         || (parts.is_empty() && is_same_data(&experiment, description));
     if !is_own && request.split.is_none() {
-        // The run's own held-out part and its limit say nothing about other data.
+        // The run's held-out part and its limit do not apply to other data.
         experiment.data.validation = 0.0;
         experiment.data.limit = None;
     }
@@ -136,7 +136,7 @@ pub fn open(
 }
 
 /// The experiment of the checkpoint, on the data of the request and with images of the network's size. Refuses the run's
-/// own data where it is no more.
+/// own data if it does not exist any more.
 fn experiment_on(
     description: &Description,
     request: &DataRequest,
@@ -178,7 +178,7 @@ pub(crate) fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
 }
 
-/// Whether undivided data is what the run was trained on, wherever it is: the run's own parts can be drawn from it again.
+/// Whether data without parts is the run's data, at any path. Then the run's division can be repeated.
 fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
     let splits: &[Split] = match experiment.data.options.test_fraction {
         0.0 => &[Split::Whole],
@@ -195,7 +195,7 @@ fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
     sets.is_ok_and(|sets| sha256(sets.iter().map(Some)) == description.data_sha256)
 }
 
-/// Brings encoded images to the size that the network was trained on.
+/// Sets the size of encoded images to the size that the network was trained on.
 fn fit_size(experiment: &mut Experiment, [_, height, _]: [usize; 3]) {
     let options = &mut experiment.data.options;
     if options.size as usize != height {

@@ -1,5 +1,5 @@
-//! Whether a network has learned from images that a run holds out or that it is evaluated on, so that the figures are too
-//! good.
+//! Detects weights that were trained on images that a run holds out, or on images of an evaluation, so that the accuracy is
+//! too high.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use crate::checkpoint::description::Description;
 use crate::display::words::thousands;
 use crate::run::image_list;
 
-const SEEN: &str = "it was trained on images that this run holds out, so the held-out figures are too good; the same \
+const SEEN: &str = "it was trained on images that this run holds out, so the held-out figures are optimistic; the same \
                     data.validation and data.validation_seed hold out the same images";
 
-/// What to say if the weights that `then` describes have learned from images that the run `now` holds out.
+/// A line if the weights that `then` describes were trained on images that the run `now` holds out.
 ///
-/// Both have the same data by its SHA-256, and divide it in different ways. Other data is not compared image by image, and
-/// what the weights' own start or teachers have learned from is not known.
+/// This is the case if both have the same data by its SHA-256, and divide it in different ways. Other data is not compared
+/// image by image. The images that the weights' own start or teachers were trained on are not known.
 pub(crate) fn seen(then: &Description, now: &Description) -> Option<&'static str> {
     let [before, here] = [then, now].map(|of| &of.experiment);
     let is_same_data = then.data_sha256 == now.data_sha256;
-    // Of one seed, a larger held-out part contains the smaller ones.
+    // With the same seed, a larger held-out part contains the smaller ones.
     let is_held_out = before.validation_seed() == here.validation_seed()
         && before.data.validation >= here.data.validation;
     (here.data.validation > 0.0 && is_same_data && !is_held_out).then_some(SEEN)
@@ -49,7 +49,7 @@ pub(crate) fn trained_images(
     (known > 0 && known * 2 >= met.records()).then(|| {
         format!(
             "{} of {} images have path and size of images that the run trained on: if they are the same, the figures are \
-             too good",
+             optimistic",
             thousands(known),
             thousands(met.records())
         )

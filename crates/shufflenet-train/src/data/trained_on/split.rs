@@ -1,4 +1,4 @@
-//! The part of the data that a trained network meets, and whether that part chose the network.
+//! The part of the data that a trained network is evaluated on, and whether that part chose the network.
 
 use shufflenet_data::Split;
 
@@ -25,7 +25,7 @@ fn refused(asked: &str, accepted: String) -> TrainError {
     }
 }
 
-/// The name of the part to read: the one `asked` for, or the first of test, validation and all that there is.
+/// The name of the part to read: `asked`, or the first of test, validation and all that the data has.
 pub(super) fn choose(
     experiment: &Experiment,
     parts: &[Split],
@@ -51,7 +51,7 @@ pub(super) fn choose(
     })
 }
 
-/// Which records of a published part.
+/// A selection of the records of a published part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Records {
     All,
@@ -61,10 +61,10 @@ pub(super) enum Records {
     HeldOut,
 }
 
-/// Where the records of `split` are: a published part, and which of its records.
+/// The published part that has the records of `split`, and the selection of its records.
 ///
 /// # Errors
-/// [`TrainError::Value`]: data without parts of its own is not divided so that there is such a part.
+/// [`TrainError::Value`] if data without parts of its own is not divided so that it has such a part.
 pub(super) fn place(
     experiment: &Experiment,
     parts: &[Split],
@@ -107,8 +107,8 @@ pub(super) fn place(
     }
 }
 
-/// Whether the configuration has `split` choose the best epoch. A validation part of the data's own stands in for the
-/// test set.
+/// Whether `split` chooses the best epoch by the configuration. A validation part of the data takes the place of the test
+/// set.
 pub(super) fn by_configuration(experiment: &Experiment, split: &str) -> bool {
     match experiment.chosen_by() {
         Some("test") => matches!(split, "test" | "validation"),
@@ -120,7 +120,7 @@ pub(super) fn by_configuration(experiment: &Experiment, split: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// An experiment on data with these fractions of it drawn by chance.
+    /// An experiment on data with these random fractions of it.
     fn experiment(validation: f64, test: f64) -> Experiment {
         let text = format!(
             "[model]\nclasses = 2\nstem = \"cifar\"\n[data]\nformat = \"folder\"\nroot = \"set\"\n\

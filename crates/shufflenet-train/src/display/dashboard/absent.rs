@@ -1,4 +1,4 @@
-//! What a build without the feature `tui` has in place of a terminal for the dashboard: an answer.
+//! The dashboard's terminal in a build without the feature `tui`: it refuses the dashboard.
 
 use burn::train::renderer::MetricsRenderer;
 
@@ -22,7 +22,7 @@ pub fn has_screen() -> bool {
     false
 }
 
-/// Gives the terminal back, which was never taken.
+/// Restores the terminal. Does nothing, because the dashboard never had it.
 pub fn leave_screen() {}
 
 fn refusal() -> TrainError {

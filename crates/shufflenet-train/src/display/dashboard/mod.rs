@@ -1,8 +1,8 @@
-//! `train --tui`: burn-train's dashboard, fed by our loop.
+//! `train --tui`: burn-train's dashboard, which gets its figures from this project's training loop.
 //!
-//! Burn's renderer draws in a thread of its own and reads keys: `q` asks how to stop, and sets the run's
-//! [`Interrupter`]. It owns the screen. So lines of the run are held back, and printed once the dashboard is closed,
-//! however the run ends.
+//! Burn's renderer draws in its own thread and reads keys: `q` asks how to stop, and sets the run's [`Interrupter`]. The
+//! renderer has the screen. So lines of the run are held back, and printed when the dashboard is closed, however the run
+//! ends.
 
 #[cfg(not(feature = "tui"))]
 #[path = "absent.rs"]
@@ -44,10 +44,10 @@ pub struct Dashboard {
     interrupter: Interrupter,
     held_back: Vec<String>,
     epoch: Epoch,
-    /// Steps of the epoch that were taken, and its sums then.
+    /// Number of steps taken in the epoch, and the epoch's sums after them.
     steps: usize,
     shown: Tally,
-    /// Images of the evaluation under way that were looked at.
+    /// Number of images evaluated in the current evaluation.
     looked_at: usize,
 }
 
@@ -85,7 +85,7 @@ impl Dashboard {
         Ok(dashboard)
     }
 
-    /// Keeps a line until the screen is free.
+    /// Holds a line back until the screen is free.
     pub fn line(&mut self, text: &str) {
         self.held_back.push(text.into());
         if self.renderer.is_none() {
@@ -100,7 +100,7 @@ impl Dashboard {
         self.shown = Tally::default();
         let done = self.images();
         self.feed(|renderer| {
-            // Counts from 0 here, from 1 above.
+            // Burn counts epochs from 0 here, and from 1 above.
             renderer.update_epoch(epoch.number - 1);
             renderer.start_split("train", epoch.images);
             renderer.update_split(done);
@@ -164,13 +164,13 @@ impl Dashboard {
         });
     }
 
-    /// Images of the epoch seen.
+    /// Number of images seen in the epoch.
     fn images(&self) -> usize {
         self.epoch.images * self.steps / self.epoch.steps.max(1)
     }
 
-    /// Tells the renderer. Burn's menu offers to kill the process: it gives the terminal back, and panics in
-    /// whoever feeds it next. Here that is a stop like any other.
+    /// Calls the renderer. Burn's menu offers to kill the process: the renderer then restores the terminal and panics at
+    /// the next call. Here this stops the run as any other stop does.
     fn feed(&mut self, tell: impl FnOnce(&mut dyn MetricsRenderer)) {
         let Some(renderer) = &mut self.renderer else {
             return;
@@ -183,14 +183,14 @@ impl Dashboard {
 
     fn close(&mut self) {
         let renderer = self.renderer.take();
-        // One that was killed panics once more.
+        // A renderer that was killed panics again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(renderer)));
         self.print();
     }
 
     fn print(&mut self) {
         for line in self.held_back.drain(..) {
-            // Nobody is left to read it, and nobody to tell.
+            // A closed pipe has no reader, so the error cannot be reported.
             let _ = writeln!(stdout(), "{line}");
         }
     }
@@ -216,7 +216,7 @@ impl Metric {
         }
     }
 
-    /// A value to plot, and what to say of it.
+    /// A value to plot, and its text.
     fn state(self, words: String, value: f64) -> MetricState {
         let entry = MetricEntry::new(self.id(), SerializedEntry::new(words, value.to_string()));
         MetricState::Numeric(entry, Some(NumericEntry::Value(value)))

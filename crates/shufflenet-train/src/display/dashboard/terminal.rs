@@ -1,8 +1,8 @@
-//! The terminal under the dashboard: taken, and given back.
+//! Prepares the terminal for the dashboard, and restores it.
 //!
-//! Burn puts it into raw mode, where Ctrl-C is a key that nobody listens to. Here it goes on being a signal, so
-//! that a run stops in one way. Crossterm takes a terminal that is raw already for its own, and gives it back
-//! as it was.
+//! Burn puts the terminal into raw mode, in which Ctrl-C is a key that nothing handles. Here Ctrl-C stays a signal, so that
+//! it stops a run as it does without the dashboard. The renderer asks Crossterm for raw mode again, which changes nothing, and
+//! at the end Crossterm restores the original mode.
 
 use std::io::{IsTerminal, stdin, stdout};
 
@@ -18,7 +18,7 @@ use crossterm::terminal::{
 use crate::Interrupter;
 use crate::error::TrainError;
 
-/// Refuses a dashboard that nobody would see.
+/// Refuses a dashboard without a terminal.
 ///
 /// # Errors
 /// [`TrainError::Config`].
@@ -33,7 +33,7 @@ pub fn check() -> Result<(), TrainError> {
     }
 }
 
-/// Burn's renderer; `finished` epochs are behind the run.
+/// Burn's renderer for a run that has finished `finished` epochs.
 pub(super) fn open(
     interrupter: &Interrupter,
     finished: usize,
@@ -41,7 +41,7 @@ pub(super) fn open(
     check()?;
     let taken = enable_raw_mode();
     #[cfg(unix)]
-    let taken = taken.and_then(|()| hear_ctrl_c());
+    let taken = taken.and_then(|()| enable_key_signals());
     taken.map_err(|error| TrainError::Config {
         origin: "--tui".into(),
         message: format!("the terminal cannot be set up: {error}"),
@@ -50,9 +50,9 @@ pub(super) fn open(
     Ok(Box::new(renderer))
 }
 
-/// Signals of keys are on again, but those that would leave the terminal as it is: Ctrl-Z and Ctrl-\.
+/// Switches the signals of keys on again, except those that would leave the terminal in raw mode: Ctrl-Z and Ctrl-\.
 #[cfg(unix)]
-fn hear_ctrl_c() -> std::io::Result<()> {
+fn enable_key_signals() -> std::io::Result<()> {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
     /// `_POSIX_VDISABLE`: no key.
     const NONE: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
@@ -71,7 +71,7 @@ pub fn has_screen() -> bool {
     is_raw_mode_enabled().unwrap_or(false)
 }
 
-/// Gives the terminal back from wherever the process is about to end.
+/// Restores the terminal, at any place where the process is about to end.
 pub fn leave_screen() {
     if has_screen() {
         let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);

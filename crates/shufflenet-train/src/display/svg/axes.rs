@@ -1,4 +1,4 @@
-//! A pair of axes: where a value lies in a figure, and round numbers along the edges.
+//! A pair of axes: the position of a value in a figure, and round numbers along the edges.
 
 use std::fmt::Write;
 
@@ -12,12 +12,12 @@ const RIGHT: f64 = 22.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 
-/// Both ends of the horizontal axis, least value first.
+/// Both ends of the horizontal axis, lowest value first.
 pub(super) const ACROSS: [f64; 2] = [LEFT, WIDTH - RIGHT];
-/// Both ends of the vertical axis, least value first.
+/// Both ends of the vertical axis, lowest value first.
 pub(super) const UP: [f64; 2] = [HEIGHT - BOTTOM, TOP];
 
-/// From values to places in a figure. The ends have round values.
+/// Maps values to positions in a figure. The ends have round values.
 pub(super) struct Axis {
     low: f64,
     high: f64,
@@ -27,17 +27,17 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis between these places that holds the values of `range`.
+    /// An axis between these positions that covers the values of `range`.
     pub fn new(range: (f64, f64), places: [f64; 2]) -> Self {
         Self::with_steps_of(0.0, range, places)
     }
 
-    /// The same for whole numbers.
+    /// An axis for whole numbers.
     pub fn of_counts(range: (f64, f64), places: [f64; 2]) -> Self {
         Self::with_steps_of(1.0, range, places)
     }
 
-    /// With steps of at least `least`.
+    /// An axis with steps of at least `least`.
     fn with_steps_of(least: f64, (low, high): (f64, f64), [from, to]: [f64; 2]) -> Self {
         let high = if high > low {
             high
@@ -54,7 +54,7 @@ impl Axis {
         }
     }
 
-    /// Where `value` lies.
+    /// The position of `value`.
     pub fn place(&self, value: f64) -> f64 {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
@@ -77,7 +77,7 @@ impl Axes {
         format!("{:.1},{:.1}", self.x.place(x), self.y.place(y))
     }
 
-    /// Draws lines and numbers at the ticks. `label` names the horizontal axis; `percent` is of the vertical one.
+    /// Draws lines and numbers at the ticks. `label` names the horizontal axis. `percent`: the vertical axis is in percent.
     pub fn draw(&self, svg: &mut String, label: &str, percent: bool) {
         let Self { x, y } = self;
         for tick in y.ticks() {
@@ -110,7 +110,7 @@ impl Axes {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, the first that is not less.
+/// The smallest 1, 2 or 5 times a power of ten that is not less than the argument.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
@@ -118,7 +118,7 @@ fn round_step(least: f64) -> f64 {
     enough.unwrap_or(10.0 * power)
 }
 
-/// A tick's number, as many decimals as its step has.
+/// The number at a tick, with the decimals that the step needs.
 fn number(value: f64, step: f64, percent: bool) -> String {
     let (value, step, unit) = match percent {
         true => (value * 100.0, step * 100.0, " %"),
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_hold_every_value() {
+    fn ticks_are_round_and_cover_every_value() {
         for (low, high) in [
             (0.0, 1.0),
             (0.31, 2.29),

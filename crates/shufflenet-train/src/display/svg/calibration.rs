@@ -8,7 +8,7 @@ use super::open;
 use crate::display::words::counted;
 use crate::evaluation::measures::Bin;
 
-/// Accuracy over probability: what lies under the diagonal is overconfident. Dots are as large as their bins.
+/// Accuracy over probability. Points below the diagonal are overconfident. The size of a dot shows the size of its bin.
 pub(crate) fn calibration(bins: &[Bin]) -> String {
     let [x, y] = [ACROSS, UP].map(|places| Axis::new((0.0, 1.0), places));
     let axes = Axes { x, y };

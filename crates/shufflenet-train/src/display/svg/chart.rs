@@ -1,4 +1,4 @@
-//! Lines over a pair of axes, with a legend: in a page, or in a file of its own.
+//! Lines over a pair of axes, with a legend: in a page, or in its own file.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::axes::{ACROSS, Axes, Axis, HEIGHT, UP, WIDTH};
 use super::open;
 use crate::display::html::escape;
 
-/// Style sheet of a picture in a file of its own.
+/// Style sheet of a picture in its own file.
 const STYLE: &str = "text{font:12px sans-serif}.paper{fill:#fff}.grid{stroke:#ddd}.end{text-anchor:end}\
     .middle{text-anchor:middle}.line{fill:none;stroke-width:2;stroke:#1f6fb4}.line.c1{stroke:#b2382b}\
     .dashed{stroke-dasharray:5 4}.dot{fill:#1f6fb4}.dot.c1{fill:none}";
@@ -17,7 +17,7 @@ pub(crate) struct Series {
     pub colour: usize,
     pub dashed: bool,
     pub points: Vec<(f64, f64)>,
-    /// For a line of means, the least and the greatest of the values at each place. Empty: no band.
+    /// For a line of means, the lowest and the highest value at each point. Empty: no band.
     pub band: Vec<(f64, [f64; 2])>,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Chart<'a> {
     pub series: Vec<Series>,
 }
 
-/// Colours that the style sheet has; more lines begin anew.
+/// Number of colours in the style sheet. Further lines repeat them.
 const COLOURS: usize = 6;
-/// Points that are marked and answer to the mouse; longer lines are lines alone.
+/// Largest number of points of a line with dots, which show their values under the mouse.
 const MOST_MARKED: usize = 60;
 
 impl Chart<'_> {
-    /// A figure of a page. Without points, an empty text.
+    /// A figure in a page. The text is empty if there are no points.
     pub(crate) fn figure(&self) -> String {
         let Some(drawing) = self.drawing() else {
             return String::new();
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_are_no_numbers_are_left_out() {
+    fn nan_values_are_left_out() {
         let chart = |points| Chart {
             title: "a < b",
             x: "epoch",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_band_goes_along_the_greatest_and_back_along_the_least() {
+    fn a_band_follows_the_highest_values_and_returns_along_the_lowest() {
         let mut series = Series {
             name: "x".into(),
             colour: 1,

@@ -1,4 +1,4 @@
-//! The confusion matrix: what the images of each class were taken for.
+//! The confusion matrix: the predictions for the images of each class.
 
 use std::fmt::Write;
 
@@ -30,7 +30,7 @@ pub(crate) fn confusion(rows: &[Vec<u64>], names: &[&str]) -> String {
         names,
         cell: (SIDE - MARGIN) / classes.max(1) as f64,
     };
-    // The last column's slanted name leans over the edge.
+    // The slanted name of the last column extends over the edge.
     let mut svg = open(SIDE + 40.0, SIDE, "Confusion matrix");
     for (class, counts) in rows.iter().enumerate() {
         grid.row(&mut svg, class, counts);

@@ -197,7 +197,7 @@ function listen() {
   };
 }
 
-// Has the browser keep the page's files. Browsers do so for https and localhost alone.
+// Makes the browser keep the page's files. Browsers do this only for https and localhost.
 async function keepFiles() {
   if (!navigator.serviceWorker) return;
   try {
@@ -205,7 +205,7 @@ async function keepFiles() {
     await navigator.serviceWorker.ready;
     $("offline").textContent = "This page also works offline.";
   } catch {
-    // The page goes on with the network.
+    // Without the stored files the page needs the internet connection.
   }
 }
 

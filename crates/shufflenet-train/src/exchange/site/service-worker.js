@@ -23,7 +23,7 @@ async function keep(address, response) {
   try {
     await (await caches.open(KEPT)).put(address, response);
   } catch {
-    // The storage is full: the page goes on with the network.
+    // The storage is full. The page then needs the internet connection.
   }
 }
 

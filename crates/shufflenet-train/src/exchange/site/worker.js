@@ -55,7 +55,7 @@ function classify(image) {
   return { ...answer(), prepared: prepared - start, classified };
 }
 
-// Whether the network is loaded. Of a failure the page is told.
+// Whether the network is loaded. The page gets a message about a failure.
 function begin() {
   return load().then(
     () => true,
@@ -74,7 +74,7 @@ onmessage = async ({ data: { id, image } }) => {
     postMessage({ id, ...classify(new Uint8Array(image)) });
   } catch (error) {
     postMessage({ id, error: reason(error) });
-    // The module is of no more use, or has more memory than it needs: another takes its place.
+    // The module has failed or has more memory than it needs, so a new one replaces it.
     if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError) loaded = begin();
   }
 };

@@ -67,7 +67,7 @@ impl Rule for AdamW {
         let square = follow(MOMENTS[1], b2, squared);
         let step = hyper.step as f64;
         let (unbias1, unbias2) = (1.0 - b1.powf(step), 1.0 - b2.powf(step));
-        // Both divisors of the formula are in the factors: a pass over all values less.
+        // The factors contain both divisors of the formula, which saves a pass over all values.
         let unbias2 = unbias2.sqrt();
         let root = square.sqrt().add_scalar(self.epsilon * unbias2);
         let decayed = row.times(row.weight.clone(), |own| 1.0 - own.rate * own.decay);

@@ -1,4 +1,4 @@
-//! Refusals that several settings of optimizers share.
+//! Checks that several settings of optimizers share.
 
 use crate::error::{TrainError, require};
 

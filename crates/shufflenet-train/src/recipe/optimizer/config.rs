@@ -109,13 +109,13 @@ impl OptimizerConfig {
         }
     }
 
-    /// The part that a parameter belongs to, where there is one.
+    /// The part that a parameter belongs to, if any.
     pub(super) fn part(&self, name: &str) -> Option<&Part> {
         let mut parts = self.parts.iter().rev();
         parts.find(|part| pattern::matches(&part.names, name))
     }
 
-    /// Refuses what makes no sense.
+    /// Checks that the settings are in range.
     ///
     /// # Errors
     /// [`TrainError::Value`].

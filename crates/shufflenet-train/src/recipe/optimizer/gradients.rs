@@ -13,7 +13,7 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// The gradients that the backward of `module` gave.
+    /// The gradients of the backward pass of `module`.
     pub fn of<M: Module>(module: &M, gradients: GradientsParams) -> Self {
         let mut visitor = Visitor {
             from: gradients,
@@ -26,7 +26,7 @@ impl Gradients {
         Self { ids, rows }
     }
 
-    /// The sum of both, which are of the same parameters.
+    /// The sum of two gradients of the same parameters.
     pub fn plus(self, other: Self) -> Self {
         let rows = flat::elementwise([self.rows, other.rows], |[a, b]| a + b);
         Self { rows, ..self }

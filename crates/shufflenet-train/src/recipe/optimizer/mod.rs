@@ -1,13 +1,13 @@
-//! How gradients move the weights.
+//! The optimizers: how gradients change the weights.
 //!
-//! Each optimizer is a `Rule` in a file with its formula. Every parameter has a rule, a rate and a decay,
-//! which follow from its shape and name once, when the optimizer is made. A step gathers the gradients, scales them
-//! down together where their norm is too large, shows each rule its parameters together (Muon makes
-//! matrices orthogonal there), and updates each parameter by its rule. `tests/recipes` holds every rule to PyTorch
-//! over twenty steps.
+//! Each optimizer is a `Rule` in a file with its formula. Every parameter has a rule, a rate and a decay, which follow from
+//! its shape and name when the optimizer is made. A step gathers the gradients, and scales them down if their common norm
+//! is too large. Then it lets each rule prepare all of its parameters (Muon orthogonalises matrices there), and updates
+//! each parameter by its rule. `tests/recipes` compares every rule with PyTorch over twenty steps.
 //!
-//! Burn's module optimizer does not serve here: it clips tensor by tensor, fixes the momentum that a schedule moves,
-//! and keeps its state under ids that are random in every process. The state here is stored by name (`stored.rs`).
+//! Burn's module optimizer is not used, for three reasons: it clips tensor by tensor, it fixes the momentum that a schedule
+//! changes, and it keeps its state under ids that are random in every process. Here the state is stored by name
+//! (`stored.rs`).
 
 mod adamw;
 mod checks;
@@ -44,7 +44,7 @@ pub use muon::Muon;
 pub struct Rates {
     /// The learning rate.
     pub learning_rate: f64,
-    /// The momentum, where a schedule moves it.
+    /// The momentum, if a schedule changes it.
     pub momentum: Option<f64>,
 }
 
@@ -65,12 +65,12 @@ struct Parameter {
     rule: Rc<dyn Rule>,
     /// The parameter's rate, as a multiple of the schedule's.
     rate: f64,
-    /// The momentum, where no schedule moves it.
+    /// The momentum, if no schedule changes it.
     momentum: f64,
     decay: f64,
 }
 
-/// The rules of an experiment with what they remember.
+/// The rules of an experiment with their state.
 pub struct Optimizer {
     precision: Precision,
     nesterov: bool,
@@ -111,8 +111,7 @@ impl Optimizer {
         })
     }
 
-    /// `module`, which holds the network, after a step along `gradients`. A parameter without a gradient stays as it
-    /// is.
+    /// `module`, which holds the network, after a step along `gradients`. A parameter without a gradient is unchanged.
     pub fn step<M: Module>(
         &mut self,
         rates: impl Into<Rates>,
@@ -179,7 +178,7 @@ impl Parameter {
     ) -> Self {
         let rule = if rule.moves(&shape) { rule } else { sgd };
         let base = rule.base(config);
-        // Batch norms and biases are all there is of rank 1.
+        // The parameters of rank 1 are those of batch norms, and biases.
         let decays = config.decay_norm_and_bias || shape.len() > 1;
         let (rate, decay) = match config.part(&name) {
             Some(part) => (part.rate, part.decay),
@@ -196,7 +195,7 @@ impl Parameter {
     }
 }
 
-/// The shapes of what is not frozen.
+/// The shapes of the parameters that are not frozen.
 struct Shapes(Vec<(ParamId, Vec<usize>)>);
 
 impl ModuleVisitor for Shapes {
@@ -218,7 +217,7 @@ impl ModuleVisitor for Weights {
     }
 }
 
-/// Puts the weights after a step in the place of those before.
+/// Replaces the weights before a step by those after it.
 struct Stepper(HashMap<ParamId, Tensor<1>>);
 
 impl ModuleMapper for Stepper {

@@ -124,8 +124,8 @@ impl Rule for Muon {
     }
 }
 
-/// Outputs and inputs of a parameter of this shape. `None`: it is no matrix. (A stem for images of one channel has
-/// the shape of depthwise kernels, and counts as such.)
+/// Outputs and inputs of a parameter of this shape. `None`: it is not a matrix. (A stem for images of one channel has
+/// the shape of depthwise kernels, and is treated as such.)
 fn matrix(shape: &[usize]) -> Option<[usize; 2]> {
     match *shape {
         // As Burn stores linear layers.
@@ -135,7 +135,7 @@ fn matrix(shape: &[usize]) -> Option<[usize; 2]> {
     }
 }
 
-/// Where the momentum points after a step, before it is made orthogonal.
+/// The direction of the momentum after a step, before it is orthogonalised.
 fn direction(row: &mut Row) -> Tensor<1> {
     let (gradient, momentum) = (row.gradient.clone(), row.hyper.momentum);
     let towards = |old: Tensor<1>| {
@@ -151,8 +151,8 @@ fn direction(row: &mut Row) -> Tensor<1> {
     }
 }
 
-/// Replaces each row, which holds a parameter of the shape beside it, by the nearest orthogonal matrix. Matrices of one
-/// shape go there as one stack, in products of whole stacks: a network has many small matrices.
+/// Replaces each row, which holds a parameter of the given shape, by the nearest orthogonal matrix. Matrices of equal shape
+/// are computed as one stack, because a network has many small matrices.
 fn orthogonalise<'a>(
     rows: impl Iterator<Item = (&'a [usize], &'a mut Tensor<1>)>,
     iterations: usize,
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stack_is_orthogonalised_matrix_by_matrix_whichever_way_they_lie() {
+    fn a_stack_is_orthogonalised_matrix_by_matrix_in_either_orientation() {
         let device = Device::flex();
         let number = |i: usize| (i * i * 7919 % 1_009) as f32 / 504.5 - 1.0;
         let row = |first: usize| -> Tensor<1> {

@@ -2,7 +2,7 @@
 
 use crate::error::TrainError;
 
-/// Refuses a pattern under `key` that stands for none of `names`.
+/// Refuses a pattern under `key` that matches none of `names`.
 ///
 /// # Errors
 /// [`TrainError::Value`] with some of the names.
@@ -27,7 +27,7 @@ pub fn require_match<'a>(
     })
 }
 
-/// Whether `name` is one that `pattern` stands for.
+/// Whether `pattern` matches `name`.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;
@@ -47,7 +47,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_star_stands_for_any_characters() {
+    fn a_star_matches_any_characters() {
         for pattern in ["fc.weight", "fc.*", "*", "*weight", "f*.w*t", "**"] {
             assert!(matches(pattern, "fc.weight"), "{pattern}");
         }

@@ -1,8 +1,8 @@
-//! Parameters that a step moves together.
+//! Parameters that a step updates together.
 //!
-//! On the CPU each parameter is a row of its own. On a GPU all parameters of a rule lie one behind the other in one row
-//! ([`flat`]), so that a formula launches the same number of kernels for any number of parameters. What differs from one
-//! parameter to another, its rate and its decay, is a factor of each part of the row then.
+//! On the CPU each parameter is its own row. On a GPU all parameters of a rule are in one row, one after the other
+//! ([`flat`]), so that a formula launches the same number of kernels for any number of parameters. Each part of such a row
+//! then has its own factors for the rate and the decay of its parameter.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use shufflenet_model::flat;
 use super::Parameter;
 use super::rule::Rule;
 
-/// What a rule remembers of a parameter from step to step, by name, as rows of the parameter's size.
+/// A rule's state for a parameter, by name, as rows of the parameter's size.
 pub(super) type Remembered = BTreeMap<&'static str, Tensor<1>>;
 
-/// What a rule needs to know of a step.
+/// The numbers of a step that a rule needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hyper {
     /// The schedule's learning rate.
@@ -33,7 +33,7 @@ pub(super) struct Row<'a> {
     pub parameters: Vec<(ParamId, &'a Parameter)>,
     pub rule: &'a Rc<dyn Rule>,
     pub weight: Tensor<1>,
-    /// The gradient; a rule may put a direction in its place before [`Rule::update`].
+    /// The gradient. A rule may replace it by a direction before [`Rule::update`].
     pub gradient: Tensor<1>,
     pub remembered: Remembered,
     pub hyper: Hyper,
@@ -106,7 +106,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// `weight`, a tensor like the row, and what is remembered, for each parameter.
+    /// `weight`, a tensor like the row, and the state, for each parameter.
     pub fn apart(mut self, weight: Tensor<1>) -> Vec<(ParamId, Tensor<1>, Remembered)> {
         let ids = self.parameters.iter().map(|(id, _)| *id);
         let weights = ids.zip(self.parts(weight));
@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
         apart
     }
 
-    /// Whether one formula moves both rows.
+    /// Whether both rows are updated by one formula.
     fn goes_with(&self, other: &Self) -> bool {
         Rc::ptr_eq(self.rule, other.rule)
             && self.hyper.momentum == other.hyper.momentum
@@ -129,7 +129,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The rows that are moved one after the other, of rows of one parameter each.
+/// Groups rows of one parameter each into the rows that a step updates one after the other.
 pub(super) fn together(rows: Vec<Row>) -> Vec<Row> {
     if !rows.iter().all(|row| flat::has_views(&row.gradient)) {
         return rows;
@@ -145,7 +145,7 @@ pub(super) fn together(rows: Vec<Row>) -> Vec<Row> {
     groups.into_iter().filter_map(one).collect()
 }
 
-/// All of these rows in one.
+/// One row of all these rows.
 fn one(group: Vec<Row>) -> Option<Row> {
     let (rule, hyper) = group.first().map(|row| (row.rule, row.hyper))?;
     let (mut parameters, mut weights, mut gradients) = (Vec::new(), Vec::new(), Vec::new());

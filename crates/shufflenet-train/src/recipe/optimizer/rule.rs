@@ -1,4 +1,4 @@
-//! What an optimizer is: a rule from a gradient and what is remembered of earlier ones to new weights.
+//! The interface of an optimizer: a rule that computes new weights from weights, gradient and state.
 
 use burn::tensor::Tensor;
 use shufflenet_model::Precision;
@@ -14,9 +14,9 @@ pub(super) struct Base {
     pub decay: f64,
 }
 
-/// How gradients move weights.
+/// An optimizer's formula.
 pub(super) trait Rule {
-    /// Names of what a parameter's state holds after a step, as a checkpoint stores them.
+    /// Names of the tensors in a parameter's state after a step, as a checkpoint stores them.
     fn remembers(&self) -> &'static [&'static str];
 
     /// Whether the rule moves parameters of this shape. SGD moves the others.
@@ -24,7 +24,7 @@ pub(super) trait Rule {
         true
     }
 
-    /// The rule's own settings where it has some, else the section's.
+    /// The rule's own settings if it has any, else the section's.
     fn base(&self, config: &OptimizerConfig) -> Base {
         Base {
             rate: config.learning_rate,
@@ -33,11 +33,11 @@ pub(super) trait Rule {
         }
     }
 
-    /// Looks at all parameters of the rule together, before each row is updated by itself. `precision` is that of the
-    /// network's activations.
+    /// Prepares all parameters of the rule together, before each row is updated. `precision` is that of the network's
+    /// activations.
     fn prepare(&self, _rows: &mut [&mut Row], _precision: Precision) {}
 
-    /// A row's weights after a step. The formula is elementwise: a row holds several parameters on a GPU.
+    /// A row's weights after a step. The formula is elementwise, because on a GPU a row holds several parameters.
     fn update(&self, row: &mut Row) -> Tensor<1>;
 
     /// The rule with its peak rate and momentum, for the start of a run.

@@ -1,8 +1,8 @@
-//! What an optimizer remembers, as a safetensors file.
+//! The state of an optimizer as a safetensors file.
 //!
-//! Parameters have ids that are random in every process, so state is stored under the parameter's *name*
-//! (`stage2.0.branch1.0.weight/momentum.velocity`), sorted, and bound to the ids of the network at hand when
-//! it is loaded; a parameter without its state, or state without a parameter, is refused.
+//! Parameters have ids that are random in every process. So the state is stored under the parameter's *name*
+//! (`stage2.0.branch1.0.weight/momentum.velocity`), sorted, and assigned to the ids of the network when it is
+//! loaded. A parameter without its state, or state without a parameter, is refused.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 use super::Optimizer;
 use crate::refusals;
 
-/// What is not a tensor. One JSON text in the safetensors header.
+/// The part of the state that is not a tensor: a JSON text in the safetensors header.
 #[derive(Serialize, Deserialize)]
 struct Extra {
-    /// Steps taken. Absent in files written before it was counted, when SGD was all there was.
+    /// Steps taken. Absent in files of early versions, which did not count steps and had only SGD.
     #[serde(default)]
     steps: u64,
 }
 
 const EXTRA: &str = "optimizer";
-/// Between a parameter's name and that of its state; neither contains it.
+/// The separator between a parameter's name and that of its state. Neither contains it.
 const SEPARATOR: char = '/';
 
 impl Optimizer {
     /// The optimizer's state as a safetensors file, each tensor in its parameter's shape.
     ///
     /// # Errors
-    /// In words: what the device or the file format refuses.
+    /// The error of the device or of the file format, in words.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, String> {
         let mut tensors = BTreeMap::new();
         for (id, remembered) in &self.remembered {
@@ -59,7 +59,7 @@ impl Optimizer {
     /// This optimizer with the state stored in `bytes`, on `device`.
     ///
     /// # Errors
-    /// In words: bytes that are no safetensors file of ours, and parameters and state that do not match.
+    /// In words: bytes that are not such a file, or parameters and state that do not match.
     pub fn load_safetensors(mut self, bytes: &[u8], device: &Device) -> Result<Self, String> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
         let extra = header
@@ -102,7 +102,7 @@ impl Optimizer {
     }
 }
 
-/// The numbers of a stored tensor of that shape.
+/// The numbers of a stored tensor, which must have the given shape.
 fn values(name: &str, view: &TensorView, shape: &[usize]) -> Result<Vec<f32>, String> {
     if view.dtype() != Dtype::F32 {
         return Err(format!("`{name}` is {:?}, not float32", view.dtype()));

@@ -1,5 +1,5 @@
 //! Half a cosine from the peak to the end: Loshchilov & Hutter 2016 (SGDR, eq. 5) without restarts, per
-//! step rather than per epoch. With `e` the share left at the end, after `t` of `n` steps:
+//! step rather than per epoch. With `e` the share of the peak rate at the end, after `t` of `n` steps:
 //!
 //! ```text
 //! share = e + (1 - e) (1 + cos(pi t / n)) / 2

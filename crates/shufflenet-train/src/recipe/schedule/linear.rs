@@ -1,4 +1,4 @@
-//! A straight line from the peak to the end. With `e` the share left at the end, after `t` of `n` steps:
+//! A straight line from the peak to the end. With `e` the share of the peak rate at the end, after `t` of `n` steps:
 //!
 //! ```text
 //! share = 1 + (e - 1) t / n

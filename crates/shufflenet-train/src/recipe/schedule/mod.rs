@@ -1,10 +1,9 @@
-//! The learning rate as a function of the step, and the momentum where a schedule changes it.
+//! The learning rate as a function of the step, and the momentum if a schedule changes it.
 //!
 //! Both are pure functions of (configuration, step), so a resumed run needs no schedule state. A schedule gives the share of
-//! the peak rate at a step. Each schedule is a file with its settings, their defaults, its formula and its source. A
-//! warm-up of `w` steps may come before it: step `t`, from 0,
-//! uses `(t + 1) / w` of the peak (Goyal et al., 2017, section 2.2), and the schedule takes the `n - w`
-//! steps that are left. `tests/recipes` holds them to PyTorch's schedulers at every step.
+//! the peak rate at a step. Each schedule is a file with its settings, their defaults, its formula and its source. A warm-up
+//! of `w` steps may come before it: step `t`, from 0, uses `(t + 1) / w` of the peak (Goyal et al., 2017, section 2.2), and the
+//! schedule covers the remaining `n - w` steps. `tests/recipes` compares the schedules with PyTorch's at every step.
 
 mod cosine;
 mod exponential;
@@ -83,7 +82,7 @@ impl std::fmt::Display for ScheduleKind {
 }
 
 impl ScheduleConfig {
-    /// Refuses settings that make no sense.
+    /// Checks that the settings are in range.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -122,7 +121,7 @@ fn require_share(key: &'static str, share: f64) -> Result<(), TrainError> {
     )
 }
 
-/// Place of a step in a run.
+/// The position of a step in a run.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     /// Steps taken since the warm-up.
@@ -151,7 +150,7 @@ impl Schedule {
         Self {
             config: config.clone(),
             peak,
-            // A warm-up longer than the run keeps its slope: the run is the start of a longer one.
+            // A warm-up that is longer than the run keeps its slope, as if the run were the start of a longer run.
             warmup: (config.warmup_epochs * steps_per_epoch as f64).round() as usize,
             per_epoch: steps_per_epoch.max(1),
             total,
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warmup_longer_than_the_run_is_the_start_of_a_longer_one() {
+    fn a_warmup_longer_than_the_run_keeps_its_slope() {
         let long = schedule(ScheduleKind::Cosine, 2.0, 100);
         let short = schedule(ScheduleKind::Cosine, 2.0, 5);
         for step in 0..5 {
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rate_is_a_number_from_zero_to_the_peak_however_short_the_run() {
+    fn every_rate_is_from_zero_to_the_peak_even_in_a_short_run() {
         for kind in [
             ScheduleKind::Constant,
             ScheduleKind::Cosine,
@@ -238,7 +237,7 @@ mod tests {
         ] {
             for total in [1, 2, 3, 7, 100] {
                 let schedule = schedule(kind, 0.0, total);
-                // A resumed run may ask for a step beyond its end.
+                // A resumed run may need the rate of a step after its end.
                 for step in 0..total + 2 {
                     let rate = schedule.rate(step);
                     assert!(

@@ -4,7 +4,7 @@
 //! share = gamma ^ (milestones passed)
 //! ```
 //!
-//! PyTorch's `MultiStepLR`, its milestones in steps.
+//! This is PyTorch's `MultiStepLR` with milestones in steps.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ impl MultiStep {
     }
 
     pub(super) fn share(&self, at: Position) -> f64 {
-        // A milestone that is no whole number of steps comes with the first step after it.
+        // A milestone between two steps takes effect at the later step.
         let passed = |epoch: &&f64| at.epochs >= **epoch - 1e-9;
         let drops = self.milestones.iter().filter(passed).count();
         self.gamma.powi(drops as i32)

@@ -1,8 +1,8 @@
-//! Up and down once, the momentum down and up against it: Smith & Topin, 2017 ([Super-Convergence](
-//! https://arxiv.org/abs/1708.07120)), as PyTorch's `OneCycleLR` with cosines and two phases has it.
+//! The rate rises and falls once, while the momentum falls and rises: Smith & Topin, 2017 ([Super-Convergence](
+//! https://arxiv.org/abs/1708.07120)), as in PyTorch's `OneCycleLR` with cosines and two phases.
 //!
-//! Of `n` steps the first `p n` rise from `1 / start_divisor` of the peak to the peak, the others fall to
-//! `1 / end_divisor` of where it began. The momentum goes from `momentum_high` to `momentum_low` and back.
+//! In the first `p n` of `n` steps the rate rises from `1 / start_divisor` of the peak to the peak. In the others it falls to
+//! `1 / end_divisor` of the first rate. The momentum goes from `momentum_high` to `momentum_low` and back.
 
 use std::f64::consts::PI;
 
@@ -92,13 +92,13 @@ impl OneCycle {
         if step < peak {
             Phase::Up(step / peak)
         } else {
-            // A run of one step is over before it falls.
+            // A run of one step ends before the rate falls.
             Phase::Down(((step - peak) / (last - peak).max(1.0)).min(1.0))
         }
     }
 }
 
-/// How much of a phase is over, 0 to 1.
+/// The finished part of a phase, 0 to 1.
 enum Phase {
     Up(f64),
     Down(f64),

@@ -1,4 +1,4 @@
-//! Which run a person may have meant who resumes in a folder where nothing is saved.
+//! Hints at the intended run, if `--resume` finds nothing saved in its folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::data::trained_on::is_same_place;
 use crate::experiment::compare::check_same;
 use crate::run::context::Run;
 
-/// A line on a folder `path` where nothing is saved, with a hint at another run.
+/// A line on the folder `path`, in which nothing is saved, with a hint at another run.
 pub(super) fn nothing_saved(path: &Path, run: &Run) -> String {
     let similar = || {
         let similar = similar_run(path)?;
@@ -18,13 +18,13 @@ pub(super) fn nothing_saved(path: &Path, run: &Run) -> String {
     };
     let hint = run_on_same_data(path, run).or_else(similar);
     format!(
-        "resume     nothing is saved in {}: starting afresh{}",
+        "resume     nothing is saved in {}: starting a new run{}",
         path.display(),
         hint.unwrap_or_default()
     )
 }
 
-/// A hint at a run beside `path` on the data of `run`, for a folder of images that was renamed: the run is named after it.
+/// A hint at a run beside `path` on the data of `run`. A run is named after its data folder, which may have been renamed.
 fn run_on_same_data(path: &Path, run: &Run) -> Option<String> {
     let (_, other, saved) = runs_beside(path)?
         .filter_map(|(score, other)| {

@@ -1,17 +1,17 @@
-//! Where a run starts: with fresh weights, or from its newest intact checkpoint.
+//! The start of a run: with initial weights, or from its newest intact checkpoint.
 //!
-//! A resumed run must be the run that was started. [`crate::experiment::compare`] lists the keys that may differ. The
-//! data may be in another place but must be the same, unless the user accepts what changed: every checkpoint has its
-//! checksum. A schedule that follows the length of a run changes with it, from the resumed step on.
+//! A resumed run must have the experiment that it was started with. [`crate::experiment::compare`] lists the keys that may
+//! differ. The data may be in another place, but must be the same unless the user accepts the change. Every checkpoint has
+//! the checksum of the data. If the length of a run changes, a schedule that depends on it changes from the resumed step on.
 
 mod hints;
 mod notes;
 
 use std::path::Path;
 
-use crate::checkpoint::Progress;
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store::{self, Newest};
+use crate::checkpoint::{MANIFEST, Progress};
 use crate::data::trained_on::is_same_place;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -22,10 +22,10 @@ use crate::run::image_list;
 use crate::run::start::RunOptions;
 use crate::step::state::State;
 
-/// Fresh weights, or those of the newest intact checkpoint, with notes on them for a person.
+/// Initial weights, or those of the newest intact checkpoint, with lines to print.
 ///
 /// # Errors
-/// [`TrainError::Changed`], [`TrainError::DataChanged`]; [`TrainError::Checkpoint`] where none is intact.
+/// [`TrainError::Changed`], [`TrainError::DataChanged`]; [`TrainError::Checkpoint`] if none is intact.
 pub(crate) fn start(
     run: &Run,
     folder: &RunFolder,
@@ -75,6 +75,7 @@ fn resume(
         changed.push(format!("resume     on changed data: {changes}"));
         changed.extend(adapt(&mut state.progress, saved, run));
     }
+    let lost = forget_lost_best(folder, &mut state.progress);
     let progress = &state.progress;
     // A kill may have come after the checkpoint was written and before the link was.
     if progress.is_best() {
@@ -86,12 +87,13 @@ fn resume(
     }
     let damaged = found.damaged.iter();
     let mut notes: Vec<String> = damaged
-        .map(|error| format!("resume     passing over {error}"))
+        .map(|error| format!("resume     skipping {error}"))
         .collect();
+    notes.extend(lost);
     let is_over = progress.finished && run.is_done(progress);
     notes.push(match is_over {
         true => format!(
-            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps goes on"
+            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps continues it"
         ),
         false => format!(
             "resume     at step {step} of {total}, epoch {}, from {}",
@@ -108,7 +110,21 @@ fn resume(
     notes.extend(notes::machine(&environment, &run.environment));
     Ok((state, notes))
 }
-/// The refusal of a length that the run is beyond: its schedule has no rate for what follows.
+
+/// Forgets the best epoch if its checkpoint is gone, so that the best of the following epochs is kept. Returns a note.
+fn forget_lost_best(folder: &RunFolder, progress: &mut Progress) -> Option<String> {
+    let best = store::best(folder.path());
+    if progress.is_best() || best.join(MANIFEST).is_file() {
+        return None;
+    }
+    let lost = progress.best.take()?;
+    Some(format!(
+        "resume     the best epoch, {}, is forgotten: its checkpoint is gone",
+        lost.epoch
+    ))
+}
+
+/// The refusal of a length that the run has exceeded, because the schedule has no rate for further steps.
 fn too_short(path: &Path, run: &Run, progress: &Progress) -> TrainError {
     let train = &run.experiment.train;
     let (key, found) = match train.max_steps {
@@ -127,8 +143,8 @@ fn too_short(path: &Path, run: &Run, progress: &Progress) -> TrainError {
     }
 }
 
-/// Refuses to continue in the folder `path` a run that was started under `saved`. Returns what differs in the data,
-/// where the user accepts it.
+/// Compares the run in the folder `path`, which was started as `saved`, with the run that is to continue it. Returns the
+/// difference of the data, if the user accepts it.
 ///
 /// # Errors
 /// [`TrainError::Changed`] with the first key that differs; [`TrainError::DataChanged`].
@@ -189,8 +205,8 @@ fn check(
     }
 }
 
-/// Adapts progress to changed data, and says what that means. The place within an epoch is one that data of another
-/// size has. The best epoch is forgotten where other images chose it.
+/// Adapts progress to changed data, and returns lines about it. The position within an epoch must exist in the new data. The
+/// best epoch is forgotten if other images chose it.
 fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String> {
     let together = run.experiment.train.accumulate;
     let last = run.batches().saturating_sub(1) / together * together;
@@ -199,7 +215,8 @@ fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String>
     let data = &run.experiment.data;
     if data.validation > 0.0 || data.options.test_fraction > 0.0 {
         notes.push(
-            "resume     parts that are drawn by chance are drawn anew: images that were trained on may be in them".into(),
+            "resume     random parts are drawn again: they may have images that were trained on"
+                .into(),
         );
     }
     if saved.chosen_on != run.description.chosen_on && progress.best.take().is_some() {
@@ -214,7 +231,7 @@ fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String>
     notes
 }
 
-/// Refuses another number of ranks, where each rank normalises its own share of a batch.
+/// Refuses another number of ranks, if each rank normalises its own share of a batch.
 ///
 /// # Errors
 /// [`TrainError::Changed`].
@@ -231,13 +248,13 @@ fn check_ranks(path: &Path, run: &Run, environment: &serde_json::Value) -> Resul
     })
 }
 
-/// Where the data was under `saved`, and where it is now, if these are two places.
+/// The path of the data under `saved` and the path now, if they differ.
 fn moved<'a>(run: &'a Run, saved: &'a Experiment) -> Option<[&'a Path; 2]> {
     let [old, new] = [saved, &run.experiment].map(|experiment| experiment.data.root.as_path());
     (!is_same_place(old, new)).then_some([old, new])
 }
 
-/// Number of ranks at the last start of a run: 1 in files from before it was recorded.
+/// Number of ranks at the last start of a run. 1 if an earlier version did not record it.
 fn ranks_of(environment: &serde_json::Value) -> usize {
     let ranks = environment.get("ranks").and_then(serde_json::Value::as_u64);
     ranks.map_or(1, |ranks| ranks as usize)

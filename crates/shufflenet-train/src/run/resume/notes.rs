@@ -1,4 +1,4 @@
-//! What differs where a run resumes, a line each.
+//! Lines about the differences between a run and its resumption.
 
 use shufflenet_model::Precision;
 
@@ -7,7 +7,7 @@ use crate::device::machine::Environment;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
 
-/// A line on the same data in another place. Encoded images are the same by their names and sizes.
+/// A line on the same data in another place. Encoded images are compared by names and sizes.
 pub(super) fn place(run: &Run, saved: &Experiment) -> Option<String> {
     let [old, new] = moved(run, saved)?;
     let same = match run.sources.train.dataset().is_encoded() {
@@ -21,7 +21,7 @@ pub(super) fn place(run: &Run, saved: &Experiment) -> Option<String> {
     ))
 }
 
-/// A note on what a changed length does to the schedule, where it changes it.
+/// A note on the effect of a changed length on the schedule, if there is any.
 pub(super) fn schedule(run: &Run, saved: &Experiment) -> Option<String> {
     let (before, now) = (saved.schedule(run.batches()).total(), run.total_steps());
     let kind = run.experiment.schedule.kind;
@@ -39,7 +39,7 @@ pub(super) fn precision(run: &Run, saved: &Experiment) -> Option<String> {
     })
 }
 
-/// A note on other bits, where the machine differs from that of the last start.
+/// A note on other bits, if the machine differs from that of the last start.
 pub(super) fn machine(before: &serde_json::Value, now: &Environment) -> Option<String> {
     let pairs = [
         ("device", now.device()),

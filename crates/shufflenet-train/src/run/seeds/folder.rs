@@ -26,12 +26,12 @@ fn is_begun(folder: &Path, seed: u64) -> bool {
     place(folder, seed).join(CONFIG).is_file()
 }
 
-/// Whether the run in the folder `run` came to its end.
+/// Whether the run in the folder `run` is finished.
 pub(crate) fn is_finished(run: &Path) -> bool {
     checkpoint::progress(&store::last(run)).is_some_and(|progress| progress.finished)
 }
 
-/// The experiment of the run, or of the several runs, in `folder`. `None`: no run is there.
+/// The experiment of the run or runs in `folder`. `None`: there is no run.
 ///
 /// # Errors
 /// The errors of [`Seeds::read`] and [`crate::load`].
@@ -51,20 +51,20 @@ pub(super) struct SeedsFolder<'a> {
     path: &'a Path,
     seeds: &'a Seeds,
     existing: Existing,
-    /// The seeds of the runs that are there already. `None`: none has begun.
+    /// The seeds of the existing runs. `None`: no run has started.
     before: Option<Seeds>,
-    /// Whether the folder was not there before.
+    /// Whether the folder was made for these runs.
     is_new: bool,
-    /// `None`: not taken yet.
+    /// The lock. `None`: the folder is not locked yet.
     lock: Option<File>,
 }
 
 impl<'a> SeedsFolder<'a> {
-    /// Looks at the folder `path`, which is to hold the runs of `seeds`. Changes nothing. A resumption may add seeds.
+    /// Checks the folder `path`, which is to hold the runs of `seeds`, and changes nothing. `--resume` may add seeds.
     ///
     /// # Errors
-    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Value`] where a resumption lacks a seed, or a single run
-    /// is there.
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Value`] if `--resume` lacks a seed, or if the folder has a
+    /// single run.
     pub fn find(path: &'a Path, seeds: &'a Seeds, existing: Existing) -> Result<Self, TrainError> {
         if path.join(CONFIG).is_file() {
             return Err(TrainError::Value {
@@ -77,7 +77,7 @@ impl<'a> SeedsFolder<'a> {
         if listed.is_none() && !is_vacant(path) {
             return Err(TrainError::NotARun(path.into()));
         }
-        // A start that was cut off before its first run leaves the list alone.
+        // A start that was killed before its first run leaves only the list.
         let before = listed.filter(|seeds| seeds.iter().any(|seed| is_begun(path, seed)));
         match &before {
             Some(_) if existing == Existing::Refuse => {
@@ -104,16 +104,16 @@ impl<'a> SeedsFolder<'a> {
         })
     }
 
-    /// Whether one of the runs has begun before.
+    /// Whether one of the runs has started before.
     pub fn is_begun(&self) -> bool {
         self.before.is_some()
     }
 
-    /// Makes or takes over the folder, when the first run is open, and locks it. Deletes the runs that `--force` replaces,
-    /// all at once: none of them must be taken for one of the new runs.
+    /// Makes or takes over the folder, after the first run was opened, and locks it. Deletes all runs that `--force` replaces
+    /// at once, so that none of them is later taken for one of the new runs.
     ///
     /// # Errors
-    /// [`TrainError::RunLocked`], [`TrainError::Io`]; those of [`RunFolder::open`] for the runs that are there.
+    /// [`TrainError::RunLocked`], [`TrainError::Io`]; those of [`RunFolder::open`] for the existing runs.
     pub fn take(&mut self, first: &Run, accepted: &[&str]) -> Result<(), TrainError> {
         if self.lock.is_some() {
             return Ok(());
@@ -136,6 +136,10 @@ impl<'a> SeedsFolder<'a> {
             begun.map(open).collect::<Result<_, TrainError>>()?;
         if self.existing == Existing::Replace {
             for (folder, experiment) in runs {
+                if !self.seeds.has(experiment.train.seed) {
+                    folder.remove()?;
+                    continue;
+                }
                 folder.clear()?;
                 folder.record(&experiment, &first.environment)?;
             }
@@ -143,13 +147,13 @@ impl<'a> SeedsFolder<'a> {
         self.seeds.write(self.path)
     }
 
-    /// Removes the folder if it was made for these runs and none of them has begun: the first was refused.
+    /// Removes the folder if it was made for these runs and the first run was refused.
     pub fn abandon(self) {
         if self.is_new
             && self.lock.is_some()
             && !self.seeds.iter().any(|seed| is_begun(self.path, seed))
         {
-            // A folder that stays is no error: a next start takes it.
+            // A folder that cannot be removed is not an error, because the next start can use it.
             let files = [SEEDS, LOCK].map(|name| fs::remove_file(self.path.join(name)));
             let _ = files
                 .into_iter()

@@ -74,7 +74,7 @@ impl Seeds {
         replace(&folder.join(SEEDS), text.as_bytes())
     }
 
-    /// The seeds, or what is wrong with them.
+    /// The seeds, or the reason why they are refused.
     fn checked(self) -> Result<Self, String> {
         let wrong = |(place, seed): (usize, &u64)| {
             let before = self.seeds.get(..place).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Seeds {
 
     /// The seed of the first run.
     pub fn first(&self) -> u64 {
-        // There is one: `checked` refuses an empty list.
+        // There is at least one seed, because `checked` refuses an empty list.
         self.seeds.first().copied().unwrap_or_default()
     }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_reads_back_and_is_refused_by_name_where_it_is_damaged() {
+    fn the_file_can_be_read_back_and_a_damaged_file_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Seeds::read(folder.path()).unwrap().is_none());
         let seeds = Seeds::parse("1,2").unwrap();

@@ -1,7 +1,7 @@
-//! One experiment from several seeds: a whole run for each, one after the other, resumed together.
+//! Trains one experiment from several seeds: a whole run for each, one after the other. The runs are resumed together.
 //!
-//! Runs that differ in their seed alone show how much of a figure is chance. Each is an ordinary run in a folder of its
-//! own (`folder.rs`), and ends with the bits that it has by itself. `outcome.rs` has what the runs measured, as mean and
+//! Runs that differ only in their seed show how much of a figure is chance. Each is an ordinary run in its own folder
+//! (`folder.rs`), and ends with the bits of a single run. `outcome.rs` prints the figures of the runs, their mean and their
 //! standard deviation.
 
 mod folder;
@@ -25,8 +25,8 @@ use crate::run::start::{self, RunOptions};
 use crate::run::training_loop::Outcome;
 use folder::SeedsFolder;
 
-/// Trains `experiment` once from each of `seeds`, in the folder `seed-N` of the folder of `options`, and prints what they
-/// measured. A resumption keeps finished runs, continues the one that was interrupted, and begins the others.
+/// Trains `experiment` once from each of `seeds`, in the folder `seed-N` of the folder of `options`, and prints the figures of the
+/// runs. `--resume` keeps finished runs, continues the interrupted run, and starts the others.
 ///
 /// # Errors
 /// The errors of [`crate::train`]; [`TrainError::Seed`] for the run of one seed.
@@ -41,13 +41,13 @@ pub fn train_seeds(
     if options.existing == Existing::Resume && !folder.is_begun() {
         let out = options.out.display();
         console.line(&format!(
-            "resume     nothing is saved in {out}: starting afresh"
+            "resume     nothing is saved in {out}: starting a new run"
         ));
     }
     for (index, seed) in seeds.iter().enumerate() {
         if interrupter.should_stop() {
             console.line(&format!(
-                "stopped    before seed {seed}; the same command with --resume goes on"
+                "stopped    before seed {seed}; the same command with --resume continues"
             ));
             return Ok(Outcome::Interrupted);
         }

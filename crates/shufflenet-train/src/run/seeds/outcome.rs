@@ -1,7 +1,7 @@
-//! What the runs of several seeds measured: the figures of each, their mean and their standard deviation.
+//! The results of the runs of several seeds: the figures of each, their mean and their standard deviation.
 //!
-//! The deviation of `n` runs is that of a sample, `s^2 = sum (x - mean)^2 / (n - 1)`: it estimates how far one more run
-//! would lie from the mean.
+//! The deviation of `n` runs is that of a sample, `s^2 = sum (x - mean)^2 / (n - 1)`. It estimates the distance of one more
+//! run from the mean.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{Seeds, place};
 use crate::checkpoint::{self, store};
 use crate::metrics::line::Line;
 
-/// What a run measured by its best epoch.
+/// The result of a run's best epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Measured {
     /// The part of the data: `test`, or else the part that was evaluated after epochs.
@@ -23,12 +23,12 @@ pub(crate) struct Measured {
     pub top1: f64,
     /// Mean cross-entropy, in nats.
     pub loss: f64,
-    /// Minutes of training and evaluation, without what came between.
+    /// Minutes of training and evaluation, without the time between them.
     pub minutes: f64,
 }
 
 impl Measured {
-    /// Reads the metrics of the run in the folder `run`. `None`: it has measured nothing.
+    /// Reads the metrics of the run in the folder `run`. `None`: the run has no evaluation.
     pub fn read(run: &Path) -> Option<Self> {
         let last = store::last(run);
         let progress = checkpoint::progress(&last)?;
@@ -95,7 +95,7 @@ impl Spread {
     }
 }
 
-/// Lines on what the runs in `folder` measured: one for each seed, and one for all.
+/// Lines on the results of the runs in `folder`: one for each seed, and one for all.
 pub(super) fn summary(folder: &Path, seeds: &Seeds) -> Vec<String> {
     let read = |seed| Some((seed, Measured::read(&place(folder, seed))?));
     let measured: Vec<(u64, Measured)> = seeds.iter().filter_map(read).collect();
@@ -140,7 +140,7 @@ pub(super) fn summary(folder: &Path, seeds: &Seeds) -> Vec<String> {
     lines
 }
 
-/// The epochs of runs of different lengths, whose mean says little: `4, 4 and 2 epochs`. `None`: all have the same.
+/// The epochs of runs of different lengths, whose mean is not meaningful: `4, 4 and 2 epochs`. `None`: all lengths are equal.
 pub(crate) fn other_lengths(runs: &[&Measured]) -> Option<String> {
     let epochs: Vec<String> = runs.iter().map(|run| run.epochs.to_string()).collect();
     let (last, others) = epochs.split_last()?;

@@ -1,5 +1,6 @@
-//! What a person is told who did not mean what lies in the folder: copies across parts, parts without classes, classes that
-//! look alike, another folder than the run's, grey images for colour weights; and what a benchmark of a configuration is of.
+//! Tests of notes and errors about data that its user may not have expected: copies in two parts, parts without classes,
+//! classes that differ only in capitals, another folder than the run's, grey images for weights of colour images. Also, what
+//! a benchmark of a configuration prints.
 
 use std::fs;
 
@@ -25,13 +26,13 @@ fn a_run_resumed_on_another_folder_names_both() {
 }
 
 #[test]
-fn images_that_were_trained_on_and_are_measured_are_told() {
+fn evaluation_images_that_are_also_training_images_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 20);
     paint(&at.join("photos/val"), &[("blue", 2)], 2);
     let path = |name: &str| at.join("photos").join(name);
-    // Of other sizes, but for one that is equal.
+    // The test images have another size, except for one copy of a training image.
     for (name, value) in [
         ("val/red/1.ppm", 1),
         ("test/blue/1.ppm", 2),
@@ -45,7 +46,7 @@ fn images_that_were_trained_on_and_are_measured_are_told() {
     let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
     for line in [
         "note       2 of the 3 validation images are training images, too (photos/val/blue/0.ppm is \
-         photos/train/blue/0.ppm): the network has seen what it is measured on, and the figures are too good",
+         photos/train/blue/0.ppm): the network was trained on images that it is measured on, so the figures are optimistic",
         "note       1 of the 3 test images is a training image, too (photos/test/blue/0.ppm is photos/train/blue/0.ppm)",
         "note       1 of the 3 test images chose the best epoch, too (photos/test/blue/0.ppm is photos/val/blue/0.ppm \
          of the validation part)",
@@ -55,7 +56,7 @@ fn images_that_were_trained_on_and_are_measured_are_told() {
     paint(&at.join("own"), &[("blue", 2), ("red", 0)], 20);
     let train = format!("train --data own {TINY} --dry-run");
     assert!(!printed(at, &train).contains("training image"));
-    // A copy within an undivided folder, on either side of the division or on both.
+    // Copies within a folder without parts may fall into one part or into both.
     for image in 0..20 {
         let copy = format!("own/blue/copy-{image}.ppm");
         fs::copy(at.join(format!("own/blue/{image}.ppm")), at.join(copy)).unwrap();
@@ -68,7 +69,7 @@ fn images_that_were_trained_on_and_are_measured_are_told() {
 }
 
 #[test]
-fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
+fn a_part_with_images_but_no_class_folders_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let classes = [("blue", 2), ("red", 0)];
@@ -86,7 +87,7 @@ fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
         (
             "unlabelled",
             "unlabelled/test: has 1 image directly in it (0.ppm) and no folders: it is the test part, and needs the class \
-             folders of the training part; images without classes are for `shufflenet predict`, and lie outside of \
+             folders of the training part; images without classes are for `shufflenet predict`, and belong outside of \
              unlabelled;",
         ),
         (
@@ -102,7 +103,7 @@ fn a_part_with_images_and_no_class_folders_is_named_with_what_it_lacks() {
 }
 
 #[test]
-fn classes_that_differ_in_capitals_are_told() {
+fn classes_that_differ_only_in_capitals_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos"), &[("Cat", 2), ("dog", 0)], 20);
@@ -110,19 +111,19 @@ fn classes_that_differ_in_capitals_are_told() {
     let two_names = fs::read_dir(at.join("photos")).unwrap().count() == 3;
     if two_names {
         let text = printed(at, &format!("train --data photos {TINY} --dry-run"));
-        let line = "note       the classes \"Cat\" and \"cat\" differ in capitals alone: they are trained as two";
+        let line = "note       the classes \"Cat\" and \"cat\" differ only in capitals: they are trained as two";
         assert!(text.contains(line), "{text}");
     }
     paint(&at.join("parts/train"), &[("Cat", 2), ("dog", 0)], 8);
     paint(&at.join("parts/test"), &[("cat", 2), ("dog", 0)], 4);
     let line = refusal(at, &format!("train --data parts {TINY}"));
     let answer = "parts: found the class cat (4), expected those of the training part: Cat, dog (\"cat\" and \"Cat\" \
-                  differ in capitals alone)";
+                  differ only in capitals)";
     assert!(line.contains(answer), "{line}");
 }
 
 #[test]
-fn grey_and_colour_meet_in_fine_tuning() {
+fn fine_tuning_converts_colour_to_grey_and_refuses_grey_to_colour() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("colour"), &[("blue", 2), ("red", 0)], 20);
@@ -152,12 +153,12 @@ fn grey_and_colour_meet_in_fine_tuning() {
         )
     };
     let text = printed(at, &tuned("colour", "grey"));
-    let line = "chosen     runs/grey was trained on grey images: these, which have colours, are made grey; weights for \
+    let line = "chosen     runs/grey was trained on grey images: the data has colours, which are removed; weights for \
                 colour images keep them";
     assert!(text.contains(line), "{text}");
     let text = printed(at, &tuned("grey", "colour"));
-    let line = "chosen     runs/colour was trained on colour images: these, which are grey, are given to it as red = green \
-                = blue";
+    let line = "chosen     runs/colour was trained on colour images: the data is grey, and is used as red = green = \
+                blue";
     assert!(text.contains(line), "{text}");
     for (data, from) in [("colour", "colour"), ("grey", "grey")] {
         let text = printed(at, &tuned(data, from));
@@ -176,12 +177,12 @@ fn grey_and_colour_meet_in_fine_tuning() {
         &format!("{} --set model.input_channels=3", tuned("colour", "grey")),
     );
     let answer = "model.input_channels is 3; accepted: 1, because runs/grey was trained on grey images; \
-                  model.input_channels = 1 takes the colour out of these images";
+                  model.input_channels = 1 removes the colours of these images";
     assert!(line.contains(answer), "{line}");
 }
 
 #[test]
-fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
+fn a_benchmark_of_a_configuration_takes_its_batch_image_size_and_classes() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(
@@ -216,7 +217,7 @@ fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
         line.contains("train.batch_size is 99; accepted: at most 18"),
         "{line}"
     );
-    // Without the data the network is timed all the same.
+    // If the data is missing, the network is timed without it.
     fs::rename(at.join("photos"), at.join("moved")).unwrap();
     let text = printed(at, "bench train --config colours.toml --steps 1");
     assert!(
@@ -226,7 +227,7 @@ fn a_benchmark_of_a_configuration_has_its_batch_size_and_classes() {
 }
 
 #[test]
-fn one_of_a_kind_is_singular() {
+fn counts_of_one_are_printed_in_the_singular() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     paint(&at.join("photos/train"), &[("blue", 2), ("red", 0)], 4);
