@@ -11,7 +11,7 @@ use crate::device::{self, machine::Environment};
 use crate::display::words::{counted, thousands};
 use crate::error::{TrainError, require};
 use crate::experiment::Experiment;
-use crate::recipe::optimizer::Optimizer;
+use crate::recipe::optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
 use crate::recipe::schedule::Schedule;
 
 /// Refuses an experiment that cannot train on its data; returns notes on one that can.
@@ -56,6 +56,7 @@ pub fn check(
             model.stem()
         ));
     }
+    notes.extend(high_rate(&experiment.optimizer));
     let (warmup, steps) = (schedule.warmup(), schedule.total());
     if warmup >= steps {
         notes.push(format!(
@@ -110,6 +111,20 @@ pub fn without_kernels(experiment: &Experiment, device: &Device, cluster: &Clust
         ));
     }
     notes
+}
+
+/// A line on a rate that suits SGD, the default's, where AdamW or Lion takes it.
+fn high_rate(optimizer: &OptimizerConfig) -> Option<String> {
+    const HIGH: f64 = 50.0;
+    let (name, usual) = match optimizer.kind {
+        OptimizerKind::AdamW => ("AdamW", 0.001),
+        OptimizerKind::Lion => ("Lion", 0.0001),
+        OptimizerKind::Sgd | OptimizerKind::Muon => return None,
+    };
+    let rate = optimizer.learning_rate;
+    (rate >= HIGH * usual).then(|| {
+        format!("note       optimizer.learning_rate is {rate}, which is high for {name}: {usual} is usual")
+    })
 }
 
 /// Lines on classes whose names look alike, the first few of them.
@@ -256,4 +271,32 @@ pub fn introduce(
         ),
         format!("device     {environment}"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_rate_is_noted_for_adamw_and_lion() {
+        for (kind, learning_rate, name) in [
+            (OptimizerKind::AdamW, 0.1, Some("AdamW")),
+            (OptimizerKind::AdamW, 0.01, None),
+            (OptimizerKind::Lion, 0.1, Some("Lion")),
+            (OptimizerKind::Lion, 0.001, None),
+            (OptimizerKind::Sgd, 0.1, None),
+        ] {
+            let optimizer = OptimizerConfig {
+                kind,
+                learning_rate,
+                ..OptimizerConfig::default()
+            };
+            let line = high_rate(&optimizer);
+            let words = |name| format!("is {learning_rate}, which is high for {name}: ");
+            match name {
+                Some(name) => assert!(line.unwrap().contains(&words(name))),
+                None => assert_eq!(line, None),
+            }
+        }
+    }
 }
