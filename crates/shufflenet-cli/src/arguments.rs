@@ -8,6 +8,7 @@ mod trained;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use shufflenet_train::Precision;
 
 pub use compute::{Compute, Stored};
 #[cfg(feature = "fetch")]
@@ -196,8 +197,9 @@ pub struct Bench {
     /// Height and width of the images [default: the experiment's, else 32 for the cifar stem and 224 for others]
     #[arg(long, value_name = "PIXELS", value_parser = whole(1..=u16::MAX))]
     pub size: Option<u16>,
-    #[command(flatten)]
-    pub stored: Stored,
+    /// Type of stored activations: f32, or bf16 (on the CPU; train: on a GPU, too) [default: f32; train: the experiment's]
+    #[arg(long, value_name = "NAME", value_parser = compute::precision)]
+    pub precision: Option<Precision>,
     /// Steps to time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole(1..=u16::MAX))]
     pub steps: u16,

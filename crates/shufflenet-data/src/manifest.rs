@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_line() {
-        let cases: [(&[u8], &str); 19] = [
+        let cases: [(&[u8], &str); 21] = [
             (b"", "list: found line 1: no column path"),
             (
                 b"file,label\na,b\n",
@@ -300,6 +300,11 @@ mod tests {
                 "line 1: path is given twice",
             ),
             (b"{\"path\": }\n", "line 1: not JSON, from column 10 on"),
+            (
+                b"[\n{\"path\": \"a.png\", \"label\": 1}\n]\n",
+                "line 1: a JSON array, and in a .jsonl each line is an object of its own, expected a .csv",
+            ),
+            (b"[\"a.png\", \"x\"]\n", "line 1: a JSON array"),
         ];
         for (list, expected) in cases {
             let line = refusal(list);

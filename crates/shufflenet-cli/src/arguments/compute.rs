@@ -24,10 +24,10 @@ impl Compute {
     }
 }
 
-/// Type of the stored activations.
+/// Type of the stored activations of a trained network.
 #[derive(Args)]
 pub struct Stored {
-    /// Type of stored activations: f32, or bf16 (on the CPU; bench train: on a GPU, too) [default: f32; bench train: the experiment's]
+    /// Type of stored activations: f32, or bf16 (on the CPU) [default: f32]
     #[arg(long, value_name = "NAME", value_parser = precision)]
     pub precision: Option<Precision>,
 }
@@ -40,7 +40,7 @@ impl Stored {
 }
 
 /// The precision of this name.
-fn precision(name: &str) -> Result<Precision, String> {
+pub fn precision(name: &str) -> Result<Precision, String> {
     let known = [Precision::F32, Precision::Bf16];
     let found = known.into_iter().find(|known| known.name() == name);
     found.ok_or("accepted: f32, bf16".into())

@@ -41,7 +41,7 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
         None => Workload::new(settings::load_model(None, &overrides)?, device),
     };
     workload.steps = usize::from(arguments.steps);
-    workload.precision = match (arguments.stored.precision, work) {
+    workload.precision = match (arguments.precision, work) {
         (Some(asked), _) => asked,
         // Evaluation is in float32, whatever the precision of training.
         (None, Work::Infer) => Precision::F32,

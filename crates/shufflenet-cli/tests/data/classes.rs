@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
+use crate::unconfigured::TINY;
 use crate::{json, paint, printed, refusal, small};
 
 /// A folder with a run that classifies cats (red) and dogs (green), and its weights in a file.
@@ -168,6 +169,18 @@ fn a_run_is_not_resumed_with_other_classes() {
     );
     assert!(
         line.contains("the classes = a, b, now it is a, c"),
+        "{line}"
+    );
+    // A class more does not fit the network of the run.
+    paint(&at.join("grown"), &[("a", 0), ("b", 1)], 20);
+    printed(at, &format!("train --data grown {TINY}"));
+    paint(&at.join("grown"), &[("z", 2)], 20);
+    let line = refusal(at, "train --data grown --resume --accept-changed-data");
+    assert!(
+        line.contains(
+            "the number of classes is 3, what grown has; accepted: 2, the classes that the run in runs/grown was started \
+             with; --out DIR starts another run"
+        ),
         "{line}"
     );
 }

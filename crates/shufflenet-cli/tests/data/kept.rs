@@ -87,6 +87,29 @@ fn held_out_images_stay_held_out_after_the_folder_has_moved() {
     paint(&at.join("moved"), &[("blue", 2)], 21);
     let met = json(at, "eval --checkpoint runs/photos --data moved --json");
     assert_eq!((&met["split"], &met["count"]), (&"all".into(), &41.into()));
+    // Most of that set was trained on, which its figures do not tell.
+    let known = "32 of 41 images have path and size of images that the run trained on: if they are the same, the figures \
+                 are optimistic";
+    assert_eq!(met["notes"], serde_json::json!([known]));
+    printed(
+        at,
+        "export --checkpoint runs/photos --data moved --format model --licence MIT --out net",
+    );
+    let card = fs::read_to_string(at.join("net/README.md")).unwrap();
+    assert!(
+        card.contains(&format!("on 41 records of `moved`; {known} |")),
+        "{card}"
+    );
+    for class in ["blue", "red"] {
+        fs::create_dir_all(at.join("new").join(class)).unwrap();
+        let image = at.join("moved").join(class).join("1.ppm");
+        fs::copy(image, at.join("new").join(class).join("new.ppm")).unwrap();
+    }
+    let met = json(at, "eval --checkpoint runs/photos --data new --json");
+    assert_eq!(
+        (&met["count"], &met["notes"]),
+        (&2.into(), &serde_json::json!([]))
+    );
 }
 
 #[test]
@@ -138,4 +161,69 @@ fn few_images_are_trained_on_and_classes_without_images_are_refused() {
     let (code, _, errors) = crate::run(at, "data verify");
     assert_eq!(code, 2);
     assert!(errors.contains("--config <FILE>|--data <PATH>"), "{errors}");
+}
+
+/// New files move images between the parts that are random: figures of such a part are not told as held out.
+#[test]
+fn a_part_that_is_drawn_anew_is_said_to_be_and_has_no_figure_on_a_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    let train = format!("train --data photos {TINY}");
+    printed(at, &train);
+    let fraction = "--set data.options.test_fraction=0.2 --out runs/tested";
+    printed(at, &format!("{train} {fraction}"));
+    let runs = [("photos", "validation"), ("tested", "test")];
+    let changed = |part: &str| {
+        format!(
+            "the data has changed since the run: the {part} part is drawn anew and may have images that the run trained on"
+        )
+    };
+    for (run, part) in runs {
+        let report = json(at, &format!("eval --checkpoint runs/{run} --json"));
+        assert_eq!(report["split"], part);
+        assert_eq!(report["chosen_by_this_split"], part == "validation");
+        assert_eq!(report["notes"], serde_json::json!([]), "{run}");
+    }
+    paint(&at.join("photos"), &[("blue", 2), ("red", 0)], 30);
+    for (run, part) in runs {
+        let eval = format!("eval --checkpoint runs/{run}");
+        let report = json(at, &format!("{eval} --json"));
+        assert_eq!(
+            (&report["split"], &report["notes"][0]),
+            (&part.into(), &changed(part).into())
+        );
+        assert_eq!(report["chosen_by_this_split"], false);
+        let text = printed(at, &eval);
+        assert!(
+            text.contains("drawn anew") && !text.contains("best was chosen"),
+            "{text}"
+        );
+        let export =
+            format!("export --checkpoint runs/{run} --format model --licence MIT --out nets/{run}");
+        let said = printed(at, &export);
+        let reason = format!(
+            "not evaluated: the data has changed since the run: the {part} part, drawn anew, may have"
+        );
+        assert!(said.contains(&reason), "{said}");
+        let card = fs::read_to_string(at.join("nets").join(run).join("README.md")).unwrap();
+        assert!(card.contains(&reason) && !card.contains("top-1"), "{card}");
+    }
+}
+
+/// The records of an epoch are fewer where its ragged last batch is left out.
+#[test]
+fn a_card_counts_the_training_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    photographs(at);
+    let train = format!("train --data photos {TINY} --set train.batch_size=12");
+    let text = printed(at, &format!("{train} --set train.drop_last=true"));
+    assert!(text.contains("32 training records"), "{text}");
+    printed(
+        at,
+        "export --checkpoint runs/photos --format model --licence MIT --out net",
+    );
+    let card = fs::read_to_string(at.join("net/README.md")).unwrap();
+    assert!(card.contains(", 32 records trained on; SHA-256"), "{card}");
 }

@@ -123,3 +123,16 @@ fn an_unknown_or_unsupported_precision_is_refused() {
         assert!(line.contains(expected), "{more:?}: {line}");
     }
 }
+
+/// A flag that `bench` has, too, is explained for the command at hand.
+#[test]
+fn the_help_of_a_command_speaks_of_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["eval", "predict"] {
+        let help = printed(folder.path(), &[command, "--help"]);
+        assert!(
+            help.contains("f32, or bf16 (on the CPU) [default: f32]") && !help.contains("bench"),
+            "{help}"
+        );
+    }
+}

@@ -159,6 +159,46 @@ fn a_card_without_data_says_so_and_damage_is_reported_in_one_line() {
     assert_eq!(line.lines().count(), 1, "{line}");
 }
 
+/// An import that was told of no data and no recipe has none on its card.
+#[test]
+fn the_card_of_an_import_invents_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = repository().join("crates/shufflenet-model/tests/fixtures/exchange");
+    let standard = fixtures.join("standard.pth").display().to_string();
+    let import = ["import", "--weights", &standard, "--stem", "cifar"];
+    printed(
+        folder.path(),
+        &[&import[..], &["--out", "imported"]].concat(),
+    );
+    let export = [
+        "export",
+        "--checkpoint",
+        "imported",
+        "--format",
+        "model",
+        "--licence",
+        "MIT",
+        "--out",
+        "net",
+    ];
+    printed(folder.path(), &export);
+    let card = fs::read_to_string(folder.path().join("net/README.md")).unwrap();
+    assert!(card.contains("| training | imported weights |"), "{card}");
+    assert!(
+        card.contains("predict --checkpoint net photo.jpg"),
+        "{card}"
+    );
+    for made_up in [
+        "| data |",
+        "| recipe |",
+        "## Recipe",
+        "shufflenet eval",
+        "top-1",
+    ] {
+        assert!(!card.contains(made_up), "{made_up} is in:\n{card}");
+    }
+}
+
 #[test]
 fn a_model_that_cannot_be_exported_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

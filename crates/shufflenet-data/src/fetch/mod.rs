@@ -79,7 +79,12 @@ fn fetch_files(
         all_there = false;
         let partial = folder.join(format!(".{}.partial", file.name));
         match local {
-            Some(local) => copy(&local.join(file.name), &partial)?,
+            Some(local) => {
+                // A wrong file is named by the name that the user knows.
+                let given = local.join(file.name);
+                check(&given, md5, digest(&given, true)?)?;
+                copy(&given, &partial)?;
+            }
             None => download(&format!("{url}{}", file.name), &partial, PATIENCE, progress)?,
         }
         check_download(&partial, true, md5, digest(&partial, true)?)?;
@@ -128,6 +133,9 @@ mod tests {
             line.contains("found MD5 none: not a complete gzip file"),
             "{line}"
         );
+        let given = outer.path().join("train-images-idx3-ubyte.gz");
+        let named = format!("{}: found", given.display());
+        assert!(line.contains(&named), "{line}");
         assert_eq!(fs::read_dir(into.join("mnist")).unwrap().count(), 0);
         let line = super::fetch("imagenet", &into, None, &mut |_, _| {})
             .unwrap_err()

@@ -196,6 +196,10 @@ fn no_column(name: &str, headers: &csv::StringRecord) -> String {
     let found: Vec<&str> = headers.iter().collect();
     let hint = match found.as_slice() {
         [] | [""] => return format!("no column {name}"),
+        // Neither is a column of that name.
+        [first, ..] if first.starts_with('[') => {
+            return "a JSON array, and in a .jsonl each line is an object of its own".into();
+        }
         [one] if one.contains(';') => "; columns are separated by commas, not semicolons",
         [one] if one.contains('\t') => "; columns are separated by commas, not tabs",
         _ => "",

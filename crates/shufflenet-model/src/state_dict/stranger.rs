@@ -98,6 +98,15 @@ pub(super) fn cut(path: &Path, size: usize, message: &str) -> StateDictError {
     }
 }
 
+/// A whole file of `torch.save` in which something else was `found` than weights.
+pub(super) fn no_weights(path: &Path, found: &str) -> StateDictError {
+    foreign(
+        path,
+        &format!("a file of torch.save, and {found}"),
+        "save a network's weights, in Python: torch.save(network.state_dict(), \"weights.pth\")",
+    )
+}
+
 /// An archive of `torch.jit.save`.
 pub(super) fn script(path: &Path) -> StateDictError {
     foreign(

@@ -92,7 +92,7 @@ fn zip(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
     let pickled = read_entry(&mut archive, name).map_err(|error| refuse(error.to_string()))?;
     let pickle = Pickle::read(&pickled).map_err(|error| refuse(error.to_string()))?;
     let storages = Rc::new(Storages::zip(archive, format!("{folder}data/")));
-    tensors(&pickle, &storages, &Tensors::new()).map_err(refuse)
+    tensors(&pickle, &storages, &Tensors::new()).map_err(|found| stranger::no_weights(path, &found))
 }
 
 const BIG_ENDIAN: &str =
@@ -149,7 +149,8 @@ fn legacy(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
         bytes: bytes.clone(),
         places,
     };
-    tensors(&pickle, &Rc::new(storages), &Tensors::new()).map_err(refuse)
+    let storages = Rc::new(storages);
+    tensors(&pickle, &storages, &Tensors::new()).map_err(|found| stranger::no_weights(path, &found))
 }
 
 /// A pickle that ends early is a file that was cut off.

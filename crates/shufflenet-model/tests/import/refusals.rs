@@ -171,6 +171,19 @@ fn files_that_are_not_weights_are_recognised_and_refused() {
     }
 }
 
+/// `torch.save({})`, or the state of an optimizer before its first step.
+#[test]
+fn a_file_of_torch_save_without_tensors_is_told_for_one() {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    let options = options.compression_method(zip::CompressionMethod::Stored);
+    archive.start_file("empty/data.pkl", options).unwrap();
+    archive.write_all(b"\x80\x02}q\x00.").unwrap();
+    let line = refusal("empty.pth", &archive.finish().unwrap().into_inner());
+    let words = "is a file of torch.save, and there are no tensors in it; save a network's weights, in Python: ";
+    assert!(line.contains(words) && !line.contains("neither"), "{line}");
+}
+
 /// A zip archive of empty files.
 fn zipped(names: &[&str]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

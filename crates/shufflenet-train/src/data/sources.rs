@@ -262,11 +262,19 @@ pub(super) fn division(
     experiment: &Experiment,
     dataset: &Dataset,
 ) -> Result<(Vec<u32>, Option<Vec<u32>>), TrainError> {
+    divided(experiment, dataset.labels(), &dataset.class_names)
+}
+
+/// The records for training and those held out of a training set with these labels of classes with these names.
+pub(crate) fn divided(
+    experiment: &Experiment,
+    labels: &[u16],
+    names: &[String],
+) -> Result<(Vec<u32>, Option<Vec<u32>>), TrainError> {
     let fraction = experiment.data.validation;
     let (mut train, validation) = match fraction {
-        0.0 => (all(dataset), None),
+        0.0 => ((0..labels.len() as u32).collect(), None),
         _ => {
-            let (labels, names) = (dataset.labels(), &dataset.class_names);
             let seed = experiment.validation_seed();
             let parts = holdout("data.validation", labels, names, fraction, seed)?;
             (parts.train, Some(parts.validation))

@@ -24,14 +24,23 @@ pub struct Environment {
     threads: usize,
     /// Processes that trained together.
     ranks: usize,
+    /// Records that an epoch draws from, those that `train.drop_last` leaves out of it included.
+    training_records: usize,
     cpu: String,
     /// Vector instructions that the CPU kernels chose at run time.
     dispatch: &'static str,
 }
 
 impl Environment {
-    /// This process, training on the device of that name with `threads` threads as one of `ranks` processes.
-    pub fn here(name: &str, device: &Device, threads: usize, ranks: usize) -> Self {
+    /// This process, training on `training_records` records on the device of that name, with `threads` threads as one of
+    /// `ranks` processes.
+    pub fn here(
+        name: &str,
+        device: &Device,
+        threads: usize,
+        ranks: usize,
+        training_records: usize,
+    ) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("SHUFFLENET_COMMIT"),
@@ -43,6 +52,7 @@ impl Environment {
             adapter: device::adapter_name(device),
             threads,
             ranks,
+            training_records,
             cpu: cpu(),
             dispatch: dispatch(),
         }

@@ -97,6 +97,12 @@ pub struct EvaluationReport {
     pub parameters: usize,
     /// Whether `best` was chosen on this same data, which makes the figures optimistic.
     pub chosen_by_this_split: bool,
+    /// Whether the part is drawn anew, because the data has changed since the run: the notes say so.
+    #[serde(skip)]
+    pub drawn_anew: bool,
+    /// The note on images that the run seems to have trained on.
+    #[serde(skip)]
+    pub trained_images: Option<String>,
     /// Number of images that were left out, because the network does not know their classes.
     pub left_out: usize,
     /// Assumptions about the data, and the files that were skipped or left out.
@@ -141,10 +147,17 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
     let Met {
         loader,
         split,
+        is_own,
         chose,
+        drawn_anew,
         left_out,
-        notes,
+        mut notes,
     } = trained_on::open(description, &data, batch_size)?;
+    let trained_images = match is_own {
+        true => None,
+        false => trained_on::seen::trained_images(&folder, description, &loader),
+    };
+    notes.extend(trained_images.clone());
     let start = Instant::now();
     let mut tally = Tally::default();
     let mut outcomes = Vec::new();
@@ -175,6 +188,8 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         parameters: num_parameters(&classifier.network),
         // An imported network was not chosen by a split.
         chosen_by_this_split: chose && checkpoint.progress.step > 0,
+        drawn_anew,
+        trained_images,
         left_out,
         notes,
         measures: Measures::of(&outcomes, &loader.dataset().class_names),

@@ -21,8 +21,8 @@ pub(super) struct Origin {
     weights: Weights,
     /// The content of `environment.json`.
     environment: Value,
-    /// Images of an epoch.
-    images: Option<u64>,
+    /// Training records. `None`: not known.
+    records: Option<u64>,
 }
 
 impl Origin {
@@ -33,18 +33,24 @@ impl Origin {
         let run = folder.ancestors().nth(2);
         let read = |name: &str| run.and_then(|run| fs::read_to_string(run.join(name)).ok());
         let environment = read("environment.json").unwrap_or_default();
-        let metrics = read("metrics.jsonl").unwrap_or_default();
-        let lines = metrics.lines().map(serde_json::from_str::<Line>);
-        let mut epochs = lines
-            .flatten()
-            .filter(|line| line.event == "epoch" && line.split == "train");
+        let environment: Value = serde_json::from_str(&environment).unwrap_or_default();
+        let records = environment.get("training_records").and_then(Value::as_u64);
+        // The first epoch of an earlier version's run drew every record, if it left no ragged batch out.
+        let train = &trained.checkpoint.description.experiment.train;
+        let drawn = || {
+            let metrics = read("metrics.jsonl").filter(|_| !train.drop_last)?;
+            let lines = metrics.lines().map(serde_json::from_str::<Line>);
+            let mut lines = lines.flatten();
+            let first = lines.find(|line| line.event == "epoch" && line.split == "train")?;
+            Some(first.metrics.count)
+        };
         Self {
             weights: match trained.checkpoint.average.is_some() && trained.weights != WEIGHTS {
                 true => Weights::Ema,
                 false => Weights::Raw,
             },
-            environment: serde_json::from_str(&environment).unwrap_or_default(),
-            images: epochs.next().map(|line| line.metrics.count),
+            records: records.or_else(drawn),
+            environment,
         }
     }
 
@@ -89,20 +95,26 @@ impl Card<'_> {
     /// # Errors
     /// [`TrainError::Encode`], which today's types do not reach.
     pub fn text(&self) -> Result<String, TrainError> {
-        let experiment = &self.checkpoint.description.experiment;
+        let description = &self.checkpoint.description;
+        let experiment = &description.experiment;
         let recipe = settings::to_toml(experiment)?;
-        let (out, data) = (self.out.display(), &experiment.data);
+        let out = self.out.display();
+        // An import that was told of neither has made up data and a recipe.
+        let is_trained = !description.has_no_data();
         let name = self.out.file_name().unwrap_or_default().to_string_lossy();
         let mut rows = vec![("network", self.network())];
-        rows.extend([("classes", self.classes()), ("data", self.data())]);
-        rows.push((
-            "recipe",
-            format!(
-                "`{}`, below; SHA-256 of the configuration `{}`",
-                experiment.name,
-                hex(&Sha256::digest(recipe.as_bytes()))
-            ),
-        ));
+        rows.push(("classes", self.classes()));
+        if is_trained {
+            rows.push(("data", self.data()));
+            rows.push((
+                "recipe",
+                format!(
+                    "`{}`, below; SHA-256 of the configuration `{}`",
+                    experiment.name,
+                    hex(&Sha256::digest(recipe.as_bytes()))
+                ),
+            ));
+        }
         rows.push(("training", self.training()));
         let machine = self.origin.machine();
         rows.push(("processor", machine.unwrap_or("not known".into())));
@@ -121,13 +133,23 @@ impl Card<'_> {
             .iter()
             .map(|(key, value)| format!("| {key} | {} |\n", value.replace('|', "\\|")))
             .collect();
+        let own = is_trained.then_some(&*experiment.data.root);
+        let evaluate = self.measured_on.or(own).map_or(String::new(), |data| {
+            format!(
+                "shufflenet eval --checkpoint {out} --data {}\n",
+                data.display()
+            )
+        });
+        let recipe = match is_trained {
+            true => format!("\n## Recipe\n\n```toml\n{recipe}```\n"),
+            false => String::new(),
+        };
         Ok(format!(
             "# {name}\n\n| | |\n|---|---|\n{rows}\n## Use\n\nThis folder is a checkpoint:\n\n```sh\n\
              shufflenet predict --checkpoint {out} photo.jpg\n\
-             shufflenet eval --checkpoint {out} --data {}\n\
+             {evaluate}\
              shufflenet train --data photos --from {out}\n\
-             ```\n\n## Recipe\n\n```toml\n{recipe}```\n",
-            self.measured_on.unwrap_or(&data.root).display()
+             ```\n{recipe}"
         ))
     }
 
@@ -158,8 +180,8 @@ impl Card<'_> {
         let description = &self.checkpoint.description;
         let format = description.experiment.data.format.name();
         let mut text = format!("`{format}`, {}", in_code(&description.experiment.data.root));
-        if let Some(images) = self.origin.images {
-            text += &format!(", {} trained on", counted(images as usize, "record"));
+        if let Some(records) = self.origin.records {
+            text += &format!(", {} trained on", counted(records as usize, "record"));
         }
         if !description.data_sha256.is_empty() {
             text += &format!("; SHA-256 `{}`", description.data_sha256);
@@ -202,10 +224,13 @@ impl Card<'_> {
             Err(reason) => return format!("not evaluated: {}", escaped(reason)),
         };
         let metrics = &report.metrics;
-        let caveat = match report.chosen_by_this_split {
-            true => "; the epoch was chosen on this same part",
-            false => "",
+        let mut caveat = match report.chosen_by_this_split {
+            true => "; the epoch was chosen on this same part".to_string(),
+            false => String::new(),
         };
+        if let Some(trained_images) = &report.trained_images {
+            caveat += &format!("; {trained_images}");
+        }
         let part = match report.split.as_str() {
             "all" => "record".into(),
             split => format!("{split} record"),

@@ -135,6 +135,10 @@ fn measure(
         ..EvaluationRequest::new(folder)
     });
     match evaluated {
+        Ok(evaluated) if evaluated.report.drawn_anew => Ok(Err(format!(
+            "the data has changed since the run: the {} part, drawn anew, may have images that the run trained on",
+            evaluated.report.split
+        ))),
         Ok(evaluated) => Ok(Ok(evaluated.report)),
         Err(error) if request.data.is_some() => Err(error),
         Err(error) => Ok(Err(error.to_string())),

@@ -244,6 +244,12 @@ impl Experiment {
             "the name of one folder",
         )?;
         let data = &self.data;
+        require(
+            !data.root.as_os_str().is_empty(),
+            "data.root",
+            "\"\"",
+            "the folder, list or archive of the data",
+        )?;
         let fraction = (0.0..1.0).contains(&data.validation);
         require(
             fraction,

@@ -21,7 +21,7 @@ pub(super) fn of<T: DeserializeOwned>(
     refusal: &Refusal,
     check: impl Fn(T) -> Result<(), TrainError>,
 ) -> Option<String> {
-    let Fault::Value { accepted, .. } = &refusal.fault else {
+    let Fault::Value { found, accepted } = &refusal.fault else {
         return None;
     };
     let ask = |value| {
@@ -38,20 +38,35 @@ pub(super) fn of<T: DeserializeOwned>(
     if !matches!(accepted, Accepted::Whole) {
         return None;
     }
+    // TOML has no larger numbers, which nobody needs to be told who gave another value.
+    let end = match is_beyond(found) {
+        true => format!(" to {}", i64::MAX),
+        false => String::new(),
+    };
     let mut largest = None;
     for value in WHOLE {
         match ask(Value::Integer(value)) {
             // More than the key can store.
             None => {}
             Some(Ok(())) => largest = Some(value),
-            Some(Err(Some((key, range)))) if key == refusal.key => return Some(range),
+            Some(Err(Some((key, range)))) if key == refusal.key => {
+                let is_open = range.starts_with("a whole number from ") && !range.contains(" to ");
+                return Some(if is_open { range + &end } else { range });
+            }
             Some(Err(_)) => return None,
         }
     }
     largest.map(|largest| match largest {
-        i64::MAX => "a whole number from 0".into(),
+        i64::MAX => format!("a whole number from 0{end}"),
         largest => format!("a whole number from 0 to {largest}"),
     })
+}
+
+/// Whether `found`, as a message shows it, is a whole number that TOML does not have and `--set` takes for text.
+fn is_beyond(found: &str) -> bool {
+    let digits = found.trim_matches('"');
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_number && digits.parse::<i64>().is_err()
 }
 
 /// The key of an error, and the values that it accepts.

@@ -199,6 +199,14 @@ mod tests {
                 "train.epochs is -1; accepted: a whole number from 1",
             ),
             (
+                "train.seed=18446744073709551615",
+                "train.seed is \"18446744073709551615\"; accepted: a whole number from 0 to 9223372036854775807",
+            ),
+            (
+                "train.epochs=9223372036854775808",
+                "train.epochs is \"9223372036854775808\"; accepted: a whole number from 1 to 9223372036854775807",
+            ),
+            (
                 "train.log_every=1.5",
                 "train.log_every is 1.5; accepted: a whole number from 0",
             ),
@@ -277,6 +285,10 @@ mod tests {
                 "optimizer.momentum is NaN; accepted: a number from 0 to below 1",
             ),
             ("name=a/b", "name is a/b; accepted: the name of one folder"),
+            (
+                "data.root=",
+                "data.root is \"\"; accepted: the folder, list or archive of the data",
+            ),
         ] {
             let line = refusal(MINIMAL, &[assignment]);
             assert_eq!(line, format!("--set {assignment}: {words}"));

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use shufflenet_data::UnknownClasses;
 
+use crate::data::trained_on::split;
+use crate::device;
 use crate::display::html::escape;
 use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
@@ -53,9 +55,12 @@ struct Part {
 /// Writes a report. Returns its path, and notes on what is missing in it.
 ///
 /// # Errors
-/// Runs that cannot be read; [`TrainError::Value`] if the file would replace one that is not a report.
+/// Runs that cannot be read; a part, data or a device of the request that is refused; [`TrainError::Value`] if the file
+/// would replace one that is not a report.
 pub fn report(reported: &ReportRequest) -> Result<(PathBuf, Vec<String>), TrainError> {
     let out = place(reported)?;
+    reported.split.as_deref().map(split::named).transpose()?;
+    device::open(&reported.device)?;
     let mut notes = Vec::new();
     let page = match reported.runs.as_slice() {
         [run] => match Seeds::read(run)? {
@@ -94,10 +99,27 @@ fn part(reported: &ReportRequest, run: &Path, notes: &mut Vec<String>) -> Result
         device: reported.device.clone(),
         ..EvaluationRequest::new(run)
     });
-    if let Err(error) = &evaluated {
-        notes.push(format!("{}: not evaluated: {error}", run.display()));
+    match evaluated {
+        Err(error) if is_of_request(&error, reported) => Err(error),
+        evaluated => {
+            if let Err(error) = &evaluated {
+                notes.push(format!("{}: not evaluated: {error}", run.display()));
+            }
+            Ok(Part { history, evaluated })
+        }
     }
-    Ok(Part { history, evaluated })
+}
+
+/// Whether the data or the part that the request names is at fault, and not that the run's own data or its checkpoint is no
+/// more: then a report without figures would replace a good one by mistake.
+fn is_of_request(error: &TrainError, reported: &ReportRequest) -> bool {
+    match error {
+        TrainError::Checkpoint { .. }
+        | TrainError::NewerFormat { .. }
+        | TrainError::Weights { .. } => false,
+        TrainError::Value { key, .. } if key == "--data" => reported.data.is_some(),
+        _ => reported.data.is_some() || reported.split.is_some(),
+    }
 }
 
 /// The page of the finished runs in `folder`.

@@ -3,7 +3,7 @@
 //! A checkpoint has only a checksum of its data. If the checksum differs, the list shows which images differ. Sets that do
 //! not consist of image files have no list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -12,7 +12,8 @@ use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::data::sources::Sources;
+use crate::checkpoint::description::Description;
+use crate::data::sources::{Sources, divided};
 use crate::display::words::counted;
 use crate::error::TrainError;
 use crate::files::replace;
@@ -113,12 +114,35 @@ fn described(kind: &str, names: &[String]) -> String {
     )
 }
 
+/// Path and size in bytes of each image that the run in the folder `run`, of the network that `description` describes, has
+/// trained on. `None`: there is no list that can be read.
+pub fn trained_on(run: &Path, description: &Description) -> Option<HashSet<(String, String)>> {
+    let mut images = rows(&run.join(NAME))?;
+    images.retain(|[part, ..]| part == "train");
+    let names = &description.class_names;
+    let numbers = names.iter().map(String::as_str).zip(0..=u16::MAX);
+    let numbers: HashMap<&str, u16> = numbers.collect();
+    let label = |[_, class, ..]: &Image| numbers.get(class.as_str()).copied();
+    let labels: Vec<u16> = images.iter().map(label).collect::<Option<_>>()?;
+    let (records, _) = divided(&description.experiment, &labels, names).ok()?;
+    let image = |&record: &u32| {
+        let [_, _, bytes, path] = images.get(record as usize)?;
+        Some((path.clone(), bytes.clone()))
+    };
+    records.iter().map(image).collect()
+}
+
 fn read(path: &Path) -> Option<Images> {
+    Some(rows(path)?.into_iter().map(keyed).collect())
+}
+
+/// The images of the list at `path`, in its order.
+fn rows(path: &Path) -> Option<Vec<Image>> {
     let unpacked = GzDecoder::new(BufReader::new(File::open(path).ok()?));
     let image = |row: csv::Result<csv::StringRecord>| {
         let row = row.ok()?;
         let field = |at: usize| row.get(at).map(String::from);
-        Some(keyed([field(0)?, field(1)?, field(2)?, field(3)?]))
+        Some([field(0)?, field(1)?, field(2)?, field(3)?])
     };
     csv::Reader::from_reader(unpacked)
         .records()

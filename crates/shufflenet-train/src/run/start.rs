@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::checkpoint::{self, store};
 use crate::cluster::Cluster;
 use crate::display::console::Console;
 use crate::error::TrainError;
@@ -105,13 +106,43 @@ pub(crate) fn open(
             &options.device,
             options.threads,
             cluster.clone(),
-        )?;
+        )
+        .map_err(|error| of_begun(error, options))?;
         run.check_device(console)?;
         Ok(run)
     };
     let run = cluster.agree(open())?;
     run.compare_ranks()?;
     Ok(run)
+}
+
+/// A number of classes that a resumed run's data has no more is told as a rule of the run: its network's key cannot change.
+fn of_begun(error: TrainError, options: &RunOptions) -> TrainError {
+    match error {
+        TrainError::Value {
+            key,
+            found,
+            accepted,
+        } if key == "model.classes" && options.existing == Existing::Resume => {
+            let saved = checkpoint::description(&store::last(&options.out));
+            match saved.is_some_and(|saved| saved.class_names.len().to_string() == found) {
+                true => TrainError::Value {
+                    key: "the number of classes".into(),
+                    found: accepted,
+                    accepted: format!(
+                        "{found}, the classes that the run in {} was started with; --out DIR starts another run",
+                        options.out.display()
+                    ),
+                },
+                false => TrainError::Value {
+                    key,
+                    found,
+                    accepted,
+                },
+            }
+        }
+        other => other,
+    }
 }
 
 /// Opens the folder of an open run, and trains in it.

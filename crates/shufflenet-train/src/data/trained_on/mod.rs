@@ -5,7 +5,7 @@
 
 mod classes;
 pub(crate) mod seen;
-mod split;
+pub(crate) mod split;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,8 +39,13 @@ pub struct Met {
     pub loader: Loader,
     /// The part: `train`, `validation`, `test` or `all`.
     pub split: String,
+    /// Whether this is the run's own data.
+    pub is_own: bool,
     /// Whether this part of the data chose the checkpoint.
     pub chose: bool,
+    /// Whether this part is random, of data that has changed since the run, so that it may have images that the
+    /// run trained on.
+    pub drawn_anew: bool,
     /// Number of images of classes that the network does not know.
     pub left_out: usize,
     /// Lines on assumptions, and on files that were skipped or left out.
@@ -70,13 +75,12 @@ pub fn open(
         experiment.data.limit = None;
     }
     let split = split::choose(&experiment, &parts, is_own, request.split)?;
-    let (published, records) = split::place(&experiment, &parts, split)?;
+    let (published, records) = split::place(&experiment, &parts, is_own, split)?;
     let set = part(&experiment, &experiment.data.root, published)?;
     let mut notes = Vec::new();
     if !set.passed_over.is_empty() {
         notes.push(set.passed_over.to_string());
     }
-    let identity = sha256([Some(&set)]);
     let (mut set, left_out) = classes::match_names(set, description, request, &mut notes)?;
     check_fit(&experiment.model, &set)?;
     check_size(&set, description.input)?;
@@ -88,30 +92,44 @@ pub fn open(
                 .map(|line| line.trim_start_matches("note").trim().to_string()),
         );
     }
+    // Of the classes and images that a run takes, as the run took it.
+    let identity = sha256([Some(&set)]);
+    let is_drawn = records == Records::HeldOut || (parts.is_empty() && published == Split::Test);
+    let has_changed = match &description.chosen_on {
+        Some(chosen) if chosen.split == split => is_own && chosen.sha256 != identity,
+        // Another part chose, and the checkpoint has the SHA-256 of all parts together.
+        Some(_) if is_own && is_drawn => !is_same_data(&experiment, description),
+        // Checkpoints of earlier versions do not say.
+        _ => false,
+    };
+    let drawn_anew = has_changed && is_drawn;
+    if drawn_anew {
+        notes.push(format!(
+            "the data has changed since the run: the {split} part is drawn anew and may have images that the run trained on"
+        ));
+    } else if has_changed {
+        notes.push("the data has changed since the run".into());
+    }
+    let chose = match &description.chosen_on {
+        Some(chosen) => {
+            chosen.split == split && !drawn_anew && (chosen.sha256 == identity || has_changed)
+        }
+        // Checkpoints of earlier versions do not say.
+        None => request.root.is_none() && split::by_configuration(&experiment, split),
+    };
     let records = match records {
         Records::All => all(&set),
         Records::Training => division(&experiment, &set)?.0,
         Records::HeldOut => division(&experiment, &set)?.1.unwrap_or_default(),
-    };
-    let chose = match &description.chosen_on {
-        Some(chosen) if chosen.split == split && chosen.sha256 != identity && is_own => {
-            notes.push(
-                "the data has changed since the run: images that it trained on may be in this part now, if the part is \
-                 random"
-                    .into(),
-            );
-            true
-        }
-        Some(chosen) => chosen.split == split && chosen.sha256 == identity,
-        // Checkpoints of earlier versions do not record the part.
-        None => request.root.is_none() && split::by_configuration(&experiment, split),
     };
     let normalization = description.normalization.clone();
     let loader = Loader::new(Arc::new(set), records, batch_size, normalization);
     Ok(Met {
         loader: loader.workers(experiment.data.workers),
         split: split.into(),
+        is_own,
         chose,
+        drawn_anew,
         left_out,
         notes,
     })

@@ -1,6 +1,13 @@
-//! Detects weights that were trained on images that a run holds out, so that the run's held-out accuracy is too high.
+//! Detects weights that were trained on images that a run holds out, or on images of an evaluation, so that the accuracy is
+//! too high.
+
+use std::path::Path;
+
+use shufflenet_data::Loader;
 
 use crate::checkpoint::description::Description;
+use crate::display::words::thousands;
+use crate::run::image_list;
 
 const SEEN: &str = "it was trained on images that this run holds out, so the held-out figures are optimistic; the same \
                     data.validation and data.validation_seed hold out the same images";
@@ -16,4 +23,35 @@ pub(crate) fn seen(then: &Description, now: &Description) -> Option<&'static str
     let is_held_out = before.validation_seed() == here.validation_seed()
         && before.data.validation >= here.data.validation;
     (here.data.validation > 0.0 && is_same_data && !is_held_out).then_some(SEEN)
+}
+
+/// What to say if half of the images of `met` or more seem to be those that the network of the checkpoint in the folder
+/// `checkpoint` has learned from, by the list in the folder of its run.
+pub(crate) fn trained_images(
+    checkpoint: &Path,
+    description: &Description,
+    met: &Loader,
+) -> Option<String> {
+    let set = met.dataset();
+    if !set.is_encoded() {
+        return None;
+    }
+    // RUN/checkpoints/step-001234
+    let folder = checkpoint.canonicalize().ok()?;
+    let trained = image_list::trained_on(folder.ancestors().nth(2)?, description)?;
+    let is_known = |&&record: &&u32| {
+        let image = set.file(record as usize);
+        image.is_some_and(|(path, bytes)| {
+            trained.contains(&(path.display().to_string(), bytes.to_string()))
+        })
+    };
+    let known = met.indices().iter().filter(is_known).count();
+    (known > 0 && known * 2 >= met.records()).then(|| {
+        format!(
+            "{} of {} images have path and size of images that the run trained on: if they are the same, the figures are \
+             optimistic",
+            thousands(known),
+            thousands(met.records())
+        )
+    })
 }
