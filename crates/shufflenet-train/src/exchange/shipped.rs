@@ -16,11 +16,12 @@ use shufflenet_model::{num_parameters, weights};
 use super::card::{Card, Origin};
 use super::{NEW_FOLDER, in_float16, require_new};
 use crate::checkpoint::{self, Checkpoint, Progress, WEIGHTS};
+use crate::data::trained_on::seen;
 use crate::device;
 use crate::display::words::{describe, thousands};
 use crate::error::{TrainError, require};
 use crate::evaluation::trained::{self, Trained, Weights};
-use crate::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
+use crate::evaluation::{Evaluated, EvaluationReport, EvaluationRequest, evaluate};
 use crate::files::{write_folder, write_synced};
 
 /// Name of the card in the folder.
@@ -70,11 +71,20 @@ pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let (network, origin) = (&trained.classifier.network, Origin::of(&trained));
     let half = in_float16(&trained)?;
     let (config, parameters) = (network.config().with_stem(), num_parameters(network));
+    let run = trained.folder.clone();
     let shipped = checkpoint_of(trained, half, out)?;
     let mut lines = Vec::new();
     write_folder(out, |folder| {
         checkpoint::write(folder, &shipped)?;
-        let evaluated = measure(folder, request)?;
+        let evaluated = measure(folder, request)?.map(|evaluated| {
+            // The list of images that the network was trained on stays with the run.
+            let trained_images =
+                seen::trained_images(&run, &shipped.description, &evaluated.loader);
+            EvaluationReport {
+                trained_images: trained_images.filter(|_| request.data.is_some()),
+                ..evaluated.report
+            }
+        });
         let card = Card {
             out,
             network: &config,
@@ -126,10 +136,7 @@ fn checkpoint_of(trained: Trained, half: Vec<u8>, out: &Path) -> Result<Checkpoi
 }
 
 /// The figures of the checkpoint in `folder`, or the reason why there are none.
-fn measure(
-    folder: &Path,
-    request: &ShipRequest,
-) -> Result<Result<EvaluationReport, String>, TrainError> {
+fn measure(folder: &Path, request: &ShipRequest) -> Result<Result<Evaluated, String>, TrainError> {
     let evaluated = evaluate(&EvaluationRequest {
         data: request.data.clone(),
         ..EvaluationRequest::new(folder)
@@ -139,7 +146,7 @@ fn measure(
             "the data has changed since the run: the {} part, drawn anew, may have images that the run trained on",
             evaluated.report.split
         ))),
-        Ok(evaluated) => Ok(Ok(evaluated.report)),
+        Ok(evaluated) => Ok(Ok(evaluated)),
         Err(error) if request.data.is_some() => Err(error),
         Err(error) => Ok(Err(error.to_string())),
     }
