@@ -169,7 +169,7 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
                 return Err(TrainError::Value {
                     key: "data.root".into(),
                     found: format!(
-                        "{}, where the run in {} had its data, and does not exist",
+                        "{}, where the run in {} had its data; that place does not exist",
                         data.root.display(),
                         run.display()
                     ),

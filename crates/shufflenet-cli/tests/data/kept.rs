@@ -84,6 +84,12 @@ fn held_out_images_stay_held_out_after_the_folder_has_moved() {
         ),
         "{line}"
     );
+    let line = refusal(at, "train --resume runs/photos");
+    assert!(
+        line.contains("data.root is photos, where the run in runs/photos had its data; that place does not exist")
+            && line.contains("--set data.root=PLACE"),
+        "{line}"
+    );
     paint(&at.join("moved"), &[("blue", 2)], 21);
     let met = json(at, "eval --checkpoint runs/photos --data moved --json");
     assert_eq!((&met["split"], &met["count"]), (&"all".into(), &41.into()));
