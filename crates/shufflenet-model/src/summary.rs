@@ -1,20 +1,19 @@
 //! A table of a network's layers and their cost.
 //!
-//! The layers of the built network run one after the other on an image of zeros. Each row has the output
-//! shape of a layer, its parameters and its multiply-adds. As in the paper's tables, multiply-adds are
+//! Each row has the output shape of a layer, its parameters and its multiply-adds, by the sizes of the built network's
+//! weights. As in the paper's tables, multiply-adds are
 //! those of the convolutions (each weight is used once per position of the output map) and of the
 //! classifier. Norms, activations, pooling and shuffles are not counted.
 
 use std::fmt;
 
-use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::Tensor;
 use serde::Serialize;
 
+use crate::config::Stem;
 use crate::conv_norm::ConvNorm;
 use crate::error::ModelError;
-use crate::network::{ShuffleNetV2, global_average};
+use crate::network::ShuffleNetV2;
 use crate::unit::{BasicUnit, Branch, DownsampleUnit};
 
 /// The layers of a network, and the totals.
@@ -48,44 +47,46 @@ pub struct Layer {
 }
 
 impl Summary {
-    /// Runs `network` on one image of `height` by `width` in inference mode, which leaves the network
-    /// unchanged.
+    /// The layers of `network` for one image of `height` by `width`. Nothing is computed but sizes.
     ///
     /// # Errors
     /// [`ModelError::InputSize`] when the image is too small for the stem.
     pub fn of(network: &ShuffleNetV2, height: usize, width: usize) -> Result<Self, ModelError> {
         let config = network.config();
         config.validate(height, width)?;
-        let network = network.valid();
         let input = [config.input_channels(), height, width];
-        let device = network.stem.conv.weight.device();
-        let mut trace = Trace { layers: Vec::new() };
-        trace.network(
-            &network,
-            Tensor::zeros([1, input[0], height, width], &device),
-        );
-        let total = |of: fn(&Layer) -> usize| trace.layers.iter().map(of).sum();
+        let mut table = Table { layers: Vec::new() };
+        table.network(network, config.stem(), input);
+        let total = |of: fn(&Layer) -> usize| {
+            let layers = table.layers.iter().map(of);
+            layers.fold(0, usize::saturating_add)
+        };
         Ok(Self {
             network: config.with_stem(),
             input,
             parameters: total(|layer| layer.parameters),
             multiply_adds: total(|layer| layer.multiply_adds),
-            layers: trace.layers,
+            layers: table.layers,
         })
     }
 }
 
-/// The rows so far. Each method runs the module that it is named after and adds its rows.
-struct Trace {
+/// Channels, height and width of a layer's output for one image.
+type Map = [usize; 3];
+
+/// The rows so far. Each method adds the rows of the module that it is named after, whose input is `x`, and returns its
+/// output.
+struct Table {
     layers: Vec<Layer>,
 }
 
-impl Trace {
-    fn network(&mut self, network: &ShuffleNetV2, images: Tensor<4>) {
+impl Table {
+    fn network(&mut self, network: &ShuffleNetV2, stem: Stem, images: Map) {
         let mut x = self.conv_norm("stem", &network.stem, images);
-        if let Some(pool) = &network.pool {
-            x = pool.forward(x);
-            self.free("pool", "3x3 max pool /2", &x);
+        if network.pool.is_some() {
+            let [_, height, width] = images;
+            let [height, width] = [height, width].map(|size| stem.output(size));
+            x = self.free("pool", "3x3 max pool /2", [x[0], height, width]);
         }
         for (i, stage) in network.stages.iter().enumerate() {
             x = self.downsample(&format!("stages.{i}.downsample"), &stage.downsample, x);
@@ -93,73 +94,64 @@ impl Trace {
                 x = self.basic(&format!("stages.{i}.units.{j}"), unit, x);
             }
         }
-        let x = self.conv_norm("last", &network.last, x);
-        let features = global_average(x);
-        self.free("features", "global average", &features);
+        let [features, ..] = self.conv_norm("last", &network.last, x);
+        self.add("features", "global average", &[features], [0, 0]);
         let classifier = &network.classifier;
-        let weights = classifier.weight.shape().num_elements();
-        let biases = classifier
-            .bias
-            .as_ref()
-            .map_or(0, |bias| bias.shape().num_elements());
-        let logits = classifier.forward(features);
-        self.add("classifier", "linear", &logits, [weights + biases, weights]);
+        let [inputs, classes] = classifier.weight.dims();
+        let (weights, biases) = (inputs * classes, classifier.bias.as_ref());
+        let biases = biases.map_or(0, |bias| bias.shape().num_elements());
+        self.add(
+            "classifier",
+            "linear",
+            &[classes],
+            [weights + biases, weights],
+        );
     }
 
-    fn downsample(&mut self, name: &str, unit: &DownsampleUnit, x: Tensor<4>) -> Tensor<4> {
-        let left = self.conv_norm(
-            &format!("{name}.left_depthwise"),
-            &unit.left_depthwise,
-            x.clone(),
-        );
-        self.conv_norm(
+    fn downsample(&mut self, name: &str, unit: &DownsampleUnit, x: Map) -> Map {
+        let left = self.conv_norm(&format!("{name}.left_depthwise"), &unit.left_depthwise, x);
+        let [left, ..] = self.conv_norm(
             &format!("{name}.left_pointwise"),
             &unit.left_pointwise,
             left,
         );
-        self.branch(name, &unit.right, x.clone());
-        let y = unit.forward(x);
-        self.free(name, "concat, shuffle", &y);
-        y
+        let [right, height, width] = self.branch(name, &unit.right, x);
+        self.free(name, "concat, shuffle", [left + right, height, width])
     }
 
-    fn basic(&mut self, name: &str, unit: &BasicUnit, x: Tensor<4>) -> Tensor<4> {
-        let right = x.dims()[1] - unit.left_channels;
-        let right = x.clone().narrow(1, unit.left_channels, right);
-        self.branch(name, &unit.right, right);
-        let y = unit.forward(x);
+    fn basic(&mut self, name: &str, unit: &BasicUnit, x: Map) -> Map {
+        let [right, height, width] = self.branch(name, &unit.right, x);
         let kind = match unit.residual {
             true => "add, concat, shuffle",
             false => "concat, shuffle",
         };
-        self.free(name, kind, &y);
-        y
+        self.free(name, kind, [unit.left_channels + right, height, width])
     }
 
-    fn branch(&mut self, unit: &str, branch: &Branch, x: Tensor<4>) {
+    fn branch(&mut self, unit: &str, branch: &Branch, x: Map) -> Map {
         let name = |field: &str| format!("{unit}.right.{field}");
         let x = self.conv_norm(&name("pointwise1"), &branch.pointwise1, x);
         let x = self.conv_norm(&name("depthwise"), &branch.depthwise, x);
         let x = self.conv_norm(&name("pointwise2"), &branch.pointwise2, x);
         if let Some(layer) = &branch.squeeze_excitation {
             let name = |field: &str| name(&format!("squeeze_excitation{field}"));
-            let means = x.clone().mean_dim(3).mean_dim(2);
-            let squeezed = self.conv_norm(&name(".squeeze"), &layer.squeeze, means);
-            let gate = layer.excite.forward(squeezed);
+            let squeezed = self.conv_norm(&name(".squeeze"), &layer.squeeze, [x[0], 1, 1]);
+            let gate = output(&layer.excite, squeezed);
             self.add(
                 &name(".excite"),
                 "1x1 conv",
                 &gate,
-                cost(&layer.excite, &gate),
+                cost(&layer.excite, gate),
             );
-            self.free(&name(""), "scale", &layer.forward(x));
+            self.free(&name(""), "scale", x);
         }
+        x
     }
 
-    fn conv_norm(&mut self, name: &str, layer: &ConvNorm, x: Tensor<4>) -> Tensor<4> {
-        let y = layer.forward(x);
+    fn conv_norm(&mut self, name: &str, layer: &ConvNorm, x: Map) -> Map {
         let conv = &layer.conv;
-        let [parameters, multiply_adds] = cost(conv, &y);
+        let y = output(conv, x);
+        let [parameters, multiply_adds] = cost(conv, y);
         let [height, width] = conv.kernel_size;
         let groups = if conv.groups > 1 { "depthwise" } else { "conv" };
         let stride = if conv.stride == [2, 2] { " /2" } else { "" };
@@ -171,32 +163,46 @@ impl Trace {
     }
 
     /// Adds a row without parameters and multiply-adds.
-    fn free<const D: usize>(&mut self, name: &str, kind: &str, output: &Tensor<D>) {
-        self.add(name, kind, output, [0, 0]);
+    fn free(&mut self, name: &str, kind: &str, output: Map) -> Map {
+        self.add(name, kind, &output, [0, 0]);
+        output
     }
 
-    fn add<const D: usize>(
+    fn add(
         &mut self,
         name: &str,
         kind: &str,
-        output: &Tensor<D>,
+        output: &[usize],
         [parameters, multiply_adds]: [usize; 2],
     ) {
         self.layers.push(Layer {
             name: name.into(),
             kind: kind.into(),
-            output: output.dims().into_iter().skip(1).collect(),
+            output: output.into(),
             parameters,
             multiply_adds,
         });
     }
 }
 
-/// Parameters and multiply-adds of a convolution whose output for one image is `output`.
-fn cost(conv: &Conv2d, output: &Tensor<4>) -> [usize; 2] {
+/// The output of a convolution whose padding keeps the map's size at stride 1, as that of all convolutions here does.
+fn output(conv: &Conv2d, [_, height, width]: Map) -> Map {
+    let [channels, ..] = conv.weight.dims();
+    let [vertical, horizontal] = conv.stride;
+    [
+        channels,
+        height.div_ceil(vertical),
+        width.div_ceil(horizontal),
+    ]
+}
+
+/// Parameters and multiply-adds of a convolution.
+fn cost(conv: &Conv2d, [_, height, width]: Map) -> [usize; 2] {
     let weights = conv.weight.shape().num_elements();
-    let [_, _, height, width] = output.dims();
-    [weights, weights * height * width]
+    [
+        weights,
+        weights.saturating_mul(height).saturating_mul(width),
+    ]
 }
 
 /// The table in text form, for a terminal.

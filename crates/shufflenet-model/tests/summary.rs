@@ -5,7 +5,7 @@
 )]
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use shufflenet_model::{
     Layout, ModelConfig, Scale, ShuffleNetV2, Stem, Summary, num_parameters, to_safetensors,
 };
@@ -121,6 +121,38 @@ fn rows_have_the_shapes_of_table_5() {
     assert_eq!(output("last"), [1024, 7, 7]);
     assert_eq!(output("features"), [1024]);
     assert_eq!(output("classifier"), [10]);
+}
+
+/// The network itself is run on zeros here.
+#[test]
+fn maps_of_any_size_are_those_of_the_network() {
+    for (stem, layout) in [
+        (Stem::Cifar, Layout::Standard),
+        (Stem::Imagenet, Layout::Standard),
+        (Stem::Listing, Layout::Listing),
+    ] {
+        let network = network(&ModelConfig {
+            layout,
+            stem: Some(stem),
+            widths: Some([4, 8, 16, 16, 32].into()),
+            ..ModelConfig::default()
+        });
+        for [height, width] in [[32, 32], [37, 50], [5, 7]] {
+            let summary = Summary::of(&network, height, width).unwrap();
+            let image = Tensor::zeros([1, 3, height, width], &Device::flex());
+            let stem = network.stem.forward(image);
+            let mut x = match &network.pool {
+                Some(pool) => pool.forward(stem),
+                None => stem,
+            };
+            for (number, stage) in network.stages.iter().enumerate() {
+                x = stage.forward(x);
+                let name = format!("stages.{number}.units.{}", stage.units.len() - 1);
+                let layer = summary.layers.iter().find(|layer| layer.name == name);
+                assert_eq!(layer.unwrap().output, x.dims()[1..], "{name}");
+            }
+        }
+    }
 }
 
 #[test]
