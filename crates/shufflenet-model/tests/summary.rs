@@ -134,7 +134,7 @@ fn maps_of_any_size_are_those_of_the_network() {
         let network = network(&ModelConfig {
             layout,
             stem: Some(stem),
-            widths: Some([4, 8, 16, 16, 32].into()),
+            widths: Some([8, 16, 24, 32, 48].into()),
             ..ModelConfig::default()
         });
         for [height, width] in [[32, 32], [37, 50], [5, 7]] {
