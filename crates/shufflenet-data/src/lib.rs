@@ -85,7 +85,7 @@ pub use paths::expand_home;
 pub use png::png;
 pub use prefetch::Batches;
 pub use random::epoch_order;
-pub use shared::{Shared, shared};
+pub use shared::{Shared, shared, under_two_labels};
 pub use shufflenet_image::decode::{self, is_image_name};
 pub use shufflenet_image::{Normalization, Preparation};
 

@@ -1,8 +1,8 @@
-//! Finds images that two parts of a set have in common, byte for byte. The result of a network on an image that it was
-//! trained on does not show how good it is on new images.
+//! Finds images that a set has twice, byte for byte: in two parts, or in one part under two labels. The result of a network
+//! on an image that it was trained on does not show how good it is on new images. An image under two labels teaches nothing.
 //!
-//! Files of different sizes differ. So a file is read only if the other part has a file of the same size, which is rare for
-//! photographs. Nothing is decoded.
+//! Files of different sizes differ. So a file is read only if the other part, or another class, has a file of the same
+//! size, which is rare for photographs. Nothing is decoded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,12 +15,12 @@ use crate::encoded::EncodedImages;
 const MOST_FILES: usize = 20_000;
 const MOST_BYTES: u64 = 256 << 20;
 
-/// The images that two parts have in common.
+/// The images that two parts have in common, or that one part has under two labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
-    /// Number of images of the second part that the first has, too.
+    /// Number of images of the second part that the first has, too, or of images that came before under another label.
     pub count: usize,
-    /// The first of these images: its name in the first part and in the second.
+    /// The two names of the first of these images.
     pub example: (String, String),
 }
 
@@ -51,6 +51,35 @@ pub fn shared(first: (&Dataset, &[u32]), second: (&Dataset, &[u32])) -> Option<S
     Some(Shared {
         count: found.len(),
         example: (first.0.record_name(one), second.0.record_name(other)),
+    })
+}
+
+/// The images that a part has under two labels. `None`: there are none, the images are not files, or too many files have
+/// sizes that two classes have.
+pub fn under_two_labels((set, records): (&Dataset, &[u32])) -> Option<Shared> {
+    let all = Sized::of((set, records))?;
+    let label = |record: usize| set.labels().get(record);
+    let mut first = HashMap::new();
+    let mut of_two_classes = HashSet::new();
+    for &(record, size) in &all.records {
+        if *first.entry(size).or_insert(label(record)) != label(record) {
+            of_two_classes.insert(size);
+        }
+    }
+    let asked = all.of_sizes(&of_two_classes);
+    if asked.records.len() > MOST_FILES || asked.bytes() > MOST_BYTES {
+        return None;
+    }
+    let mut seen: HashMap<[u8; 32], usize> = HashMap::new();
+    let found = asked.digests().filter_map(|(digest, record)| {
+        let before = *seen.entry(digest).or_insert(record);
+        (label(before) != label(record)).then_some((before, record))
+    });
+    let found: Vec<(usize, usize)> = found.collect();
+    let &(one, other) = found.first()?;
+    Some(Shared {
+        count: found.len(),
+        example: (set.record_name(one), set.record_name(other)),
     })
 }
 
@@ -111,21 +140,45 @@ mod tests {
         open(format, root, Split::Whole, &Options::default()).unwrap()
     }
 
+    fn paint(root: &Path, images: &[(&str, u8)]) {
+        for &(name, value) in images {
+            let path = root.join(name).with_extension("png");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, png(8, 8, value)).unwrap();
+        }
+    }
+
+    #[test]
+    fn equal_images_under_two_labels_are_counted_with_an_example() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = [("a/1", 1), ("a/2", 2), ("a/3", 2), ("b/1", 3), ("b/2", 2)];
+        paint(folder.path(), &images);
+        let set = set(folder.path());
+        let all: Vec<u32> = (0..5).collect();
+        let found = under_two_labels((&set, &all)).unwrap();
+        assert_eq!(found.count, 1);
+        let names = [&found.example.0, &found.example.1];
+        assert!(
+            names.iter().any(|name| name.ends_with("b/2.png")),
+            "{found:?}"
+        );
+        // Twice under one label is no contradiction.
+        fs::remove_file(folder.path().join("b/2.png")).unwrap();
+        assert_eq!(under_two_labels((&set, &all)), None);
+    }
+
     #[test]
     fn equal_images_of_two_parts_are_counted_with_an_example() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, value) in [
+        let images = [
             ("a/1", 1),
             ("a/2", 2),
             ("a/3", 3),
             ("b/1", 4),
             ("b/2", 1),
             ("b/3", 3),
-        ] {
-            let path = folder.path().join(name).with_extension("png");
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, png(8, 8, value)).unwrap();
-        }
+        ];
+        paint(folder.path(), &images);
         // Records alternate: a/1, b/1, a/2, b/2, a/3, b/3.
         let set = set(folder.path());
         let of = |first: &[u32], second: &[u32]| shared((&set, first), (&set, second));

@@ -56,6 +56,19 @@ fn evaluation_images_that_are_also_training_images_are_reported() {
     paint(&at.join("own"), &[("blue", 2), ("red", 0)], 20);
     let train = format!("train --data own {TINY} --dry-run");
     assert!(!printed(at, &train).contains("training image"));
+    fs::create_dir_all(at.join("both")).unwrap();
+    paint(&at.join("both"), &[("blue", 2), ("red", 0)], 20);
+    for image in 0..10 {
+        let image = format!("{image}.ppm");
+        let red = at.join("both/red").join(&image);
+        fs::copy(at.join("both/blue").join(&image), red).unwrap();
+    }
+    let text = printed(at, &format!("train --data both {TINY} --dry-run"));
+    let line = " are in two classes (";
+    assert!(
+        text.contains(line) && text.contains("under both labels"),
+        "{text}"
+    );
     // Copies within a folder without parts may fall into one part or into both.
     for image in 0..20 {
         let copy = format!("own/blue/copy-{image}.ppm");

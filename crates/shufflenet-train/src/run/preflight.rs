@@ -2,7 +2,7 @@
 //! describes the run.
 
 use burn::tensor::Device;
-use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared};
+use shufflenet_data::{Dataset, Loader, Shared, lookalikes, shared, under_two_labels};
 use shufflenet_model::{Precision, ShuffleNetV2, Stem, num_parameters};
 
 use crate::cluster::Cluster;
@@ -49,6 +49,7 @@ pub fn check(
     notes.extend(similar_classes(&sources.class_names));
     notes.extend(unequal_classes(experiment, sources));
     notes.extend(shared_images(sources));
+    notes.extend(contradictions(sources));
     if map == [1, 1] && model.stem() != Stem::Cifar {
         notes.push(format!(
             "note       at {height}x{width} the {} stem leaves the last stage a 1x1 map; \
@@ -168,6 +169,21 @@ fn shared_images(sources: &Sources) -> Vec<String> {
         ))
     });
     lines.chain(between).collect()
+}
+
+/// A line on training images that are in two classes.
+fn contradictions(sources: &Sources) -> Option<String> {
+    let Shared { count, example } = under_two_labels(part(&sources.train))?;
+    let (are, each) = match count {
+        1 => ("is", "it"),
+        _ => ("are", "each of them"),
+    };
+    Some(format!(
+        "note       {} {are} in two classes ({} is {}): the network learns {each} under both labels",
+        counted(count, "training image"),
+        example.1,
+        example.0
+    ))
 }
 
 /// The records of `loader`.
