@@ -1,0 +1,143 @@
+//! Where the struct of each section of a configuration is declared.
+
+/// Each section, the file that declares its struct, and the struct's name.
+pub const SECTIONS: [(&str, &str, &str); 27] = [
+    ("", "shufflenet-train/src/experiment/mod.rs", "Experiment"),
+    ("model", "shufflenet-model/src/config.rs", "ModelConfig"),
+    (
+        "data",
+        "shufflenet-train/src/experiment/mod.rs",
+        "DataConfig",
+    ),
+    ("data.options", "shufflenet-data/src/options.rs", "Options"),
+    (
+        "data.options.synthetic",
+        "shufflenet-data/src/options.rs",
+        "SyntheticOptions",
+    ),
+    (
+        "data.normalization",
+        "shufflenet-image/src/normalization.rs",
+        "Normalization",
+    ),
+    (
+        "data.augmentation",
+        "shufflenet-data/src/augmentation/mod.rs",
+        "Augmentation",
+    ),
+    (
+        "data.augmentation.color_jitter",
+        "shufflenet-data/src/augmentation/jitter.rs",
+        "Jitter",
+    ),
+    (
+        "data.augmentation.trivial_augment",
+        "shufflenet-data/src/augmentation/policy.rs",
+        "TrivialAugment",
+    ),
+    (
+        "data.augmentation.rand_augment",
+        "shufflenet-data/src/augmentation/policy.rs",
+        "RandAugment",
+    ),
+    (
+        "data.augmentation.random_erasing",
+        "shufflenet-data/src/augmentation/erasing.rs",
+        "Erasing",
+    ),
+    (
+        "data.augmentation.mixing",
+        "shufflenet-data/src/augmentation/mixing.rs",
+        "Mixing",
+    ),
+    (
+        "train",
+        "shufflenet-train/src/experiment/mod.rs",
+        "TrainConfig",
+    ),
+    ("loss", "shufflenet-train/src/recipe/loss.rs", "LossConfig"),
+    (
+        "distill",
+        "shufflenet-train/src/recipe/distill.rs",
+        "Distill",
+    ),
+    (
+        "optimizer",
+        "shufflenet-train/src/recipe/optimizer/config.rs",
+        "OptimizerConfig",
+    ),
+    (
+        "optimizer.adamw",
+        "shufflenet-train/src/recipe/optimizer/adamw.rs",
+        "AdamW",
+    ),
+    (
+        "optimizer.lion",
+        "shufflenet-train/src/recipe/optimizer/lion.rs",
+        "Lion",
+    ),
+    (
+        "optimizer.muon",
+        "shufflenet-train/src/recipe/optimizer/muon.rs",
+        "Muon",
+    ),
+    (
+        "schedule",
+        "shufflenet-train/src/recipe/schedule/mod.rs",
+        "ScheduleConfig",
+    ),
+    (
+        "schedule.cosine",
+        "shufflenet-train/src/recipe/schedule/cosine.rs",
+        "Cosine",
+    ),
+    (
+        "schedule.linear",
+        "shufflenet-train/src/recipe/schedule/linear.rs",
+        "Linear",
+    ),
+    (
+        "schedule.multi_step",
+        "shufflenet-train/src/recipe/schedule/multi_step.rs",
+        "MultiStep",
+    ),
+    (
+        "schedule.one_cycle",
+        "shufflenet-train/src/recipe/schedule/one_cycle.rs",
+        "OneCycle",
+    ),
+    (
+        "schedule.exponential",
+        "shufflenet-train/src/recipe/schedule/exponential.rs",
+        "Exponential",
+    ),
+    (
+        "checkpoint",
+        "shufflenet-train/src/experiment/mod.rs",
+        "CheckpointConfig",
+    ),
+    (
+        "cluster",
+        "shufflenet-train/src/cluster/config.rs",
+        "ClusterConfig",
+    ),
+];
+
+/// Sections that a file may have any number of times, or that have no values of their own.
+pub const OTHERS: [(&str, &str, &str); 3] = [
+    (
+        "optimizer.parts",
+        "shufflenet-train/src/recipe/optimizer/config.rs",
+        "Part",
+    ),
+    (
+        "fine_tune",
+        "shufflenet-train/src/recipe/fine_tune.rs",
+        "FineTune",
+    ),
+    (
+        "train.progressive",
+        "shufflenet-train/src/recipe/progressive.rs",
+        "Stage",
+    ),
+];
