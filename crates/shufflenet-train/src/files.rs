@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::error::TrainError;
+use crate::error::{TrainError, require};
 
 /// Where the content of `path` is written before it is renamed.
 pub(crate) fn partial(path: &Path) -> PathBuf {
@@ -49,6 +49,31 @@ pub(crate) fn write_folder(
         let _ = fs::remove_dir_all(&fresh);
     }
     written
+}
+
+/// Refuses `path`, the value of the flag `key`, unless a new file can be made there. Long work checks its outputs first.
+///
+/// # Errors
+/// [`TrainError::Value`]: something is there, or the folder of the file is not.
+pub fn require_new_file(path: &Path, key: &'static str) -> Result<(), TrainError> {
+    const ACCEPTED: &str = "a file to be made, in a folder that exists";
+    let found = format!("{}, which exists", path.display());
+    require(path.symlink_metadata().is_err(), key, found, ACCEPTED)?;
+    require_folder(path, key, ACCEPTED)
+}
+
+/// Refuses `path`, the value of the flag `key`, if its folder does not exist.
+pub(crate) fn require_folder(
+    path: &Path,
+    key: &'static str,
+    accepted: &str,
+) -> Result<(), TrainError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let is_there = folder.is_none_or(Path::is_dir);
+    let found = format!("{}, whose folder does not exist", path.display());
+    require(is_there, key, found, accepted)
 }
 
 /// Writes a new file.

@@ -53,6 +53,8 @@ pub(crate) enum Accepted {
     Number,
     /// One of several words. serde does not list them for a value that is not text.
     Word,
+    /// Any text: what it stands for.
+    Text(&'static str),
     /// A list of a certain length. serde does not give the length for a longer list.
     ShorterList,
     /// A description in words.
@@ -101,11 +103,9 @@ pub(crate) fn with<T: DeserializeOwned>(
     refusal: &Refusal,
     value: Value,
 ) -> Result<T, Refusal> {
-    let mut whole = Value::Table(table.clone());
-    if let Some(place) = place(&mut whole, &refusal.path) {
-        *place = value;
-    }
-    serde_path_to_error::deserialize(whole)
+    let mut table = table.clone();
+    refusal.replace(&mut table, value);
+    serde_path_to_error::deserialize(Value::Table(table))
         .map_err(|error| Refusal::new(error.path(), error.inner().message(), None))
 }
 
@@ -142,6 +142,17 @@ fn not_json(error: &serde_json::Error) -> String {
 }
 
 impl Refusal {
+    /// Puts `value` in the place of the refused value.
+    pub(crate) fn replace(&self, table: &mut Table, value: Value) {
+        let mut whole = Value::Table(std::mem::take(table));
+        if let Some(place) = place(&mut whole, &self.path) {
+            *place = value;
+        }
+        if let Value::Table(changed) = whole {
+            *table = changed;
+        }
+    }
+
     fn new(path: &Path, message: &str, found: Option<String>) -> Self {
         let (field, fault) = fault(message, found);
         let mut refusal = Self {
@@ -185,6 +196,7 @@ impl fmt::Display for Accepted {
             Self::Whole => "a whole number",
             Self::Number => "a number",
             Self::Word => "text",
+            Self::Text(words) => words,
             Self::ShorterList => "a shorter list",
             Self::Words(words) => words,
         })
@@ -245,8 +257,8 @@ fn accepted(expected: &str) -> Accepted {
         "string only" => return Accepted::Word,
         "fewer elements in array" => return Accepted::ShorterList,
         "a boolean" => "true or false",
-        "a string" => "text",
-        "path string" => "a path",
+        "a string" => return Accepted::Text("text"),
+        "path string" => return Accepted::Text("a path"),
         "a sequence" => "a list",
         _ if expected.starts_with("struct ") => "a section",
         _ => match expected.strip_prefix("an array of length ") {

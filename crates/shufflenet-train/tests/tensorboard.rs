@@ -23,7 +23,7 @@ fn line(step: usize, loss: f64) -> Line<'static> {
             count: 10,
         },
         lr: 0.1,
-        img_per_s: 100.0,
+        img_per_s: Some(100.0),
         time: 1.5,
     }
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use shufflenet_train::Precision;
 use shufflenet_train::bench::resumed::{self, Resumed};
 use shufflenet_train::bench::{self, Timing, Workload};
 use shufflenet_train::experiment::settings;
+use shufflenet_train::{Precision, TrainError};
 
 use crate::arguments::{Bench, Work};
 use crate::process::print;
@@ -20,7 +20,14 @@ pub fn run(arguments: &Bench) -> anyhow::Result<ExitCode> {
             steps: usize::from(arguments.steps),
             warm_up: bench::WARM_UP,
         })?,
-        (Some(_), _) => anyhow::bail!("--checkpoint: only bench train times the steps of a run"),
+        (Some(checkpoint), _) => {
+            return Err(TrainError::Value {
+                key: "--checkpoint".into(),
+                found: checkpoint.display().to_string(),
+                accepted: "a run, in bench train".into(),
+            }
+            .into());
+        }
         (None, work) => bench_noise(arguments, work)?,
     };
     match arguments.json {
@@ -36,8 +43,11 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
         arguments.network.overrides(),
     );
     let device = &arguments.compute.device;
-    let mut workload = match config {
-        Some(config) => Workload::of(&settings::load(config, &overrides)?, device),
+    let experiment = config
+        .map(|config| settings::load(config, &overrides))
+        .transpose()?;
+    let mut workload = match &experiment {
+        Some(experiment) => Workload::of(experiment, device),
         None => Workload::new(settings::load_model(None, &overrides)?, device),
     };
     workload.steps = usize::from(arguments.steps);
@@ -53,10 +63,17 @@ fn bench_noise(arguments: &Bench, work: Work) -> anyhow::Result<Timing> {
     if let Some(batch) = arguments.batch {
         workload.batch = usize::from(batch);
     }
-    Ok(match (work, config) {
+    Ok(match (work, &experiment) {
         (Work::Train, _) => bench::train(&workload)?,
         (Work::Infer, _) => bench::infer(&workload)?,
-        (Work::Data, Some(config)) => bench::data(&settings::load(config, &overrides)?, &workload)?,
-        (Work::Data, None) => anyhow::bail!("bench data needs --config FILE, which names the data"),
+        (Work::Data, Some(experiment)) => bench::data(experiment, &workload)?,
+        (Work::Data, None) => {
+            return Err(TrainError::Value {
+                key: "--config".into(),
+                found: "not given".into(),
+                accepted: "an experiment's file, whose batches bench data loads".into(),
+            }
+            .into());
+        }
     })
 }

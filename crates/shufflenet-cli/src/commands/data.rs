@@ -6,7 +6,7 @@ use shufflenet_train::data::proposal::{self, propose};
 use shufflenet_train::data::tools::{self, Verified};
 use shufflenet_train::display::words::{counted, plural};
 use shufflenet_train::experiment::settings;
-use shufflenet_train::files::write_new;
+use shufflenet_train::files::{require_new_file, write_new};
 use shufflenet_train::{TrainError, experiment::Experiment};
 
 #[cfg(feature = "fetch")]
@@ -72,6 +72,7 @@ fn stats(arguments: &Stats) -> anyhow::Result<ExitCode> {
 
 fn preview(arguments: &Preview) -> anyhow::Result<ExitCode> {
     let Preview { set, out, count } = arguments;
+    require_new_file(out, "--out")?;
     let experiment = match &set.data {
         // The augmentation is that of `train --data`.
         Some(data) => propose(data, None, &set.overrides)?.experiment,

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use shufflenet_train::Precision;
 use shufflenet_train::display::words::{counted, describe};
 use shufflenet_train::evaluation::measures::Class;
 use shufflenet_train::evaluation::outcomes;
 use shufflenet_train::evaluation::{EvaluationReport, EvaluationRequest, evaluate};
-use shufflenet_train::{Precision, TrainError};
+use shufflenet_train::files::require_new_file;
 
 use crate::arguments::Eval;
 use crate::process::print;
@@ -16,16 +17,8 @@ const MOST_LISTED: usize = 20;
 
 pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
     arguments.compute.use_threads();
-    if let Some(file) = &arguments.predictions
-        && file.exists()
-    {
-        // The file is refused before the evaluation.
-        return Err(TrainError::Value {
-            key: "--predictions".into(),
-            found: format!("{}, which exists", file.display()),
-            accepted: "a file to be made".into(),
-        }
-        .into());
+    if let Some(file) = &arguments.predictions {
+        require_new_file(file, "--predictions")?;
     }
     let evaluated = evaluate(&EvaluationRequest {
         checkpoint: arguments.checkpoint.clone(),
@@ -38,14 +31,16 @@ pub fn run(arguments: &Eval) -> anyhow::Result<ExitCode> {
         device: arguments.compute.device.clone(),
         precision: arguments.stored.or_f32(),
     })?;
+    let report = &evaluated.report;
+    let code = print(&match arguments.json {
+        true => format!("{}\n", serde_json::to_string(report)?),
+        false => in_words(report),
+    })?;
+    // The figures are printed even if the disk is full.
     if let Some(file) = &arguments.predictions {
         outcomes::write(file, &evaluated)?;
     }
-    let report = &evaluated.report;
-    print(&match arguments.json {
-        true => format!("{}\n", serde_json::to_string(report)?),
-        false => in_words(report),
-    })
+    Ok(code)
 }
 
 fn in_words(report: &EvaluationReport) -> String {

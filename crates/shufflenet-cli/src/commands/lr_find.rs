@@ -6,7 +6,7 @@ use shufflenet_train::Interrupter;
 use shufflenet_train::display::console::Console;
 use shufflenet_train::display::plot::Curve;
 use shufflenet_train::experiment::settings;
-use shufflenet_train::files::write_new;
+use shufflenet_train::files::{require_new_file, write_new};
 use shufflenet_train::run::lr_find::{Range, find};
 
 use crate::arguments::LrFind;
@@ -15,8 +15,8 @@ use crate::process::{INTERRUPTED, print, stop_on_signal};
 pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     let experiment = settings::load(&arguments.config, &arguments.overrides)?;
     let svg = arguments.svg.as_deref();
-    if let Some(svg) = svg.filter(|svg| svg.exists()) {
-        anyhow::bail!("{} exists and is not replaced", svg.display());
+    if let Some(svg) = svg {
+        require_new_file(svg, "--svg")?;
     }
     let range = Range {
         from: arguments.from,
@@ -27,12 +27,15 @@ pub fn run(arguments: &LrFind) -> anyhow::Result<ExitCode> {
     let interrupter = Interrupter::new();
     stop_on_signal(&interrupter, true)?;
     let mut console = Console::new();
-    console.start("rates", range.steps, 0);
     let device = &arguments.compute.device;
-    let found = find(&experiment, &range, device, threads, &interrupter, || {
-        console.advance(1, String::new);
-    })?;
-    console.finish();
+    let found = find(
+        &experiment,
+        &range,
+        device,
+        threads,
+        &interrupter,
+        &mut console,
+    )?;
     if interrupter.should_stop() {
         return Ok(ExitCode::from(INTERRUPTED));
     }

@@ -151,6 +151,28 @@ mod tests {
         );
     }
 
+    /// A name that no run gives is the user's.
+    #[test]
+    fn a_copy_under_another_name_is_neither_read_nor_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = run(folder.path());
+        let own = [
+            "step-000005-good",
+            "step-000010.zip",
+            "step-",
+            "step-000005-2-3",
+        ];
+        for name in own {
+            fs::write(root.join(name), "mine").unwrap();
+        }
+        store::prune(&root, 1, "step-000015");
+        assert_eq!(store::last(folder.path()), root.join("step-000015"));
+        store::clear(&root).unwrap();
+        let mut kept = own.map(String::from);
+        kept.sort();
+        assert_eq!(names(&root), kept);
+    }
+
     #[test]
     fn a_run_without_its_best_checkpoint_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();

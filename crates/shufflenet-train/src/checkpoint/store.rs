@@ -69,7 +69,7 @@ pub fn open(root: &Path) -> Result<(), TrainError> {
 pub fn clear(root: &Path) -> Result<(), TrainError> {
     let is_ours = |name: &&String| {
         let is_link = ["best", "last"].contains(&name.as_str());
-        is_link || name.starts_with("step-") || is_partial(name)
+        is_link || is_checkpoint(name) || is_partial(name)
     };
     for name in names(root)?.iter().filter(is_ours) {
         remove(&root.join(name))?;
@@ -240,9 +240,18 @@ pub fn prune(root: &Path, keep: usize, newest: &str) {
 /// Names of the checkpoints in `root`, oldest first.
 pub(super) fn checkpoints(root: &Path) -> Result<Vec<String>, TrainError> {
     let mut names = names(root)?;
-    names.retain(|name| name.starts_with("step-"));
+    names.retain(|name| is_checkpoint(name));
     names.sort_by_key(|name| number(name));
     Ok(names)
+}
+
+/// Whether a folder of this name is a checkpoint of the run: `step-001234` or `step-001234-2`. Any other is the user's.
+fn is_checkpoint(name: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let numbers: Option<Vec<&str>> = name
+        .strip_prefix("step-")
+        .map(|rest| rest.split('-').collect());
+    numbers.is_some_and(|numbers| numbers.len() <= 2 && numbers.into_iter().all(is_number))
 }
 
 /// Names in the folder `root`. Empty if there is no such folder.

@@ -1,6 +1,8 @@
 //! Agreement of the ranks before, between and after steps: whether a rank has failed, whether all train the same experiment
 //! on the same data, and the state that they start from.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Cluster;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::description::Description;
@@ -34,19 +36,24 @@ impl Cluster {
     /// The result of training on this rank. Only the first rank reports an error that all ranks share. An error of this rank
     /// alone becomes [`TrainError::Rank`].
     pub(crate) fn reported<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
-        let Some(link) = &self.link else {
-            return result;
-        };
         result.map_err(|error| match error {
             TrainError::Diverged(_) if !self.is_first() => TrainError::Elsewhere { usage: false },
             TrainError::Diverged(_) | TrainError::Differs { .. } => error,
-            TrainError::Elsewhere { .. } => error,
-            error => TrainError::Rank {
+            TrainError::Elsewhere { .. } | TrainError::Rank { .. } => error,
+            error => self.of_this_rank(error),
+        })
+    }
+
+    /// The error of this rank alone. A process that trains alone returns the error as it is.
+    pub(crate) fn of_this_rank(&self, error: TrainError) -> TrainError {
+        match &self.link {
+            None => error,
+            Some(link) => TrainError::Rank {
                 rank: link.rank(),
                 machine: link.machine().into(),
                 source: Box::new(error),
             },
-        })
+        }
     }
 
     /// Fails on all ranks if the named values of one rank differ from those of rank 0.
@@ -58,31 +65,34 @@ impl Cluster {
             return Ok(());
         };
         let lines = own.iter().map(|(name, value)| format!("{name}\0{value}"));
-        let own: Vec<String> = lines.collect();
-        let mut first = own.join("\x01").into_bytes();
+        let mut first = lines.collect::<Vec<_>>().join("\x01").into_bytes();
         link.broadcast(&mut first);
-        let first = String::from_utf8_lossy(&first).into_owned();
-        let first: Vec<&str> = first.split('\x01').collect();
-        let pairs = own.iter().zip(&first);
-        let differing = pairs.into_iter().find(|(own, first)| own != *first);
-        let named = |line: &str| -> (String, String) {
-            let (name, value) = line.split_once('\0').unwrap_or((line, ""));
-            (name.into(), value.into())
+        let first = String::from_utf8_lossy(&first);
+        let first: BTreeMap<&str, &str> = first
+            .split('\x01')
+            .filter_map(|line| line.split_once('\0'))
+            .collect();
+        let own: BTreeMap<&str, &str> = own
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        // A setting that is not set has no value.
+        let names: BTreeSet<&str> = own.keys().chain(first.keys()).copied().collect();
+        let differing = names
+            .into_iter()
+            .find(|name| own.get(name) != first.get(name));
+        let value = |values: &BTreeMap<&str, &str>, name| {
+            values.get(name).copied().unwrap_or("unset").to_string()
         };
         self.agree(match differing {
-            None if own.len() == first.len() => Ok(()),
-            differing => {
-                let (own, first) = differing.map_or(("", ""), |(own, first)| (own, first));
-                let (what, here) = named(own);
-                let (_, there) = named(first);
-                Err(TrainError::Differs {
-                    rank: link.rank(),
-                    machine: link.machine().into(),
-                    what,
-                    here,
-                    there,
-                })
-            }
+            None => Ok(()),
+            Some(name) => Err(TrainError::Differs {
+                rank: link.rank(),
+                machine: link.machine().into(),
+                what: name.into(),
+                here: value(&own, name),
+                there: value(&first, name),
+            }),
         })
     }
 

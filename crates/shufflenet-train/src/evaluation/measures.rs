@@ -9,10 +9,14 @@
 //! - **Interval** of the accuracy: Wilson's (1927) for a proportion, at 95 %: the range for another sample of the same
 //!   size from the same source. It does not cover another training run.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use shufflenet_model::softmax;
 
+/// Largest number of classes of a confusion matrix, whose size is its square.
+pub const MOST_IN_CONFUSION: usize = 1_000;
 /// Bins of the calibration.
 pub const BINS: usize = 15;
 /// Normal quantile of 95 %, both sides.
@@ -48,8 +52,11 @@ pub struct Measures {
     pub calibration: Vec<Bin>,
     /// Each class.
     pub classes: Vec<Class>,
-    /// Records by class (row) and prediction (column).
+    /// Records by class (row) and prediction (column). Empty for more than [`MOST_IN_CONFUSION`] classes.
     pub confusion: Vec<Vec<u64>>,
+    /// Records of each pair of a class and a prediction, by class and prediction.
+    #[serde(skip)]
+    pub pairs: BTreeMap<(usize, usize), u64>,
 }
 
 /// Predictions of similar probability.
@@ -110,16 +117,27 @@ impl Outcome {
 impl Measures {
     /// Measures all outcomes of a set.
     pub fn of(outcomes: &[Outcome], class_names: &[String]) -> Self {
-        let mut confusion = vec![vec![0; class_names.len()]; class_names.len()];
+        let mut pairs = BTreeMap::new();
         for outcome in outcomes {
-            let row = confusion.get_mut(outcome.label);
-            if let Some(cell) = row.and_then(|row| row.get_mut(outcome.predicted)) {
-                *cell += 1;
+            *pairs.entry((outcome.label, outcome.predicted)).or_default() += 1;
+        }
+        let (mut labels, mut predictions) =
+            (vec![0; class_names.len()], vec![0; class_names.len()]);
+        for (&(label, predicted), count) in &pairs {
+            for (counts, class) in [(&mut labels, label), (&mut predictions, predicted)] {
+                if let Some(sum) = counts.get_mut(class) {
+                    *sum += count;
+                }
             }
         }
-        let classes = class_names.iter().enumerate();
-        let classes: Vec<Class> = classes
-            .map(|(class, name)| Class::of(&confusion, class, name))
+        let counts = labels.into_iter().zip(predictions).enumerate();
+        let classes: Vec<Class> = class_names
+            .iter()
+            .zip(counts)
+            .map(|(name, (class, (count, predicted)))| {
+                let hits = pairs.get(&(class, class)).copied().unwrap_or(0);
+                Class::new(name, hits, count, predicted)
+            })
             .collect();
         let present: Vec<f64> = classes
             .iter()
@@ -134,21 +152,15 @@ impl Measures {
             calibration_error: calibration_error(&calibration),
             calibration,
             classes,
-            confusion,
+            confusion: confusion(&pairs, class_names.len()),
+            pairs,
         }
     }
 }
 
 impl Class {
-    fn of(confusion: &[Vec<u64>], class: usize, name: &str) -> Self {
-        let cell = |row: usize, column: usize| {
-            let row: Option<&Vec<u64>> = confusion.get(row);
-            row.and_then(|row| row.get(column)).copied().unwrap_or(0)
-        };
-        let hits = cell(class, class);
-        let all = 0..confusion.len();
-        let count: u64 = all.clone().map(|other| cell(class, other)).sum();
-        let predicted: u64 = all.map(|other| cell(other, class)).sum();
+    /// A class of `count` records that is predicted `predicted` times, `hits` of them rightly.
+    fn new(name: &str, hits: u64, count: u64, predicted: u64) -> Self {
         let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
         Self {
             name: name.into(),
@@ -158,6 +170,18 @@ impl Class {
             f1: ratio(2 * hits, predicted + count),
         }
     }
+}
+
+/// The confusion matrix of `classes` classes.
+fn confusion(pairs: &BTreeMap<(usize, usize), u64>, classes: usize) -> Vec<Vec<u64>> {
+    if classes > MOST_IN_CONFUSION {
+        return Vec::new();
+    }
+    let row = |label| {
+        let cell = |predicted| pairs.get(&(label, predicted)).copied().unwrap_or(0);
+        (0..classes).map(cell).collect()
+    };
+    (0..classes).map(row).collect()
 }
 
 /// Wilson's interval of `hits` of `count`. Without records: 0 to 1.

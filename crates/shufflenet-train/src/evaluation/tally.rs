@@ -4,7 +4,7 @@
 //! is weighted by record (a smaller last batch counts less), is the same on every device, and can be stored in
 //! a checkpoint and continued exactly.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Sums over the records seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,8 @@ pub struct Tally {
 /// Means over the records of a [`Tally`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Mean cross-entropy, in nats.
+    /// Mean cross-entropy, in nats. In JSON `null` is a loss that is infinite or NaN.
+    #[serde(deserialize_with = "or_nan")]
     pub loss: f64,
     /// Top-1 accuracy, 0 to 1.
     pub top1: f64,
@@ -31,6 +32,10 @@ pub struct Metrics {
     pub top5: f64,
     /// Records.
     pub count: u64,
+}
+
+fn or_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// A measurement of the weights or of their average.

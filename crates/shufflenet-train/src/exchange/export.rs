@@ -5,12 +5,11 @@ use std::path::Path;
 pub use shufflenet_model::Sizes;
 use shufflenet_model::{to_onnx, to_state_dict};
 
-use super::{NEW_FILE, require_new};
 use crate::checkpoint::description::Description;
 use crate::device;
 use crate::error::TrainError;
 use crate::evaluation::trained::{self, Weights};
-use crate::files::write_new;
+use crate::files::{require_new_file, write_new};
 
 /// The file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub fn export(
             accepted: "--dynamic-size with --format onnx".into(),
         });
     }
-    require_new(out, NEW_FILE)?;
+    require_new_file(out, "--out")?;
     let trained = trained::open(path, weights, &device::open(device::DEFAULT)?)?;
     let (network, description) = (&trained.classifier.network, &trained.checkpoint.description);
     let source = trained.folder.join(trained.weights);

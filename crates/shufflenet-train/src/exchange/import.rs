@@ -13,7 +13,7 @@ use shufflenet_model::{
     num_parameters, to_safetensors,
 };
 
-use super::{NEW_FOLDER, require_new};
+use super::require_new_folder;
 use crate::checkpoint::description::{Description, IMPORTED};
 use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
@@ -52,7 +52,7 @@ pub struct ImportRequest {
 /// Errors of the file, the network or the folder; [`TrainError::Misfit`] for tensors that do not fit.
 pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    require_new(out, NEW_FOLDER)?;
+    require_new_folder(out)?;
     let weights = open(request)?;
     let (overrides, mut lines) = known(request, &weights)?;
     let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;

@@ -15,15 +15,12 @@ use shufflenet_model::to_half_state_dict;
 use crate::error::{TrainError, require};
 use crate::evaluation::trained::Trained;
 
-/// Refuses `out`, a folder or a file to be made, if something is there.
-fn require_new(out: &Path, accepted: &str) -> Result<(), TrainError> {
+/// Refuses `out`, a folder to be made, if something is there.
+fn require_new_folder(out: &Path) -> Result<(), TrainError> {
     let found = format!("{}, which exists", out.display());
     let is_new = out.symlink_metadata().is_err();
-    require(is_new, "--out", found, accepted)
+    require(is_new, "--out", found, "a folder to be made")
 }
-
-const NEW_FOLDER: &str = "a folder to be made";
-const NEW_FILE: &str = "a file to be made";
 
 /// The network's tensors in float16, under the names of PyTorch's network.
 fn in_float16(trained: &Trained) -> Result<Vec<u8>, TrainError> {

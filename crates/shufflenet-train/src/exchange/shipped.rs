@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use shufflenet_model::{num_parameters, weights};
 
 use super::card::{Card, Origin};
-use super::{NEW_FOLDER, in_float16, require_new};
+use super::{in_float16, require_new_folder};
 use crate::checkpoint::{self, Checkpoint, Progress, WEIGHTS};
 use crate::data::trained_on::seen;
 use crate::device;
@@ -48,7 +48,7 @@ pub struct ShipRequest {
 /// request names it.
 pub fn ship(request: &ShipRequest) -> Result<Vec<String>, TrainError> {
     let out = &request.out;
-    require_new(out, NEW_FOLDER)?;
+    require_new_folder(out)?;
     let licence = request.licence.trim();
     let is_line = !licence.is_empty() && !licence.contains('\n');
     let accepted = "one line, the licence of the weights";

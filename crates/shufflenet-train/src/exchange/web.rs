@@ -16,7 +16,7 @@ use std::path::Path;
 use shufflenet_model::{Layout, tensor_names};
 use shufflenet_web::{MANIFEST_FORMAT, Manifest, sha256};
 
-use super::{NEW_FOLDER, in_float16, require_new};
+use super::{in_float16, require_new_folder};
 use crate::device;
 use crate::display::words::thousands;
 use crate::error::{TrainError, require};
@@ -70,7 +70,7 @@ pub fn write_page(request: &PageRequest) -> Result<Vec<String>, TrainError> {
                 .into(),
         });
     };
-    require_new(out, NEW_FOLDER)?;
+    require_new_folder(out)?;
     let device = device::open(device::DEFAULT)?;
     let trained = trained::open(request.checkpoint, request.weights, &device)?;
     let network = &trained.classifier.network;

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::ranges;
 use crate::error::TrainError;
-use crate::refusals::{self, Accepted, Fault};
+use crate::refusals::{self, Accepted, Fault, Refusal};
 
 /// Origin of keys that neither a file nor an override has.
 pub(super) const COMMAND_LINE: &str = "the command line";
@@ -18,8 +18,19 @@ pub(super) struct Layers {
     table: Table,
     /// Origin of the table.
     origin: String,
-    /// For each override the key that it added or changed (a section, if the override made one), and the override in words.
-    overrides: Vec<(String, String)>,
+    overrides: Vec<Override>,
+}
+
+/// An override that was applied.
+struct Override {
+    /// The key.
+    key: String,
+    /// The value, as it was written.
+    text: String,
+    /// The key that the override added or changed: a section, if the override made one.
+    added: String,
+    /// The override in words.
+    words: String,
 }
 
 impl Layers {
@@ -44,7 +55,12 @@ impl Layers {
                 origin: words.clone(),
                 message,
             })?;
-            layers.overrides.push((added, words));
+            layers.overrides.push(Override {
+                key: key.unwrap_or_default().trim().into(),
+                text: text.trim().into(),
+                added,
+                words,
+            });
         }
         Ok(layers)
     }
@@ -58,18 +74,42 @@ impl Layers {
         &self,
         check: impl Fn(T) -> Result<(), TrainError>,
     ) -> Result<T, TrainError> {
-        refusals::from_table(&self.table).map_err(|mut refusal| {
-            let range = ranges::of(&self.table, &refusal, check);
-            if let Fault::Value { accepted, .. } = &mut refusal.fault
-                && let Some(range) = range
-            {
-                *accepted = Accepted::Words(range);
+        let mut table = self.table.clone();
+        let mut refusal = loop {
+            match refusals::from_table(&table) {
+                Ok(value) => return Ok(value),
+                Err(refusal) => match self.text_of(&refusal) {
+                    Some(text) => refusal.replace(&mut table, Value::String(text.into())),
+                    None => break refusal,
+                },
             }
-            TrainError::Config {
-                origin: self.origin_of(&refusal.key).into(),
-                message: refusal.to_string(),
-            }
+        };
+        let range = ranges::of(&table, &refusal, check);
+        if let Fault::Value { accepted, .. } = &mut refusal.fault
+            && let Some(range) = range
+        {
+            *accepted = Accepted::Words(range);
+        }
+        Err(TrainError::Config {
+            origin: self.origin_of(&refusal.key).into(),
+            message: refusal.to_string(),
         })
+    }
+
+    /// The text of the override of the refused key, if that key takes any text. So `--set name=2026-11-30` needs no quotes,
+    /// although it is a date in TOML.
+    fn text_of(&self, refusal: &Refusal) -> Option<&str> {
+        let takes_text = matches!(
+            &refusal.fault,
+            Fault::Value {
+                accepted: Accepted::Text(_),
+                ..
+            }
+        );
+        let mut overrides = self.overrides.iter().rev();
+        let text = &overrides.find(|over| over.key == refusal.key)?.text;
+        let is_list = literal(text).is_array() || literal(text).is_table();
+        (takes_text && !is_list).then_some(text)
     }
 
     /// `refused` with the origin of its key, if it names the key and the values that the key accepts.
@@ -90,8 +130,8 @@ impl Layers {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         let mut overrides = self.overrides.iter().rev();
-        let found = overrides.find(|(added, _)| is_within(added));
-        found.map_or(&self.origin, |(_, words)| words)
+        let found = overrides.find(|over| is_within(&over.added));
+        found.map_or(&self.origin, |over| &over.words)
     }
 
     /// Sets `key` to what `text` says. Returns the key that is new: a section, if it had to be made.
@@ -181,6 +221,27 @@ mod tests {
         let layers = Layers::new(table, "trial.toml".into(), &overrides);
         let read = layers.and_then(|layers| layers.read(|_: Whole| Ok(())));
         read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn text_that_is_toml_needs_no_quotes() {
+        #[derive(Deserialize)]
+        struct Texts {
+            name: String,
+            root: std::path::PathBuf,
+        }
+        let read = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+            let layers = Layers::new(Table::new(), "trial.toml".into(), &overrides)?;
+            layers.read(|_: Texts| Ok(()))
+        };
+        let texts = read(&["name=2026-11-30", "root= 2024"]).unwrap();
+        assert_eq!(
+            (&*texts.name, texts.root.to_str()),
+            ("2026-11-30", Some("2024"))
+        );
+        let line = read(&["name=[1]", "root=x"]).err().unwrap().to_string();
+        assert_eq!(line, "--set name=[1]: name is [1]; accepted: text");
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl MetricsCsv {
             metrics.top5.to_string(),
             metrics.count.to_string(),
             line.lr.to_string(),
-            line.img_per_s.to_string(),
+            line.img_per_s
+                .map_or(String::new(), |speed| speed.to_string()),
             line.time.to_string(),
         ])
     }

@@ -23,10 +23,12 @@ pub struct Line<'a> {
     /// Loss, top-1, top-5 and the number of records.
     #[serde(flatten)]
     pub metrics: Metrics,
-    /// Learning rate of the last step taken.
+    /// Learning rate of the last step taken. 0 in the line of the event `test`, which takes no step.
     pub lr: f64,
-    /// Images per second.
-    pub img_per_s: f64,
+    /// Images per second. `None`: the process that wrote the line took no step of the epoch, because another process took
+    /// them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_per_s: Option<f64>,
     /// Time of writing, in seconds since 1970. 0 in lines of versions that did not record it.
     #[serde(default)]
     pub time: f64,

@@ -63,8 +63,8 @@ impl EventFile {
             ("loss", metrics.loss),
             ("top1", metrics.top1),
             ("top5", metrics.top5),
-            ("images_per_second", line.img_per_s),
         ];
+        values.extend(line.img_per_s.map(|speed| ("images_per_second", speed)));
         if line.split == "train" {
             values.push(("learning_rate", line.lr));
         }

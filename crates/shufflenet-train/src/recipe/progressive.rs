@@ -57,6 +57,18 @@ pub fn cost(stages: &[Stage], epoch: usize, short: usize) -> f64 {
     (size as f64 / short as f64).powi(2)
 }
 
+/// Cost of the first `epochs` epochs, of which the last may be a part, in epochs of images with a shorter side of `short`
+/// pixels.
+pub fn total_cost(stages: &[Stage], short: usize, epochs: f64) -> f64 {
+    let (mut total, mut from) = (0.0, 0.0);
+    for stage in stages {
+        let until = epochs.clamp(from, (stage.until_epoch as f64).max(from));
+        total += (until - from) * cost(stages, stage.until_epoch, short);
+        from = until;
+    }
+    total + (epochs - from).max(0.0)
+}
+
 /// `images`, `[batch, channels, height, width]`, with a shorter side of `size` pixels at most.
 pub fn shrink(images: Tensor<4>, size: usize) -> Tensor<4> {
     let [_, _, height, width] = images.dims();
@@ -84,6 +96,20 @@ mod tests {
         let stages = stages(&[(2, 16), (3, 24)]);
         let sizes: Vec<_> = (1..=5).map(|epoch| size_in(&stages, epoch)).collect();
         assert_eq!(sizes, [Some(16), Some(16), Some(24), None, None]);
+    }
+
+    #[test]
+    fn the_total_cost_is_the_sum_over_steps() {
+        let (stages, short, steps) = (stages(&[(2, 16), (3, 24)]), 32, 5);
+        for taken in 0..=25 {
+            let each = (0..taken).map(|step| cost(&stages, step / steps + 1, short));
+            let expected = each.sum::<f64>() / steps as f64;
+            let found = total_cost(&stages, short, taken as f64 / steps as f64);
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "{taken}: {found}, {expected}"
+            );
+        }
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub(super) struct HistoryLine {
     pub top1: Option<f64>,
     #[serde(default)]
     pub lr: f64,
-    #[serde(default)]
-    pub img_per_s: f64,
+    /// `None`: the line is of a process that took no step of the epoch.
+    pub img_per_s: Option<f64>,
 }
 
 impl History {
@@ -114,10 +114,7 @@ impl History {
 
     /// Images per second by epoch.
     pub(super) fn pace(&self) -> Vec<(f64, f64)> {
-        let epochs = self.epochs(true).into_iter();
-        epochs
-            .map(|line| (line.epoch as f64, line.img_per_s))
-            .collect()
+        self.curve(true, |line| line.img_per_s)
     }
 
     /// A note if the pace has fallen by a third at one size of the images.
@@ -131,7 +128,7 @@ impl History {
             .unwrap_or_default();
         let mut slowdown = Slowdown::default();
         self.epochs(true).iter().find_map(|line| {
-            slowdown.note(line.epoch, size_in(&stages, line.epoch), line.img_per_s)
+            slowdown.note(line.epoch, size_in(&stages, line.epoch), line.img_per_s?)
         })
     }
 
@@ -140,7 +137,7 @@ impl History {
         let mut speeds: Vec<f64> = self
             .epochs(true)
             .iter()
-            .map(|line| line.img_per_s)
+            .filter_map(|line| line.img_per_s)
             .collect();
         speeds.sort_by(f64::total_cmp);
         speeds.get(speeds.len() / 2).copied()

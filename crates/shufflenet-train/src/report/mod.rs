@@ -21,7 +21,7 @@ use crate::device;
 use crate::display::html::escape;
 use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
-use crate::files::{replace, write_new};
+use crate::files::{replace, require_folder, write_new};
 use crate::run;
 use crate::run::seeds::{Measured, Seeds, is_finished};
 use history::History;
@@ -110,8 +110,8 @@ fn part(reported: &ReportRequest, run: &Path, notes: &mut Vec<String>) -> Result
     }
 }
 
-/// Whether the data or the part that the request names is at fault, and not that the run's own data or its checkpoint is no
-/// more: then a report without figures would replace a good one by mistake.
+/// Whether the request is at fault: it names data or a part that is refused. A report without figures would then replace a
+/// good one by mistake. An error of the run's own data or checkpoint is only noted.
 fn is_of_request(error: &TrainError, reported: &ReportRequest) -> bool {
     match error {
         TrainError::Checkpoint { .. }
@@ -150,6 +150,9 @@ fn of_seeds(
     Ok(seeds::page(&history::name(folder), &members, &unfinished))
 }
 
+/// What `--out` accepts.
+const REPORT: &str = "a file to be made in a folder that exists, or an earlier report";
+
 /// Path of the report. A file that is not a report is never replaced.
 fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     let out = match (&reported.out, reported.runs.as_slice()) {
@@ -167,9 +170,10 @@ fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
         return Err(TrainError::Value {
             key: "--out".into(),
             found: format!("{}, which exists and is not a report", out.display()),
-            accepted: "a file to be made, or an earlier report".into(),
+            accepted: REPORT.into(),
         });
     }
+    require_folder(&out, "--out", REPORT)?;
     Ok(out)
 }
 

@@ -163,14 +163,13 @@ fn quality(evaluated: &Evaluated) -> String {
     if names.len() <= MOST_IN_MATRIX {
         figures = svg::confusion(&measures.confusion, &names) + &figures;
     }
-    let mut pairs: Vec<(u64, usize, usize)> = Vec::new();
-    for (label, row) in measures.confusion.iter().enumerate() {
-        let misses = row
-            .iter()
-            .enumerate()
-            .filter(|&(other, &count)| other != label && count > 0);
-        pairs.extend(misses.map(|(other, &count)| (count, label, other)));
-    }
+    let misses = measures
+        .pairs
+        .iter()
+        .filter(|((label, other), _)| label != other);
+    let mut pairs: Vec<(u64, usize, usize)> = misses
+        .map(|(&(label, other), &count)| (count, label, other))
+        .collect();
     pairs.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
     pairs.truncate(MOST_CONFUSIONS);
     let name = |class: usize| names.get(class).map_or("?", |name| name).to_string();

@@ -45,7 +45,7 @@ impl Training<'_> {
     fn tell_best(&self, console: &mut Console) {
         let (run, progress) = (self.run, &self.state.progress);
         let Some(best) = &progress.best else { return };
-        if run.has_stalled(progress) {
+        if run.has_stalled(progress) && progress.step < run.total_steps() {
             let patience = run.experiment.train.patience.unwrap_or_default();
             console.line(&format!(
                 "early      stopped: {} without a better one",
@@ -106,7 +106,7 @@ impl Training<'_> {
             weights: is_average.then_some(LABEL),
             metrics: tally.metrics(),
             lr: 0.0,
-            img_per_s: tally.count as f64 / start.elapsed().as_secs_f64(),
+            img_per_s: Some(tally.count as f64 / start.elapsed().as_secs_f64()),
             time: now(),
         };
         self.journal.append(&line)?;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::Interrupter;
 use crate::cluster::Cluster;
+use crate::display::console::Console;
 use crate::error::{TrainError, require};
 use crate::evaluation::tally::Tally;
 use crate::experiment::Experiment;
@@ -45,7 +46,7 @@ const EXPLODED: f64 = 3.0;
 /// There is no valley if the loss never falls below this part of the first loss.
 const NOTABLE: f64 = 0.95;
 
-/// Runs the test on the experiment's own network, data and optimizer; `tick` is called after each step.
+/// Runs the test on the experiment's own network, data and optimizer. `console` shows the steps taken.
 ///
 /// # Errors
 /// The errors of a run; [`TrainError::Value`] for a range that does not rise.
@@ -55,7 +56,7 @@ pub fn find(
     device: &str,
     threads: usize,
     interrupter: &Interrupter,
-    mut tick: impl FnMut(),
+    console: &mut Console,
 ) -> Result<Found, TrainError> {
     let positive = range.from.is_finite() && range.from > 0.0;
     require(positive, "--from", range.from, "a positive number")?;
@@ -70,6 +71,8 @@ pub fn find(
 
     let cluster = Rc::new(Cluster::alone(interrupter));
     let run = Run::open(experiment, device, threads, cluster)?;
+    run.check_device(console)?;
+    console.start("rates", range.steps, 0);
     let (mut state, _) =
         State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
     let factor = (range.to / range.from).powf(1.0 / (range.steps - 1) as f64);
@@ -102,11 +105,12 @@ pub fn find(
         found.rates.push(rate);
         found.losses.push(unbiased);
         best = unbiased.min(best);
-        tick();
+        console.advance(1, String::new);
         if unbiased > EXPLODED * best {
             break;
         }
     }
+    console.finish();
     found.suggestion = valley(&found.rates, &found.losses);
     Ok(found)
 }

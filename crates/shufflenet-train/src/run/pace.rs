@@ -34,8 +34,8 @@ impl Pace {
         }
     }
 
-    /// Counts a step of `images` images.
-    pub fn add(&mut self, images: usize) {
+    /// Counts a step of `images` images. Returns images per second so far.
+    pub fn add(&mut self, images: usize) -> f64 {
         if self.steps == self.warm_up && self.steps > 0 {
             self.since = self.latest;
             self.images = 0;
@@ -43,10 +43,15 @@ impl Pace {
         self.steps += 1;
         self.images += images;
         self.latest = Instant::now();
+        self.images_per_second()
     }
 
-    /// Images per second so far.
-    pub fn speed(&self) -> f64 {
+    /// Images per second so far. `None`: no step was taken.
+    pub fn speed(&self) -> Option<f64> {
+        (self.steps > 0).then(|| self.images_per_second())
+    }
+
+    fn images_per_second(&self) -> f64 {
         self.images as f64 / self.since.elapsed().as_secs_f64().max(1e-9)
     }
 
@@ -58,7 +63,7 @@ impl Pace {
             return None;
         }
         self.reported = true;
-        Some(self.speed())
+        self.speed()
     }
 }
 
@@ -107,9 +112,9 @@ mod tests {
     #[test]
     fn the_first_steps_count_until_there_are_more() {
         let mut pace = Pace::start(true);
+        assert_eq!(pace.speed(), None);
         for images in [1, 1, 7] {
-            pace.add(images);
-            assert!(pace.speed() > 0.0);
+            assert!(pace.add(images) > 0.0);
         }
         assert_eq!(pace.images, 7);
         let mut later = Pace::start(false);

@@ -30,7 +30,7 @@ impl Run {
     pub fn epoch(&self, progress: &Progress) -> Epoch {
         Epoch {
             number: progress.epochs + 1,
-            of: self.experiment.train.epochs,
+            of: self.epochs(),
             images: self.sources.train.records_in(0..self.batches()),
             steps: self.steps_in_epoch(),
             done: progress.batch / self.experiment.train.accumulate,
@@ -89,10 +89,12 @@ impl Run {
     pub fn estimate(&self, progress: &Progress, speed: f64) -> String {
         let (stages, shape) = (&self.experiment.train.progressive, self.sources.shape);
         let short = shape.height.min(shape.width);
-        let cost = |epoch| progressive::cost(stages, epoch, short);
         let steps = self.steps_in_epoch();
-        let each = (progress.step..self.total_steps()).map(|step| cost(step / steps + 1));
-        let epochs = each.sum::<f64>() / cost(progress.epochs + 1) / steps as f64;
+        let whole = |steps_until: usize| {
+            progressive::total_cost(stages, short, steps_until as f64 / steps as f64)
+        };
+        let left = whole(self.total_steps()) - whole(progress.step);
+        let epochs = left / progressive::cost(stages, progress.epochs + 1, short);
         let images = self.sources.train.records_in(0..self.batches());
         let left = Duration::try_from_secs_f64(epochs * images as f64 / speed);
         let left = duration(left.unwrap_or(Duration::MAX));

@@ -116,7 +116,8 @@ pub(crate) fn open(
     Ok(run)
 }
 
-/// A number of classes that a resumed run's data has no more is told as a rule of the run: its network's key cannot change.
+/// Rewords the refusal of a resumed run whose data now has another number of classes. The message names the run, because
+/// the user cannot change the key.
 fn of_begun(error: TrainError, options: &RunOptions) -> TrainError {
     match error {
         TrainError::Value {

@@ -65,7 +65,7 @@ impl Training<'_> {
             run.compare_weights(&self.state)?;
             self.save()?;
             let size = size_in(&run.experiment.train.progressive, epoch);
-            if let Some(slower) = slowdown.note(epoch, size, speed) {
+            if let Some(slower) = speed.and_then(|speed| slowdown.note(epoch, size, speed)) {
                 console.line(&format!("pace       {slower}"));
             }
         }
@@ -73,8 +73,12 @@ impl Training<'_> {
     }
 
     /// Takes the remaining steps of the current epoch, until it ends, the run's last step is taken or a stop is requested.
-    /// Returns images per second.
-    fn train_epoch(&mut self, is_first: bool, console: &mut Console) -> Result<f64, TrainError> {
+    /// Returns images per second. `None`: all steps were taken before this process started.
+    fn train_epoch(
+        &mut self,
+        is_first: bool,
+        console: &mut Console,
+    ) -> Result<Option<f64>, TrainError> {
         let (run, log_every) = (self.run, self.run.experiment.train.log_every);
         let mut pace = Pace::start(is_first);
         console.epoch(&run.epoch(&self.state.progress));
@@ -85,9 +89,9 @@ impl Training<'_> {
         {
             let rates = run.rates(self.state.progress.step);
             let images = run.step(&mut self.state, &mut batches, rates);
-            pace.add(images.map_err(|error| self.journal.name_last(error))?);
+            let speed = pace.add(images.map_err(|error| self.journal.name_last(error))?);
 
-            let (step, speed) = (self.state.progress.step, pace.speed());
+            let step = self.state.progress.step;
             if let Some(speed) = pace.first_estimate() {
                 console.line(&run.estimate(&self.state.progress, speed));
             }
@@ -131,7 +135,9 @@ impl Training<'_> {
             rate: self.run.rate_used(&self.state.progress),
             ..self.run.place(&self.state.progress)
         };
-        self.journal.save(&mut self.state, place)
+        let saved = self.journal.save(&mut self.state, place);
+        // The other ranks neither write nor check a checkpoint.
+        saved.map_err(|error| self.run.cluster.of_this_rank(error))
     }
 
     /// Ends the run before its last step, with everything saved.
@@ -148,7 +154,7 @@ impl Training<'_> {
     /// Writes the epoch so far to the metrics and, if no bar shows it, to the console.
     fn log_step(&mut self, speed: f64, console: &mut Console) -> Result<(), TrainError> {
         self.settle()?;
-        let line = self.train_line("step", speed);
+        let line = self.train_line("step", Some(speed));
         self.journal.append(&line)?;
         if !console.is_live() {
             let (of, metrics) = (self.run.total_steps(), describe(&line.metrics));
@@ -161,7 +167,7 @@ impl Training<'_> {
     }
 
     /// A line of metrics on the epoch so far.
-    fn train_line(&self, event: &'static str, speed: f64) -> Line<'static> {
+    fn train_line(&self, event: &'static str, speed: Option<f64>) -> Line<'static> {
         let progress = &self.state.progress;
         Line {
             event,
@@ -179,14 +185,11 @@ impl Training<'_> {
     /// Writes the epoch's training and evaluations to the metrics, and one line to the console.
     fn report_epoch(
         &mut self,
-        speed: f64,
+        speed: Option<f64>,
         evaluations: &[Evaluation],
         console: &mut Console,
     ) -> Result<(), TrainError> {
-        let (split, of) = (
-            self.run.sources.evaluation_split,
-            self.run.experiment.train.epochs,
-        );
+        let (split, of) = (self.run.sources.evaluation_split, self.run.epochs());
         let trained = self.train_line("epoch", speed);
         self.journal.append(&trained)?;
         let metrics = describe(&trained.metrics);
@@ -196,7 +199,7 @@ impl Training<'_> {
                 split,
                 weights: evaluation.weights,
                 metrics: evaluation.metrics,
-                img_per_s: evaluation.speed,
+                img_per_s: Some(evaluation.speed),
                 ..trained
             })?;
             let of = evaluation
@@ -204,8 +207,11 @@ impl Training<'_> {
                 .map_or(String::new(), |weights| format!(" ({weights})"));
             summary += &format!("  {split}{of}: {}", describe(&evaluation.metrics));
         }
-        let rate = trained.lr;
-        console.line(&format!("{summary}  lr {rate:.4}, {speed:.0} img/s"));
+        summary += &format!("  lr {:.4}", trained.lr);
+        if let Some(speed) = speed {
+            summary += &format!(", {speed:.0} img/s");
+        }
+        console.line(&summary);
         Ok(())
     }
 
@@ -218,6 +224,10 @@ impl Training<'_> {
         progress.evaluated = progress.step;
         let criterion = self.run.experiment.checkpoint.best_by;
         let (value, loss) = (criterion.of(&last.metrics), last.metrics.loss);
+        if !loss.is_finite() {
+            // Running statistics can overflow although every weight is finite. JSON has no infinity and no NaN.
+            return;
+        }
         // A small part is soon classified without a mistake. Then the loss still distinguishes the epochs.
         let is_better = |best: &Best| {
             let is_equal = value == best.value && best.loss.is_some_and(|old| loss < old);

@@ -38,7 +38,11 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
         Some(fraction) => fraction.parse().unwrap_or_default(),
         None => validation(facts)?,
     };
-    let images = (facts.set.len() - held_out_of(facts, validation)).max(1);
+    let images = facts
+        .set
+        .len()
+        .saturating_sub(held_out_of(facts, validation))
+        .max(1);
     let batch = asked("train.batch_size").unwrap_or_else(|| batch_size(images));
     let start = facts.start.as_ref().map(|start| &start.description);
     let model = match start {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::checkpoint::description::Description;
 use crate::checkpoint::store::{self, Newest};
-use crate::checkpoint::{MANIFEST, Progress};
+use crate::checkpoint::{self, Best, MANIFEST, Progress};
 use crate::data::trained_on::is_same_place;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -77,13 +77,14 @@ fn resume(
     }
     let lost = forget_lost_best(folder, &mut state.progress);
     let progress = &state.progress;
-    // A kill may have come after the checkpoint was written and before the link was.
-    if progress.is_best() {
-        store::link_best(&folder.checkpoints(), &found.name)?;
-    }
     let (step, total) = (progress.step, run.total_steps());
     if step > total && !progress.finished {
         return Err(too_short(folder.path(), run, progress));
+    }
+    // A kill may have come after the checkpoint was written and before the link was.
+    if progress.is_best() {
+        store::open(&folder.checkpoints())?;
+        store::link_best(&folder.checkpoints(), &found.name)?;
     }
     let damaged = found.damaged.iter();
     let mut notes: Vec<String> = damaged
@@ -114,7 +115,9 @@ fn resume(
 /// Forgets the best epoch if its checkpoint is gone, so that the best of the following epochs is kept. Returns a note.
 fn forget_lost_best(folder: &RunFolder, progress: &mut Progress) -> Option<String> {
     let best = store::best(folder.path());
-    if progress.is_best() || best.join(MANIFEST).is_file() {
+    let kept = checkpoint::progress(&best).filter(|_| best.join(MANIFEST).is_file());
+    let is_kept = |known: &Best| kept.is_some_and(|kept| kept.step == known.step);
+    if progress.is_best() || progress.best.as_ref().is_some_and(is_kept) {
         return None;
     }
     let lost = progress.best.take()?;

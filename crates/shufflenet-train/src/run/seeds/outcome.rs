@@ -56,12 +56,22 @@ impl Measured {
     }
 }
 
-/// Minutes that the images of all epochs and evaluations took.
+/// Minutes that the images of all epochs and evaluations took. An epoch without a speed counts at the last speed of training
+/// before it.
 fn minutes(lines: &[Line]) -> f64 {
-    let whole = lines.iter().filter(|line| line.event != "step");
-    let measured = whole.filter(|line| line.img_per_s > 0.0);
-    let seconds = measured.map(|line| line.metrics.count as f64 / line.img_per_s);
-    seconds.sum::<f64>() / 60.0
+    let (mut seconds, mut trained_at) = (0.0, None);
+    for line in lines {
+        let is_training = line.split == "train";
+        let measured = line.img_per_s.filter(|speed| *speed > 0.0);
+        let speed = measured.or(trained_at.filter(|_| is_training));
+        if is_training {
+            trained_at = speed;
+        }
+        if let (Some(speed), true) = (speed, line.event != "step") {
+            seconds += line.metrics.count as f64 / speed;
+        }
+    }
+    seconds / 60.0
 }
 
 /// Mean and standard deviation of several runs' values.
@@ -151,6 +161,35 @@ pub(crate) fn other_lengths(runs: &[&Measured]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::tally::Metrics;
+
+    #[test]
+    fn an_epoch_without_a_speed_counts_at_that_of_its_steps() {
+        let metrics = Metrics {
+            loss: 1.0,
+            top1: 0.5,
+            top5: 0.9,
+            count: 600,
+        };
+        let line = |event, split, img_per_s| Line {
+            event,
+            epoch: 1,
+            step: 1,
+            split,
+            weights: None,
+            metrics,
+            lr: 0.1,
+            img_per_s,
+            time: 0.0,
+        };
+        let lines = [
+            line("step", "train", Some(10.0)),
+            line("epoch", "train", None),
+            line("epoch", "validation", Some(20.0)),
+            line("epoch", "train", Some(5.0)),
+        ];
+        assert_eq!(minutes(&lines), 1.0 + 0.5 + 2.0);
+    }
 
     #[test]
     fn the_deviation_is_that_of_a_sample() {
