@@ -58,9 +58,10 @@ pub fn holdout(
     for ((class, name), records) in (0u64..).zip(names).zip(&mut records_of) {
         let count = records.len();
         let held_out = held_out(fraction, count);
-        if count == 0 {
+        if count < 2 {
+            // No fraction leaves a record in each part.
             let what = format!("the number of readable images of class {name}");
-            return Err(DataError::value(what, "0", "2 or more"));
+            return Err(DataError::value(what, count.to_string(), "2 or more"));
         }
         if held_out == 0 || held_out == count {
             return Err(refuse(format!(

@@ -17,8 +17,10 @@ use crate::words::plural;
 pub struct Listing {
     /// Paths of the images, relative to the folder. Each folder's entries are in the order of their names' bytes.
     pub images: Vec<PathBuf>,
-    /// The files that are not images.
+    /// The files that are not images, or are images in a format that is not read.
     pub passed_over: PassedOver,
+    /// Those of them that are pictures or films, relative to the folder.
+    pub foreign: Vec<PathBuf>,
     /// The folders that cannot be read.
     pub unreadable: Vec<DataError>,
 }
@@ -31,6 +33,10 @@ impl PassedOver {
     /// Counts a file that is not an image.
     pub fn file(&mut self, path: &Path) {
         let ending = path.extension().unwrap_or_default().to_string_lossy();
+        if let (Ok(target), false) = (fs::read_link(path), path.exists()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return self.add(format!("broken link ({name} -> {})", target.display()));
+        }
         self.add(match (foreign_ending(path), ending.is_empty()) {
             (Some(kind), _) => format!(".{} ({kind}, which is not read)", ending.to_lowercase()),
             (None, false) => format!(".{}", ending.to_lowercase()),
@@ -106,7 +112,12 @@ fn walk(root: &Path, below: &Path, linked: &mut Vec<PathBuf>, listing: &mut List
             }
             match is_image_name(&below) {
                 true => listing.images.push(below),
-                false => listing.passed_over.file(&path),
+                false => {
+                    listing.passed_over.file(&path);
+                    if foreign_ending(&below).is_some() {
+                        listing.foreign.push(below);
+                    }
+                }
             }
         } else if !is_link {
             walk(root, &below, linked, listing);
@@ -182,6 +193,20 @@ mod tests {
         assert!(line.starts_with("passed over: 2 .heic ("), "{line}");
         assert!(
             line.contains("1 .txt") && line.contains("1 without an ending"),
+            "{line}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_broken_link_is_named_with_its_target() {
+        let folder = made(&["a.png", "b.mov"]);
+        std::os::unix::fs::symlink("/no/such/disk", folder.path().join("birds")).unwrap();
+        let listing = images_below(folder.path());
+        assert_eq!(listing.foreign, [PathBuf::from("b.mov")]);
+        let line = listing.passed_over.to_string();
+        assert!(
+            line.contains("1 broken link (birds -> /no/such/disk)"),
             "{line}"
         );
     }

@@ -14,14 +14,14 @@ pub struct Options {
     /// `size` to 8192. Unset: `size * 8 / 7`, for example 256 for 224.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resize: Option<u32>,
-    /// Encoded images: what to do about an image that cannot be decoded. `error` stops and names the image;
-    /// `skip` decodes every image once when the set is opened and leaves out the bad ones, by name.
+    /// Encoded images: what to do about the bad images that `data.check` finds. `error` stops and names the first;
+    /// `skip` leaves them out, by name. A bad image that `data.check` does not find stops the run when it is read.
     pub on_bad_image: OnBadImage,
     /// CIFAR-100: which of an image's two labels is used. `fine` has 100 classes, `coarse` 20 superclasses.
     pub labels: Labels,
     /// Sets without a division into training and test images: fraction of the images that becomes the test part, 0 to
-    /// below 1. The division is stratified: each class gives this fraction of its images. 0: a set without a division
-    /// is refused.
+    /// below 1. The division is stratified: each class gives this fraction of its images. 0: there is no
+    /// test part, and `data.validation` must choose the best epoch.
     pub test_fraction: f64,
     /// Seed of the division by `test_fraction`.
     pub split_seed: u64,
@@ -67,7 +67,7 @@ impl Default for Options {
 pub enum OnBadImage {
     /// Stop with an error that names the image.
     Error,
-    /// Decode every image once when the set is opened, and leave out the bad ones, by name.
+    /// Leave out the bad images, by name.
     Skip,
 }
 

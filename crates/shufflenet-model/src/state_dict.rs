@@ -100,7 +100,10 @@ impl StateDict {
         }
         let megvii = megvii::is_megvii(&chosen);
         if megvii {
-            chosen = megvii::rename(chosen).map_err(StateDictError::Network)?;
+            chosen = megvii::rename(chosen).map_err(|why| StateDictError::Network {
+                path: path.into(),
+                why,
+            })?;
         }
         let last = LAST.iter().find_map(|name| chosen.get(*name));
         let (mut head, mut unclear_head) = (None, None);
@@ -289,6 +292,8 @@ fn choose(
             .collect(),
     };
     match (asked, prefixes) {
+        // A prefix without its dot.
+        (Some(asked), _) if prefixes.contains(&format!("{asked}.")) => Ok(format!("{asked}.")),
         (Some(asked), _) if tensors.keys().any(|name| name.starts_with(asked)) => Ok(asked.into()),
         (Some(asked), _) => Err(refuse(format!("no name begins with \"{asked}\""))),
         (None, []) => Ok(String::new()),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use shufflenet_train::cluster::Cluster;
-use shufflenet_train::data::proposal::{self, Proposal, propose};
+use shufflenet_train::data::proposal::{self, Proposal, check_start, propose};
 use shufflenet_train::display::console::Console;
 use shufflenet_train::experiment::settings;
 use shufflenet_train::run::Outcome;
@@ -140,6 +140,7 @@ fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
             let Some(mut experiment) = begun else {
                 return propose(data, arguments.from.as_deref(), overrides);
             };
+            check_start(&experiment, &run, arguments.from.as_deref())?;
             experiment.data.root.clone_from(data);
             let experiment = settings::overridden(&experiment, overrides)?;
             require_there(&experiment.data.root, &run)?;

@@ -43,6 +43,58 @@ fn an_error_of_one_rank_is_printed_once() {
     assert!(errors.contains("error: rank 1 ("), "{errors}");
     assert!(errors.contains("the data's SHA-256 is"), "{errors}");
     assert!(!folder.path().join("run").exists());
+
+    // A key that is set on one rank alone.
+    let line = |more: &[&str]| {
+        let of = [
+            "train",
+            "--config",
+            "trial.toml",
+            "--threads",
+            "1",
+            "--out",
+            "run",
+        ];
+        of.iter()
+            .chain(more)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let mut command = launcher();
+    command.current_dir(folder.path());
+    command.args(["-n", "1", binary]).args(line(&[]));
+    command
+        .args([":", "-n", "1", binary])
+        .args(line(&["--set", "train.patience=7"]));
+    let errors = String::from_utf8(run(command).stderr).unwrap();
+    assert!(
+        errors.contains("train.patience is 7, on rank 0 it is unset"),
+        "{errors}"
+    );
+}
+
+/// The first rank alone checks a checkpoint before it writes it. The rate makes every weight infinite in the first step.
+#[test]
+fn a_checkpoint_that_is_not_finite_ends_all_ranks() {
+    let folder = workplace("", "");
+    let keys = [
+        "optimizer.learning_rate=3e38",
+        "checkpoint.every_steps=1",
+        "cluster.timeout_seconds=60",
+    ];
+    let extra: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
+    let begin = std::time::Instant::now();
+    let output = run(train(folder.path(), 2, "run", &extra));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("error: rank 0 (") && errors.contains("is infinite or NaN"),
+        "{errors}"
+    );
+    assert!(
+        !errors.contains("has not answered"),
+        "{errors}, after {:?}",
+        begin.elapsed()
+    );
 }
 
 /// A long run of three ranks that has saved a checkpoint, and the process number of each rank.

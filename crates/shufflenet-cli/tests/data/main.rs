@@ -128,7 +128,8 @@ fn data_commands_and_training_take_a_folder() {
     );
     let (code, _, line) = run(at, preview);
     assert!(
-        code == 1 && line.contains("cannot write preview.png"),
+        code == 2
+            && line.contains("--out is preview.png, which exists; accepted: a file to be made"),
         "{line}"
     );
     let (code, text, line) = run(at, "train --config trial.toml --out run");

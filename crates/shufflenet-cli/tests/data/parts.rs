@@ -119,6 +119,37 @@ fn eval_takes_labelled_images_with_or_without_parts() {
     );
 }
 
+/// A run's division and limit are of its own data, at any place, and of no other.
+#[test]
+fn the_division_of_a_run_is_not_applied_to_other_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    small(at);
+    for (set, count) in [("set", 10), ("other", 12)] {
+        for part in ["train", "test"] {
+            paint(&at.join(set).join(part), &COLOURS, count);
+        }
+    }
+    printed(
+        at,
+        "train --config small.toml --set data.validation=0.2 --set data.limit=10 --out run",
+    );
+    let count =
+        |line: &str| json(at, &format!("eval --checkpoint run --json {line}"))["count"].clone();
+    fs::rename(at.join("set"), at.join("moved")).unwrap();
+    assert_eq!(count("--data moved --split validation"), 4);
+    assert_eq!(count("--data moved --split train"), 10);
+    assert_eq!(count("--data other --split train"), 24);
+    assert_eq!(count("--data other"), 24);
+    let line = refusal(at, "eval --checkpoint run --data other --split validation");
+    assert!(
+        line.contains(
+            "--split is validation; accepted: test, train (this data has no validation part)"
+        ),
+        "{line}"
+    );
+}
+
 #[test]
 fn classes_that_the_training_part_lacks_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -227,6 +227,23 @@ fn paths_that_are_not_data_are_refused_by_what_they_are() {
 }
 
 #[test]
+fn a_resumed_run_keeps_the_weights_that_it_started_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    paint(&at.join("photos"), &[("a", 0), ("b", 1)], 8);
+    printed(at, &format!("train --data photos --out start {TINY}"));
+    let from =
+        "train --data photos --out run --from start --set train.epochs=1 --set data.workers=0";
+    let text = printed(at, &format!("{from} --set data.options.size=24"));
+    assert!(text.contains("3x24x24 in: as --set has it"), "{text}");
+    let line = refusal(at, "train --data photos --out run --from run --resume");
+    assert!(
+        line.contains("this run was started with --from = start, now it is run"),
+        "{line}"
+    );
+}
+
+#[test]
 fn balanced_class_weights_train_as_the_equal_numbers_do() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

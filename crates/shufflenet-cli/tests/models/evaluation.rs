@@ -126,6 +126,23 @@ fn an_unknown_or_unsupported_precision_is_refused() {
 
 /// A flag that `bench` has, too, is explained for the command at hand.
 #[test]
+fn a_file_of_predictions_in_no_folder_is_refused_before_the_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "eval",
+        "--checkpoint",
+        &run(),
+        "--predictions",
+        "none/p.csv",
+    ];
+    let line = refusal(folder.path(), &arguments, 2);
+    assert_eq!(
+        line.trim_end(),
+        "error: --predictions is none/p.csv, whose folder does not exist; accepted: a file to be made, in a folder that exists"
+    );
+}
+
+#[test]
 fn the_help_of_a_command_speaks_of_no_other() {
     let folder = tempfile::tempdir().unwrap();
     for command in ["eval", "predict"] {

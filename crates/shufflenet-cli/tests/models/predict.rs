@@ -7,6 +7,34 @@ use serde_json::Value;
 
 use crate::{repository, run, shufflenet};
 
+/// A phone's folder has pictures in formats that are not read.
+#[test]
+fn pictures_of_a_folder_that_are_not_read_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    let image = repository().join("crates/shufflenet-data/tests/fixtures/images/420.jpg");
+    fs::copy(image, photos.join("a.jpg")).unwrap();
+    for name in ["b.heic", "c.HEIC", "d.mov", "notes.txt"] {
+        fs::write(photos.join(name), "x").unwrap();
+    }
+    let predict = |more: &str| {
+        let arguments = ["predict", "--checkpoint", &run(), more];
+        let assert = shufflenet(folder.path(), &arguments).assert().code(1);
+        let output = assert.get_output().clone();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let [lines, errors] = predict("photos");
+    assert!(lines.starts_with("photos/a.jpg: "), "{lines}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(
+        errors.contains("photos: ") && errors.contains("2 .heic (") && errors.contains("1 .mov ("),
+        "{errors}"
+    );
+    let [_, errors] = predict("photos/**/*.heic");
+    assert!(errors.contains("photos/b.heic: "), "{errors}");
+}
+
 #[test]
 fn images_are_classified_and_bad_ones_are_named() {
     let folder = tempfile::tempdir().unwrap();

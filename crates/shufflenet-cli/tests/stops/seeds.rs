@@ -298,6 +298,20 @@ fn a_report_of_several_seeds_has_mean_deviation_and_bands() {
 }
 
 #[test]
+fn replacing_seeds_deletes_their_report() {
+    let folder = workplace();
+    let seeds = ["--set", "train.max_steps=2", "--seeds", "1,2"];
+    finished(folder.path(), "all", &seeds);
+    assert_success(&shufflenet(folder.path(), &["report", "all"]));
+    let all = folder.path().join("all");
+    fs::write(all.join("notes.txt"), "mine").unwrap();
+    let other = ["--set", "train.max_steps=2", "--seeds", "3", "--force"];
+    finished(folder.path(), "all", &other);
+    assert!(!all.join("report.html").exists() && !all.join("seed-1").exists());
+    assert!(all.join("notes.txt").is_file());
+}
+
+#[test]
 fn resuming_seeds_in_a_folder_without_runs_reports_a_new_start() {
     let folder = workplace();
     let extra = ["--seeds", "3", "--resume", "--set", "train.epochs=1"];

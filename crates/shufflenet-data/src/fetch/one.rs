@@ -26,9 +26,24 @@ pub fn fetch_file(
     if place.exists() {
         return check(place, digits);
     }
-    if let Some(folder) = place.parent() {
-        fs::create_dir_all(folder).map_err(|error| DataError::io(folder, error))?;
+    let folder = place.parent().unwrap_or(Path::new(""));
+    let is_new = !folder.exists();
+    fs::create_dir_all(folder).map_err(|error| DataError::io(folder, error))?;
+    let fetched = fetch(url, digits, place, local, progress);
+    if fetched.is_err() && is_new {
+        // It stays if a part of the file was received.
+        let _ = fs::remove_dir(folder);
     }
+    fetched
+}
+
+fn fetch(
+    url: &str,
+    digits: &str,
+    place: &Path,
+    local: Option<&Path>,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+) -> Result<(), DataError> {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     let partial = place.with_file_name(format!(".{name}.partial"));
     match local {
@@ -46,7 +61,16 @@ pub fn fetch_file(
             if let Err(error) = check(&partial, digits) {
                 // A wrong file cannot be continued.
                 let _ = fs::remove_file(&partial);
-                return Err(error);
+                return Err(match error {
+                    DataError::Content {
+                        found, expected, ..
+                    } => DataError::Content {
+                        path: url.into(),
+                        found,
+                        expected,
+                    },
+                    other => other,
+                });
             }
         }
     }

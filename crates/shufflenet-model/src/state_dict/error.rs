@@ -17,7 +17,7 @@ pub enum StateDictError {
         source: io::Error,
     },
     /// A damaged safetensors file.
-    #[error("{}: no whole safetensors file: {source}", .path.display())]
+    #[error("{}: a safetensors file that was cut off or damaged; get it again ({source})", .path.display())]
     Safetensors {
         /// Path of the file.
         path: PathBuf,
@@ -65,6 +65,11 @@ pub enum StateDictError {
         accepted: &'static str,
     },
     /// Names or shapes that belong to no known network.
-    #[error("the network cannot be inferred from names and shapes: {0}")]
-    Network(String),
+    #[error("{}: the network cannot be inferred from names and shapes: {why}", .path.display())]
+    Network {
+        /// Path of the file.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        why: String,
+    },
 }

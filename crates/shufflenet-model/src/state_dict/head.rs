@@ -20,7 +20,10 @@ pub(super) enum Head {
 /// `backbone.conv1...`, `head.weight` the backbone has the prefix alone.
 pub(super) fn find(network: &Tensors, beside: &Tensors, width: usize) -> Head {
     if network.contains_key("fc.weight") {
-        return Head::AsNamed;
+        return match network.contains_key("fc.bias") {
+            true => Head::AsNamed,
+            false => Head::Found("fc".into()),
+        };
     }
     for tensors in [network, beside] {
         let matrices = || {

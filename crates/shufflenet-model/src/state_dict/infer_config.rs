@@ -22,6 +22,13 @@ use crate::words::counted;
 /// [`StateDictError::Network`]: names of neither layout, a convolution that is missing or has an unexpected
 /// shape, a network that cannot be built, or a network that is much larger than the file.
 pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> {
+    infer(weights).map_err(|why| StateDictError::Network {
+        path: weights.path.clone(),
+        why,
+    })
+}
+
+fn infer(weights: &StateDict) -> Result<ModelConfig, String> {
     let everything = ModelConfig {
         layout: layout(weights)?,
         repeats: vec![MOST_REPEATS; MOST_STAGES],
@@ -65,30 +72,28 @@ pub fn infer_config(weights: &StateDict) -> Result<ModelConfig, StateDictError> 
 }
 
 /// The layout that the names belong to.
-fn layout(weights: &StateDict) -> Result<Layout, StateDictError> {
+fn layout(weights: &StateDict) -> Result<Layout, String> {
     let has = |name: &str| weights.shape(name).is_some();
     match (has("conv1.0.weight"), has("conv1.weight")) {
         (true, _) => Ok(Layout::Standard),
         (false, true) if has("conv_last.weight") => Ok(Layout::Listing),
         _ => {
             let first: Vec<&str> = weights.names().take(3).collect();
-            Err(StateDictError::Network(format!(
+            Err(format!(
                 "found {} ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
                  the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
                  features..., conv_last)",
                 counted(weights.len(), "tensor", "tensors"),
                 first.join(", ")
-            )))
+            ))
         }
     }
 }
 
 /// Refuses a network that cannot be built, or that is much larger than its file of `bytes` bytes. A few large tensors of a
 /// hostile file can imply many others, and that network must not be allocated.
-fn check_size(config: &ModelConfig, bytes: usize) -> Result<(), StateDictError> {
-    let plans = config
-        .plan()
-        .map_err(|error| StateDictError::Network(error.to_string()))?;
+fn check_size(config: &ModelConfig, bytes: usize) -> Result<(), String> {
+    let plans = config.plan().map_err(|error| error.to_string())?;
     let unit = |channels: usize| channels.saturating_mul(channels).saturating_mul(2);
     let stages = plans.iter().map(|stage| {
         let units = stage.units.iter();
@@ -98,9 +103,9 @@ fn check_size(config: &ModelConfig, bytes: usize) -> Result<(), StateDictError> 
     let classifier = config.widths().last.saturating_mul(config.classes());
     let implied = stages.fold(classifier, usize::saturating_add);
     if implied / 2 > bytes + SLACK {
-        return Err(StateDictError::Network(format!(
+        return Err(format!(
             "a {config} has more than {implied} weights, and the file {bytes} bytes"
-        )));
+        ));
     }
     Ok(())
 }
@@ -115,25 +120,23 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn find<'a>(&'a self, path: &'a str) -> Result<(&'a str, &'a [usize]), StateDictError> {
+    fn find<'a>(&'a self, path: &'a str) -> Result<(&'a str, &'a [usize]), String> {
         let file = self.files.get(path).map_or(path, String::as_str);
         if let Some(kind) = self.weights.foreign_type(file) {
             let expected = "float32, float16, bfloat16 or float64";
             let message = format!("{file} is of type {kind}, expected {expected}");
-            return Err(StateDictError::Network(message));
+            return Err(message);
         }
         let shape = self.weights.shape(file);
-        let shape = shape.ok_or_else(|| StateDictError::Network(format!("{file} is missing")))?;
+        let shape = shape.ok_or_else(|| format!("{file} is missing"))?;
         Ok((file, shape))
     }
 
     /// The first two dimensions of the tensor at `path`.
-    fn sizes(&self, path: &str) -> Result<[usize; 2], StateDictError> {
+    fn sizes(&self, path: &str) -> Result<[usize; 2], String> {
         match self.find(path)? {
             (_, &[first, second, ..]) => Ok([first, second]),
-            (file, shape) => Err(StateDictError::Network(format!(
-                "{file} is {shape:?}, expected two sizes or more"
-            ))),
+            (file, shape) => Err(format!("{file} is {shape:?}, expected two sizes or more")),
         }
     }
 
@@ -150,7 +153,7 @@ impl Table<'_> {
     }
 
     /// Widths of stem, stages and last convolution. A stage is as wide as the next stage's input.
-    fn widths(&self, layout: Layout, stem: usize) -> Result<Widths, StateDictError> {
+    fn widths(&self, layout: Layout, stem: usize) -> Result<Widths, String> {
         let stages = self.stages();
         let is_whole = layout == Layout::Listing || self.weights.shape("conv5.0.weight").is_some();
         let last = match is_whole {
@@ -184,7 +187,7 @@ impl Table<'_> {
     }
 
     /// One half if that matches every unit; otherwise the ratio of the last unit, the widest.
-    fn split_ratio(&self, config: &ModelConfig) -> Result<f64, StateDictError> {
+    fn split_ratio(&self, config: &ModelConfig) -> Result<f64, String> {
         let Widths { stem, stages, .. } = config.widths();
         let mut inputs_before = stem;
         let mut ratio = config.split_ratio;

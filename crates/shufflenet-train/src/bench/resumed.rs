@@ -46,6 +46,10 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
         true => last,
         false => store::locate(&resumed.checkpoint)?.folder,
     };
+    if store::run_of(&folder).is_none() {
+        let message = "is not a checkpoint of a run, so there are no next steps to time";
+        return Err(TrainError::checkpoint(&folder, message));
+    }
     let saved = checkpoint::load(&folder)?;
     let mut experiment = saved.description.experiment.clone();
     if let Some(root) = &resumed.data {

@@ -121,6 +121,14 @@ pub fn last(run: &Path) -> PathBuf {
     linked(&root, "last", |root| checkpoints(root).ok()?.pop())
 }
 
+/// The run folder of a checkpoint: `RUN` of `RUN/checkpoints/step-001234`. `None`: the checkpoint is no run's.
+pub fn run_of(checkpoint: &Path) -> Option<PathBuf> {
+    let folder = checkpoint.canonicalize().ok()?;
+    let root = folder.parent()?;
+    let run = root.ends_with("checkpoints").then(|| root.parent())?;
+    run.map(PathBuf::from)
+}
+
 /// The checkpoint that the link `name` in `root` points at, or that `search` finds if the link is lost.
 fn linked(root: &Path, name: &str, search: impl Fn(&Path) -> Option<String>) -> PathBuf {
     let link = followed(root.join(name));
@@ -175,8 +183,15 @@ pub fn locate(path: &Path) -> Result<Located, TrainError> {
         let folder = folder.into();
         return Ok(Located { folder, file });
     }
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let remedy = match &*ending.to_lowercase() {
+        "pth" | "pt" | "bin" | "ckpt" | "safetensors" => {
+            "; `shufflenet import` makes a checkpoint of a file with weights"
+        }
+        _ => "",
+    };
     let message = format!(
-        "is not a checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}"
+        "is not a checkpoint: expected a run folder, a checkpoint folder, or its {WEIGHTS}{remedy}"
     );
     Err(TrainError::checkpoint(path, message))
 }

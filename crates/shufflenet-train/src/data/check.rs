@@ -22,7 +22,7 @@ const MOST_NAMED: usize = 10;
 /// Returns lines on the images that were left out, and on a check that took long.
 ///
 /// # Errors
-/// [`TrainError::BadImages`] with the first one and their number.
+/// [`TrainError::BadImages`] with the first one and their number; [`TrainError::Value`] if all would be left out.
 pub fn check(experiment: &Experiment, set: &mut Dataset) -> Result<Vec<String>, TrainError> {
     let data = &experiment.data;
     let memory = cache().filter(|_| set.len() >= FEWEST_REMEMBERED);
@@ -51,11 +51,17 @@ pub fn check(experiment: &Experiment, set: &mut Dataset) -> Result<Vec<String>, 
         return Ok(notes);
     }
     let count = bad.len();
-    if data.options.on_bad_image == OnBadImage::Error || count == set.len() {
-        let first = bad.into_iter().next().map(|bad| bad.error);
-        return Err(TrainError::BadImages {
-            first: first.map_or(String::new(), |error| error.to_string()),
-            count,
+    let first = bad
+        .first()
+        .map_or(String::new(), |bad| bad.error.to_string());
+    if data.options.on_bad_image == OnBadImage::Error {
+        return Err(TrainError::BadImages { first, count });
+    }
+    if count == set.len() {
+        return Err(TrainError::Value {
+            key: format!("the number of readable images of {}", set.name),
+            found: format!("0 of {count} (the first: {first})"),
+            accepted: "1 or more".into(),
         });
     }
     notes.push(format!(

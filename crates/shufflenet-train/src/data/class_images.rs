@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use shufflenet_data::Dataset;
 
-use crate::display::words::counted;
+use crate::display::words::{counted, first_classes};
 use crate::error::{TrainError, require};
 
 /// The number of `records`, the training records, of each class. Refuses a set of a single class, and a class without a
@@ -49,18 +49,8 @@ pub(super) fn class_images(train: &Dataset, records: &[u32]) -> Result<Vec<usize
             "0 for {} of {}: {}",
             empty.len(),
             counted(names.len(), "class"),
-            first_of(&empty)
+            first_classes(&empty, 5)
         ),
         accepted: "at least one image of every class, after data.limit and data.validation".into(),
     })
-}
-
-/// The first five names.
-fn first_of(names: &[&str]) -> String {
-    const MOST: usize = 5;
-    let shown = names.get(..MOST).unwrap_or(names).join(", ");
-    match names.len() > MOST {
-        true => format!("{shown}, ..."),
-        false => shown,
-    }
 }

@@ -84,11 +84,7 @@ fn one(argument: &Path) -> Inputs {
         return from_stream(io::stdin().lock());
     }
     if argument.is_dir() {
-        let mut found = below(argument);
-        if found.is_empty() {
-            found.push(Input::nothing(argument, "a folder without an image in it"));
-        }
-        return Box::new(found.into_iter());
+        return Box::new(below(argument).into_iter());
     }
     let text = argument.to_string_lossy();
     if argument.exists() || !text.contains(['*', '?', '[']) {
@@ -137,15 +133,13 @@ fn matching_below(pattern: &str) -> Result<Inputs, PatternError> {
         false => images_below(&folder),
     };
     let pattern = Pattern::new(pattern)?;
-    let images = below
-        .images
-        .into_iter()
-        .map(move |image| folder.join(image));
+    let files = below.images.into_iter().chain(below.foreign);
+    let images = files.map(move |image| folder.join(image));
     let images = images.filter(move |image| pattern.matches_path_with(image, options));
     Ok(Box::new(images.map(Input::file)))
 }
 
-/// The images below `folder`, and the folders in it that cannot be read.
+/// The images below `folder`, the folders in it that cannot be read, and a line on pictures in formats that are not read.
 fn below(folder: &Path) -> Vec<Input> {
     let listing = images_below(folder);
     let images = listing
@@ -156,7 +150,19 @@ fn below(folder: &Path) -> Vec<Input> {
         DataError::Io { path, error } => Input::nothing(path, error),
         other => Input::nothing(folder, other),
     });
-    images.chain(unreadable).collect()
+    let mut found: Vec<Input> = images.chain(unreadable).collect();
+    if found.is_empty() || !listing.foreign.is_empty() {
+        let passed_over = match listing.passed_over.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", listing.passed_over),
+        };
+        let what = match found.is_empty() {
+            true => "a folder without an image in it",
+            false => "a folder with pictures in formats that are not read",
+        };
+        found.push(Input::nothing(folder, format!("{what}{passed_over}")));
+    }
+    found
 }
 
 /// The images from `input`, which is an image or a list of names.

@@ -16,6 +16,16 @@ pub fn describe(metrics: &Metrics) -> String {
     )
 }
 
+/// The first `most` names of classes, and the number of all if there are more: `cat, dog, ... (10 classes)`
+pub fn first_classes<N: AsRef<str>>(names: &[N], most: usize) -> String {
+    let shown = names.get(..most).unwrap_or(names);
+    let shown: Vec<&str> = shown.iter().map(AsRef::as_ref).collect();
+    match names.len() > most {
+        true => format!("{}, ... ({} classes)", shown.join(", "), names.len()),
+        false => shown.join(", "),
+    }
+}
+
 /// `42 s`, `7 min 05 s`, `11 h 20 min`
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -30,6 +40,13 @@ pub fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_classes_are_counted() {
+        let names = ["a", "b", "c"];
+        assert_eq!(first_classes(&names, 3), "a, b, c");
+        assert_eq!(first_classes(&names, 2), "a, b, ... (3 classes)");
+    }
 
     #[test]
     fn durations_are_in_seconds_minutes_or_hours() {

@@ -167,7 +167,6 @@ fn preparation(description: &Description) -> Result<Preparation, TrainError> {
 /// [`TrainError::Value`] for a network of images that are not square.
 pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
     let [_, height, width] = description.input;
-    let data = &description.experiment.data;
     if height != width {
         return Err(TrainError::Value {
             key: "the size of the network's images".into(),
@@ -175,12 +174,18 @@ pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
             accepted: "a square, to predict on files".into(),
         });
     }
-    let size = height as u32;
-    let resize = match data.format.is_encoded() && data.options.size == size {
+    Ok([height as u32, shorter_side(description)])
+}
+
+/// The shorter side of an image before the network's square is cropped from its middle. Images of sets without encoded images
+/// are resized to the network's size.
+pub(crate) fn shorter_side(description: &Description) -> u32 {
+    let [_, height, _] = description.input;
+    let data = &description.experiment.data;
+    match data.format.is_encoded() && data.options.size as usize == height {
         true => data.options.resize(),
-        false => size,
-    };
-    Ok([size, resize])
+        false => height as u32,
+    }
 }
 
 /// The `top` likeliest classes. Of equally likely classes the lower comes first.

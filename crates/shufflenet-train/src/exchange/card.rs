@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::store;
 use crate::checkpoint::{Checkpoint, WEIGHTS};
-use crate::display::words::{counted, thousands};
+use crate::display::words::{counted, first_classes, thousands};
 use crate::error::TrainError;
 use crate::evaluation::EvaluationReport;
 use crate::evaluation::trained::{Trained, Weights};
@@ -27,11 +28,8 @@ pub(super) struct Origin {
 
 impl Origin {
     pub fn of(trained: &Trained) -> Self {
-        let folder = trained.folder.canonicalize();
-        let folder = folder.as_deref().unwrap_or(&trained.folder);
-        // RUN/checkpoints/step-001234
-        let run = folder.ancestors().nth(2);
-        let read = |name: &str| run.and_then(|run| fs::read_to_string(run.join(name)).ok());
+        let run = store::run_of(&trained.folder);
+        let read = |name: &str| fs::read_to_string(run.as_ref()?.join(name)).ok();
         let environment = read("environment.json").unwrap_or_default();
         let environment: Value = serde_json::from_str(&environment).unwrap_or_default();
         let records = environment.get("training_records").and_then(Value::as_u64);
@@ -163,17 +161,9 @@ impl Card<'_> {
     }
 
     fn classes(&self) -> String {
-        const MOST: usize = 10;
-        let names = &self.checkpoint.description.class_names;
-        let shown = names.get(..MOST).unwrap_or(names).iter();
-        let shown = shown
-            .map(|name| escaped(name))
-            .collect::<Vec<_>>()
-            .join(", ");
-        match names.len() > MOST {
-            true => format!("{shown}... ({})", names.len()),
-            false => shown,
-        }
+        let names = self.checkpoint.description.class_names.iter();
+        let names: Vec<String> = names.map(|name| escaped(name)).collect();
+        first_classes(&names, 10)
     }
 
     fn data(&self) -> String {

@@ -8,6 +8,7 @@ use shufflenet_model::{to_onnx, to_state_dict};
 use crate::checkpoint::description::Description;
 use crate::device;
 use crate::error::TrainError;
+use crate::evaluation::predict::shorter_side;
 use crate::evaluation::trained::{self, Weights};
 use crate::files::{require_new_file, write_new};
 
@@ -77,13 +78,8 @@ fn properties(description: &Description) -> Result<Vec<(&'static str, String)>, 
         })
     };
     let normalization = &description.normalization;
-    let data = &description.experiment.data;
     let [_, height, width] = description.input;
-    // Evaluation and `predict` resize images of other sets to the network's size, too.
-    let resize = match data.format.is_encoded() && data.options.size as usize == height {
-        true => data.options.resize() as usize,
-        false => height,
-    };
+    let resize = shorter_side(description);
     let colours = match description.input {
         [3, ..] => "RGB",
         _ => "grey",

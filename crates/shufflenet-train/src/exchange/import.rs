@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use shufflenet_data::{DataError, Normalization, Options, text};
+use shufflenet_data::{DataError, Normalization, text};
 use shufflenet_model::{
     ModelConfig, ShuffleNetV2, StateDict, StateDictError, Stem, groups, infer_config,
     num_parameters, to_safetensors,
@@ -19,7 +19,7 @@ use crate::checkpoint::{self, Checkpoint, Progress};
 use crate::device;
 use crate::display::words::counted;
 use crate::error::TrainError;
-use crate::experiment::settings;
+use crate::experiment::{Experiment, settings};
 use crate::files::write_folder;
 
 /// The file to import, and what the user gives besides it.
@@ -55,17 +55,7 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     require_new_folder(out)?;
     let weights = open(request)?;
     let (overrides, mut lines) = known(request, &weights)?;
-    let mut experiment = settings::load_or_assemble(request.config.as_deref(), &overrides)?;
-    let Some(stem) = experiment.model.stem else {
-        return Err(TrainError::Value {
-            key: "--stem".into(),
-            found: "not given, and a weight file does not record it".into(),
-            accepted:
-                "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
-                    .into(),
-        });
-    };
-    let size = request.size.unwrap_or_else(|| stem.customary_size());
+    let (experiment, size) = sized(request, overrides)?;
     let model = experiment.model.clone();
     model.validate(size, size)?;
     let channels = model.input_channels();
@@ -84,11 +74,6 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
             network: model.to_string(),
             fit: Box::new(fit),
         });
-    }
-    if experiment.data.options == Options::default() {
-        experiment.data.options.size = size as u32;
-        // The cifar stem's small images are not cropped.
-        experiment.data.options.resize = (stem == Stem::Cifar).then_some(size as u32);
     }
     let parameters = num_parameters(&network);
     let checkpoint = Checkpoint {
@@ -129,13 +114,60 @@ pub fn import(request: &ImportRequest) -> Result<Vec<String>, TrainError> {
     Ok(lines)
 }
 
+/// The experiment, and the side of its images: that of --size, of `data.options.size`, or else the stem's usual one.
+fn sized(
+    request: &ImportRequest,
+    mut overrides: Vec<String>,
+) -> Result<(Experiment, usize), TrainError> {
+    const SIZE: &str = "data.options.size";
+    let config = request.config.as_deref();
+    let Some(stem) = settings::load_or_assemble(config, &overrides)?.model.stem else {
+        return Err(TrainError::Value {
+            key: "--stem".into(),
+            found: "not given, and a weight file does not record it".into(),
+            accepted:
+                "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
+                    .into(),
+        });
+    };
+    let customary = stem.customary_size();
+    let set = settings::value_of(&overrides, SIZE).map(String::from);
+    if let (Some(size), Some(set)) = (request.size, &set)
+        && size.to_string() != *set
+    {
+        return Err(TrainError::Value {
+            key: "--size".into(),
+            found: format!("{size}, with {SIZE} = {set}"),
+            accepted: "one of the two".into(),
+        });
+    }
+    match (request.size, set) {
+        (Some(size), _) => overrides.push(format!("{SIZE}={size}")),
+        (None, None) if config.is_none() => overrides.push(format!("{SIZE}={customary}")),
+        _ => {}
+    }
+    let mut experiment = settings::load_or_assemble(config, &overrides)?;
+    let data = &mut experiment.data;
+    let size = match (request.size, data.format.is_encoded()) {
+        (Some(size), _) => size,
+        (None, true) => data.options.size as usize,
+        (None, false) => customary,
+    };
+    if config.is_none() && stem == Stem::Cifar {
+        // The small images of this stem are not cropped.
+        data.options.resize.get_or_insert(size as u32);
+    }
+    Ok((experiment, size))
+}
+
 /// The file's tensors, with red first.
 fn open(request: &ImportRequest) -> Result<StateDict, TrainError> {
     let mut weights =
         StateDict::open(&request.weights, request.prefix.as_deref()).map_err(Box::new)?;
     if let Some(why) = weights.unclear_head.as_ref().filter(|_| !request.partial) {
         let why = format!("{why}; --partial takes the rest without a classifier");
-        return Err(Box::new(StateDictError::Network(why)).into());
+        let path = request.weights.clone();
+        return Err(Box::new(StateDictError::Network { path, why }).into());
     }
     if request.bgr && !weights.swap_colours() {
         return Err(TrainError::Value {
@@ -187,6 +219,7 @@ fn known(
         format!("name={name}"),
         "data.format=folder".into(),
         format!("data.root={root}"),
+        "data.options.on_bad_image=skip".into(),
     ];
     overrides.extend(keys(&model));
     overrides.extend(request.overrides.iter().cloned());

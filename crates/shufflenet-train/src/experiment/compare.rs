@@ -78,6 +78,15 @@ pub(crate) fn check_same(
 
 /// Every key of an experiment with its value as TOML.
 pub(crate) fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, TrainError> {
+    let table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
+        what: "the experiment",
+        message: error.to_string(),
+    })?;
+    Ok(flatten_table(&table))
+}
+
+/// Every key of a table and of the tables in it, with its value as TOML.
+pub(crate) fn flatten_table(table: &Table) -> Vec<(String, String)> {
     fn walk(prefix: &str, table: &Table, into: &mut Vec<(String, String)>) {
         for (key, value) in table {
             match value {
@@ -86,13 +95,9 @@ pub(crate) fn flatten(experiment: &Experiment) -> Result<Vec<(String, String)>, 
             }
         }
     }
-    let table = Table::try_from(experiment).map_err(|error| TrainError::Encode {
-        what: "the experiment",
-        message: error.to_string(),
-    })?;
     let mut pairs = Vec::new();
-    walk("", &table, &mut pairs);
-    Ok(pairs)
+    walk("", table, &mut pairs);
+    pairs
 }
 
 #[cfg(test)]

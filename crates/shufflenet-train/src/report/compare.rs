@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::history::{History, HistoryLine};
 use super::{Part, page as whole, percent, table};
 use crate::display::html::escape;
 use crate::display::svg::{Chart, Series};
 use crate::display::words::thousands;
+use crate::experiment::compare::flatten_table;
 
 pub(super) fn page(parts: &[Part]) -> String {
     let names: Vec<&str> = parts
@@ -118,10 +119,10 @@ pub(super) fn differences(histories: &[&History]) -> String {
     let configs: Vec<BTreeMap<String, String>> = histories
         .iter()
         .map(|history| {
-            let mut keys = BTreeMap::new();
             let table: Table = history.config.parse().unwrap_or_default();
-            flatten("", &Value::Table(table), &mut keys);
-            keys
+            let keys = flatten_table(&table).into_iter();
+            keys.map(|(key, value)| (key, value.trim_matches('"').into()))
+                .collect()
         })
         .collect();
     let mut keys: Vec<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
@@ -141,21 +142,5 @@ pub(super) fn differences(histories: &[&History]) -> String {
     match rows.len() {
         1 => "<p>Nothing.</p>\n".into(),
         _ => table(&rows),
-    }
-}
-
-fn flatten(path: &str, value: &Value, keys: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Table(table) => {
-            for (key, value) in table {
-                let path = match path {
-                    "" => key.clone(),
-                    path => format!("{path}.{key}"),
-                };
-                flatten(&path, value, keys);
-            }
-        }
-        Value::String(text) => drop(keys.insert(path.into(), text.clone())),
-        other => drop(keys.insert(path.into(), other.to_string())),
     }
 }

@@ -42,7 +42,7 @@ pub struct RunFolder {
 
 pub(super) const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "environment.json";
-const REPORT: &str = "report.html";
+pub(super) const REPORT: &str = "report.html";
 pub(super) const LOCK: &str = ".lock";
 
 /// The experiment of the run in the folder `path`. `None`: there is no run.
@@ -269,7 +269,7 @@ fn clear(path: &Path) -> Result<(), TrainError> {
 }
 
 /// Deletes a file that need not be there.
-fn remove_file(file: &Path) -> Result<(), TrainError> {
+pub(super) fn remove_file(file: &Path) -> Result<(), TrainError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(TrainError::io("remove", file, error))

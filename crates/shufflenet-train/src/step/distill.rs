@@ -21,12 +21,12 @@ use shufflenet_model::{
 use crate::checkpoint;
 use crate::checkpoint::description::Description;
 use crate::data::trained_on::seen::seen;
-use crate::display::words::counted;
+use crate::display::words::{counted, first_classes};
 use crate::error::TrainError;
 use crate::evaluation::trained::{self, Found};
 use crate::experiment::Experiment;
 use crate::recipe::distill::Distill;
-use crate::step::fine_tune::{few, rows_by_name};
+use crate::step::fine_tune::{MOST_NAMED, rows_by_name};
 use crate::step::teacher::{Member, Teacher};
 
 const KEY: &str = "distill.from";
@@ -190,14 +190,14 @@ fn classes(
                 found: format!(
                     "{}, a network without class names, whose order is ambiguous for {}",
                     path.display(),
-                    few(new)
+                    first_classes(new, MOST_NAMED)
                 ),
                 accepted: "an import with --class-names".into(),
             });
         }
         let note = format!(
             "it has no class names, its outputs are taken as {}",
-            few(new)
+            first_classes(new, MOST_NAMED)
         );
         return Ok(((0..new.len()).collect(), Some(note)));
     }
@@ -207,7 +207,7 @@ fn classes(
         None => {
             let missing = new.iter().find(|name| !old.contains(name));
             let without = missing.map_or(String::new(), |name| format!(", {name} not among them"));
-            let of = |names: &[String]| format!("the classes {}", few(names));
+            let of = |names: &[String]| format!("the classes {}", first_classes(names, MOST_NAMED));
             Err(refused(path, &(of(old) + &without), &of(new)))
         }
     }

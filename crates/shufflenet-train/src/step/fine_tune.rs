@@ -9,10 +9,14 @@ use shufflenet_model::{ClassifierStart, ShuffleNetV2, load_for_fine_tuning, para
 
 use crate::checkpoint::description::Description;
 use crate::data::trained_on::seen::seen;
+use crate::display::words::first_classes;
 use crate::error::TrainError;
 use crate::evaluation::trained;
 use crate::recipe::fine_tune::FineTune;
 use crate::recipe::optimizer::pattern;
+
+/// Number of classes that a line names.
+pub(super) const MOST_NAMED: usize = 5;
 
 /// `network` with the weights to start from, and lines about them. `now` describes the run.
 ///
@@ -25,7 +29,10 @@ pub fn load(
     network: ShuffleNetV2,
 ) -> Result<(ShuffleNetV2, Vec<String>), TrainError> {
     let Some(from) = &config.from else {
-        return Ok((network, Vec::new()));
+        let frozen = frozen(config, &network);
+        let frozen =
+            frozen.map(|line| format!("{line}, with random values: fine_tune.from is not set"));
+        return Ok((network, frozen.into_iter().collect()));
     };
     let found = trained::find(from, None).map_err(|error| error.named_by("fine_tune.from"))?;
     let (path, bytes) = (found.path(), found.bytes()?);
@@ -39,6 +46,7 @@ pub fn load(
     let start = rows
         .as_deref()
         .map_or(ClassifierStart::Fresh, ClassifierStart::Rows);
+    notes.extend(frozen(config, &network));
     let loaded = load_for_fine_tuning(network, bytes, start);
     let (network, adapted) = loaded.map_err(|source| TrainError::Weights { path, source })?;
     notes.extend(adapted.into_iter().map(|change| {
@@ -51,6 +59,22 @@ pub fn load(
         ));
     }
     Ok((network, notes))
+}
+
+/// A line on the parameters that are not trained.
+fn frozen(config: &FineTune, network: &ShuffleNetV2) -> Option<String> {
+    let parameters = parameters(network);
+    let is_frozen = |name: &str| config.freeze.iter().any(|p| pattern::matches(p, name));
+    let frozen = parameters
+        .iter()
+        .filter(|(_, name)| is_frozen(name))
+        .count();
+    (frozen > 0).then(|| {
+        format!(
+            "start      {frozen} of {} tensors are frozen, by fine_tune.freeze",
+            parameters.len()
+        )
+    })
 }
 
 /// Mean and deviation to three digits, because those of parts of one set differ by less.
@@ -116,8 +140,8 @@ fn classifier(
     let note = match &rows {
         None => format!(
             "the classifier is new: its classes were {}, now they are {}",
-            few(old),
-            few(new)
+            first_classes(old, MOST_NAMED),
+            first_classes(new, MOST_NAMED)
         ),
         Some(_) if old == new => "the classifier is kept: the classes are the same".into(),
         Some(_) => {
@@ -142,7 +166,7 @@ fn unnamed_classifier(
     if config.class_order.is_none() && orders_differ(new) {
         return Err(TrainError::Value {
             key: "fine_tune.class_order".into(),
-            found: format!("unset, and the weights have no class names; the data has {}", few(new)),
+            found: format!("unset, and the weights have no class names; the data has {}", first_classes(new, MOST_NAMED)),
             accepted: "\"bytes\" (1, 10, 2: folders in torchvision) or \"value\" (1, 2, 10), or an import with \
                        --class-names"
                 .into(),
@@ -152,19 +176,9 @@ fn unnamed_classifier(
     let assumed = sorted.as_deref().unwrap_or(new);
     let note = format!(
         "the classifier is kept: the weights have no class names, their outputs are taken as {}",
-        few(assumed)
+        first_classes(assumed, MOST_NAMED)
     );
     Ok((rows_by_name(assumed, new), note))
-}
-
-/// The first five names.
-pub(super) fn few(names: &[String]) -> String {
-    const MOST: usize = 5;
-    let shown = names.get(..MOST).unwrap_or(names).join(", ");
-    match names.len() > MOST {
-        true => format!("{shown}... ({} classes)", names.len()),
-        false => shown,
-    }
 }
 
 /// `network` with the frozen parts left out of training.

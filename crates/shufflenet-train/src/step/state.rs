@@ -74,31 +74,42 @@ impl State {
         })
     }
 
+    /// The weights, as a safetensors file.
+    ///
+    /// # Errors
+    /// [`TrainError::Encode`].
+    pub fn weights(&self) -> Result<Vec<u8>, TrainError> {
+        encoded(&self.learner.classifier.network)
+    }
+
     /// The state as a checkpoint.
     ///
     /// # Errors
     /// [`TrainError::Encode`].
     pub fn checkpoint(&self, description: &Description) -> Result<Checkpoint, TrainError> {
         let Learner {
-            classifier,
-            optimizer,
-            average,
-            ..
+            optimizer, average, ..
         } = &self.learner;
-        let encode = |what: &'static str, message: String| TrainError::Encode { what, message };
-        let weights = |network| {
-            to_safetensors(network).map_err(|error| encode("the weights", error.to_string()))
-        };
+        let optimizer = optimizer.to_safetensors();
         Ok(Checkpoint {
-            weights: weights(&classifier.network)?,
-            average: average.as_ref().map(weights).transpose()?,
-            optimizer: optimizer
-                .to_safetensors()
-                .map_err(|error| encode("the optimizer's state", error))?,
+            weights: self.weights()?,
+            average: average.as_ref().map(encoded).transpose()?,
+            optimizer: optimizer.map_err(|message| TrainError::Encode {
+                what: "the optimizer's state",
+                message,
+            })?,
             progress: self.progress.clone(),
             description: description.clone(),
         })
     }
+}
+
+/// `network` as a safetensors file.
+fn encoded(network: &ShuffleNetV2) -> Result<Vec<u8>, TrainError> {
+    to_safetensors(network).map_err(|error| TrainError::Encode {
+        what: "the weights",
+        message: error.to_string(),
+    })
 }
 
 /// A learner before the first step of `network`.

@@ -43,20 +43,45 @@ fn a_copy_with_folders_in_the_place_of_links_resumes_to_the_same_end() {
     }
 }
 
+/// The best epoch of a finished run may be its last, so that both links of a copy are folders of the same checkpoint.
+#[cfg(unix)]
+#[test]
+fn a_copy_of_a_finished_run_trains_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let [short, long] = ["train.epochs=1", "train.epochs=2"]
+        .map(|epochs| narrow(folder.path(), &[epochs, "schedule.kind=constant"]));
+    let [whole, copied] = ["whole", "copied"].map(|name| folder.path().join(name));
+    train(&long, &whole, Existing::Refuse, usize::MAX);
+    train(&short, &copied, Existing::Refuse, usize::MAX);
+    assert!(last(&copied).progress.is_best());
+    for name in ["best", "last"] {
+        follow(&copied.join("checkpoints").join(name));
+    }
+    train(&long, &copied, Existing::Resume, usize::MAX);
+    assert!(last(&copied).weights == last(&whole).weights);
+}
+
 #[test]
 fn a_best_epoch_whose_checkpoint_is_gone_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let overrides = ["train.epochs=3", "checkpoint.keep=9"];
     let experiment = narrow(folder.path(), &overrides);
-    let run = folder.path().join("run");
-    train(&experiment, &run, Existing::Refuse, 10);
-    // The only evaluation was that of the first epoch.
-    let root = run.join("checkpoints");
-    fs::remove_dir_all(fs::canonicalize(root.join("best")).unwrap()).unwrap();
-    fs::remove_file(root.join("best")).unwrap();
-    train(&experiment, &run, Existing::Resume, usize::MAX);
-    assert!(root.join("best/manifest.json").is_file());
-    assert!(last(&run).progress.best.unwrap().epoch > 1);
+    for points_elsewhere in [false, true] {
+        let run = folder.path().join(points_elsewhere.to_string());
+        train(&experiment, &run, Existing::Refuse, 10);
+        // The only evaluation was that of the first epoch.
+        let root = run.join("checkpoints");
+        fs::remove_dir_all(fs::canonicalize(root.join("best")).unwrap()).unwrap();
+        fs::remove_file(root.join("best")).unwrap();
+        #[cfg(unix)]
+        if points_elsewhere {
+            let other = fs::read_link(root.join("last")).unwrap();
+            std::os::unix::fs::symlink(other, root.join("best")).unwrap();
+        }
+        train(&experiment, &run, Existing::Resume, usize::MAX);
+        assert!(root.join("best/manifest.json").is_file());
+        assert!(last(&run).progress.best.unwrap().epoch > 1);
+    }
 }
 
 #[test]

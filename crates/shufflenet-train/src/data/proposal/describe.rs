@@ -7,19 +7,31 @@ use crate::display::words::{counted, thousands};
 use crate::experiment::Experiment;
 use crate::recipe::progressive::Stage;
 
-/// Lines on the choices in `experiment`, which is `chosen`, for `facts`, with the user's overrides.
-pub(super) fn describe(facts: &Facts, chosen: &Experiment, experiment: &Experiment) -> Vec<String> {
+/// Lines on the choices in `experiment` for `facts`, with the user's `overrides`.
+pub(super) fn describe(
+    facts: &Facts,
+    experiment: &Experiment,
+    overrides: &[String],
+) -> Vec<String> {
     let side = facts.appearance.shorter_side;
     let size = recipe::size(facts, &experiment.data.options);
     let channels = experiment
         .model
         .input_channels
         .unwrap_or(facts.set.shape.channels);
-    let look = |of: &Experiment| (of.data.options.size, of.data.options.resize);
-    let is_asked = chosen.model != experiment.model || look(chosen) != look(experiment);
+    let decides = |over: &&String| {
+        let keys = ["model.", "data.options.size", "data.options.resize"];
+        keys.iter().any(|key| over.trim().starts_with(key))
+    };
     let why = match &facts.start {
-        _ if is_asked => "as --set has it".into(),
-        Some(start) => format!("as {} has them", start.path.display()),
+        _ if overrides.iter().any(|over| decides(&over)) => "as --set has it".into(),
+        Some(start) => {
+            let (from, [theirs, height, width]) = (start.path.display(), start.description.input);
+            match [theirs, height, width] == [channels, size, size] {
+                true => format!("as {from} has them"),
+                false => format!("as the data is; {from} has {theirs}x{height}x{width}"),
+            }
+        }
         None => {
             let colour = if facts.appearance.is_grey {
                 "grey"

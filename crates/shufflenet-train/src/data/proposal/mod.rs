@@ -15,6 +15,7 @@ use shufflenet_data::{
     Appearance, Dataset, Format, OnBadImage, Options, Split, expand_home, parts,
 };
 
+use crate::data::trained_on::is_same_place;
 use crate::error::TrainError;
 use crate::experiment::{Experiment, settings};
 use recognise::{check_depth, recognise};
@@ -76,10 +77,7 @@ pub fn propose(
     if !is_given && format.name() == "folder" {
         check_depth(&root, &set, split)?;
     }
-    let mut counts = vec![0; set.classes()];
-    for &label in set.labels() {
-        counts[usize::from(label)] += 1;
-    }
+    let counts = set.counts();
     let facts = Facts {
         root: &root,
         format,
@@ -91,7 +89,7 @@ pub fn propose(
     };
     let chosen = recipe::experiment(&facts, overrides)?;
     let experiment = settings::overridden(&chosen, overrides)?;
-    let lines = describe::describe(&facts, &chosen, &experiment);
+    let lines = describe::describe(&facts, &experiment, overrides);
     Ok(Proposal { experiment, lines })
 }
 
@@ -121,6 +119,30 @@ fn format(root: &Path, overrides: &[String]) -> Result<Format, TrainError> {
     match settings::value_of(overrides, FORMAT) {
         Some(name) => Ok(Format::named(name)?),
         None => recognise(root),
+    }
+}
+
+/// Refuses `from`, the weights of `--from`, for the run in the folder `run` of `experiment` that started from others.
+///
+/// # Errors
+/// [`TrainError::Changed`].
+pub fn check_start(
+    experiment: &Experiment,
+    run: &Path,
+    from: Option<&str>,
+) -> Result<(), TrainError> {
+    let Some(from) = from else { return Ok(()) };
+    let (old, new) = (&experiment.fine_tune.from, weights::place(from));
+    match old {
+        Some(old) if is_same_place(old, &new) => Ok(()),
+        old => Err(TrainError::Changed {
+            run: run.into(),
+            key: "--from".into(),
+            old: old
+                .as_ref()
+                .map_or("unset".into(), |old| old.display().to_string()),
+            new: new.display().to_string(),
+        }),
     }
 }
 

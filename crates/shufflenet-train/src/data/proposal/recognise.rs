@@ -101,7 +101,9 @@ fn other_than_data(root: &Path) -> Option<String> {
                 .into()
         }
         "toml" => "a configuration: --config takes those".into(),
-        "zip" | "rar" | "7z" | "tar" | "tgz" => "an archive: unpack it first".into(),
+        "zip" | "rar" | "7z" | "tar" | "tgz" | "gz" | "xz" | "bz2" | "zst" => {
+            "an archive: unpack it first".into()
+        }
         _ if is_image_name(root) => "a single image".into(),
         _ => return None,
     })

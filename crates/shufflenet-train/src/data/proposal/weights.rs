@@ -14,6 +14,14 @@ const FETCHED: &str = "weights";
 /// The networks that `weights fetch` can get.
 const NAMES: [&str; 4] = ["x0.5", "x1.0", "x1.5", "x2.0"];
 
+/// Path of the network called `name`.
+pub(super) fn place(name: &str) -> PathBuf {
+    match NAMES.contains(&name) {
+        true => Path::new(FETCHED).join(name),
+        false => expand_home(Path::new(name)),
+    }
+}
+
 /// A network to start from.
 pub(super) struct Start {
     /// The run, checkpoint or weight file.
@@ -33,10 +41,7 @@ impl Start {
             found,
             accepted,
         };
-        let path = match NAMES.contains(&name) {
-            true => Path::new(FETCHED).join(name),
-            false => expand_home(Path::new(name)),
-        };
+        let path = place(name);
         if !path.exists() && NAMES.contains(&name) {
             return Err(refuse(
                 format!("{name}, and {} does not exist", path.display()),

@@ -4,7 +4,7 @@ use shufflenet_data::{ClassOrder, Dataset, UnknownClasses, orders_differ};
 
 use super::DataRequest;
 use crate::checkpoint::description::Description;
-use crate::display::words::counted;
+use crate::display::words::{counted, first_classes};
 use crate::error::TrainError;
 
 /// Numbers the labels of `set` as the network's outputs: by the names of the classes, or in the assumed order for a network
@@ -59,10 +59,9 @@ fn check_count(outputs: &[String], set: &Dataset) -> Result<(), TrainError> {
 /// says so.
 fn assume_order(set: &mut Dataset, asked: Option<ClassOrder>) -> Result<String, TrainError> {
     if asked.is_none() && orders_differ(&set.class_names) {
-        let first: Vec<&str> = set.class_names.iter().take(5).map(String::as_str).collect();
         return Err(TrainError::Value {
             key: "the order of the classes".into(),
-            found: format!("unknown to a network without class names, and ambiguous for {}...", first.join(", ")),
+            found: format!("unknown to a network without class names, and ambiguous for {}", first_classes(&set.class_names, 5)),
             accepted: "--class-order bytes (1, 10, 2: folders in torchvision) or --class-order value (1, 2, 10), or an \
                        import with --class-names"
                 .into(),
@@ -75,15 +74,8 @@ fn assume_order(set: &mut Dataset, asked: Option<ClassOrder>) -> Result<String, 
             .with_classes(&names, "the data", UnknownClasses::Refuse)?;
         *set = sorted;
     }
-    let names = set.class_names.iter().take(10).map(String::as_str);
-    let names: Vec<&str> = names.collect();
-    let more = if set.classes() > names.len() {
-        ", ..."
-    } else {
-        ""
-    };
     Ok(format!(
-        "the network has no class names: its outputs are taken as {}{more} (import with --class-names says otherwise)",
-        names.join(", ")
+        "the network has no class names: its outputs are taken as {} (import with --class-names says otherwise)",
+        first_classes(&set.class_names, 10)
     ))
 }

@@ -67,12 +67,17 @@ pub fn open(
     if parts.contains(&Split::Validation) {
         experiment.data.validation = 0.0;
     }
+    // The run's own data with parts is read in the same way at any place, unless the run divided its training part.
+    let is_divided = experiment.data.validation > 0.0 || experiment.data.limit.is_some();
+    let matters = parts.is_empty() || (is_divided && request.split.is_some());
     let is_own = is_same_place(&experiment.data.root, &description.experiment.data.root)
-        || (parts.is_empty() && is_same_data(&experiment, description));
-    if !is_own && request.split.is_none() {
-        // The run's held-out part and its limit do not apply to other data.
+        || (matters && is_same_data(&experiment, &parts, description));
+    if !is_own {
+        // The run's division and its limit do not apply to other data, and other data may have bad images.
         experiment.data.validation = 0.0;
         experiment.data.limit = None;
+        experiment.data.options.test_fraction = 0.0;
+        experiment.data.options.on_bad_image = OnBadImage::Skip;
     }
     let split = split::choose(&experiment, &parts, is_own, request.split)?;
     let (published, records) = split::place(&experiment, &parts, is_own, split)?;
@@ -83,7 +88,7 @@ pub fn open(
     }
     let (mut set, left_out) = classes::match_names(set, description, request, &mut notes)?;
     check_fit(&experiment.model, &set)?;
-    check_size(&set, description.input)?;
+    check_size(&set, description)?;
     if experiment.data.options.on_bad_image == OnBadImage::Skip {
         let lines = check(&experiment, &mut set)?;
         notes.extend(
@@ -98,7 +103,7 @@ pub fn open(
     let has_changed = match &description.chosen_on {
         Some(chosen) if chosen.split == split => is_own && chosen.sha256 != identity,
         // Another part chose, and the checkpoint has the SHA-256 of all parts together.
-        Some(_) if is_own && is_drawn => !is_same_data(&experiment, description),
+        Some(_) if is_own && is_drawn => !is_same_data(&experiment, &parts, description),
         // Checkpoints of earlier versions do not say.
         _ => false,
     };
@@ -178,14 +183,20 @@ pub(crate) fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
 }
 
-/// Whether data without parts is the run's data, at any path. Then the run's division can be repeated.
-fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
-    let splits: &[Split] = match experiment.data.options.test_fraction {
-        0.0 => &[Split::Whole],
-        _ => &[Split::Train, Split::Test],
+/// Whether the data, which has these `parts`, is the run's data, at any path. Then the run's division can be repeated.
+fn is_same_data(experiment: &Experiment, parts: &[Split], description: &Description) -> bool {
+    let splits: Vec<Split> = match experiment.data.options.test_fraction {
+        _ if !parts.is_empty() => [Split::Train, Split::Validation, Split::Test]
+            .into_iter()
+            .filter(|split| parts.contains(split))
+            .collect(),
+        0.0 => vec![Split::Whole],
+        _ => vec![Split::Train, Split::Test],
     };
     let open = |&split: &Split| {
-        let mut set = part(experiment, &experiment.data.root, split)?;
+        let set = part(experiment, &experiment.data.root, split)?;
+        let refuse = UnknownClasses::Refuse;
+        let (mut set, _) = set.with_classes(&description.class_names, "the run", refuse)?;
         if experiment.data.options.on_bad_image == OnBadImage::Skip {
             check(experiment, &mut set)?;
         }
@@ -205,15 +216,19 @@ fn fit_size(experiment: &mut Experiment, [_, height, _]: [usize; 3]) {
 }
 
 /// Refuses images of another size than the network's.
-fn check_size(set: &Dataset, input: [usize; 3]) -> Result<(), TrainError> {
+fn check_size(set: &Dataset, description: &Description) -> Result<(), TrainError> {
     let found = set.shape;
-    if [found.channels, found.height, found.width] == input {
+    if [found.channels, found.height, found.width] == description.input {
         return Ok(());
     }
-    let [channels, height, width] = input;
+    let [channels, height, width] = description.input;
+    let origin = match description.has_no_data() {
+        true => "what the network was imported with; --size of import sets another",
+        false => "what the checkpoint was trained on",
+    };
     Err(TrainError::Value {
         key: "the size of the images".into(),
         found: found.to_string(),
-        accepted: format!("{channels}x{height}x{width}, what the checkpoint was trained on"),
+        accepted: format!("{channels}x{height}x{width}, {origin}"),
     })
 }

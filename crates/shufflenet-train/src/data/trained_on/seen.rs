@@ -6,6 +6,7 @@ use std::path::Path;
 use shufflenet_data::Loader;
 
 use crate::checkpoint::description::Description;
+use crate::checkpoint::store;
 use crate::display::words::thousands;
 use crate::run::image_list;
 
@@ -36,9 +37,7 @@ pub(crate) fn trained_images(
     if !set.is_encoded() {
         return None;
     }
-    // RUN/checkpoints/step-001234
-    let folder = checkpoint.canonicalize().ok()?;
-    let trained = image_list::trained_on(folder.ancestors().nth(2)?, description)?;
+    let trained = image_list::trained_on(&store::run_of(checkpoint)?, description)?;
     let is_known = |&&record: &&u32| {
         let image = set.file(record as usize);
         image.is_some_and(|(path, bytes)| {

@@ -33,11 +33,6 @@ pub(super) fn choose(
     asked: Option<&str>,
 ) -> Result<&'static str, TrainError> {
     if let Some(asked) = asked {
-        if asked == "all" && !parts.is_empty() {
-            let parts: Vec<String> = parts.iter().map(Split::to_string).collect();
-            let accepted = format!("{}, the parts of the data", parts.join(", "));
-            return Err(refused(asked, accepted));
-        }
         return named(asked);
     }
     let data = &experiment.data;
@@ -90,10 +85,11 @@ pub(super) fn place(
         let drawn = drawn.into_iter().filter(|(_, is_there)| *is_there);
         let there: Vec<String> = of_data.chain(drawn.map(|(name, _)| name.into())).collect();
         let there = there.join(", ");
-        Err(refused(
-            split,
-            format!("{there} ({whose} has no {split} part)"),
-        ))
+        let why = match split {
+            "all" => "all is for data without parts".into(),
+            _ => format!("{whose} has no {split} part"),
+        };
+        Err(refused(split, format!("{there} ({why})")))
     };
     match split {
         "train" if parts.is_empty() && !tests && !holds_out => lacking(),
@@ -103,6 +99,7 @@ pub(super) fn place(
         "validation" if parts.contains(&Split::Validation) => Ok((Split::Validation, Records::All)),
         "validation" if holds_out => Ok((train, Records::HeldOut)),
         "validation" => lacking(),
+        "all" if !parts.is_empty() => lacking(),
         _ => Ok((Split::Whole, Records::All)),
     }
 }
@@ -156,6 +153,10 @@ mod tests {
             (
                 refusal(&neither, &[Split::Train, Split::Test], true, "validation"),
                 "--split is validation; accepted: test, train (this run has no validation part)",
+            ),
+            (
+                refusal(&held_out, &[Split::Train, Split::Test], true, "all"),
+                "--split is all; accepted: test, train, validation (all is for data without parts)",
             ),
         ] {
             assert_eq!(line, expected);

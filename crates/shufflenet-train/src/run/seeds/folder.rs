@@ -13,7 +13,9 @@ use crate::checkpoint::{self, store, store::SEEDS};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 use crate::run::context::Run;
-use crate::run::folder::{self, CONFIG, Existing, LOCK, RunFolder, check_apart, is_vacant, lock};
+use crate::run::folder::{
+    self, CONFIG, Existing, LOCK, REPORT, RunFolder, check_apart, is_vacant, lock, remove_file,
+};
 use crate::run::start::RunOptions;
 
 /// The folder of a seed's run in the folder of all.
@@ -143,6 +145,7 @@ impl<'a> SeedsFolder<'a> {
                 folder.clear()?;
                 folder.record(&experiment, &first.environment)?;
             }
+            remove_file(&self.path.join(REPORT))?;
         }
         self.seeds.write(self.path)
     }
