@@ -1,5 +1,5 @@
-//! Records the commit that the binary is built from, for a run's `environment.json`. Names what the feature `web` lacks, where the
-//! compiler would name a path alone.
+//! Records the commit that the binary is built from, for a run's `environment.json`. Names what the feature `web`
+//! lacks, where the compiler would name a path alone.
 
 use std::process::Command;
 

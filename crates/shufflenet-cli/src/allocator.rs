@@ -1,7 +1,8 @@
-//! The allocator: mimalloc, a C library that the feature `mimalloc` compiles. Without the feature it is the system's allocator.
+//! The allocator: mimalloc, a C library that the feature `mimalloc` compiles. Without the feature it is the system's
+//! allocator.
 //!
-//! Training allocates and frees the same large tensors in every step. mimalloc reuses the same pages. The system's allocator
-//! returns them to the kernel, which must zero them before the next use.
+//! Training allocates and frees the same large tensors in every step. mimalloc reuses the same pages. The system's
+//! allocator returns them to the kernel, which must zero them before the next use.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

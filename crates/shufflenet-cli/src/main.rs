@@ -20,8 +20,8 @@ use commands::{
 use shufflenet_train::TrainError;
 use shufflenet_train::device::{self, machine};
 
-/// Switches off pages of 2 MB, which mimalloc requests from Linux. The ends of buffers leave parts of them unused, a fifth of the
-/// memory of training. Pages of 4 KiB were not slower (`docs/performance.md`).
+/// Switches off pages of 2 MB, which mimalloc requests from Linux. The ends of buffers leave parts of them unused, a
+/// fifth of the memory of training. Pages of 4 KiB were not slower (`docs/performance.md`).
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the standard library has no such call")]
 fn use_small_pages() {

@@ -34,8 +34,8 @@ pub fn stop_on_signal(interrupter: &Interrupter, is_alone: bool) -> anyhow::Resu
     .context("cannot listen for Ctrl-C")
 }
 
-/// Sets the number of threads of the kernels to `asked`, or else to a share of the machine's threads if `processes` processes
-/// share the machine. Returns the number.
+/// Sets the number of threads of the kernels to `asked`, or else to a share of the machine's threads if `processes`
+/// processes share the machine. Returns the number.
 pub fn use_share_of_threads(asked: Option<u16>, processes: usize) -> usize {
     let share = || (machine::available_threads() / processes).max(1);
     let threads = asked.map_or_else(share, usize::from);

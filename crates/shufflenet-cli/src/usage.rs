@@ -1,7 +1,7 @@
 //! Refuses wrong command lines: one line on what is wrong, then the usage, if clap gives one.
 //!
-//! clap's messages have several lines and use other terms. Here every refusal has the form of the program's other errors: the
-//! flag, what was found, what is accepted.
+//! clap's messages have several lines and use other terms. Here every refusal has the form of the program's other
+//! errors: the flag, what was found, what is accepted.
 
 use std::error::Error as _;
 use std::io::{Write, stderr};

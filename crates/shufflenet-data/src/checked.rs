@@ -156,8 +156,8 @@ fn one(images: &EncodedImages, record: usize, how: Check) -> Result<(), DataErro
     }
 }
 
-/// The digest that an image is remembered by. `None`: the image is not remembered, because its modification time is unknown,
-/// or so recent that another change might not alter it.
+/// The digest that an image is remembered by. `None`: the image is not remembered, because its modification time is
+/// unknown, or so recent that another change might not alter it.
 fn fingerprint(images: &EncodedImages, record: usize) -> Option<Fingerprint> {
     let Encoded { size, bytes, .. } = images.records.get(record)?;
     let mut digest = Sha256::new();

@@ -1,6 +1,6 @@
-//! Finds names of classes that look alike but differ: `Cat` and `cat`, `cat` and `cat `, an accent that is part of its letter
-//! and one that follows it (as macOS stores names). Names are compared by their bytes, so these are two classes, which is
-//! seldom intended.
+//! Finds names of classes that look alike but differ: `Cat` and `cat`, `cat` and `cat `, an accent that is part of its
+//! letter and one that follows it (as macOS stores names). Names are compared by their bytes, so these are two classes,
+//! which is seldom intended.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,6 @@
-//! Finds images that a set has twice, byte for byte: in two parts, or in one part under two labels. The result of a network
-//! on an image that it was trained on does not show how good it is on new images. An image under two labels teaches nothing.
+//! Finds images that a set has twice, byte for byte: in two parts, or in one part under two labels. The result of a
+//! network on an image that it was trained on does not show how good it is on new images. An image under two labels
+//! teaches nothing.
 //!
 //! Files of different sizes differ. So a file is read only if the other part, or another class, has a file of the same
 //! size, which is rare for photographs. Nothing is decoded.
@@ -11,7 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::Dataset;
 use crate::encoded::EncodedImages;
 
-/// Limits of the files and of the bytes that are read, because the search delays the first step. [`crate::survey`] reads all.
+/// Limits of the files and of the bytes that are read, because the search delays the first step. [`crate::survey`]
+/// reads all.
 const MOST_FILES: usize = 20_000;
 const MOST_BYTES: u64 = 256 << 20;
 

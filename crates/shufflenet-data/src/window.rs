@@ -1,15 +1,15 @@
 //! The random window of an image that training uses.
 //!
-//! torchvision's `RandomResizedCrop(s)`: a window of 8 to 100 % of the area and a ratio of 3:4 to 4:3, drawn uniformly in area
-//! and in the logarithm of the ratio (Szegedy et al. 2014).
+//! torchvision's `RandomResizedCrop(s)`: a window of 8 to 100 % of the area and a ratio of 3:4 to 4:3, drawn uniformly
+//! in area and in the logarithm of the ratio (Szegedy et al. 2014).
 
 use rand_chacha::ChaCha8Rng;
 use shufflenet_image::Window;
 
 use crate::random::{below, fraction};
 
-/// A random window of an image of this width and height. If ten draws do not fit, it is the largest central window with an allowed
-/// ratio.
+/// A random window of an image of this width and height. If ten draws do not fit, it is the largest central window with
+/// an allowed ratio.
 pub(crate) fn random_window((width, height): (u32, u32), random: &mut ChaCha8Rng) -> Window {
     let (image_width, image_height) = (f64::from(width), f64::from(height));
     let area = image_width * image_height;

@@ -1,8 +1,8 @@
 //! Many small tensors in one allocation.
 //!
 //! A launch reads few buffers ([`MOST_BUFFERS`](crate::MOST_BUFFERS)), so what moves all parameters of a network in few
-//! launches needs their gradients in few buffers. Each operation writes the gradients of its parameters to one arena, and its
-//! running statistics to another.
+//! launches needs their gradients in few buffers. Each operation writes the gradients of its parameters to one arena,
+//! and its running statistics to another.
 
 use std::cell::Cell;
 

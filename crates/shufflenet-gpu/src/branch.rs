@@ -168,8 +168,8 @@ impl Branch {
         }
     }
 
-    /// Computes the gradients of all convolutions, in their order, as [`to_depthwise`](Self::to_depthwise) does; that of the
-    /// branch's input is written to `into.dx`. Without a first convolution nothing is written.
+    /// Computes the gradients of all convolutions, in their order, as [`to_depthwise`](Self::to_depthwise) does; that
+    /// of the branch's input is written to `into.dx`. Without a first convolution nothing is written.
     pub(crate) fn backward(
         &self,
         maps: Maps,

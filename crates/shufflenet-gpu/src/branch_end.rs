@@ -1,15 +1,16 @@
-//! A branch in inference. Its end is one pass: depthwise 3x3 convolution, 1x1 convolution, and the branch's part of the unit's
-//! output. Nothing between them is stored.
+//! A branch in inference. Its end is one pass: depthwise 3x3 convolution, 1x1 convolution, and the branch's part of the
+//! unit's output. Nothing between them is stored.
 //!
 //! ```text
 //! y2 = depthwise(reading(x)),    y3 = W3 norm2(y2),    out[shuffled(start + o)] = relu(norm3(y3))[o]
 //! ```
 //!
-//! `shuffled` is the shuffle of [`crate::join`]. The kernel of a stride-1 unit also copies the channels that the unit passes on.
+//! `shuffled` is the shuffle of [`crate::join`]. The kernel of a stride-1 unit also copies the channels that the unit
+//! passes on.
 //!
-//! A workgroup computes a tile of the product ([`crate::tile`]). It computes the depthwise convolution while it copies the left
-//! operand to shared memory, anew for each 64 outputs of the 1x1 convolution. Training does not do this, because it needs `y2`
-//! and `y3` in the backward. Maps are float32.
+//! A workgroup computes a tile of the product ([`crate::tile`]). It computes the depthwise convolution while it copies
+//! the left operand to shared memory, anew for each 64 outputs of the 1x1 convolution. Training does not do this,
+//! because it needs `y2` and `y3` in the backward. Maps are float32.
 
 use cubecl::prelude::*;
 
@@ -75,8 +76,8 @@ fn copy_taps(
     }
 }
 
-/// The depthwise convolution at one output pixel, for the four channels from `channel` on, of which `here` exist. `i` and `j`
-/// are the row and the place of its window, counted with the padding.
+/// The depthwise convolution at one output pixel, for the four channels from `channel` on, of which `here` exist. `i`
+/// and `j` are the row and the place of its window, counted with the padding.
 #[cube]
 fn depthwise<N: Size>(
     x: &[Vector<f32, N>],
@@ -261,8 +262,8 @@ fn branch_end<N: Size>(
 }
 
 impl Branch {
-    /// Writes the branch's part of a unit's output in inference. `x` begins at the branch's first channel. `norms` has the norm
-    /// of each convolution, in their order. Maps are float32.
+    /// Writes the branch's part of a unit's output in inference. `x` begins at the branch's first channel. `norms` has
+    /// the norm of each convolution, in their order. Maps are float32.
     pub(crate) fn infer(&self, maps: Maps, x: &Columns, norms: &[Buffer], to: &Output) {
         let Some(conv) = &self.pointwise1 else {
             return self.end(maps, x, None, norms, to);

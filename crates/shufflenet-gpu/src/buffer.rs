@@ -51,8 +51,8 @@ impl Buffer {
 
     /// The buffer as an argument of a kernel that reads it in vectors of `width` values.
     pub(crate) fn arg(&self, width: usize) -> BufferArg {
-        // SAFETY: the memory behind the handle has `len` values in whole words, and `width` divides their number or is that of
-        // a word.
+        // SAFETY: the memory behind the handle has `len` values in whole words, and `width` divides their number or is
+        // that of a word.
         #[expect(unsafe_code, reason = "the length is that of the memory")]
         unsafe {
             BufferArg::from_raw_parts(self.handle.clone(), self.len.div_ceil(width))

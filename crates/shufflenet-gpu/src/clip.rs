@@ -1,7 +1,7 @@
 //! A tensor scaled down to a norm: `x min(1, most / (norm(x) + 1e-6))`.
 //!
-//! The first launch writes sums of squares, one a workgroup. In the second each workgroup adds these in order, and scales its
-//! share of the values.
+//! The first launch writes sums of squares, one a workgroup. In the second each workgroup adds these in order, and
+//! scales its share of the values.
 
 use cubecl::prelude::*;
 

@@ -31,8 +31,8 @@ const WIDEST_BLOCK: usize = 32;
 /// Most vectors of the taps of a block.
 pub(crate) const TAPS_SHARED: usize = TAPS * WIDEST_BLOCK / 4;
 
-/// The workgroups of a launch: `threads_x` threads side by side have four channels each. Kernels are given these sizes at run
-/// time, so that all widths share a pipeline.
+/// The workgroups of a launch: `threads_x` threads side by side have four channels each. Kernels are given these sizes
+/// at run time, so that all widths share a pipeline.
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     /// Workgroups side by side, each with a block of the channels.
@@ -53,8 +53,8 @@ impl Block {
     }
 }
 
-/// Copies the nine taps of the block of channels from `first_column` on to shared memory, `threads_x` vectors a tap. `weight`
-/// is `[channels, 1, 3, 3]`. The caller sees to the barrier behind it.
+/// Copies the nine taps of the block of channels from `first_column` on to shared memory, `threads_x` vectors a tap.
+/// `weight` is `[channels, 1, 3, 3]`. The caller sees to the barrier behind it.
 #[cube]
 pub(crate) fn copy_taps(
     weight: &[f32],

@@ -147,8 +147,9 @@ fn depthwise_backward<N: Size, W: Size>(
             }
         }
         if comptime!(stride == 1) {
-            // A loop, because three copies of its body take the driver long to compile. The sums stay in registers: those of
-            // the row of taps at hand are always the first three, and after three turns each is in its place again.
+            // A loop, because three copies of its body take the driver long to compile. The sums stay in registers:
+            // those of the row of taps at hand are always the first three, and after three turns each is in its place
+            // again.
             for u in 0..3usize {
                 // Row and place are counted from those before the map.
                 let from_row = i + u;

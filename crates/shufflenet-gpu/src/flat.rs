@@ -1,8 +1,8 @@
 //! Many tensors as one, so that few launches serve all parameters of a network.
 //!
-//! [`gather`] puts tensors one behind the other. Each begins at a multiple of [`ALIGNMENT`] values, and zeros fill the gaps.
-//! What is computed of the whole elementwise is [`split`] again without a copy. So from the second step on the weights lie
-//! behind each other already, and gathering them takes no launch.
+//! [`gather`] puts tensors one behind the other. Each begins at a multiple of [`ALIGNMENT`] values, and zeros fill the
+//! gaps. What is computed of the whole elementwise is [`split`] again without a copy. So from the second step on the
+//! weights lie behind each other already, and gathering them takes no launch.
 //!
 //! Gradients lie in one allocation for each operation of the network ([`crate::arena`]). A launch reads from
 //! [`MOST_SOURCES`] allocations.

@@ -120,8 +120,8 @@ pub(crate) fn shuffled(k: usize, channels: usize) -> usize {
     k % (channels / 2) * 2 + k / (channels / 2)
 }
 
-/// A thread computes the channels of a word of some pixels. What the sides are is known at run time, so that all units of all
-/// networks share a pipeline: none of the conditions depends on the pixel.
+/// A thread computes the channels of a word of some pixels. What the sides are is known at run time, so that all units
+/// of all networks share a pipeline: none of the conditions depends on the pixel.
 #[cube(launch_unchecked)]
 fn join_sides(
     first: &[u32],

@@ -47,8 +47,9 @@ pub(crate) fn add(seen: &mut Array<V4>, value: V4) {
 
 /// Combines what the threads of a workgroup have seen, and writes the workgroup's row of `parts`.
 ///
-/// Thread `(x, y)` of `(threads_x, threads_y)` has seen the channels from `column` on, which depend on `x` alone. `shared` has
-/// room for `PARTS` vectors a thread of `threads`. All threads call this together, and `shared` is not in use then.
+/// Thread `(x, y)` of `(threads_x, threads_y)` has seen the channels from `column` on, which depend on `x` alone.
+/// `shared` has room for `PARTS` vectors a thread of `threads`. All threads call this together, and `shared` is not in
+/// use then.
 #[cube]
 pub(crate) fn write_parts<N: Size>(
     seen: &Array<V4>,

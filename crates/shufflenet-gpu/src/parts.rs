@@ -43,12 +43,12 @@ pub(crate) const fn shared_for_sums(threads: usize) -> usize {
     AT_ONCE * threads
 }
 
-/// Adds up what the threads of a workgroup have summed, and writes the workgroup's row of `parts`: `count` rows of `columns`
-/// values.
+/// Adds up what the threads of a workgroup have summed, and writes the workgroup's row of `parts`: `count` rows of
+/// `columns` values.
 ///
-/// Thread `(x, y)` of `(threads_x, threads_y)` has summed the channels from `column` on, which depend on `x` alone. `threads_y`
-/// is more than `AT_ONCE`, and the workgroup has `threads` threads or more. All threads call this together, and `shared` is not
-/// in use then.
+/// Thread `(x, y)` of `(threads_x, threads_y)` has summed the channels from `column` on, which depend on `x` alone.
+/// `threads_y` is more than `AT_ONCE`, and the workgroup has `threads` threads or more. All threads call this together,
+/// and `shared` is not in use then.
 #[cube]
 pub(crate) fn write_sums<N: Size>(
     sums: &Array<V4>,

@@ -20,9 +20,9 @@ use crate::vector::{V4, valid};
 /// Rows of a workgroup's partial sums.
 pub(crate) const SUMS: usize = 2;
 
-/// What a workgroup of `threads` threads does for block number `block` of the columns. Threads that the tile does not need only
-/// copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If the input was read
-/// as it is, and `add` is 1, the gradient is added to what is there.
+/// What a workgroup of `threads` threads does for block number `block` of the columns. Threads that the tile does not
+/// need only copy. The gradient is written to the `inputs` channels from the `first` on of a map of `row` channels. If
+/// the input was read as it is, and `add` is 1, the gradient is added to what is there.
 #[cube]
 pub(crate) fn input_gradient<N: Size, W: Size>(
     g: &[Vector<u32, W>],

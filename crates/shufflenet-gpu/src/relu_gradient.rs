@@ -8,8 +8,8 @@
 //! each image, or the 3x3 max pooling. A NaN in `z` lets the gradient pass. The kernel gathers the norm's two sums
 //! ([`crate::gradient_sums`]).
 //!
-//! At most four windows of the pooling contain a pixel. A thread looks at all of them, and takes the gradient of those whose
-//! maximum the pixel was: no two threads write one value.
+//! At most four windows of the pooling contain a pixel. A thread looks at all of them, and takes the gradient of those
+//! whose maximum the pixel was: no two threads write one value.
 
 use cubecl::prelude::*;
 

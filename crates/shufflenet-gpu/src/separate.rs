@@ -23,8 +23,9 @@ use crate::vector::{self, V4};
 const CHANNELS: usize = 32;
 const PIXELS: usize = 8;
 
-/// A thread computes the channels of a word of some pixels, of one side. What the first side is is known at run time, so that
-/// all units of all networks share a pipeline: none of the conditions depends on the pixel. The second side is a branch.
+/// A thread computes the channels of a word of some pixels, of one side. What the first side is is known at run time,
+/// so that all units of all networks share a pipeline: none of the conditions depends on the pixel. The second side is
+/// a branch.
 #[cube(launch_unchecked)]
 fn separate_sides(
     dout: &[u32],

@@ -76,8 +76,8 @@ pub struct Saved {
     pub places: Option<Buffer>,
 }
 
-/// A value of an image, zero outside. `plane` counts the channels of all images; row and place are counted with the padding,
-/// so from 1 on.
+/// A value of an image, zero outside. `plane` counts the channels of all images; row and place are counted with the
+/// padding, so from 1 on.
 #[cube]
 fn padded(
     images: &[f32],

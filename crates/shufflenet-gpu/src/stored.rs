@@ -1,10 +1,10 @@
 //! What maps are stored as: float32 or bfloat16. All computation is in float32.
 //!
-//! A bfloat16 is the upper half of a float32: sign, eight bits of exponent, seven of mantissa. WGSL has no such type, so a
-//! map's memory is words of 32 bits to every kernel: a float32, or two bfloat16 of neighbouring channels, the first in the
-//! lower half. A kernel is written once, for both. A load shifts. What a kernel stores it rounds once (`rounded`), as the
-//! CPU does: to the nearest, and to the even one of two that are equally near; NaN stays NaN. Sums are of the values as they
-//! are stored.
+//! A bfloat16 is the upper half of a float32: sign, eight bits of exponent, seven of mantissa. WGSL has no such type,
+//! so a map's memory is words of 32 bits to every kernel: a float32, or two bfloat16 of neighbouring channels, the
+//! first in the lower half. A kernel is written once, for both. A load shifts. What a kernel stores it rounds once
+//! (`rounded`), as the CPU does: to the nearest, and to the even one of two that are equally near; NaN stays NaN. Sums
+//! are of the values as they are stored.
 //!
 //! A word has the channels of one pixel, so maps in bfloat16 have an even number of channels, and a part of them begins at
 //! an even one.

@@ -136,8 +136,8 @@ pub(crate) fn copy_right(
     }
 }
 
-/// Adds the product of the pieces in shared memory to the thread's pixels. Pixel `p` of a thread is number `p threads_y + y` of
-/// the tile. Of the `left` inner values that are left, the piece has the first [`STEP`].
+/// Adds the product of the pieces in shared memory to the thread's pixels. Pixel `p` of a thread is number `p threads_y
+/// + y` of the tile. Of the `left` inner values that are left, the piece has the first [`STEP`].
 #[cube]
 pub(crate) fn multiply(
     shared: &Shared<[V4]>,

@@ -1,14 +1,14 @@
 //! How many bytes the kernels read and write, by the shapes that they are launched for.
 //!
 //! The time of these kernels is that of their memory traffic, so the number of bytes bounds the speed of a step as the
-//! number of launches does. A value counts once for each kernel that reads or writes it. (A launch that computes both gradients
-//! of a 1x1 convolution counts as two kernels here.) What workgroups read again is expected in the caches: weights and norms,
-//! the neighbours of a depthwise convolution's pixels, and the pixels of a product whose columns are several workgroups'.
-//! The latter are launched one after another, so they read the same pixels at about the same time.
+//! number of launches does. A value counts once for each kernel that reads or writes it. (A launch that computes both
+//! gradients of a 1x1 convolution counts as two kernels here.) What workgroups read again is expected in the caches:
+//! weights and norms, the neighbours of a depthwise convolution's pixels, and the pixels of a product whose columns are
+//! several workgroups'. The latter are launched one after another, so they read the same pixels at about the same time.
 //!
 //! Each launching function says what its kernel reads and writes. That costs a load of two flags while nobody counts.
-//! [`observe`] counts the launches of the process. [`rehearse`] counts those of a piece of work that is not done: nothing is
-//! launched, and buffers have no memory.
+//! [`observe`] counts the launches of the process. [`rehearse`] counts those of a piece of work that is not done:
+//! nothing is launched, and buffers have no memory.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

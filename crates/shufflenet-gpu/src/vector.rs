@@ -1,8 +1,8 @@
 //! Reading and writing four channels at a time.
 //!
 //! Kernels compute on vectors of four channels. Memory is read in vectors of 4, 2 or 1 values, whichever divides the
-//! widths of a kernel's maps and the channels at which a branch begins: 58 channels are read two at a time. A kernel has one
-//! such width for all its maps, because each is one more pipeline.
+//! widths of a kernel's maps and the channels at which a branch begins: 58 channels are read two at a time. A kernel
+//! has one such width for all its maps, because each is one more pipeline.
 
 use cubecl::prelude::*;
 

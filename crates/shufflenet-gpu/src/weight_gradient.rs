@@ -78,9 +78,9 @@ impl Block {
     }
 }
 
-/// What a workgroup of `threads` threads does for block number `block` of `dW`, of which `blocks_across` are side by side. Its
-/// row of products is behind the first `first_part` values of `parts`. Threads that the block does not need only copy. The
-/// input's channels are the `inputs` from the `first` on of a map of `row` channels.
+/// What a workgroup of `threads` threads does for block number `block` of `dW`, of which `blocks_across` are side by
+/// side. Its row of products is behind the first `first_part` values of `parts`. Threads that the block does not need
+/// only copy. The input's channels are the `inputs` from the `first` on of a map of `row` channels.
 #[cube]
 pub(crate) fn weight_products<N: Size, W: Size>(
     g: &[Vector<u32, W>],

@@ -83,8 +83,9 @@ impl ConvNorm {
     }
 }
 
-/// Whether the fused kernels can run all of these convolutions between maps that are stored as `precision`: the device has
-/// kernels, every batch norm is in training mode, the weights are float32, and the device can store the convolutions' outputs.
+/// Whether the fused kernels can run all of these convolutions between maps that are stored as `precision`: the device
+/// has kernels, every batch norm is in training mode, the weights are float32, and the device can store the
+/// convolutions' outputs.
 pub(crate) fn kernels_serve<'a>(
     mut convolutions: impl Iterator<Item = &'a ConvNorm>,
     x: &Tensor<4>,

@@ -1,7 +1,8 @@
 //! Fine-tuning: starting from another task's weights and freezing parts of a network.
 //!
-//! A checkpoint of other classes provides everything except the classifier. A checkpoint trained on colour images fits a network for greyscale images: the stem's kernels are summed over the
-//! colours. The sum gives the same features for a grey image, whose colour channels are all equal.
+//! A checkpoint of other classes provides everything except the classifier. A checkpoint trained on colour images fits
+//! a network for greyscale images: the stem's kernels are summed over the colours. The sum gives the same features for
+//! a grey image, whose colour channels are all equal.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -71,8 +72,8 @@ pub enum ClassifierStart<'a> {
     Rows(&'a [usize]),
 }
 
-/// Loads a safetensors file into `network`, except a classifier that keeps its initial values. The file may have a stem for colour
-/// images if the network takes greyscale images. Also returns a description of that adaptation.
+/// Loads a safetensors file into `network`, except a classifier that keeps its initial values. The file may have a stem
+/// for colour images if the network takes greyscale images. Also returns a description of that adaptation.
 ///
 /// # Errors
 /// Errors are those of [`load_safetensors`], for everything that does not fit.

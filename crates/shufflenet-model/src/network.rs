@@ -82,8 +82,8 @@ impl ShuffleNetV2 {
 
     /// The network with activations, and their gradients, stored as `precision` in training, where the device has
     /// kernels for it (the CPU, Burn's Flex, and GPUs). What kernels do not serve (squeeze-and-excitation, frozen batch
-    /// norms; on a GPU an odd number of channels) computes in float32 between such activations. Weights, features, logits and
-    /// inference are float32.
+    /// norms; on a GPU an odd number of channels) computes in float32 between such activations. Weights, features,
+    /// logits and inference are float32.
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self

@@ -1,9 +1,8 @@
 //! A table of a network's layers and their cost.
 //!
 //! Each row has the output shape of a layer, its parameters and its multiply-adds, by the sizes of the built network's
-//! weights. As in the paper's tables, multiply-adds are
-//! those of the convolutions (each weight is used once per position of the output map) and of the
-//! classifier. Norms, activations, pooling and shuffles are not counted.
+//! weights. As in the paper's tables, multiply-adds are those of the convolutions (each weight is used once per position
+//! of the output map) and of the classifier. Norms, activations, pooling and shuffles are not counted.
 
 use std::fmt;
 

@@ -28,11 +28,11 @@ pub fn gradient_stored(x: Tensor<4>) -> Tensor<4> {
     rounded + change.detach()
 }
 
-/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round the values that the kernels store. With
-/// AMX and AVX512-BF16 the kernels also round the weights and the gradient of a convolution's output. So the input of a ReLU near
-/// zero may have another sign than in the plain operations, and its gradient is lost or gained as a whole. This comparison then
-/// only shows that the right operands are multiplied: with other operands the distance is above 1. The tests of
-/// `shufflenet-kernels` compare each product with the operands that it reads.
+/// `tolerance` for the distance of kernels in bfloat16 from plain operations that round the values that the kernels
+/// store. With AMX and AVX512-BF16 the kernels also round the weights and the gradient of a convolution's output. So
+/// the input of a ReLU near zero may have another sign than in the plain operations, and its gradient is lost or gained
+/// as a whole. This comparison then only shows that the right operands are multiplied: with other operands the distance
+/// is above 1. The tests of `shufflenet-kernels` compare each product with the operands that it reads.
 pub fn with_rounding(tolerance: f32) -> f32 {
     match Isa::detected() {
         Isa::Amx | Isa::Avx512Bf16 => 0.5,

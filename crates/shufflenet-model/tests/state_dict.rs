@@ -1,5 +1,5 @@
-//! Tests of reading weights that PyTorch saved: selecting one of several networks, inferring the network, listing the tensors
-//! that do not fit, refusing files that are not weights.
+//! Tests of reading weights that PyTorch saved: selecting one of several networks, inferring the network, listing the
+//! tensors that do not fit, refusing files that are not weights.
 //!
 //! `scripts/exchange_fixtures.py` writes the fixtures.
 #![allow(

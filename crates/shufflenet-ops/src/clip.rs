@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use crate::flat;
 
 /// The tensors, which are float32 and outside of any graph, scaled down so that their common norm is at most `most`, as
-/// PyTorch's `clip_grad_norm_` does: each is multiplied by `min(1, most / (norm + 1e-6))`. The factor is computed on the device, which
-/// nobody has to wait for. On a GPU it takes two launches.
+/// PyTorch's `clip_grad_norm_` does: each is multiplied by `min(1, most / (norm + 1e-6))`. The factor is computed on
+/// the device, which nobody has to wait for. On a GPU it takes two launches.
 pub fn clip_norm(tensors: Vec<Tensor<1>>, most: f64) -> Vec<Tensor<1>> {
     #[cfg(feature = "gpu")]
     if !tensors.is_empty() && tensors.iter().all(flat::has_views) {

@@ -1,8 +1,9 @@
 //! Many tensors as one, so that a GPU moves all parameters of a network in few launches.
 //!
-//! [`gather`] puts tensors one behind the other. Each begins at a multiple of [`ALIGNMENT`] values, and zeros fill the gaps.
-//! [`split`] takes the parts out again. On a GPU a part is a view: `split` copies nothing, and `gather` copies nothing that
-//! `split` made of one tensor. So an elementwise formula costs one launch an operation, whatever the number of tensors.
+//! [`gather`] puts tensors one behind the other. Each begins at a multiple of [`ALIGNMENT`] values, and zeros fill the
+//! gaps. [`split`] takes the parts out again. On a GPU a part is a view: `split` copies nothing, and `gather` copies
+//! nothing that `split` made of one tensor. So an elementwise formula costs one launch an operation, whatever the
+//! number of tensors.
 
 use burn::tensor::{Device, Tensor};
 

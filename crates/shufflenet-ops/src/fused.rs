@@ -72,8 +72,8 @@ pub struct Output<const D: usize> {
     pub running: Vec<RunningStatistics>,
 }
 
-/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu, CUDA and
-/// ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
+/// Whether the operations of this module have kernels for this tensor: they do for float32 and bfloat16 on Flex, wgpu,
+/// CUDA and ROCm. NdArray, LibTorch and remote devices have none. A GPU has none within
 /// [`summed_by`](crate::ranks::summed_by), and none if it keeps less than WebGPU's limits.
 ///
 /// [`stores`] returns whether the widths are served, too.
@@ -107,8 +107,8 @@ pub fn has_kernels_on(device: &Device) -> bool {
     serves(&Tensor::from_data([[[[0.0f32]]]], device))
 }
 
-/// Whether a map of `channels` channels can be stored as `precision` on the tensor's device. In bfloat16 a GPU reads and writes
-/// two neighbouring channels at a time, so there their number is even.
+/// Whether a map of `channels` channels can be stored as `precision` on the tensor's device. In bfloat16 a GPU reads
+/// and writes two neighbouring channels at a time, so there their number is even.
 pub fn stores(x: &Tensor<4>, precision: Precision, channels: usize) -> bool {
     precision == Precision::F32 || channels.is_multiple_of(2) || !is_on_gpu(x)
 }
@@ -125,8 +125,8 @@ fn is_on_gpu(_: &Tensor<4>) -> bool {
     false
 }
 
-/// `x` stored as `precision`, on a device that [`serves`]; its gradient is stored as `x` is. Operations of Burn compute with
-/// bfloat16 on Flex alone, so elsewhere such tensors are for this module.
+/// `x` stored as `precision`, on a device that [`serves`]; its gradient is stored as `x` is. Operations of Burn compute
+/// with bfloat16 on Flex alone, so elsewhere such tensors are for this module.
 ///
 /// # Panics
 /// If [`serves`] is false.
@@ -156,7 +156,8 @@ pub fn cast(x: Tensor<4>, precision: Precision) -> Tensor<4> {
 ///   3) / 2 + 1` after the pooling
 ///
 /// # Panics
-/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one
+/// value per channel.
 pub fn stem(
     images: Tensor<4>,
     conv: ConvNormWeights,
@@ -185,7 +186,8 @@ pub fn stem(
 /// - output: `[batch, outputs]`
 ///
 /// # Panics
-/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one
+/// value per channel.
 pub fn head(x: Tensor<4>, conv: ConvNormWeights, config: NormConfig) -> Output<2> {
     let [batch, _, height, width] = x.dims();
     check_values(batch * height * width);
@@ -210,7 +212,8 @@ pub fn head(x: Tensor<4>, conv: ConvNormWeights, config: NormConfig) -> Output<2
 /// - output: `[batch, left_channels + branch width, height, width]`
 ///
 /// # Panics
-/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one
+/// value per channel.
 pub fn basic_unit(
     x: Tensor<4>,
     right: BranchWeights,
@@ -240,7 +243,8 @@ pub fn basic_unit(
 /// - output: `[batch, both branches' width, ceil(height / 2), ceil(width / 2)]`
 ///
 /// # Panics
-/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one value per channel.
+/// If [`serves`] or [`stores`] is false, the weights are not float32 or their shapes do not fit, or batch norm has one
+/// value per channel.
 pub fn downsample_unit(
     x: Tensor<4>,
     right: BranchWeights,

@@ -29,8 +29,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The networks are in `shufflenet-model`, and images and batches in `shufflenet-data`. You can use both in your own training
-//! loop. Everything else in this crate is for the binary, and may change without notice.
+//! The networks are in `shufflenet-model`, and images and batches in `shufflenet-data`. You can use both in your own
+//! training loop. Everything else in this crate is for the binary, and may change without notice.
 
 #[doc(hidden)]
 pub mod bench;

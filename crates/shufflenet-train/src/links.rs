@@ -1,7 +1,8 @@
 //! Links: names for one of the folders beside them, such as `last` and `best` for a checkpoint.
 //!
-//! On Unix a link is a symbolic link. Windows lets few users make one, so there a link is a file that holds the folder's name.
-//! Either is replaced by a rename. Both kinds are read on every system, because runs are copied from one to another.
+//! On Unix a link is a symbolic link. Windows lets few users make one, so there a link is a file that holds the
+//! folder's name. Either is replaced by a rename. Both kinds are read on every system, because runs are copied from one
+//! to another.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Tests of the number of kernels that a training step launches. Each launch takes time on the host, so this number must not
-//! grow unnoticed.
+//! Tests of the number of kernels that a training step launches. Each launch takes time on the host, so this number
+//! must not grow unnoticed.
 //!
 //! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names, as in the tests `gpu`. CubeCL
 //! has one observer per process, so these tests have their own binary and count one after the other. With the feature

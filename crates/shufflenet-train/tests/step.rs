@@ -1,5 +1,5 @@
-//! Tests of one optimizer step against its formula: accumulation over several batches, teachers, the moving average, and the
-//! guard against infinite gradients.
+//! Tests of one optimizer step against its formula: accumulation over several batches, teachers, the moving average,
+//! and the guard against infinite gradients.
 #![allow(
     clippy::unwrap_used,
     reason = "the helpers of tests may panic like the tests"

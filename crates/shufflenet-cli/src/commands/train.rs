@@ -1,5 +1,5 @@
-//! `shufflenet train`: finds the experiment, its folder and its seeds from the arguments. Then it starts a run or a dry run, or
-//! prints the configuration.
+//! `shufflenet train`: finds the experiment, its folder and its seeds from the arguments. Then it starts a run or a dry
+//! run, or prints the configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,8 +70,8 @@ pub fn run(arguments: &Train) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The experiment, its folder and its seeds (those of --seeds, or of the runs that --resume continues). With several seeds the
-/// experiment has the first seed.
+/// The experiment, its folder and its seeds (those of --seeds, or of the runs that --resume continues). With several
+/// seeds the experiment has the first seed.
 fn asked(arguments: &Train) -> Result<Asked, TrainError> {
     let mut proposal = experiment(arguments)?;
     let out = out(arguments, &proposal.experiment.name)?;
@@ -121,8 +121,8 @@ fn check(asked: Asked, arguments: &Train, cluster: &Cluster) -> Result<Asked, Tr
     Ok(asked)
 }
 
-/// The experiment of --config, that for --data, or that of the run in the folder of --resume, with lines on choices. If --resume
-/// continues a run of --data, the experiment is that of the run folder, too.
+/// The experiment of --config, that for --data, or that of the run in the folder of --resume, with lines on choices. If
+/// --resume continues a run of --data, the experiment is that of the run folder, too.
 fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
     let overrides = &arguments.overrides;
     let written = |experiment| Proposal {

@@ -95,8 +95,8 @@ fn any_number_of_ranks_gives_the_weights_of_one_process() {
     }
 }
 
-/// In bfloat16 the order of a sum sometimes decides which of two neighbours a value rounds to, and a network at the start of
-/// training amplifies that. So the first step equals that of one process, and the later steps are close.
+/// In bfloat16 the order of a sum sometimes decides which of two neighbours a value rounds to, and a network at the
+/// start of training amplifies that. So the first step equals that of one process, and the later steps are close.
 #[test]
 fn ranks_in_bfloat16_have_the_first_loss_of_one_process_and_stay_close() {
     let folder = workplace("", "precision = \"bf16\"");
@@ -163,8 +163,8 @@ fn batch_norms_of_plain_operations_are_synchronised_too() {
     }
 }
 
-/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. The batch norms of one process are in kernels, and those
-/// of several processes in Burn's operations. So the runs differ by rounding.
+/// Two processes share one adapter, which `SHUFFLENET_TEST_DEVICE` names. The batch norms of one process are in
+/// kernels, and those of several processes in Burn's operations. So the runs differ by rounding.
 #[cfg(feature = "wgpu")]
 #[test]
 fn ranks_on_a_gpu_give_the_weights_of_one_process_up_to_rounding() {

@@ -1,5 +1,6 @@
-//! Tests of training with several ranks on this machine, started by `mpirun`. They compare the run with one process, and
-//! check what happens when a rank fails, hangs or gets a signal, and when the run is resumed. They fail if there is no `mpirun`.
+//! Tests of training with several ranks on this machine, started by `mpirun`. They compare the run with one process,
+//! and check what happens when a rank fails, hangs or gets a signal, and when the run is resumed. They fail if there is
+//! no `mpirun`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -97,8 +97,8 @@ fn normalization() -> String {
     [flag("mean"), flag("std")].join(" ")
 }
 
-/// The students learn from the teacher alone. Their normalisation differs from the teacher's. They match the teacher's outputs
-/// by its class names, so a teacher with wrong names teaches wrong classes.
+/// The students learn from the teacher alone. Their normalisation differs from the teacher's. They match the teacher's
+/// outputs by its class names, so a teacher with wrong names teaches wrong classes.
 #[test]
 fn pixels_are_converted_for_the_teacher_and_its_classes_matched_by_name() {
     let at = school();

@@ -40,7 +40,8 @@ fn a_damaged_image_is_named_before_the_first_step() {
         text.contains("16 training records, 14 test records"),
         "{text}"
     );
-    // A header shows that a file is not an image, but not that an image is cut off. The run begins, and stops at that image.
+    // A header shows that a file is not an image, but not that an image is cut off. The run begins, and stops at that
+    // image.
     let (code, text, errors) = run(
         at,
         "train --config small.toml --set data.check=headers --dry-run",

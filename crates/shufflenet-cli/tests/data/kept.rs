@@ -1,5 +1,5 @@
-//! Tests of what a command must not destroy or mix up: a run that `--force` would replace, a folder of images, and the division
-//! into training images and held-out images after the folder has moved.
+//! Tests of what a command must not destroy or mix up: a run that `--force` would replace, a folder of images, and the
+//! division into training images and held-out images after the folder has moved.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
-//! Tests of notes and errors about data that its user may not have expected: copies in two parts, parts without classes,
-//! classes that differ only in capitals, another folder than the run's, grey images for weights of colour images. Also, what
-//! a benchmark of a configuration prints.
+//! Tests of notes and errors about data that its user may not have expected: copies in two parts, parts without
+//! classes, classes that differ only in capitals, another folder than the run's, grey images for weights of colour
+//! images. Also, what a benchmark of a configuration prints.
 
 use std::fs;
 

@@ -52,7 +52,8 @@ fn an_evaluation_has_documented_keys_and_consistent_counts() {
     );
 }
 
-/// In bfloat16 the results of `eval`, `predict` and `bench infer` are close to those of float32, and the output names the precision.
+/// In bfloat16 the results of `eval`, `predict` and `bench infer` are close to those of float32, and the output names
+/// the precision.
 #[test]
 fn commands_with_bfloat16_name_it_and_stay_close_to_float32() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::{TRAINED, eval, json, printed, refusal, repository, run, shufflenet};
 
-/// Largest accepted difference of a logit from the stored one, as a fraction of the largest logit. Other vector instructions
-/// add in another order.
+/// Largest accepted difference of a logit from the stored one, as a fraction of the largest logit. Other vector
+/// instructions add in another order.
 const TOLERANCE: f64 = 1e-4;
 /// Largest accepted size of all networks in `models/` together.
 const MOST_BYTES: u64 = 8_000_000;
@@ -248,7 +248,8 @@ fn folders(place: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The `logits.jsonl` of each network has the output of `predict --json --logits` at its release, for images in this repository.
+/// The `logits.jsonl` of each network has the output of `predict --json --logits` at its release, for images in this
+/// repository.
 #[test]
 fn every_shipped_network_gives_its_stored_logits() {
     let root = repository().canonicalize().unwrap();

@@ -1,5 +1,5 @@
-//! Tests of `train --seeds`: each run has the bits of a single run, also after a kill. Also, which arguments are refused, and
-//! the report of the runs.
+//! Tests of `train --seeds`: each run has the bits of a single run, also after a kill. Also, which arguments are
+//! refused, and the report of the runs.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Test of the number of kernels that the parts of a network launch. Each launch takes time on the host, even if its kernel is
-//! short.
+//! Test of the number of kernels that the parts of a network launch. Each launch takes time on the host, even if its
+//! kernel is short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

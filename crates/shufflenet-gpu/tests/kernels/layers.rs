@@ -99,8 +99,8 @@ pub fn forward(
     (traces, z)
 }
 
-/// The gradients of the input, and of weight, gamma and beta of each layer. The gradient of each norm's output is stored, and
-/// so rounded.
+/// The gradients of the input, and of weight, gamma and beta of each layer. The gradient of each norm's output is
+/// stored, and so rounded.
 pub fn backward(
     layers: &[Layer],
     traces: &[Trace],

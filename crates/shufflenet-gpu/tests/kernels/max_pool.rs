@@ -1,5 +1,5 @@
-//! Tests of the places of max pooling's maxima and of their gradients, with equal values and NaN. The tests of the stem cover the
-//! rest.
+//! Tests of the places of max pooling's maxima and of their gradients, with equal values and NaN. The tests of the stem
+//! cover the rest.
 
 use shufflenet_gpu::max_pool::max_pool;
 use shufflenet_gpu::relu_gradient::{Behind, relu_gradient};

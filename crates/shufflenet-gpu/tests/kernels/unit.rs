@@ -44,8 +44,8 @@ pub fn basic(residual: bool) -> Case {
     Case::basic([5, 6, 9], residual, Stored::F32)
 }
 
-/// A stride-2 unit with thirteen input channels, whose branches give six and ten. The left branch is the first or the last in
-/// the concatenation.
+/// A stride-2 unit with thirteen input channels, whose branches give six and ten. The left branch is the first or the
+/// last in the concatenation.
 pub fn downsample(left_last: bool) -> Case {
     Case::downsample([13, 7, 6, 10], left_last, Stored::F32)
 }
@@ -64,8 +64,8 @@ fn separated(dout: &[f64], channels: usize, first: usize) -> [Vec<f64>; 2] {
     [of(0, first), of(first, channels)]
 }
 
-/// The results of a unit: its output, the gradient of its input, and for each convolution mean, variance, and the gradients of
-/// weight, gamma and beta.
+/// The results of a unit: its output, the gradient of its input, and for each convolution mean, variance, and the
+/// gradients of weight, gamma and beta.
 struct Computed {
     out: Vec<f64>,
     dx: Vec<f64>,
@@ -92,8 +92,8 @@ impl Case {
         }
     }
 
-    /// A stride-2 unit, given by its input channels, those in the middle of the right branch, and the outputs of the left and
-    /// of the right branch.
+    /// A stride-2 unit, given by its input channels, those in the middle of the right branch, and the outputs of the
+    /// left and of the right branch.
     fn downsample(
         [channels, middle, left, of_right]: [usize; 4],
         left_last: bool,
@@ -277,8 +277,8 @@ impl Case {
             let names = ["mean", "variance", "dW", "dgamma", "dbeta"];
             for i in 0..5 {
                 let what = format!("{} of convolution {number}", names[i]);
-                // The norm after the next convolution removes what the beta of a depthwise convolution adds. So the gradient
-                // of this beta is zero except for rounding.
+                // The norm after the next convolution removes what the beta of a depthwise convolution adds. So the
+                // gradient of this beta is zero except for rounding.
                 let scale = if layer.depthwise && i == 4 { 3 } else { i };
                 assert_to(tolerance, &what, &found[i], &expected[i], &expected[scale]);
             }

@@ -1,9 +1,9 @@
 //! Decodes an image to RGB.
 //!
-//! Formats are JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive), PNG, WebP, BMP, TIFF (its first
-//! page), GIF (its first frame) and PPM with its relatives PGM and PBM. The content tells them apart, not the
-//! name. Grey and palette images become RGB; 16-bit values keep the upper eight bits; transparent pixels are
-//! blended with white; the EXIF orientation is applied. `shufflenet-data`'s test `pillow` compares the results with Pillow's.
+//! Formats are JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline and progressive), PNG, WebP, BMP, TIFF (its first page),
+//! GIF (its first frame) and PPM with its relatives PGM and PBM. The content tells them apart, not the name. Grey and
+//! palette images become RGB; 16-bit values keep the upper eight bits; transparent pixels are blended with white; the
+//! EXIF orientation is applied. `shufflenet-data`'s test `pillow` compares the results with Pillow's.
 //!
 //! Limits protect against hostile files: an image has at most [`MOST_PIXELS`] pixels. A larger one is
 //! refused by its header before memory is allocated, so decoding takes at most about 1.5 GB (a PNG of 16 bits with alpha).

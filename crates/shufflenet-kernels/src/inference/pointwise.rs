@@ -2,9 +2,9 @@
 //! are bfloat16, the same in pairs of bfloat16 on processors with AVX512-BF16, and tiles of bfloat16
 //! ([`crate::kernels::tiles`]) on processors with AMX.
 //!
-//! In pairs and tiles, values between those that are read are multiplied by weights of zero. So they must be numbers: passes
-//! write whole vectors, and a value that is not finite spreads to all outputs of its pixel. The float32 weights stay beside
-//! the others, which do not read them.
+//! In pairs and tiles, values between those that are read are multiplied by weights of zero. So they must be numbers:
+//! passes write whole vectors, and a value that is not finite spreads to all outputs of its pixel. The float32 weights
+//! stay beside the others, which do not read them.
 
 use std::ops::Range;
 
@@ -80,8 +80,8 @@ impl Pointwise {
         }
     }
 
-    /// Computes the columns of `panels` (all of them where products are in tiles) of `rows` rows, from row `first` of `place`
-    /// on. `out` starts at position `out_start` of `place`.
+    /// Computes the columns of `panels` (all of them where products are in tiles) of `rows` rows, from row `first` of
+    /// `place` on. `out` starts at position `out_start` of `place`.
     pub fn run<T: Stored>(
         &self,
         isa: Isa,

@@ -4,8 +4,8 @@
 //! out[i][j] = activation(bias[j] + sum over k of left[i * left_row + terms[k]] * weight[k][j])
 //! ```
 //!
-//! `terms` has the positions of a sum's terms: the columns that a unit reads, or the nine positions of
-//! a window. A term is a float32, or two neighbours in bfloat16 ([`Operand`]); a neighbour that is not read has the weight zero.
+//! `terms` has the positions of a sum's terms: the columns that a unit reads, or the nine positions of a window. A term
+//! is a float32, or two neighbours in bfloat16 ([`Operand`]); a neighbour that is not read has the weight zero.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Tests of kernels in bfloat16 against the same kernels in float32 on rounded values, and of the chain with several threads.
+//! Tests of kernels in bfloat16 against the same kernels in float32 on rounded values, and of the chain with several
+//! threads.
 
 use half::bf16;
 
@@ -295,9 +296,9 @@ fn logits_do_not_depend_on_threads_or_on_other_images() {
     }
 }
 
-/// A path from pixel to logit stores `n` values, and the rounding error of each is at most 2^-9 of it. The signs are random, so
-/// the squares of the errors add up. Three standard deviations are accepted. This also leaves room for the rounded weights and
-/// the rounded outputs of depthwise convolutions in products by pairs or tiles.
+/// A path from pixel to logit stores `n` values, and the rounding error of each is at most 2^-9 of it. The signs are
+/// random, so the squares of the errors add up. Three standard deviations are accepted. This also leaves room for the
+/// rounded weights and the rounded outputs of depthwise convolutions in products by pairs or tiles.
 #[test]
 fn logits_in_bfloat16_are_near_those_in_float32() {
     // With the first size the last maps have few pixels, with the second more than a block of rows.

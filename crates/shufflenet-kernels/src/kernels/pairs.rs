@@ -1,9 +1,9 @@
 //! Operands of products of bfloat16 in pairs, `out (+)= left right` with two terms of a sum in 32 bits
 //! ([`crate::kernels::operand::Pair`]).
 //!
-//! A pair has to be two neighbouring terms. On the left they are neighbours in a row, so stored rows are read where they are.
-//! On the right they are two rows, and so they are on the left of a product with a transposed matrix. [`RowPairs`]
-//! interleaves such rows:
+//! A pair has to be two neighbouring terms. On the left they are neighbours in a row, so stored rows are read where
+//! they are. On the right they are two rows, and so they are on the left of a product with a transposed matrix.
+//! [`RowPairs`] interleaves such rows:
 //!
 //! ```text
 //! out[p][c] = (x[2 p][c], x[2 p + 1][c])

@@ -272,8 +272,8 @@ impl<T: Stored> Sink<'_, T> {
         assert!(branch.g.len() >= rows * half);
     }
 
-    /// Takes the first `n` values of a row's gradient, which are stored as they came or are zero. `dx` points at the same row and column of the input's
-    /// gradient.
+    /// Takes the first `n` values of a row's gradient, which are stored as they came or are zero. `dx` points at the
+    /// same row and column of the input's gradient.
     ///
     /// # Safety
     /// The values are within what [`Self::check`] has checked.

@@ -29,8 +29,8 @@ pub(crate) enum Products {
 }
 
 /// Whether a product of pairs (`VDPBF16PS`) is issued as often as a float32 FMA, and so does twice the work: on AMD's
-/// processors. On an EPYC of the Zen 4 both take 0.271 ns a vector of 16 lanes, and a step is 1.6 to 1.7 times as fast as in
-/// float32 (`docs/performance.md`). A Xeon with AMX issued it at a quarter of the FMA's rate.
+/// processors. On an EPYC of the Zen 4 both take 0.271 ns a vector of 16 lanes, and a step is 1.6 to 1.7 times as fast
+/// as in float32 (`docs/performance.md`). A Xeon with AMX issued it at a quarter of the FMA's rate.
 #[cfg(target_arch = "x86_64")]
 fn pairs_are_fast() -> bool {
     let vendor = std::arch::x86_64::__cpuid(0);

@@ -23,8 +23,9 @@
 //! sum(dh) = 0,   sum(dh y2) = rowwise sum(P W3'),      since sum(dy3) = 0
 //! ```
 //!
-//! In pairs and tiles these sums are of rounded values, and zero up to rounding. So `norm2`'s backward needs no separate pass.
-//! The second pass computes the depthwise gradients, image by image. The third computes the gradients of the first product like those of the last.
+//! In pairs and tiles these sums are of rounded values, and zero up to rounding. So `norm2`'s backward needs no
+//! separate pass. The second pass computes the depthwise gradients, image by image. The third computes the gradients of
+//! the first product like those of the last.
 
 use crate::kernels::packing::{self, ConvNorm};
 use crate::kernels::rows::Rows;

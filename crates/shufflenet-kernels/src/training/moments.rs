@@ -1,8 +1,8 @@
 //! The sums over a batch that batch norm needs, forward and backward.
 //!
-//! A sum is kept in float32 for a few hundred rows at a time and in float64 beyond. Values are taken relative to
-//! one near the mean, so that squares do not cancel. Sums are of the values as stored: these are what is normalised. Parts of the batch are merged in order, whichever thread
-//! computed them.
+//! A sum is kept in float32 for a few hundred rows at a time and in float64 beyond. Values are taken relative to one
+//! near the mean, so that squares do not cancel. Sums are of the values as stored: these are what is normalised. Parts
+//! of the batch are merged in order, whichever thread computed them.
 
 use crate::kernels::column_sums::{CenteredSums, GradientSums};
 use crate::kernels::rows::Rows;

@@ -212,9 +212,10 @@ fn the_inference_chain_equals_the_network() {
     }
 }
 
-/// Largest accepted relative distance of logits in bfloat16. A path from pixel to logit has one stored value in the stem and
-/// two in each unit (there are three more units than the `repeats`). The rounding error of each value is at most 2^-9 of it.
-/// The signs are random, so the squares of the errors add up. Three times the root of that sum is accepted.
+/// Largest accepted relative distance of logits in bfloat16. A path from pixel to logit has one stored value in the
+/// stem and two in each unit (there are three more units than the `repeats`). The rounding error of each value is at
+/// most 2^-9 of it. The signs are random, so the squares of the errors add up. Three times the root of that sum is
+/// accepted.
 fn rounding(repeats: usize) -> f32 {
     let values = 1 + 2 * (3 + repeats);
     3.0 * (values as f32).sqrt() / 512.0

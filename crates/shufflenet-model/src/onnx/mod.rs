@@ -1,10 +1,10 @@
 //! Export of the network as an [ONNX](https://onnx.ai) file.
 //!
-//! The graph is the network in inference mode, operation by operation: convolutions, batch norms (runtimes
-//! fold them) and ReLUs; for the units also `Split`, `Concat` and the channel shuffle as the paper
-//! describes it: reshape to two groups, transpose, reshape back. Tensors have their names in weight files.
-//! The graph takes any number of images of one size, or of any size ([`Sizes`]), and returns logits. No library is needed: the
-//! format is a few nested messages (`messages.rs`) of Protocol Buffers (`protobuf.rs`).
+//! The graph is the network in inference mode, operation by operation: convolutions, batch norms (runtimes fold them)
+//! and ReLUs; for the units also `Split`, `Concat` and the channel shuffle as the paper describes it: reshape to two
+//! groups, transpose, reshape back. Tensors have their names in weight files. The graph takes any number of images of
+//! one size, or of any size ([`Sizes`]), and returns logits. No library is needed: the format is a few nested messages
+//! (`messages.rs`) of Protocol Buffers (`protobuf.rs`).
 
 mod messages;
 mod protobuf;

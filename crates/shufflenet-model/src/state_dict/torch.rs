@@ -1,5 +1,5 @@
-//! Files of `torch.save`: zip archives (PyTorch 1.6 and later, 2020), the format before it (magic number,
-//! protocol, system, pickle, keys of the storages, storages), the tar archives before that, and bare pickles with NumPy arrays.
+//! Files of `torch.save`: zip archives (PyTorch 1.6 and later, 2020), the format before it (magic number, protocol,
+//! system, pickle, keys of the storages, storages), the tar archives before that, and bare pickles with NumPy arrays.
 
 use std::collections::HashMap;
 use std::io::Cursor;

@@ -42,8 +42,9 @@ fn perturbed(convolutions: Vec<&mut ConvNorm>) {
     }
 }
 
-/// Tolerances of the comparison and of the gradients of gamma and beta. On a 1x1 map the batch norm cancels the factor of the
-/// depthwise weight before it. So the weight's gradient is zero except for rounding, and needs a larger tolerance.
+/// Tolerances of the comparison and of the gradients of gamma and beta. On a 1x1 map the batch norm cancels the factor
+/// of the depthwise weight before it. So the weight's gradient is zero except for rounding, and needs a larger
+/// tolerance.
 fn tolerance(x: &Tensor<4>) -> [f32; 2] {
     let [.., height, width] = x.dims();
     [if height * width == 1 { 3e-4 } else { 2e-5 }; 2]

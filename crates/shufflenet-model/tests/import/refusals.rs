@@ -1,4 +1,5 @@
-//! Tests of refused and reported imports: NaN and infinity, tensors that the network does not have, files that are not weights.
+//! Tests of refused and reported imports: NaN and infinity, tensors that the network does not have, files that are not
+//! weights.
 
 use std::io::Write;
 

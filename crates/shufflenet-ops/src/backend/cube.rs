@@ -4,8 +4,8 @@
 //! As on Flex, maps are stored pixel by pixel, and a tensor's strides express that order. A tensor that comes in another
 //! order is copied, which is a launch.
 //!
-//! A tensor of bfloat16 is memory that only these kernels read and write: WGSL has no such type, so no operation of Burn's may
-//! touch it. It is in the kernels' order always, and never copied.
+//! A tensor of bfloat16 is memory that only these kernels read and write: WGSL has no such type, so no operation of
+//! Burn's may touch it. It is in the kernels' order always, and never copied.
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;

@@ -1,7 +1,7 @@
 //! Times training, inference and loading on this machine, with the code of training and evaluation.
 //!
-//! A time includes the whole step: copy of the batch to the device, forward, loss, backward, optimizer, copy of the logits to
-//! the host.
+//! A time includes the whole step: copy of the batch to the device, forward, loss, backward, optimizer, copy of the
+//! logits to the host.
 //!
 //! [`train`], [`infer`] and [`data`] need no run. [`resumed::train`] times the next steps of an existing run.
 

@@ -1,8 +1,8 @@
 //! One checkpoint: a folder with everything that is needed to continue the run or to classify.
 //!
 //! It has the weights, their moving average if the run keeps one, the optimizer's state, the progress of the run and a
-//! description of the network. `manifest.json` lists the size and SHA-256 of every file, and a file that differs is refused.
-//! [`crate::checkpoint::store`] keeps the checkpoints of a run.
+//! description of the network. `manifest.json` lists the size and SHA-256 of every file, and a file that differs is
+//! refused. [`crate::checkpoint::store`] keeps the checkpoints of a run.
 
 pub mod description;
 mod repair;
@@ -207,8 +207,8 @@ pub fn progress(folder: &Path) -> Option<Progress> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// SHA-256 of `weights` and of the description's file in the checkpoint `folder`. These two decide the network's result for an
-/// image.
+/// SHA-256 of `weights` and of the description's file in the checkpoint `folder`. These two decide the network's result
+/// for an image.
 ///
 /// # Errors
 /// [`TrainError::Io`].

@@ -33,8 +33,8 @@ impl Cluster {
         }
     }
 
-    /// The result of training on this rank. Only the first rank reports an error that all ranks share. An error of this rank
-    /// alone becomes [`TrainError::Rank`].
+    /// The result of training on this rank. Only the first rank reports an error that all ranks share. An error of this
+    /// rank alone becomes [`TrainError::Rank`].
     pub(crate) fn reported<T>(&self, result: Result<T, TrainError>) -> Result<T, TrainError> {
         result.map_err(|error| match error {
             TrainError::Diverged(_) if !self.is_first() => TrainError::Elsewhere { usage: false },

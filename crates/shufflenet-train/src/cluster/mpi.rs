@@ -1,9 +1,9 @@
 //! Messages between ranks through MPI (MPI Forum, 4.0), by the crate `mpi`.
 //!
-//! Every wait is a poll: a collective is started (`MPI_Iallreduce`, `MPI_Ibcast`) and tested until it is done, so that a
-//! hanging rank can be detected. After the timeout a waiting rank calls all other ranks, and the ranks that also wait answer
-//! at once. Shortly after, the lowest waiting rank names the ranks that have not answered, and ends the job. The launcher
-//! detects a rank that was killed, which is faster, and also ends the job.
+//! Every wait is a poll: a collective is started (`MPI_Iallreduce`, `MPI_Ibcast`) and tested until it is done, so that
+//! a hanging rank can be detected. After the timeout a waiting rank calls all other ranks, and the ranks that also wait
+//! answer at once. Shortly after, the lowest waiting rank names the ranks that have not answered, and ends the job. The
+//! launcher detects a rank that was killed, which is faster, and also ends the job.
 
 use std::cell::Cell;
 use std::io::{Write, stderr};

@@ -1,7 +1,7 @@
 //! Decodes every image before the first step, and leaves out or refuses bad images.
 //!
-//! The check of a large set shows a progress bar, and is remembered in the user's cache folder, so that a second start decodes
-//! only changed images.
+//! The check of a large set shows a progress bar, and is remembered in the user's cache folder, so that a second start
+//! decodes only changed images.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

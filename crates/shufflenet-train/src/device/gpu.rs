@@ -166,8 +166,8 @@ mod wgpu {
     pub fn adapters(backend: &str) -> Vec<Adapter> {
         let devices = devices(backend).into_vec();
         let mut described = described(backend);
-        // Burn counts adapters of each kind, and wgpu has their names. Both enumerate one graphics API in the same order, but
-        // Burn gives only one software adapter.
+        // Burn counts adapters of each kind, and wgpu has their names. Both enumerate one graphics API in the same
+        // order, but Burn gives only one software adapter.
         let mut is_first = true;
         described.retain(|(info, _)| {
             kind(info.device_type) != Kind::Cpu || std::mem::take(&mut is_first)

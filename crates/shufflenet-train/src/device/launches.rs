@@ -1,9 +1,9 @@
 //! Counts the kernels that a GPU launches, and the bytes that they move, by part of a training step and by kernel.
 //!
-//! Each launch takes time on the host, even if its kernel is short. So the number of launches limits the speed of a small
-//! network. CubeCL calls an observer at every launch of the process, including Burn's. It has one observer, so [`count`] is
-//! called by one thread at a time. [`crate::step`] calls [`part`] at the start of each part of a step, which does nothing if
-//! no count is in progress. Uploads and downloads are not launches.
+//! Each launch takes time on the host, even if its kernel is short. So the number of launches limits the speed of a
+//! small network. CubeCL calls an observer at every launch of the process, including Burn's. It has one observer, so
+//! [`count`] is called by one thread at a time. [`crate::step`] calls [`part`] at the start of each part of a step,
+//! which does nothing if no count is in progress. Uploads and downloads are not launches.
 //!
 //! The bytes are those that this project's kernels read and write by their shapes (`traffic.rs` of `shufflenet-gpu`). The
 //! bytes of Burn's kernels are not known here.

@@ -100,9 +100,9 @@ impl fmt::Display for Environment {
     }
 }
 
-/// Sets the number of threads of this process's CPU kernels to `threads`, including the calling thread. Call it once, before
-/// the first tensor, from the thread that trains. (Work of other threads waits for the pool. With one thread it waits until
-/// the training thread has work, too.)
+/// Sets the number of threads of this process's CPU kernels to `threads`, including the calling thread. Call it once,
+/// before the first tensor, from the thread that trains. (Work of other threads waits for the pool. With one thread it
+/// waits until the training thread has work, too.)
 ///
 /// The pool's other threads treat subnormal numbers as zero ([`shufflenet_model::subnormals`]). Code that makes the pool
 /// without this function must give it `subnormals::flush_this_thread` as its start handler.

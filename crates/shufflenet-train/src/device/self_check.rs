@@ -1,9 +1,9 @@
 //! Checks that a device computes correctly, by a few training steps on the device and on the CPU.
 //!
-//! A driver can run every kernel, report no error and still compute wrong values (`docs/gpu.md` has an example). A run would
-//! train for hours on them. So a run on a GPU first trains a small network there and on the CPU, from the same weights on the
-//! same images, and compares the changes of the weights. The check finds only large errors, because two devices round
-//! float32 differently and tensor cores round more. In the tests of the GPU path the tolerance is 1e-4.
+//! A driver can run every kernel, report no error and still compute wrong values (`docs/gpu.md` has an example). A run
+//! would train for hours on them. So a run on a GPU first trains a small network there and on the CPU, from the same
+//! weights on the same images, and compares the changes of the weights. The check finds only large errors, because two
+//! devices round float32 differently and tensor cores round more. In the tests of the GPU path the tolerance is 1e-4.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! The shapes that Burn's autotuner (feature `tuned`) treats as equal.
 //!
-//! The autotuner times its kernels once for each class of shapes. By default a class is wide: a sum of 1,024 numbers and a
-//! sum of 131,072 are in one class, and the first of them chooses the kernel for both. Here the self-check's small network
-//! comes first, and its choice took 3.4 ms where another kernel takes 0.12 (docs/gpu.md). A run has few shapes, which are the
-//! same at every step. So each shape is tuned separately.
+//! The autotuner times its kernels once for each class of shapes. By default a class is wide: a sum of 1,024 numbers
+//! and a sum of 131,072 are in one class, and the first of them chooses the kernel for both. Here the self-check's
+//! small network comes first, and its choice took 3.4 ms where another kernel takes 0.12 (docs/gpu.md). A run has few
+//! shapes, which are the same at every step. So each shape is tuned separately.
 
 use std::env;
 

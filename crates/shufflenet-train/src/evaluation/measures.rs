@@ -86,7 +86,8 @@ pub struct Class {
 }
 
 impl Outcome {
-    /// The outcome of a row of logits and the record's label. Ties go to the lower class, as in [`crate::evaluation::tally`].
+    /// The outcome of a row of logits and the record's label. Ties go to the lower class, as in
+    /// [`crate::evaluation::tally`].
     pub fn new(logits: &[f32], label: usize) -> Self {
         let probabilities = softmax(logits);
         let of = |class: usize| probabilities.get(class).copied().unwrap_or(f64::NAN);

@@ -1,5 +1,5 @@
-//! Measures a network on a set: loss, accuracy, and the measures of `measures.rs`. Every record counts once, also those in a
-//! smaller last batch.
+//! Measures a network on a set: loss, accuracy, and the measures of `measures.rs`. Every record counts once, also those
+//! in a smaller last batch.
 
 pub mod measures;
 pub mod outcomes;
@@ -225,8 +225,8 @@ pub(crate) fn inference(
 /// The flag that sets the precision of an inference.
 const ASKED: &str = "--precision";
 
-/// Sums loss and hits of `classifier`, in float32, over the rest of `batches`. Calls `seen` with the number of images after each batch.
-/// `None`: interrupted.
+/// Sums loss and hits of `classifier`, in float32, over the rest of `batches`. Calls `seen` with the number of images
+/// after each batch. `None`: interrupted.
 ///
 /// # Errors
 /// [`TrainError::Device`], [`TrainError::Data`].
@@ -252,8 +252,8 @@ pub fn score(
     Ok(finished.then_some(tally))
 }
 
-/// Calls `each` with the logits and labels of every batch. With `flip` these are the mean logits of each image and its mirror
-/// image. Returns false if interrupted.
+/// Calls `each` with the logits and labels of every batch. With `flip` these are the mean logits of each image and its
+/// mirror image. Returns false if interrupted.
 fn score_each(
     inference: &Inference,
     batches: Batches,
@@ -297,8 +297,8 @@ fn score_each(
     Ok(true)
 }
 
-/// Fills a smaller last batch up with black images, whose logits are not read. A GPU may tune its kernels for minutes for each
-/// shape, so all batches get the same shape.
+/// Fills a smaller last batch up with black images, whose logits are not read. A GPU may tune its kernels for minutes
+/// for each shape, so all batches get the same shape.
 fn fill(batch: &mut Batch, images: usize) {
     batch.labels.resize(images, 0);
     batch.pixels.resize(images * batch.shape.values(), 0.0);

@@ -177,8 +177,8 @@ pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
     Ok([height as u32, shorter_side(description)])
 }
 
-/// The shorter side of an image before the network's square is cropped from its middle. Images of sets without encoded images
-/// are resized to the network's size.
+/// The shorter side of an image before the network's square is cropped from its middle. Images of sets without encoded
+/// images are resized to the network's size.
 pub(crate) fn shorter_side(description: &Description) -> u32 {
     let [_, height, _] = description.input;
     let data = &description.experiment.data;

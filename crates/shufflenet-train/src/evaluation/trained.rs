@@ -56,8 +56,8 @@ impl Found {
     }
 }
 
-/// The checkpoint at `path` ([`store::locate`]), with the weights `asked`. `None`: the weight file that `path` names, or else
-/// the weights that `best` was chosen by.
+/// The checkpoint at `path` ([`store::locate`]), with the weights `asked`. `None`: the weight file that `path` names,
+/// or else the weights that `best` was chosen by.
 ///
 /// # Errors
 /// Errors of the checkpoint.

@@ -236,7 +236,8 @@ impl Card<'_> {
     }
 }
 
-/// Escapes text for Markdown, so that it is shown as it is. Line breaks become spaces, because a row of a table is one line.
+/// Escapes text for Markdown, so that it is shown as it is. Line breaks become spaces, because a row of a table is one
+/// line.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {

@@ -1,8 +1,8 @@
 //! Weights from PyTorch as a checkpoint, which `eval`, `predict` and `export` accept.
 //!
-//! The names and shapes of the tensors determine the network, and the import prints the result. They do not determine the
-//! stem, the normalisation of pixels and the names of classes. Flags give these, and the import reports each default that it
-//! uses. Missing and unused tensors are refused, unless `--partial` is given.
+//! The names and shapes of the tensors determine the network, and the import prints the result. They do not determine
+//! the stem, the normalisation of pixels and the names of classes. Flags give these, and the import reports each
+//! default that it uses. Missing and unused tensors are refused, unless `--partial` is given.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

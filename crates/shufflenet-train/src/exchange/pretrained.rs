@@ -69,8 +69,8 @@ pub fn names() -> Vec<&'static str> {
     PUBLISHED.iter().map(|network| network.name).collect()
 }
 
-/// Fetches the network `name` into its own folder below `into`, which becomes a checkpoint. The source is torchvision's server,
-/// the address `from` (of a folder with the file), or the file `from`. Returns lines to print.
+/// Fetches the network `name` into its own folder below `into`, which becomes a checkpoint. The source is torchvision's
+/// server, the address `from` (of a folder with the file), or the file `from`. Returns lines to print.
 ///
 /// # Errors
 /// [`TrainError::Value`] for an unknown name; errors of the server, the file or the folder.

@@ -1,7 +1,7 @@
 //! Compares two experiments: whether a run of the one may continue as the other.
 //!
-//! Keys for the length of the run, the place of the data or the files that are kept may differ. A key that would have changed
-//! a step that was already taken may not differ.
+//! Keys for the length of the run, the place of the data or the files that are kept may differ. A key that would have
+//! changed a step that was already taken may not differ.
 
 use std::path::Path;
 

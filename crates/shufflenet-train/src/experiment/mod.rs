@@ -143,11 +143,12 @@ pub struct TrainConfig {
     /// ([`crate::recipe::progressive`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub progressive: Vec<Stage>,
-    /// Type of stored activations and their gradients in training: `f32`, or `bf16` (bfloat16).
-    /// `bf16` halves their bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so
-    /// are weights, the optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except
-    /// on processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's.
-    /// Squeeze-and-excitation and frozen batch norms compute in float32, and so do parts with an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
+    /// Type of stored activations and their gradients in training: `f32`, or `bf16` (bfloat16). `bf16` halves their
+    /// bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so are weights, the
+    /// optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except on
+    /// processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's.
+    /// Squeeze-and-excitation and frozen batch norms compute in float32, and so do parts with an odd number of channels
+    /// on a GPU. `bf16` needs `--device flex` or a GPU.
     pub precision: Precision,
     /// Whether to drop an epoch's last batch if it is smaller than `batch_size`.
     pub drop_last: bool,
@@ -204,8 +205,8 @@ impl Default for CheckpointConfig {
 }
 
 impl Experiment {
-    /// The part of the data that chooses the best epoch by the configuration alone, `validation` or `test`. `None`: only the
-    /// last epoch is evaluated. Whether the data has a validation part is not considered.
+    /// The part of the data that chooses the best epoch by the configuration alone, `validation` or `test`. `None`:
+    /// only the last epoch is evaluated. Whether the data has a validation part is not considered.
     pub fn chosen_by(&self) -> Option<&'static str> {
         match (self.train.evaluate_every, self.data.validation) {
             (0, _) => None,

@@ -1,7 +1,8 @@
 //! Finds the range of a key for the error about a value of the wrong type.
 //!
-//! A range is written only once, in the check that refuses values out of range. So this module calls the check with values of
-//! the right type and takes the range from its error. Then `train.epochs = "ten"` and `train.epochs = 0` give the same range.
+//! A range is written only once, in the check that refuses values out of range. So this module calls the check with
+//! values of the right type and takes the range from its error. Then `train.epochs = "ten"` and `train.epochs = 0` give
+//! the same range.
 
 use serde::de::DeserializeOwned;
 use shufflenet_data::DataError;
@@ -14,8 +15,8 @@ use crate::refusals::{self, Accepted, Fault, Refusal};
 /// Whole numbers at the limits of what keys can store. One of them is out of the range of each key.
 const WHOLE: [i64; 4] = [0, 65_535, 4_294_967_295, i64::MAX];
 
-/// The values that `check` accepts for the key of `refusal` in `table`. `None`: the key is not a number, or the range is unknown
-/// because something else in `table` is refused, too.
+/// The values that `check` accepts for the key of `refusal` in `table`. `None`: the key is not a number, or the range
+/// is unknown because something else in `table` is refused, too.
 pub(super) fn of<T: DeserializeOwned>(
     table: &Table,
     refusal: &Refusal,

@@ -1,8 +1,8 @@
 //! `metrics.jsonl`: one JSON object per line, appended as the run goes.
 //!
-//! A resumed run truncates the file to the step of its checkpoint. So no step appears twice, and a line that a kill cut off is
-//! removed. The same numbers go into a table (`metrics.csv`) and a TensorBoard file. Each start writes both again from this
-//! file.
+//! A resumed run truncates the file to the step of its checkpoint. So no step appears twice, and a line that a kill cut
+//! off is removed. The same numbers go into a table (`metrics.csv`) and a TensorBoard file. Each start writes both
+//! again from this file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -30,8 +30,8 @@ pub fn follow(average: ShuffleNetV2, network: &ShuffleNetV2, decay: f64) -> Shuf
     average.map(&mut Follower(followed.into_iter()))
 }
 
-/// Tensors of a network in the order of its fields, each in one row. (Ids cannot identify them, because loading weights gives
-/// running statistics new ids.)
+/// Tensors of a network in the order of its fields, each in one row. (Ids cannot identify them, because loading weights
+/// gives running statistics new ids.)
 struct Values(Vec<Tensor<1>>);
 
 impl ModuleVisitor for Values {

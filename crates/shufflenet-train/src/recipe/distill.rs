@@ -1,4 +1,5 @@
-//! The section `[distill]`: a smaller network, the student, learns the class probabilities of a trained network, the teacher.
+//! The section `[distill]`: a smaller network, the student, learns the class probabilities of a trained network, the
+//! teacher.
 //!
 //! With the student's logits `z`, the teacher's `v` for the same pixels, `C` classes, temperature `T`, weight `w` and label
 //! weight `a`:
@@ -8,8 +9,8 @@
 //! D    = T^2 sum_c p_c (log p_c - log q_c),    p = softmax(s(v) / T),    q = softmax(s(z) / T)
 //! ```
 //!
-//! `L` is the loss of [`crate::recipe::loss`], and `D` is a mean over the images of a batch, without class weights. The kinds
-//! differ in `s`:
+//! `L` is the loss of [`crate::recipe::loss`], and `D` is a mean over the images of a batch, without class weights. The
+//! kinds differ in `s`:
 //!
 //! - `kd`: `s(z) = z` (Hinton, Vinyals and Dean, 2015, [Distilling the Knowledge in a Neural Network](
 //!   https://arxiv.org/abs/1503.02531), section 2, where `a = 1 - w`).
@@ -36,12 +37,12 @@ const EPSILON: f64 = 1e-7;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distill {
-    /// The teacher: a run folder (its best checkpoint), a checkpoint folder (an import, too), or one of its weight files. Its
-    /// classes are the data's, by name and in any order. Width, layout, switches, image size and normalisation may be
-    /// others. Several teachers, `["runs/a", "runs/b"]`, teach by the mean of their logits.
+    /// The teacher: a run folder (its best checkpoint), a checkpoint folder (an import, too), or one of its weight
+    /// files. Its classes are the data's, by name and in any order. Width, layout, switches, image size and
+    /// normalisation may be others. Several teachers, `["runs/a", "runs/b"]`, teach by the mean of their logits.
     pub from: Teachers,
-    /// `kd` compares logits divided by the temperature (Hinton et al., 2015); `standardized` first subtracts from the logits
-    /// of an image their mean and divides them by their standard deviation (Sun et al., 2024).
+    /// `kd` compares logits divided by the temperature (Hinton et al., 2015); `standardized` first subtracts from the
+    /// logits of an image their mean and divides them by their standard deviation (Sun et al., 2024).
     #[serde(default)]
     pub kind: DistillKind,
     /// Divisor of the logits, 0.01 to 1000. A higher temperature gives more weight to the classes that the teacher finds
@@ -123,7 +124,8 @@ impl Distill {
         )
     }
 
-    /// Refuses fewer than three classes for `standardized`, because the standardised logits of two are always the same numbers.
+    /// Refuses fewer than three classes for `standardized`, because the standardised logits of two are always the same
+    /// numbers.
     ///
     /// # Errors
     /// [`TrainError::Value`].
@@ -164,7 +166,8 @@ impl Law {
     /// standardized  (g - s sum(g s) / (C - 1)) / d
     /// ```
     ///
-    /// The second formula uses `d` in one place where the exact gradient has `std(z)`, so that it is finite for equal logits.
+    /// The second formula uses `d` in one place where the exact gradient has `std(z)`, so that it is finite for equal
+    /// logits.
     ///
     /// # Shapes
     /// - `logits`, `targets`, output: `[batch, classes]`

@@ -1,9 +1,9 @@
 //! One HTML file about a run, about several runs, or about the runs of several seeds: curves, schedule, the results and the
 //! mistakes of the best checkpoint, configuration, environment.
 //!
-//! The file is self-contained: it contains style sheet, charts (`display/svg/`) and pictures, loads no other files and runs no
-//! script. The style sheet has light and dark colours, and one for print. The run's folder has the history (`history.rs`).
-//! The mistakes are evaluated again (`mistakes.rs`), if the data is available.
+//! The file is self-contained: it contains style sheet, charts (`display/svg/`) and pictures, loads no other files and
+//! runs no script. The style sheet has light and dark colours, and one for print. The run's folder has the history
+//! (`history.rs`). The mistakes are evaluated again (`mistakes.rs`), if the data is available.
 
 mod compare;
 mod history;

@@ -199,8 +199,8 @@ pub(super) fn lock(path: &Path) -> Result<File, TrainError> {
     }
 }
 
-/// Refuses a new run in a folder of images, because the run folder would become one of their classes. Also refuses a run that
-/// would replace an earlier run with its own start or teacher.
+/// Refuses a new run in a folder of images, because the run folder would become one of their classes. Also refuses a
+/// run that would replace an earlier run with its own start or teacher.
 pub(super) fn check_apart(path: &Path, experiment: &Experiment) -> Result<(), TrainError> {
     let place = resolved(path);
     let refuse = |key: &str, found: String| {

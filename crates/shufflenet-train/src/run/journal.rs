@@ -1,8 +1,8 @@
 //! Writes the metrics and checkpoints of a run, so that the two always agree.
 //!
-//! A checkpoint records how many bytes of `metrics.jsonl` belong to its steps. These bytes are on disk before the checkpoint
-//! is. A checkpoint is written after a given number of steps or minutes, at the end of each epoch and on an interruption.
-//! It never has an infinity or a NaN. With several ranks, the first rank writes.
+//! A checkpoint records how many bytes of `metrics.jsonl` belong to its steps. These bytes are on disk before the
+//! checkpoint is. A checkpoint is written after a given number of steps or minutes, at the end of each epoch and on an
+//! interruption. It never has an infinity or a NaN. With several ranks, the first rank writes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Opens the checkpoints of `folder` and its metrics, of which the first `keep` bytes are kept. Also returns how many of
-    /// these bytes are missing.
+    /// Opens the checkpoints of `folder` and its metrics, of which the first `keep` bytes are kept. Also returns how
+    /// many of these bytes are missing.
     ///
     /// # Errors
     /// [`TrainError::Io`].

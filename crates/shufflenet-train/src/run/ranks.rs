@@ -1,5 +1,5 @@
-//! Keeps the ranks of a run equal: compares settings and data when the run is opened, sends the first state, and compares the
-//! weights after each epoch.
+//! Keeps the ranks of a run equal: compares settings and data when the run is opened, sends the first state, and
+//! compares the weights after each epoch.
 
 use crate::error::TrainError;
 use crate::experiment::compare::flatten;

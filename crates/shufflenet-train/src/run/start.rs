@@ -75,8 +75,8 @@ pub fn train(
 /// Trains `experiment` on every rank of `cluster` together. The first rank writes the run folder.
 ///
 /// # Errors
-/// The errors of [`train`]. Before the first step an error is returned on every rank. After it an error belongs to this rank
-/// only, except a divergence, and the other ranks wait: call [`Cluster::abort`].
+/// The errors of [`train`]. Before the first step an error is returned on every rank. After it an error belongs to this
+/// rank only, except a divergence, and the other ranks wait: call [`Cluster::abort`].
 pub fn train_together(
     experiment: &Experiment,
     options: &RunOptions,

@@ -1,8 +1,8 @@
 //! The training loop, from top to bottom: epoch, step, log, evaluate, save, stop.
 //!
-//! Everything that changes from step to step is in one [`State`]. A checkpoint is that state, so a run continues exactly after
-//! any step. [`crate::run::start`] opens device, data and folder for the loop, and `conclusion.rs` ends a run. ARCHITECTURE.md
-//! explains why the loop is not burn-train's.
+//! Everything that changes from step to step is in one [`State`]. A checkpoint is that state, so a run continues
+//! exactly after any step. [`crate::run::start`] opens device, data and folder for the loop, and `conclusion.rs` ends a
+//! run. ARCHITECTURE.md explains why the loop is not burn-train's.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -108,8 +108,8 @@ impl Training<'_> {
         Ok(pace.speed())
     }
 
-    /// Measures the weights and their average, if this epoch is to be evaluated. Otherwise the list is empty. `None`: a stop
-    /// was requested.
+    /// Measures the weights and their average, if this epoch is to be evaluated. Otherwise the list is empty. `None`: a
+    /// stop was requested.
     fn evaluate(&self, console: &mut Console) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let run = self.run;
         if run.interrupter().should_stop() {
@@ -243,8 +243,8 @@ impl Training<'_> {
         }
     }
 
-    /// Counts an epoch whose batches were all taken. An epoch that the run's last step cut short stays unfinished, so that a
-    /// longer run can continue within it.
+    /// Counts an epoch whose batches were all taken. An epoch that the run's last step cut short stays unfinished, so
+    /// that a longer run can continue within it.
     fn end_epoch(&mut self) {
         let progress = &mut self.state.progress;
         if progress.batch == self.run.batches() {

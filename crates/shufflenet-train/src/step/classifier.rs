@@ -78,7 +78,8 @@ impl ItemLazy for Scores {
 }
 
 impl Images {
-    /// Moves a part of a step's images to `device`, with the targets of the loss for `classes` classes. The teacher runs there.
+    /// Moves a part of a step's images to `device`, with the targets of the loss for `classes` classes. The teacher
+    /// runs there.
     pub fn new(part: MicroBatch, loss: &LossConfig, classes: usize, device: &Device) -> Self {
         let MicroBatch {
             batch,

@@ -1,7 +1,7 @@
 //! Applies `[distill]`: finds the teachers, checks that they fit the run's data, and prepares them.
 //!
-//! A teacher gets the student's pixels. If it was trained with another normalisation, the pixels are converted. With the mean
-//! `m` and the deviation `s` of a channel for the student, and `m'` and `s'` for the teacher:
+//! A teacher gets the student's pixels. If it was trained with another normalisation, the pixels are converted. With
+//! the mean `m` and the deviation `s` of a channel for the student, and `m'` and `s'` for the teacher:
 //!
 //! ```text
 //! (p - m') / s' = x s / s' + (m - m') / s',    x = (p - m) / s

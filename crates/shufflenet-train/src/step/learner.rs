@@ -1,10 +1,10 @@
 //! The network with its optimizer, and the step that both training and benchmarks take.
 //!
-//! The device decides when a divergence is detected. On the CPU, loss and gradients are checked in every step before the
-//! weights change. The host does not wait for a GPU. There a loss is checked when it is read ([`PendingLogits`]), at most
-//! [`MOST_PENDING`](crate::step::pending_logits::MOST_PENDING) batches late. A NaN gradient makes the weights NaN, and so
-//! the next loss. This damages no checkpoint, because a checkpoint is written only after every loss was read, and never with
-//! a NaN in it.
+//! The device decides when a divergence is detected. On the CPU, loss and gradients are checked in every step before
+//! the weights change. The host does not wait for a GPU. There a loss is checked when it is read ([`PendingLogits`]),
+//! at most [`MOST_PENDING`](crate::step::pending_logits::MOST_PENDING) batches late. A NaN gradient makes the weights
+//! NaN, and so the next loss. This damages no checkpoint, because a checkpoint is written only after every loss was
+//! read, and never with a NaN in it.
 
 use std::rc::Rc;
 
@@ -247,8 +247,9 @@ fn require_finite_loss(tally: &Tally, name: &str) -> Result<(), TrainError> {
     }
 }
 
-/// Refuses a gradient with an infinity or NaN, whose sum of values is then infinite or NaN. (The sum of finite values may also
-/// exceed float32, and a run cannot continue with such gradients.) The sums of all parameters are read from the device at once.
+/// Refuses a gradient with an infinity or NaN, whose sum of values is then infinite or NaN. (The sum of finite values
+/// may also exceed float32, and a run cannot continue with such gradients.) The sums of all parameters are read from
+/// the device at once.
 fn require_finite_gradients(gradients: &Gradients) -> Result<(), TrainError> {
     let sums: Vec<Tensor<1>> = gradients.rows().iter().cloned().map(Tensor::sum).collect();
     let sums = Tensor::cat(sums, 0).try_into_data()?;

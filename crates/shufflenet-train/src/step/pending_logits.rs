@@ -1,8 +1,8 @@
 //! Logits that stay on their device until the loss is needed.
 //!
-//! The host enqueues work for a GPU in advance: it uploads a batch while the GPU computes the batch before, and waits only when
-//! it reads a value. So the logits of several batches are read together, when metrics are needed or when many logits are
-//! pending. The CPU computes at once, so no logits are pending there.
+//! The host enqueues work for a GPU in advance: it uploads a batch while the GPU computes the batch before, and waits
+//! only when it reads a value. So the logits of several batches are read together, when metrics are needed or when many
+//! logits are pending. The CPU computes at once, so no logits are pending there.
 
 use burn::tensor::Device;
 

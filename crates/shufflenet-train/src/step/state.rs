@@ -1,7 +1,7 @@
 //! The state that training steps change, and its conversion to a checkpoint and back.
 //!
-//! Everything else in a run follows from the experiment and the data ([`crate::run::context::Run`]), and every random choice
-//! from the seed and the step.
+//! Everything else in a run follows from the experiment and the data ([`crate::run::context::Run`]), and every random
+//! choice from the seed and the step.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! The teacher's part of distillation: inference of trained networks on the student's pixels ([`crate::recipe::distill`] has
-//! the formula).
+//! The teacher's part of distillation: inference of trained networks on the student's pixels
+//! ([`crate::recipe::distill`] has the formula).
 //!
 //! On the CPU a teacher is a chain of folded, packed weights ([`Inference`]), as in evaluation. It computes each image
 //! separately, so its logits do not depend on threads, ranks or micro-batches.
@@ -45,8 +45,8 @@ impl Teacher {
         }
     }
 
-    /// The mean of the members' logits, `[batch, classes]`, for the student's pixels, `[batch, channels, height, width]`, on the
-    /// teacher's device.
+    /// The mean of the members' logits, `[batch, classes]`, for the student's pixels, `[batch, channels, height,
+    /// width]`, on the teacher's device.
     pub fn logits(&self, pixels: &Tensor<4>) -> Tensor<2> {
         let [images, ..] = pixels.dims();
         let none = Tensor::zeros([images, self.classes], &pixels.device());
@@ -61,8 +61,8 @@ impl Teacher {
         sum / self.members.len() as f64
     }
 
-    /// The teacher's part of the loss for a part of an optimizer step, which has `share` of the step's images. The part belongs
-    /// to a batch of `whole` images.
+    /// The teacher's part of the loss for a part of an optimizer step, which has `share` of the step's images. The part
+    /// belongs to a batch of `whole` images.
     pub fn lesson(&self, pixels: &Tensor<4>, share: f64, whole: usize) -> Lesson {
         Lesson {
             law: self.law,

@@ -1,6 +1,6 @@
-//! Tests that `docs/configuration.md` describes every key as the code does. Type, meaning and default come from the structs'
-//! declarations, their doc comments and their `Default`s. `UPDATE_DOCS=1 cargo test --workspace --test configuration` writes
-//! the page again.
+//! Tests that `docs/configuration.md` describes every key as the code does. Type, meaning and default come from the
+//! structs' declarations, their doc comments and their `Default`s. `UPDATE_DOCS=1 cargo test --workspace --test
+//! configuration` writes the page again.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,14 +1,14 @@
-//! Tests of the GPU path against the CPU's kernels: operations, whole networks, training steps, and a run that moves between
-//! devices.
+//! Tests of the GPU path against the CPU's kernels: operations, whole networks, training steps, and a run that moves
+//! between devices.
 //!
-//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names. Without an adapter these tests
-//! fail; a software adapter is enough (`docs/gpu.md`). This command prints every error:
-//! `BURN_DEVICE=flex cargo test -p shufflenet-train --features wgpu --test gpu -- --nocapture`. `BURN_DEVICE` keeps Burn's
-//! default device from being the GPU. Otherwise Burn would start the GPU a second time to load optimizer state, and an OpenGL
-//! context belongs to one thread. (The binary sets the variable, too.)
+//! The adapter is the best that `wgpu` finds, or the one that `SHUFFLENET_TEST_DEVICE` names. Without an adapter these
+//! tests fail; a software adapter is enough (`docs/gpu.md`). This command prints every error: `BURN_DEVICE=flex cargo
+//! test -p shufflenet-train --features wgpu --test gpu -- --nocapture`. `BURN_DEVICE` keeps Burn's default device from
+//! being the GPU. Otherwise Burn would start the GPU a second time to load optimizer state, and an OpenGL context
+//! belongs to one thread. (The binary sets the variable, too.)
 //!
-//! The inputs are those of the parity fixtures, for which rounding changes the sign of no ReLU's input. One such change would
-//! move a gradient by a percent.
+//! The inputs are those of the parity fixtures, for which rounding changes the sign of no ReLU's input. One such change
+//! would move a gradient by a percent.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -86,10 +86,10 @@ fn networks_in_bfloat16_train_as_on_the_cpu() {
     }
 }
 
-/// Asserts that the error of a device in bfloat16 against float32 is about that of the CPU. The two devices round at different
-/// places: the CPU stores the output of a unit's last convolution without the part that comes from the shift of the norm
-/// before it. So the two differ from each other as much as each differs from float32. (`shufflenet-gpu` tests the roundings of
-/// its kernels bit for bit.)
+/// Asserts that the error of a device in bfloat16 against float32 is about that of the CPU. The two devices round at
+/// different places: the CPU stores the output of a unit's last convolution without the part that comes from the shift
+/// of the norm before it. So the two differ from each other as much as each differs from float32. (`shufflenet-gpu`
+/// tests the roundings of its kernels bit for bit.)
 fn assert_rounds_alike(what: &str, [cpu, gpu]: [f64; 2]) {
     println!("bf16 {what:<40} {gpu:.1e}, on the CPU {cpu:.1e}");
     assert!(

@@ -1,7 +1,7 @@
 //! PyTorch's results, and the inputs that they were computed from.
 //!
-//! Weights, images, labels and dropout masks are not stored. `scripts/parity_fixtures.py` fills them by a formula, which this
-//! file repeats bit for bit.
+//! Weights, images, labels and dropout masks are not stored. `scripts/parity_fixtures.py` fills them by a formula,
+//! which this file repeats bit for bit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ pub struct Fixture {
     pub training_loss: f64,
     /// The loss before each step.
     pub losses: Vec<f64>,
-    /// Norm of each gradient of the first step. It is 0 if the gradient is zero by construction (float32 computes rounding errors).
+    /// Norm of each gradient of the first step. It is 0 if the gradient is zero by construction (float32 computes
+    /// rounding errors).
     pub gradient_norms: BTreeMap<String, f64>,
     #[serde(skip)]
     pub tensors: Tensors,

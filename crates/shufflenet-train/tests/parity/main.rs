@@ -297,8 +297,8 @@ fn recorded(fixture: &Fixture, prefix: &str, actual: &Tensors) -> Vec<(String, f
         .collect()
 }
 
-/// The relative error of the norm of each gradient. A gradient that is zero by construction (a batch norm subtracts what the
-/// beta before it adds) is compared with the norm of the gradient of the same layer's gamma.
+/// The relative error of the norm of each gradient. A gradient that is zero by construction (a batch norm subtracts
+/// what the beta before it adds) is compared with the norm of the gradient of the same layer's gamma.
 fn norm_errors(fixture: &Fixture, gradients: &Tensors) -> Vec<(String, f64)> {
     let expected = &fixture.gradient_norms;
     assert_eq!(

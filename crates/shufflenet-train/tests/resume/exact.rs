@@ -54,9 +54,9 @@ fn an_interrupted_run_in_bfloat16_ends_with_the_same_bits() {
     ]);
 }
 
-/// Trains a whole run and a run that is interrupted twice, and compares their ends. An epoch has eight steps (250 records in
-/// batches of 32 or 36). There are enough epochs that an interruption comes before the end, even if it comes late on a busy
-/// machine.
+/// Trains a whole run and a run that is interrupted twice, and compares their ends. An epoch has eight steps (250
+/// records in batches of 32 or 36). There are enough epochs that an interruption comes before the end, even if it comes
+/// late on a busy machine.
 pub fn check_interruption(overrides: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let with = |workers: &str| {

@@ -1,8 +1,8 @@
 //! Tests of kernels between maps in bfloat16. Each kernel must store the values that the same kernel between float32 maps
 //! stores, rounded to bfloat16. (The other tests compare the float32 kernels with float64.)
 //!
-//! Both kernels read the same values, which are exact in bfloat16. Results that are not maps have the same bits in both. The
-//! exception is sums of rounded values, which are compared with float64 here.
+//! Both kernels read the same values, which are exact in bfloat16. Results that are not maps have the same bits in
+//! both. The exception is sums of rounded values, which are compared with float64 here.
 
 mod convolutions;
 mod ends;

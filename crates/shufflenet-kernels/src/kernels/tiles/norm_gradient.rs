@@ -67,7 +67,8 @@ impl<T: Stored> Kernel for NormGradientTiles<'_, T> {
                     }
                 }
                 let line = row / SIDE * column_steps * TILE_VALUES;
-                // SAFETY: rows and columns, rounded up to whole tiles, are within both operands, whose lengths were checked.
+                // SAFETY: rows and columns, rounded up to whole tiles, are within both operands, whose lengths were
+                // checked.
                 unsafe {
                     let to = self
                         .by_rows

@@ -132,7 +132,8 @@ impl<T: Stored> Kernel for ByColumns<'_, T> {
                 let start = row * self.x.stride + column;
                 let x = self.x.data.as_ptr().wrapping_add(start);
                 let mut vectors = [s.splat(0.0); SIDE];
-                // SAFETY: the matrix, whose size was checked, has `rows` rows from `row` on, and `count` columns from `column` on.
+                // SAFETY: the matrix, whose size was checked, has `rows` rows from `row` on, and `count` columns from
+                // `column` on.
                 unsafe {
                     for (i, vector) in vectors.iter_mut().take(rows / 2).enumerate() {
                         let upper = x.wrapping_add(2 * i * self.x.stride);

@@ -155,7 +155,8 @@ struct Operand {
 }
 
 impl Operand {
-    /// Decodes ModRM, SIB and displacement. `second` is the prefix's second byte, with the inverted upper bits of the registers' numbers.
+    /// Decodes ModRM, SIB and displacement. `second` is the prefix's second byte, with the inverted upper bits of the
+    /// registers' numbers.
     ///
     /// # Safety
     /// `code` points at an instruction.

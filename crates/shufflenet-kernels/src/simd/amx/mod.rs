@@ -72,9 +72,10 @@ fn processor_has_tiles() -> bool {
     (tile_bytes, row_bytes, rows) == (1024, 64, 16) && tiles >= 8
 }
 
-/// Asks Linux to let this process use the tile registers, whose 8 KiB it saves only for processes that ask
-/// (Linux, `Documentation/arch/x86/xstate.rst`). A refusal means that there is no AMX. From then on a signal's frame takes
-/// 11 KiB, so the kernel refuses where a thread has a smaller stack for signals; Rust's threads have one that is large enough.
+/// Asks Linux to let this process use the tile registers, whose 8 KiB it saves only for processes that ask (Linux,
+/// `Documentation/arch/x86/xstate.rst`). A refusal means that there is no AMX. From then on a signal's frame takes 11
+/// KiB, so the kernel refuses where a thread has a smaller stack for signals; Rust's threads have one that is large
+/// enough.
 fn permission() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
     const TILE_DATA: libc::c_ulong = 18;

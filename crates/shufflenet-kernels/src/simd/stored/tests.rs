@@ -85,8 +85,8 @@ fn nearest(x: f32) -> u16 {
     }
 }
 
-/// Every bfloat16, and float32 numbers between it and the next bfloat16: next to each of the two, half way, and next to half
-/// way. Among them are zeros, subnormals, infinities and NaN of every kind.
+/// Every bfloat16, and float32 numbers between it and the next bfloat16: next to each of the two, half way, and next to
+/// half way. Among them are zeros, subnormals, infinities and NaN of every kind.
 fn numbers() -> Vec<f32> {
     let low = [0, 1, 0x3fff, 0x7fff, 0x8000, 0x8001, 0xc000, 0xffff];
     let near = |upper: u32| low.map(|low| f32::from_bits(upper << 16 | low));

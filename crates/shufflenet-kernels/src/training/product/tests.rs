@@ -1,5 +1,5 @@
-//! Tests of the products of a 1x1 convolution with bfloat16 activations, on every instruction set. They are compared with sums
-//! in float64 over the values that each instruction set reads.
+//! Tests of the products of a 1x1 convolution with bfloat16 activations, on every instruction set. They are compared
+//! with sums in float64 over the values that each instruction set reads.
 
 use half::bf16;
 

@@ -1,8 +1,8 @@
 //! Operations on Flex: the conversion from tensors to the CPU's kernels and back.
 //!
-//! Inputs and outputs are tensors of shape `[batch, channels, height, width]`, stored pixel by pixel (`layout.rs`). They are
-//! float32 or bfloat16: a stem's output as its kind says, a unit's output as its input, and each gradient as what it is the
-//! gradient of. Images, weights, the head's output and statistics are float32.
+//! Inputs and outputs are tensors of shape `[batch, channels, height, width]`, stored pixel by pixel (`layout.rs`).
+//! They are float32 or bfloat16: a stem's output as its kind says, a unit's output as its input, and each gradient as
+//! what it is the gradient of. Images, weights, the head's output and statistics are float32.
 
 mod layout;
 

@@ -1,8 +1,9 @@
 //! `train --data FOLDER`: an experiment for data that has no configuration.
 //!
-//! The format, the parts, the classes and the size of the images are read from the data (`recognise.rs`). Everything else
-//! follows from these by the rules of `recipe.rs`. With weights to start from, their network, image size and normalisation
-//! are used (`weights.rs`). Every choice is a key of the experiment, so `--set` can override it and `config.toml` repeats it.
+//! The format, the parts, the classes and the size of the images are read from the data (`recognise.rs`). Everything
+//! else follows from these by the rules of `recipe.rs`. With weights to start from, their network, image size and
+//! normalisation are used (`weights.rs`). Every choice is a key of the experiment, so `--set` can override it and
+//! `config.toml` repeats it.
 
 mod describe;
 mod recipe;
@@ -42,8 +43,8 @@ struct Facts<'a> {
     start: Option<Start>,
 }
 
-/// Chooses an experiment for the data at `data`, a folder, list or archive, and applies `overrides`. `from` names weights to
-/// start from: `x1.0` for those in `weights/x1.0`, a run or a checkpoint.
+/// Chooses an experiment for the data at `data`, a folder, list or archive, and applies `overrides`. `from` names
+/// weights to start from: `x1.0` for those in `weights/x1.0`, a run or a checkpoint.
 ///
 /// # Errors
 /// [`TrainError::Value`] if `data` is not a set of images or `from` not a network; errors of the data; those of

@@ -27,8 +27,8 @@ const PHOTOGRAPH: usize = 224;
 const REDUCED: usize = 96;
 const STEP: usize = 32;
 
-/// The experiment for `facts`. `overrides` are applied later. Choices that depend on the number of epochs, the batch and the
-/// image size use the user's values.
+/// The experiment for `facts`. `overrides` are applied later. Choices that depend on the number of epochs, the batch
+/// and the image size use the user's values.
 ///
 /// # Errors
 /// [`TrainError::Value`]: a class whose only image cannot be trained on and held out.

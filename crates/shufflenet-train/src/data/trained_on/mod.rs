@@ -29,7 +29,8 @@ pub struct DataRequest<'a> {
     pub split: Option<&'a str>,
     /// What to do about classes that the network does not know.
     pub unknown: UnknownClasses,
-    /// The order of the classes of a network without names. `None`: the data's order, which is refused if the two orders differ.
+    /// The order of the classes of a network without names. `None`: the data's order, which is refused if the two
+    /// orders differ.
     pub order: Option<ClassOrder>,
 }
 

@@ -77,8 +77,8 @@ impl Dashboard {
                 .into_iter()
                 .for_each(|metric| renderer.register_metric(metric.definition()));
             renderer.start(epochs, first, None, Some(name));
-            // Burn thins out the points of the evaluation by the share of its records, as if each batch made
-            // one; what it is first shown of an evaluation is not held against training.
+            // At its first evaluation Burn decides how many points of evaluations it draws, by the ratio of the records of
+            // evaluation and training. An evaluation before any training has no such ratio, so all points are drawn.
             renderer.start_split("valid", 1);
             renderer.update_split(0);
         });

@@ -1,8 +1,8 @@
 //! Prepares the terminal for the dashboard, and restores it.
 //!
-//! Burn puts the terminal into raw mode, in which Ctrl-C is a key that nothing handles. Here Ctrl-C stays a signal, so that
-//! it stops a run as it does without the dashboard. The renderer asks Crossterm for raw mode again, which changes nothing, and
-//! at the end Crossterm restores the original mode.
+//! Burn puts the terminal into raw mode, in which Ctrl-C is a key that nothing handles. Here Ctrl-C stays a signal, so
+//! that it stops a run as it does without the dashboard. The renderer asks Crossterm for raw mode again, which changes
+//! nothing, and at the end Crossterm restores the original mode.
 
 use std::io::{IsTerminal, stdin, stdout};
 

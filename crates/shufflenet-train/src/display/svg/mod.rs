@@ -1,7 +1,7 @@
 //! Figures as SVG text: lines over axes, a calibration plot, a confusion matrix.
 //!
-//! A figure in a page takes colours and fonts from the page's style sheet (`report/style.css`), for light and dark screens and
-//! for print. A picture in its own file has a small style sheet.
+//! A figure in a page takes colours and fonts from the page's style sheet (`report/style.css`), for light and dark
+//! screens and for print. A picture in its own file has a small style sheet.
 
 mod axes;
 mod calibration;

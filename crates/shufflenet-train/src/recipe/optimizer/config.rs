@@ -28,9 +28,9 @@ pub struct OptimizerConfig {
     pub momentum: f64,
     /// Nesterov's form of momentum; `sgd` and `muon`.
     pub nesterov: bool,
-    /// Weight decay. With `sgd`, and for what `muon` leaves to SGD, it is an L2 penalty, which is added to the gradient. With
-    /// `adamw` and `lion` it is decoupled: each step subtracts `learning_rate * weight_decay * w`. Matrices that `muon` updates
-    /// have `optimizer.muon.weight_decay`.
+    /// Weight decay. With `sgd`, and for what `muon` leaves to SGD, it is an L2 penalty, which is added to the
+    /// gradient. With `adamw` and `lion` it is decoupled: each step subtracts `learning_rate * weight_decay * w`.
+    /// Matrices that `muon` updates have `optimizer.muon.weight_decay`.
     pub weight_decay: f64,
     /// Whether weight decay includes batch norms and biases, as in the published CIFAR recipe.
     pub decay_norm_and_bias: bool,

@@ -41,7 +41,8 @@ pub struct Muon {
     pub momentum: f64,
     /// Weight decay of these weights: taken off directly, times the learning rate.
     pub weight_decay: f64,
-    /// Newton-Schulz iterations of a step, 1 to 10; `ns_steps` of PyTorch. Fewer cost less, and lift small singular values less.
+    /// Newton-Schulz iterations of a step, 1 to 10; `ns_steps` of PyTorch. Fewer cost less, and lift small singular
+    /// values less.
     pub iterations: usize,
 }
 

@@ -1,9 +1,10 @@
 //! The learning rate as a function of the step, and the momentum if a schedule changes it.
 //!
-//! Both are pure functions of (configuration, step), so a resumed run needs no schedule state. A schedule gives the share of
-//! the peak rate at a step. Each schedule is a file with its settings, their defaults, its formula and its source. A warm-up
-//! of `w` steps may come before it: step `t`, from 0, uses `(t + 1) / w` of the peak (Goyal et al., 2017, section 2.2), and the
-//! schedule covers the remaining `n - w` steps. `tests/recipes` compares the schedules with PyTorch's at every step.
+//! Both are pure functions of (configuration, step), so a resumed run needs no schedule state. A schedule gives the
+//! share of the peak rate at a step. Each schedule is a file with its settings, their defaults, its formula and its
+//! source. A warm-up of `w` steps may come before it: step `t`, from 0, uses `(t + 1) / w` of the peak (Goyal et al.,
+//! 2017, section 2.2), and the schedule covers the remaining `n - w` steps. `tests/recipes` compares the schedules with
+//! PyTorch's at every step.
 
 mod cosine;
 mod exponential;

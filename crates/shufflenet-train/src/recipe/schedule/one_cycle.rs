@@ -1,8 +1,8 @@
 //! The rate rises and falls once, while the momentum falls and rises: Smith & Topin, 2017 ([Super-Convergence](
 //! https://arxiv.org/abs/1708.07120)), as in PyTorch's `OneCycleLR` with cosines and two phases.
 //!
-//! In the first `p n` of `n` steps the rate rises from `1 / start_divisor` of the peak to the peak. In the others it falls to
-//! `1 / end_divisor` of the first rate. The momentum goes from `momentum_high` to `momentum_low` and back.
+//! In the first `p n` of `n` steps the rate rises from `1 / start_divisor` of the peak to the peak. In the others it
+//! falls to `1 / end_divisor` of the first rate. The momentum goes from `momentum_high` to `momentum_low` and back.
 
 use std::f64::consts::PI;
 

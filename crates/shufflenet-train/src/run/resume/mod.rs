@@ -1,8 +1,9 @@
 //! The start of a run: with initial weights, or from its newest intact checkpoint.
 //!
-//! A resumed run must have the experiment that it was started with. [`crate::experiment::compare`] lists the keys that may
-//! differ. The data may be in another place, but must be the same unless the user accepts the change. Every checkpoint has
-//! the checksum of the data. If the length of a run changes, a schedule that depends on it changes from the resumed step on.
+//! A resumed run must have the experiment that it was started with. [`crate::experiment::compare`] lists the keys that
+//! may differ. The data may be in another place, but must be the same unless the user accepts the change. Every
+//! checkpoint has the checksum of the data. If the length of a run changes, a schedule that depends on it changes from
+//! the resumed step on.
 
 mod hints;
 mod notes;
@@ -208,8 +209,8 @@ fn check(
     }
 }
 
-/// Adapts progress to changed data, and returns lines about it. The position within an epoch must exist in the new data. The
-/// best epoch is forgotten if other images chose it.
+/// Adapts progress to changed data, and returns lines about it. The position within an epoch must exist in the new
+/// data. The best epoch is forgotten if other images chose it.
 fn adapt(progress: &mut Progress, saved: &Description, run: &Run) -> Vec<String> {
     let together = run.experiment.train.accumulate;
     let last = run.batches().saturating_sub(1) / together * together;

@@ -65,8 +65,8 @@ impl<'a> SeedsFolder<'a> {
     /// Checks the folder `path`, which is to hold the runs of `seeds`, and changes nothing. `--resume` may add seeds.
     ///
     /// # Errors
-    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Value`] if `--resume` lacks a seed, or if the folder has a
-    /// single run.
+    /// [`TrainError::RunExists`], [`TrainError::NotARun`]; [`TrainError::Value`] if `--resume` lacks a seed, or if the
+    /// folder has a single run.
     pub fn find(path: &'a Path, seeds: &'a Seeds, existing: Existing) -> Result<Self, TrainError> {
         if path.join(CONFIG).is_file() {
             return Err(TrainError::Value {
@@ -111,8 +111,8 @@ impl<'a> SeedsFolder<'a> {
         self.before.is_some()
     }
 
-    /// Makes or takes over the folder, after the first run was opened, and locks it. Deletes all runs that `--force` replaces
-    /// at once, so that none of them is later taken for one of the new runs.
+    /// Makes or takes over the folder, after the first run was opened, and locks it. Deletes all runs that `--force`
+    /// replaces at once, so that none of them is later taken for one of the new runs.
     ///
     /// # Errors
     /// [`TrainError::RunLocked`], [`TrainError::Io`]; those of [`RunFolder::open`] for the existing runs.

@@ -25,8 +25,8 @@ use crate::run::start::{self, RunOptions};
 use crate::run::training_loop::Outcome;
 use folder::SeedsFolder;
 
-/// Trains `experiment` once from each of `seeds`, in the folder `seed-N` of the folder of `options`, and prints the figures of the
-/// runs. `--resume` keeps finished runs, continues the interrupted run, and starts the others.
+/// Trains `experiment` once from each of `seeds`, in the folder `seed-N` of the folder of `options`, and prints the
+/// figures of the runs. `--resume` keeps finished runs, continues the interrupted run, and starts the others.
 ///
 /// # Errors
 /// The errors of [`crate::train`]; [`TrainError::Seed`] for the run of one seed.

@@ -56,8 +56,8 @@ impl Measured {
     }
 }
 
-/// Minutes that the images of all epochs and evaluations took. An epoch without a speed counts at the last speed of training
-/// before it.
+/// Minutes that the images of all epochs and evaluations took. An epoch without a speed counts at the last speed of
+/// training before it.
 fn minutes(lines: &[Line]) -> f64 {
     let (mut seconds, mut trained_at) = (0.0, None);
     for line in lines {
@@ -150,7 +150,8 @@ pub(super) fn summary(folder: &Path, seeds: &Seeds) -> Vec<String> {
     lines
 }
 
-/// The epochs of runs of different lengths, whose mean is not meaningful: `4, 4 and 2 epochs`. `None`: all lengths are equal.
+/// The epochs of runs of different lengths, whose mean is not meaningful: `4, 4 and 2 epochs`. `None`: all lengths are
+/// equal.
 pub(crate) fn other_lengths(runs: &[&Measured]) -> Option<String> {
     let epochs: Vec<String> = runs.iter().map(|run| run.epochs.to_string()).collect();
     let (last, others) = epochs.split_last()?;
