@@ -132,6 +132,97 @@ fn an_onnx_file_with_a_dynamic_size_takes_images_of_any_size() {
 }
 
 /// The import of a file with an optimizer and objects of every type prints a few lines only.
+/// The size and the shorter side of photographs, by flag, by key, by both, and beside another key.
+#[test]
+fn an_import_keeps_the_size_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = repository().join("crates/shufflenet-model/tests/fixtures/exchange/standard.pth");
+    let weights = weights.display().to_string();
+    let cases: [(&[&str], [u64; 2]); 7] = [
+        (&[], [224, 256]),
+        (&["--size", "160"], [160, 182]),
+        (
+            &[
+                "--set",
+                "data.options.size=160",
+                "--set",
+                "data.options.resize=200",
+            ],
+            [160, 200],
+        ),
+        (
+            &["--size", "160", "--set", "data.options.resize=160"],
+            [160, 160],
+        ),
+        (
+            &["--size", "160", "--set", "data.options.on_bad_image=error"],
+            [160, 182],
+        ),
+        (&["--stem", "cifar"], [32, 32]),
+        (
+            &["--stem", "cifar", "--set", "data.options.resize=48"],
+            [32, 48],
+        ),
+    ];
+    for (number, (more, [size, resize])) in cases.into_iter().enumerate() {
+        let out = number.to_string();
+        let stem: &[&str] = if more.contains(&"cifar") {
+            &[]
+        } else {
+            &["--stem", "imagenet"]
+        };
+        let import = ["import", "--weights", &weights, "--out", &out];
+        printed(folder.path(), &[&import[..], stem, more].concat());
+        let onnx = format!("{out}.onnx");
+        let export = [
+            "export",
+            "--checkpoint",
+            &out,
+            "--format",
+            "onnx",
+            "--out",
+            &onnx,
+        ];
+        printed(folder.path(), &export);
+        let text = fs::read_to_string(folder.path().join(&out).join("classifier.json")).unwrap();
+        let description: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            description["input"],
+            serde_json::json!([3, size, size]),
+            "{more:?}"
+        );
+        let bytes = fs::read(folder.path().join(onnx)).unwrap();
+        let metadata = String::from_utf8_lossy(&bytes);
+        let after = metadata.rsplit("resize").next().unwrap();
+        let found: String = after
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take(3)
+            .collect();
+        assert!(found.starts_with(&resize.to_string()), "{more:?}: {found}");
+    }
+    let both = [
+        "import",
+        "--weights",
+        &weights,
+        "--out",
+        "x",
+        "--stem",
+        "cifar",
+        "--size",
+        "32",
+    ];
+    let line = refusal(
+        folder.path(),
+        &[&both[..], &["--set", "data.options.size=48"]].concat(),
+        2,
+    );
+    assert!(
+        line.contains("--size is 32, with data.options.size = 48; accepted: one of the two"),
+        "{line}"
+    );
+}
+
 #[test]
 fn tensors_outside_the_network_are_counted_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

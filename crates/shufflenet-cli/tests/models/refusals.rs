@@ -39,7 +39,7 @@ fn bad_inputs_are_refused_with_their_cause() {
             &["--weights", "half.safetensors"],
             &cifar,
             1,
-            "no whole safetensors file",
+            "half.safetensors: a safetensors file that was cut off or damaged",
         ),
         (&["--weights", "code.pth"], &cifar, 1, "code.pth: neither"),
         (&["--weights", "deep.pth"], &cifar, 1, "nesting exceeds"),
