@@ -121,7 +121,20 @@ fn sized(
 ) -> Result<(Experiment, usize), TrainError> {
     const SIZE: &str = "data.options.size";
     let config = request.config.as_deref();
-    let Some(stem) = settings::load_or_assemble(config, &overrides)?.model.stem else {
+    let set = settings::value_of(&overrides, SIZE).map(String::from);
+    if let Some(size) = request.size.filter(|_| set.is_none()) {
+        overrides.push(format!("{SIZE}={size}"));
+    }
+    let is_of_network = |over: &&String| over.starts_with("model.") || over.starts_with("--");
+    let model = match config {
+        Some(_) => settings::load_or_assemble(config, &overrides)?.model,
+        // The other keys are not valid without the size, and the stem decides the size.
+        None => {
+            let network: Vec<String> = overrides.iter().filter(is_of_network).cloned().collect();
+            settings::load_model(None, &network)?
+        }
+    };
+    let Some(stem) = model.stem else {
         return Err(TrainError::Value {
             key: "--stem".into(),
             found: "not given, and a weight file does not record it".into(),
@@ -131,7 +144,6 @@ fn sized(
         });
     };
     let customary = stem.customary_size();
-    let set = settings::value_of(&overrides, SIZE).map(String::from);
     if let (Some(size), Some(set)) = (request.size, &set)
         && size.to_string() != *set
     {
@@ -141,10 +153,8 @@ fn sized(
             accepted: "one of the two".into(),
         });
     }
-    match (request.size, set) {
-        (Some(size), _) => overrides.push(format!("{SIZE}={size}")),
-        (None, None) if config.is_none() => overrides.push(format!("{SIZE}={customary}")),
-        _ => {}
+    if config.is_none() && request.size.is_none() && set.is_none() {
+        overrides.push(format!("{SIZE}={customary}"));
     }
     let mut experiment = settings::load_or_assemble(config, &overrides)?;
     let data = &mut experiment.data;
