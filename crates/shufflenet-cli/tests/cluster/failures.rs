@@ -73,28 +73,23 @@ fn an_error_of_one_rank_is_printed_once() {
     );
 }
 
-/// The first rank alone checks a checkpoint before it writes it. The rate makes every weight infinite in the first step.
+/// The first rank alone checks a checkpoint before it writes it. The decay makes weights infinite in the first step.
 #[test]
 fn a_checkpoint_that_is_not_finite_ends_all_ranks() {
     let folder = workplace("", "");
     let keys = [
-        "optimizer.learning_rate=3e38",
+        "optimizer.weight_decay=3e38",
         "checkpoint.every_steps=1",
         "cluster.timeout_seconds=60",
     ];
     let extra: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
-    let begin = std::time::Instant::now();
     let output = run(train(folder.path(), 2, "run", &extra));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
         errors.contains("error: rank 0 (") && errors.contains("is infinite or NaN"),
         "{errors}"
     );
-    assert!(
-        !errors.contains("has not answered"),
-        "{errors}, after {:?}",
-        begin.elapsed()
-    );
+    assert!(!errors.contains("has not answered"), "{errors}");
 }
 
 /// A long run of three ranks that has saved a checkpoint, and the process number of each rank.

@@ -1,8 +1,6 @@
 //! Agreement of the ranks before, between and after steps: whether a rank has failed, whether all train the same experiment
 //! on the same data, and the state that they start from.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::Cluster;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::description::Description;
@@ -68,30 +66,29 @@ impl Cluster {
         let mut first = lines.collect::<Vec<_>>().join("\x01").into_bytes();
         link.broadcast(&mut first);
         let first = String::from_utf8_lossy(&first);
-        let first: BTreeMap<&str, &str> = first
-            .split('\x01')
-            .filter_map(|line| line.split_once('\0'))
-            .collect();
-        let own: BTreeMap<&str, &str> = own
+        let lines = first.split('\x01');
+        let first: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once('\0')).collect();
+        let own: Vec<(&str, &str)> = own
             .iter()
             .map(|(name, value)| (&**name, &**value))
             .collect();
         // A setting that is not set has no value.
-        let names: BTreeSet<&str> = own.keys().chain(first.keys()).copied().collect();
+        let of = |values: &[(&str, &str)], name: &str| {
+            let found = values.iter().find(|(known, _)| *known == name);
+            found.map_or("unset", |(_, value)| value).to_string()
+        };
+        let names = own.iter().chain(&first).map(|(name, _)| *name);
         let differing = names
             .into_iter()
-            .find(|name| own.get(name) != first.get(name));
-        let value = |values: &BTreeMap<&str, &str>, name| {
-            values.get(name).copied().unwrap_or("unset").to_string()
-        };
+            .find(|name| of(&own, name) != of(&first, name));
         self.agree(match differing {
             None => Ok(()),
             Some(name) => Err(TrainError::Differs {
                 rank: link.rank(),
                 machine: link.machine().into(),
                 what: name.into(),
-                here: value(&own, name),
-                there: value(&first, name),
+                here: of(&own, name),
+                there: of(&first, name),
             }),
         })
     }
