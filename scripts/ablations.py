@@ -26,13 +26,16 @@ def train(options, name, config, keys):
     out = options.out / name
     log = out / "metrics.jsonl"
     done = out / "done"
+    settings = json.dumps([str(config), keys], sort_keys=True)
+    if done.exists() and done.read_text(encoding="utf-8") != settings:
+        sys.exit(f"ablations: {out} is a run with other settings; accepted: another --out")
     if not done.exists():
         command = [options.binary, "train", "--config", config, "--out", out, "--resume"]
         command += [f"--set={key}={value}" for key, value in keys.items()]
         made = subprocess.run(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
         if made.returncode != 0:
             sys.exit(f"ablations: {name}: exit code {made.returncode}")
-        done.touch()
+        done.write_text(settings, encoding="utf-8")
     events = map(json.loads, log.read_text(encoding="utf-8").splitlines())
     return [event for event in events if event.get("event") == "epoch"]
 
@@ -52,7 +55,7 @@ def main():
         epochs = train(options, name, plan["config"], {**plan["common"], **line["set"]})
         held_out = [event for event in epochs if event["split"] == "validation"][-1]
         steps = [event for event in epochs if event["split"] == "train"]
-        minutes = sum(event["count"] / event["img_per_s"] for event in steps) / 60
+        minutes = sum(event["count"] / event["img_per_s"] for event in steps if "img_per_s" in event) / 60
         figures = f"{held_out['top1']:.2%} | {held_out['loss']:.4f} | {minutes:.2f}"
         print(f"| {line['what']} | {figures} |", flush=True)
 

@@ -30,6 +30,7 @@ def check(path):
         expected = case["logits"][:count]
         (found,) = session.run(["logits"], {"images": case["images"][:count]})
         assert found.shape == expected.shape, (found.shape, expected.shape)
+        assert np.isfinite(found).all(), "a logit is infinite or NaN"
         worst = max(worst, np.abs(found - expected).max() / np.abs(expected).max())
     return worst
 

@@ -100,8 +100,18 @@ def fresh_clone():
     finally:
         for state, path in beside_the_commit():
             if state in ("??", "!!"):
-                here = ROOT / path
-                shutil.rmtree(here) if here.is_dir() else here.unlink()
+                remove_what_the_commands_made(ROOT / path)
+
+
+def remove_what_the_commands_made(path):
+    """Removes `path`, and each run in `runs/`, if README.md has its name. Anything else is the user's."""
+    if path == ROOT / "runs":
+        for run in path.iterdir():
+            remove_what_the_commands_made(run)
+        if not any(path.iterdir()):
+            path.rmdir()
+    elif path.name.split(".")[0] in (ROOT / "README.md").read_text():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def check(clone, target):

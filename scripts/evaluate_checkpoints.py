@@ -36,15 +36,18 @@ def main():
     options = parser.parse_args()
     checkpoints = {int(path.name.split("-")[1]): path for path in (options.run / "checkpoints").glob("step-*")}
     events = map(json.loads, (options.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    with options.out.open("x", encoding="utf-8") as out:
-        for event in events:
-            if event["event"] != "epoch" or event["split"] != "train":
-                continue
-            print(json.dumps(event), file=out)
-            if checkpoint := checkpoints.get(event["step"]):
-                report = evaluate(options.binary, checkpoint)
-                line = {key: event[key] for key in ("event", "epoch", "step")} | {"split": "test"}
-                print(json.dumps(line | {key: report[key] for key in ("loss", "top1", "count")}), file=out, flush=True)
+    if options.out.exists():
+        parser.error(f"{options.out} exists")
+    lines = []
+    for event in events:
+        if event["event"] != "epoch" or event["split"] != "train":
+            continue
+        lines.append(event)
+        if checkpoint := checkpoints.get(event["step"]):
+            report = evaluate(options.binary, checkpoint)
+            line = {key: event[key] for key in ("event", "epoch", "step")} | {"split": "test"}
+            lines.append(line | {key: report[key] for key in ("loss", "top1", "count")})
+    options.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def randomise(network, seed):
 
 
 def error(found, expected):
+    assert np.isfinite(found).all(), "a logit is infinite or NaN"
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 

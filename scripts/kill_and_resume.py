@@ -146,7 +146,7 @@ def checkpoint(folder):
 def metrics(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
-        line.pop("img_per_s")
+        line.pop("img_per_s", None)
         line.pop("time")
     return lines
 

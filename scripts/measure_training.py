@@ -102,7 +102,8 @@ def memory(options, out):
             status = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
             resident = next(line for line in status if line.startswith("VmRSS"))
             print(f"{line.split()[1].split('/')[0]:>4}   {int(resident.split()[1]) / 1000:.1f} MB", flush=True)
-    process.wait()
+    if process.wait() != 0:
+        sys.exit(f"measure_training: exit code {process.returncode}")
 
 
 def main():

@@ -29,13 +29,15 @@ COLOURS = ["#b3471d", "#2f6690", "#7a9e45", "#6b4e9e"]
 
 def curve(path):
     """Minutes of training and the accuracy on the test set in percent, after each evaluated epoch."""
-    seconds, points = 0.0, []
+    seconds, points, speed = 0.0, [], None
     for line in path.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if event.get("event") != "epoch":
             continue
         if event["split"] == "train":
-            seconds += event["count"] / event["img_per_s"]
+            # A resumed process may log an epoch that another one trained.
+            speed = event.get("img_per_s", speed)
+            seconds += event["count"] / speed
         elif event["split"] == "test":
             points.append((seconds / 60, 100 * event["top1"]))
     return points
@@ -78,6 +80,8 @@ def main():
 
     figure, axes = plt.subplots(figsize=(7.6, 3.8))
     figure.patch.set_facecolor("white")
+    if len(curves) > len(COLOURS):
+        parser.error(f"{len(curves)} logs; at most {len(COLOURS)} are drawn")
     for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
         axes.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=name)
         axes.plot(*points[-1], "o", color=colour, markersize=5)
@@ -86,7 +90,8 @@ def main():
         axes.axhline(options.target, color="#888888", linewidth=1, linestyle="--", zorder=0)
         axes.text(0.2, options.target + 0.5, f"published: {options.target:g} %", color="#666666", fontsize=9)
     axes.set_xlim(left=0)
-    axes.set_ylim(options.lowest, 95)
+    highest = max(accuracy for points in curves.values() for _, accuracy in points)
+    axes.set_ylim(options.lowest, max(95, highest + 1))
     axes.set_xlabel("minutes of training, two CPU cores")
     axes.set_ylabel("top-1 on the CIFAR-10 test set, %")
     axes.grid(color="#e5e5e5", linewidth=0.8)

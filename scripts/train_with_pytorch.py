@@ -79,7 +79,8 @@ class Settings:
 
 def leaves(table, prefix=""):
     for key, value in table.items():
-        if isinstance(value, dict):
+        # An empty table is a choice, too: `trivial_augment = {}` switches it on.
+        if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -54,6 +54,7 @@ fn check(path: &Path) -> anyhow::Result<f32> {
         let found = found.as_slice::<f32>()?;
         let expected = &logits[..found.len()];
         ensure!(found.len() * shape[0] == logits.len() * count, "{} logits", found.len());
+        ensure!(found.iter().all(|z| z.is_finite()), "a logit is infinite or NaN");
         let largest = expected.iter().fold(0.0f32, |most, z| most.max(z.abs()));
         let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
         worst = worst.max(off.fold(0.0f32, f32::max) / largest);

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -147,13 +148,14 @@ impl Dataset {
 }
 
 fn one(images: &EncodedImages, record: usize, how: Check) -> Result<(), DataError> {
-    match how {
+    let refuse = |found| DataError::content(&images.path(record), found, READABLE);
+    let check = || match how {
         Check::Decode => images.picture(record).map(drop),
-        Check::Headers => {
-            let refuse = |found| DataError::content(&images.path(record), found, READABLE);
-            dimensions(&images.bytes(record)?).map(drop).map_err(refuse)
-        }
-    }
+        Check::Headers => dimensions(&images.bytes(record)?).map(drop).map_err(refuse),
+    };
+    // A decoder that panics is a bad image like any other.
+    catch_unwind(AssertUnwindSafe(check))
+        .unwrap_or_else(|_| Err(refuse("an image on which its decoder fails".into())))
 }
 
 /// The digest that an image is remembered by. `None`: the image is not remembered, because its modification time is

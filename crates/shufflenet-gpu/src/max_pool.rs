@@ -26,7 +26,7 @@ const THREADS: u32 = 256;
 pub(crate) const PLACE_BITS: u32 = 8;
 pub(crate) const PLACE_MASK: u32 = 0xff;
 
-/// Height or width after pooling. `side` and the padding on both sides are at least 3.
+/// Height or width after pooling. `side + 2 padding` is at least 3.
 pub fn pooled(side: usize, padding: usize) -> usize {
     (side + 2 * padding - 3) / 2 + 1
 }

@@ -16,7 +16,7 @@ use cubecl::prelude::*;
 
 use crate::vector::{V4, load, relu};
 
-/// Rows of a [`Norm`]'s buffer.
+/// Rows of the buffer of a batch norm's factors.
 pub(crate) const MEAN: usize = 0;
 pub(crate) const SCALE: usize = 1;
 pub(crate) const BETA: usize = 2;

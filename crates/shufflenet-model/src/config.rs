@@ -1,8 +1,8 @@
 //! The configuration of a network: layout, width, stem, input channels, classes and switches.
 //!
 //! ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
-//! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, three stages
-//! that each halve the map, a last 1x1 convolution, global average pooling, a linear classifier.
+//! Design](https://arxiv.org/abs/1807.11164)) is a table of widths over a fixed plan: a stem, stages (three in
+//! the paper) that each halve the map, a last 1x1 convolution, global average pooling, a linear classifier.
 //! [`ModelConfig`] picks the row of the table ([`Scale::widths`]) and the variant of the plan.
 //! [`crate::plan`] derives the channels of each unit and refuses what cannot be built.
 

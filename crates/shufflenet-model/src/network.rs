@@ -1,5 +1,5 @@
 //! The whole ShuffleNetV2 (Ma et al., 2018, [Practical Guidelines for Efficient CNN Architecture
-//! Design](https://arxiv.org/abs/1807.11164), table 5): stem, three stages, last 1x1 convolution, global
+//! Design](https://arxiv.org/abs/1807.11164), table 5): stem, stages (three in the paper), last 1x1 convolution, global
 //! average pooling, linear classifier.
 //!
 //! The fields of [`ShuffleNetV2`] are the rows of that table, from top to bottom. The widths are in

@@ -286,10 +286,10 @@ fn choose(
     let refuse = |found: String| StateDictError::Prefix {
         path: path.into(),
         found,
-        accepted: prefixes
-            .iter()
-            .map(|prefix| format!("\"{prefix}\""))
-            .collect(),
+        accepted: match prefixes {
+            [] => "no --prefix: the file has no network under one".into(),
+            prefixes => format!("--prefix with one of {prefixes:?}").replace(['[', ']'], ""),
+        },
     };
     match (asked, prefixes) {
         // A prefix without its dot.

@@ -274,7 +274,7 @@ pub fn downsample_unit(
 fn check_values(values: usize) {
     assert!(
         values > 1,
-        "batch norm cannot train on {values} value per channel"
+        "batch norm cannot train on channels of {values} values"
     );
 }
 

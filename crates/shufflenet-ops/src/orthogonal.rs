@@ -8,8 +8,8 @@ use shufflenet_kernels::{Precision, orthogonal as kernel};
 
 use crate::plain::orthogonal::plain;
 
-/// Approximates the nearest orthogonal matrix of each matrix in a stack (see the [module](self)). The result is
-/// outside the autodiff graph. Products round their operands to `precision` where the device has kernels for it.
+/// Approximates the nearest orthogonal matrix of each matrix in a stack (see the [module](self)). The stack must not
+/// be part of an autodiff graph. Products round their operands to `precision` where the device has kernels for it.
 ///
 /// # Shapes
 /// - `stack`: `[matrices, rows, columns]`, float32

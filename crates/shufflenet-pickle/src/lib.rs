@@ -7,7 +7,7 @@
 //!
 //! Values live in one table and refer to each other by [`Id`]. A value that a pickle repeats a million times
 //! is stored once, a list may contain itself, and nesting costs no stack. Each instruction makes at most
-//! one value and a value has a bounded size, so a pickle costs no more than a multiple of its length.
+//! two values and a value has a bounded size, so a pickle costs no more than a multiple of its length.
 //! A caller that walks the values must expect repetitions and circles.
 
 mod array;

@@ -136,6 +136,10 @@ impl<'a> Machine<'a> {
                 };
                 let names = text(module).zip(text(name));
                 let (module, name) = names.ok_or(Problem::Misplaced("finds no name before it"))?;
+                if module.len() + name.len() > MOST_NAME {
+                    // A pickle can repeat its texts, and each class has a copy.
+                    return Err(Problem::Misplaced("finds a name that is too long"));
+                }
                 self.push(Value::Class(format!("{module}.{name}")));
             }
             b'i' => {
@@ -284,6 +288,9 @@ impl<'a> Machine<'a> {
         self.values.get_mut(id.0 as usize)
     }
 }
+
+/// Longest name of a class with its module, in bytes.
+const MOST_NAME: usize = 1_000;
 
 /// Calls with more arguments are kept without them. Those that rebuild tensors and arrays have up to eight.
 const MOST_ARGUMENTS: usize = 16;

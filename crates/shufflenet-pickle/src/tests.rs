@@ -163,6 +163,14 @@ fn bytes_that_are_not_a_pickle_are_refused_with_the_place() {
     assert!(refusal(b"t.").contains("finds no mark"));
     assert!(refusal(b"h\x07.").contains("repeats a value that was not stored"));
     assert!(refusal(b"K\x01K\x02a.").contains("finds no container"));
+    // A pickle can repeat a long text, and each class would copy it.
+    let long = [
+        b"\x80\x04X\xe9\x03\0\0",
+        &[b'a'; 1_001][..],
+        b"X\x01\0\0\0b\x93.",
+    ]
+    .concat();
+    assert!(refusal(&long).contains("finds a name that is too long"));
     // An instruction after a mark cannot take a value before the mark.
     assert!(refusal(b"K\x01(0a.").contains("too few values"));
     assert_eq!(

@@ -23,13 +23,15 @@ fn header(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, String
     Ok(decoder)
 }
 
+/// The orientation in EXIF data. An image whose EXIF data cannot be read is not turned.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
 /// Size and orientation.
 pub(super) fn measure(bytes: &[u8], format: ImageFormat) -> Result<Header, String> {
     let mut decoder = header(bytes, format)?;
-    let orientation = decoder
-        .orientation()
-        .map_err(|error| refusal(bytes, format, &error))?;
-    Ok((decoder.dimensions(), orientation))
+    Ok((decoder.dimensions(), orientation(&mut decoder)))
 }
 
 /// The pixels, not turned yet.
@@ -37,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
     let mut decoder = header(bytes, format)?;
     let (width, height) = decoder.dimensions();
     let color = decoder.color_type();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let orientation = orientation(&mut decoder);
     let size = usize::try_from(decoder.total_bytes()).map_err(|_| {
         format!("an image of {width}x{height} pixels, more than this machine has memory for")
     })?;

@@ -156,7 +156,7 @@ impl Line {
                     let (scale, shift, zero) = (vector(scale), vector(shift), s.splat(0.0));
                     for x in pixels {
                         let z = s.mul_add(T::load_first(s, from(y, x), n), scale, shift);
-                        s.store(self.to.add(x * self.step), s.max(z, zero));
+                        s.store(self.to.add(x * self.step), s.max(zero, z));
                     }
                 }
                 Fill::NormGradient {

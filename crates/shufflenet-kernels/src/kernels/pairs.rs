@@ -68,8 +68,8 @@ impl<T: Stored> Kernel for RowPairs<'_, T> {
     }
 }
 
-/// Rows whose pairs a product reads: where they are, or as a rounded copy, if they are float32, have an odd number of
-/// values, or start within pairs.
+/// Rows whose pairs a product reads: where they are, or as a rounded copy, if they are float32, or have an odd number of
+/// values or an odd stride.
 pub(crate) struct PairedRows {
     isa: Isa,
     columns: usize,

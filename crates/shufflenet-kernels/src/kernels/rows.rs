@@ -159,7 +159,7 @@ impl<T: Stored> Kernel for NormRelu<'_, T> {
                     for row in first..rows.min(first + GROUP) {
                         let y = self.y.data.as_ptr().add(row * self.y.stride + column);
                         let y = T::load_first(s, y, n);
-                        let mut z = s.max(s.mul_add(y, scale, shift), zero);
+                        let mut z = s.max(zero, s.mul_add(y, scale, shift));
                         if let Some(residual) = self.residual {
                             let at = residual.data.as_ptr().add(row * residual.stride + column);
                             z = s.add(z, T::load_first(s, at, n));
@@ -202,7 +202,7 @@ impl<T: Stored> Kernel for NormReluMean<'_, T> {
                 for row in 0..rows {
                     let y = self.y.data.as_ptr().add(row * self.y.stride + column);
                     let y = T::load_first(s, y, n);
-                    sum = s.add(sum, s.max(s.mul_add(y, scale, shift), zero));
+                    sum = s.add(sum, s.max(zero, s.mul_add(y, scale, shift)));
                 }
                 let mean = s.mul_add(sum, share, zero);
                 s.store_first(self.out.as_mut_ptr().add(column), n, mean);

@@ -113,7 +113,7 @@ impl<'a, T: Stored> Source<'a, T> {
         if self.norm.is_none() {
             return x;
         }
-        let z = s.max(s.mul_add(x, scale, shift), s.splat(0.0));
+        let z = s.max(s.splat(0.0), s.mul_add(x, scale, shift));
         let z = match self.residual {
             // SAFETY: the caller's promise.
             Some(residual) => s.add(z, unsafe { residual.vector(s, at, n) }),

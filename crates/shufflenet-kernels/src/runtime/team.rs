@@ -151,6 +151,8 @@ impl Team {
         // which happens before this function returns or unwinds.
         let work: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
         *lock(&self.job) = Some(Job { work, threads });
+        // A loop whose first thread panicked has left its helper's panic.
+        *lock(&self.panic) = None;
         let joined = Joined(self);
         // Sequentially consistent, like the sleeper's two accesses: either the sleeper sees the new number, or
         // this thread sees the sleeper.
@@ -309,6 +311,16 @@ mod tests {
             });
             assert!(panicked.is_err());
         }
+        // Both threads panic, and the second panic is not that of the next loop.
+        let both = with_threads(2, || {
+            catch_unwind(|| {
+                map(0..2, |i, _: usize| {
+                    thread::sleep(Duration::from_millis(20));
+                    panic!("item {i}");
+                })
+            })
+        });
+        assert!(both.is_err());
         let threads = with_threads(2, || {
             map(0..64, |_, _| {
                 thread::sleep(Duration::from_millis(1));

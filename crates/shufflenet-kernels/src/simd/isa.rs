@@ -38,17 +38,21 @@ fn pairs_are_fast() -> bool {
     words.map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
+/// The knowledge that the processor has an instruction set. Only [`Isa::available`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found(());
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// AVX-512, with products of bfloat16 in the tile registers of AMX.
-    Amx,
+    Amx(Found),
     /// AVX-512, with products of pairs of bfloat16 and conversions to it: AVX512-BF16.
-    Avx512Bf16,
+    Avx512Bf16(Found),
     /// Sixteen lanes: AVX-512F with BW and VL, which every processor with AVX-512 has but Xeon Phi.
-    Avx512,
+    Avx512(Found),
     /// Eight lanes: AVX2 and FMA.
-    Avx2,
+    Avx2(Found),
     /// Four lanes: NEON, on AArch64.
     Neon,
     /// Four lanes, in WebAssembly that was built with them.
@@ -106,17 +110,17 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                sets.insert(0, Self::Avx2);
+                sets.insert(0, Self::Avx2(Found(())));
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
                 {
-                    sets.insert(0, Self::Avx512);
+                    sets.insert(0, Self::Avx512(Found(())));
                     if is_x86_feature_detected!("avx512bf16") {
-                        sets.insert(usize::from(!pairs_are_fast()), Self::Avx512Bf16);
+                        sets.insert(usize::from(!pairs_are_fast()), Self::Avx512Bf16(Found(())));
                     }
                     if amx::available() {
-                        sets.insert(0, Self::Amx);
+                        sets.insert(0, Self::Amx(Found(())));
                     }
                 }
             }
@@ -127,10 +131,10 @@ impl Isa {
     /// Name of the set in `SHUFFLENET_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Amx => "amx",
-            Self::Avx512Bf16 => "avx512_bf16",
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
+            Self::Amx(_) => "amx",
+            Self::Avx512Bf16(_) => "avx512_bf16",
+            Self::Avx512(_) => "avx512",
+            Self::Avx2(_) => "avx2",
             Self::Neon => "neon",
             Self::Simd128 => "simd128",
             Self::Portable => "portable",
@@ -140,8 +144,8 @@ impl Isa {
     /// Floats in a vector of this set. Scratch rows are padded to a multiple of it.
     pub(crate) const fn lanes(self) -> usize {
         match self {
-            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => 16,
-            Self::Avx2 | Self::Portable => 8,
+            Self::Amx(_) | Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
+            Self::Avx2(_) | Self::Portable => 8,
             Self::Neon | Self::Simd128 => 4,
         }
     }
@@ -150,9 +154,11 @@ impl Isa {
     pub(crate) const fn tile_rows(self) -> [usize; 4] {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Amx | Self::Avx512Bf16 | Self::Avx512 => avx512::Avx512::<false>::TILE_ROWS,
+            Self::Amx(_) | Self::Avx512Bf16(_) | Self::Avx512(_) => {
+                avx512::Avx512::<false>::TILE_ROWS
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::Avx2::TILE_ROWS,
+            Self::Avx2(_) => avx2::Avx2::TILE_ROWS,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => neon::Neon::TILE_ROWS,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -164,9 +170,9 @@ impl Isa {
     /// What the products of 1x1 convolutions multiply where activations are bfloat16.
     pub(crate) const fn bf16_products(self) -> Products {
         match self {
-            Self::Amx => Products::Tiles,
-            Self::Avx512Bf16 => Products::Pairs,
-            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Simd128 | Self::Portable => {
+            Self::Amx(_) => Products::Tiles,
+            Self::Avx512Bf16(_) => Products::Pairs,
+            Self::Avx512(_) | Self::Avx2(_) | Self::Neon | Self::Simd128 | Self::Portable => {
                 Products::Widened
             }
         }
@@ -185,11 +191,11 @@ impl Isa {
             use avx512::{Avx512, run_avx512, run_avx512_bf16};
             match self {
                 // SAFETY: only `available` makes these sets, and only if the processor has them.
-                Self::Amx | Self::Avx512 => return unsafe { run_avx512(kernel, Avx512(())) },
+                Self::Amx(_) | Self::Avx512(_) => return unsafe { run_avx512(kernel, Avx512(())) },
                 // SAFETY: as above.
-                Self::Avx512Bf16 => return unsafe { run_avx512_bf16(kernel, Avx512(())) },
+                Self::Avx512Bf16(_) => return unsafe { run_avx512_bf16(kernel, Avx512(())) },
                 // SAFETY: as above.
-                Self::Avx2 => return unsafe { run_avx2(kernel, Avx2(())) },
+                Self::Avx2(_) => return unsafe { run_avx2(kernel, Avx2(())) },
                 Self::Neon | Self::Simd128 | Self::Portable => {}
             }
         }
@@ -217,17 +223,19 @@ mod tests {
     fn each_instruction_set_is_tested_or_named() {
         let available = Isa::available();
         for isa in [
-            Isa::Amx,
-            Isa::Avx512Bf16,
-            Isa::Avx512,
-            Isa::Avx2,
+            Isa::Amx(Found(())),
+            Isa::Avx512Bf16(Found(())),
+            Isa::Avx512(Found(())),
+            Isa::Avx2(Found(())),
             Isa::Neon,
             Isa::Simd128,
             Isa::Portable,
         ] {
             let how = match available.contains(&isa) {
                 false => "not tested: this processor lacks it",
-                true if isa == Isa::Amx && amx::emulated() => "tested, its tiles emulated",
+                true if isa == Isa::Amx(Found(())) && amx::emulated() => {
+                    "tested, its tiles emulated"
+                }
                 true => "tested",
             };
             println!("kernels on {}: {how}", isa.name());
@@ -235,8 +243,8 @@ mod tests {
         assert!(available.contains(&Isa::Portable));
         // Each test of products in tiles multiplies with them wherever there is AVX-512.
         let linux = cfg!(all(target_arch = "x86_64", target_os = "linux"));
-        let vectors = available.contains(&Isa::Avx512);
-        assert_eq!(available.contains(&Isa::Amx), linux && vectors);
+        let vectors = available.contains(&Isa::Avx512(Found(())));
+        assert_eq!(available.contains(&Isa::Amx(Found(()))), linux && vectors);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -244,8 +252,11 @@ mod tests {
     fn pairs_come_before_float32_only_where_they_are_fast() {
         let available = Isa::available();
         let place = |isa: Isa| available.iter().position(|set| *set == isa);
-        if let Some(pairs) = place(Isa::Avx512Bf16) {
-            assert_eq!(Some(pairs) < place(Isa::Avx512), pairs_are_fast());
+        if let Some(pairs) = place(Isa::Avx512Bf16(Found(()))) {
+            assert_eq!(
+                Some(pairs) < place(Isa::Avx512(Found(()))),
+                pairs_are_fast()
+            );
         }
     }
 }

@@ -60,6 +60,7 @@ pub trait Simd: Copy {
     unsafe fn store_first(self, p: *mut f32, n: usize, v: Self::Vector);
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a` where `a > b`, else `b`. So `max(0, x)` is a ReLU that keeps NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;

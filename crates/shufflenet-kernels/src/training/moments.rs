@@ -98,7 +98,8 @@ fn merged(parts: &[Moments], c: usize) -> [f64; 2] {
         mean += delta * n / (count + n);
         count += n;
     }
-    [mean, deviation]
+    // Rounding can make the sum of squares of equal values negative. NaN is kept.
+    [mean, if deviation < 0.0 { 0.0 } else { deviation }]
 }
 
 /// The two sums of batch norm's backward, over the rows of one part of a batch.

@@ -43,14 +43,14 @@ pub enum StateDictError {
         instead: String,
     },
     /// Several sets of weights without a prefix to choose one, or no name with the given prefix.
-    #[error("{}: {found}; accepted: --prefix with one of {}", .path.display(), .accepted.join(", "))]
+    #[error("{}: {found}; accepted: {accepted}", .path.display())]
     Prefix {
         /// Path of the file.
         path: PathBuf,
         /// What was found, in words.
         found: String,
-        /// The prefixes in the file.
-        accepted: Vec<String>,
+        /// What is accepted, in words.
+        accepted: String,
     },
     /// A tensor of the network with a value that is no number, or a negative variance.
     #[error("{}: tensor `{name}` holds {found}; {accepted}", .path.display())]

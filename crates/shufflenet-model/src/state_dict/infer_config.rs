@@ -100,8 +100,18 @@ fn check_size(config: &ModelConfig, bytes: usize) -> Result<(), String> {
         let units = units.map(|plan| unit(plan.outputs - plan.left));
         units.fold(unit(stage.branch), usize::saturating_add)
     });
-    let classifier = config.widths().last.saturating_mul(config.classes());
-    let implied = stages.fold(classifier, usize::saturating_add);
+    let Widths {
+        stem,
+        last,
+        stages: outputs,
+    } = config.widths();
+    let widest = outputs.last().copied().unwrap_or(stem);
+    let others = [
+        last.saturating_mul(config.classes()),
+        last.saturating_mul(widest),
+        stem.saturating_mul(9 * config.input_channels()),
+    ];
+    let implied = stages.chain(others).fold(0, usize::saturating_add);
     if implied / 2 > bytes + SLACK {
         return Err(format!(
             "a {config} has more than {implied} weights, and the file {bytes} bytes"

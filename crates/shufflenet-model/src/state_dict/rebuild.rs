@@ -5,6 +5,7 @@
 //! its tensors in `_parameters`, `_buffers` and `_modules`, which are no part of a name. Every other value is
 //! passed over, whatever its type.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -108,6 +109,7 @@ pub(super) fn tensors(
         too_deep: false,
         without: HashSet::new(),
         within: HashSet::new(),
+        arrays: RefCell::default(),
     };
     walk.visit(pickle.root(), "", 0)?;
     match (walk.found.is_empty(), walk.too_deep) {
@@ -131,6 +133,8 @@ struct Walk<'a> {
     without: HashSet<Id>,
     /// Containers that the current one is in: a pickle may contain itself.
     within: HashSet<Id>,
+    /// NumPy arrays, whose bytes are shared by all names of an array.
+    arrays: RefCell<HashMap<Id, ForeignTensor>>,
 }
 
 impl Walk<'_> {
@@ -217,8 +221,13 @@ impl Walk<'_> {
 
     /// The tensor at `id`. Calls within calls are followed some steps.
     fn tensor(&self, id: Id, depth: usize) -> Option<ForeignTensor> {
+        if let Some(known) = self.arrays.borrow().get(&id) {
+            return Some(known.clone());
+        }
         if let Some(array) = self.pickle.array(id) {
-            return Some(array_tensor(&array));
+            let tensor = array_tensor(&array);
+            self.arrays.borrow_mut().insert(id, tensor.clone());
+            return Some(tensor);
         }
         if let Value::Persistent(key) = self.pickle.get(id) {
             return self.stored.get(self.pickle.text(*key)?).cloned();

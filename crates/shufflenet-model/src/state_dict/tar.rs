@@ -30,6 +30,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<Tensors>, String> {
         else {
             continue;
         };
+        if !entry.header().entry_type().is_file() || entry.size() > bytes.len() as u64 {
+            // A sparse entry of a few bytes can stand for any number of zeros.
+            return Err(format!("its entry {name} is not an ordinary file"));
+        }
         let mut content = Vec::new();
         entry
             .read_to_end(&mut content)

@@ -47,7 +47,7 @@ pub fn batch_norm_train(
 ) -> BatchNormTraining {
     let [batch, _, height, width] = x.dims();
     let n = batch * height * width;
-    assert!(n > 1, "batch norm cannot train on {n} value per channel");
+    assert!(n > 1, "batch norm cannot train on channels of {n} values");
     if ranks::sum().is_some() {
         return over_ranks(x, gamma, beta, epsilon);
     }

@@ -160,10 +160,10 @@ pub fn available_threads() -> usize {
 /// Vector instructions of the kernels. `SHUFFLENET_ISA` may narrow the choice.
 fn dispatch() -> &'static str {
     match Isa::detected() {
-        Isa::Amx => "AMX",
-        Isa::Avx512Bf16 => "AVX-512 with BF16",
-        Isa::Avx512 => "AVX-512",
-        Isa::Avx2 => "AVX2",
+        Isa::Amx(_) => "AMX",
+        Isa::Avx512Bf16(_) => "AVX-512 with BF16",
+        Isa::Avx512(_) => "AVX-512",
+        Isa::Avx2(_) => "AVX2",
         Isa::Neon => "NEON",
         Isa::Simd128 => "WebAssembly SIMD",
         Isa::Portable => "portable",

@@ -2,9 +2,12 @@
 
 use super::{Arguments, ROWS, check};
 use crate::kernels::column_sums::{CenteredSums, GradientSums};
+use crate::kernels::map::{Fill, FillMap, MapShape};
 use crate::kernels::rows::{
     Copy, NormGradient, NormRelu, NormReluMean, ReluGradient, Rows, Widened,
 };
+use crate::kernels::shuffle::{Shuffle, Source};
+use crate::simd::Isa;
 use crate::simd::stored::Stored;
 
 #[test]
@@ -63,6 +66,64 @@ fn norm_and_relu_round_once() {
         });
     }
     check(run, run);
+}
+
+/// A NaN is seen in the loss, on every instruction set, because no ReLU makes a zero of it.
+#[test]
+fn every_relu_keeps_nan() {
+    let (rows, columns) = (3, 24);
+    let mut y = vec![1.0f32; rows * columns];
+    y[columns + 5] = f32::NAN;
+    for isa in Isa::available() {
+        let whole = isa.padded(columns);
+        let (scale, shift) = (vec![1.0; whole], vec![0.5; whole]);
+        let (scale, shift) = (&scale[..], &shift[..]);
+        let nans = |values: &[f32]| values.iter().filter(|value| value.is_nan()).count();
+
+        let mut out = vec![0.0; rows * columns];
+        isa.run(NormRelu {
+            rows,
+            columns,
+            y: Rows::new(&y, columns),
+            scale,
+            shift,
+            residual: None,
+            out: &mut out,
+            out_stride: columns,
+        });
+        assert_eq!(nans(&out), 1, "{isa:?}");
+
+        let shape = MapShape {
+            height: 1,
+            width: rows,
+            channels: whole,
+            before: 0,
+            after: 0,
+        };
+        let mut map = vec![0.0; shape.len()];
+        isa.run(FillMap {
+            shape,
+            columns,
+            y: Rows::new(&y, columns),
+            fill: Fill::NormRelu { scale, shift },
+            map: &mut map,
+        });
+        assert_eq!(nans(&map), 1, "{isa:?}");
+
+        let side = |norm| Source {
+            x: Rows::new(&y, columns),
+            norm,
+            residual: None,
+        };
+        let mut out = vec![0.0; rows * 2 * columns];
+        isa.run(Shuffle {
+            rows,
+            half: columns,
+            sides: [side(None), side(Some([scale, shift]))],
+            out: &mut out,
+        });
+        assert_eq!(nans(&out), 2, "{isa:?}");
+    }
 }
 
 #[test]

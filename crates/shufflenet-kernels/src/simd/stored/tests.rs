@@ -106,7 +106,7 @@ fn rounding_is_to_the_nearest_with_ties_to_even() {
     };
     for isa in Isa::available() {
         let read = |x: f32| match isa {
-            Isa::Avx512Bf16 => flushed(x),
+            Isa::Avx512Bf16(_) => flushed(x),
             _ => x,
         };
         let expected: Vec<u16> = x.iter().map(|x| nearest(read(*x))).collect();

@@ -130,8 +130,13 @@ async function openCamera() {
   video.srcObject = stream;
   $("camera").hidden = false;
   $("close-camera").focus();
-  await video.play();
-  while (video.srcObject) {
+  try {
+    await video.play();
+  } catch (error) {
+    closeCamera();
+    return say(`The camera cannot be used: ${error.message}.`, true);
+  }
+  while (video.srcObject === stream) {
     const picture = await frame();
     const answer = picture ? await classify(await picture.arrayBuffer()) : { error: "no picture yet" };
     if (!answer.error) list($("live"), answer.probabilities);
@@ -154,13 +159,17 @@ async function keep() {
   if (picture) show(picture, `camera, picture ${kept}`);
 }
 
+let loaded = false;
+
 function ready(manifest) {
   classNames = manifest.class_names;
   $("name").textContent = `${manifest.name},`;
   $("licence").textContent = manifest.licence ? `Licence of the weights: ${manifest.licence}.` : "";
   $("count").textContent = `${classNames.length} classes`;
   $("names").replaceChildren(...classNames.map((name) => element("li", name)));
-  say("Ready.");
+  // A worker that had to be loaded again keeps the message on the reason.
+  if (!loaded) say("Ready.");
+  loaded = true;
 }
 
 function listen() {
