@@ -43,7 +43,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import OrderedDict
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -109,15 +108,9 @@ def standard_network(workload):
 
 
 def seed_network(workload, listing):
-    import torch
+    from reference_networks import listed_classes
 
-    blocks = re.findall(r"```python\n(.*?)```", listing.read_text(encoding="utf-8"), flags=re.S)
-    code, replaced = re.subn(r"\bout \+= right\b", "out = out + right", "\n".join(blocks))
-    if replaced != 1:
-        raise ValueError(f"{listing}: {replaced} in-place additions where 1 was expected")
-    scope = {"torch": torch, "nn": torch.nn, "OrderedDict": OrderedDict}
-    exec(compile(code, str(listing), "exec"), scope)  # pylint: disable=exec-used
-    return scope["ShuffleNetV2"](scale=workload.scale, num_classes=CLASSES)
+    return listed_classes(listing)["ShuffleNetV2"](scale=workload.scale, num_classes=CLASSES)
 
 
 def median_ms(step, steps):
