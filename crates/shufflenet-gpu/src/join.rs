@@ -243,7 +243,7 @@ pub fn join(first: &Side, second: &Side, pixels: usize) -> Buffer {
         right.row,
         right.first,
     ];
-    vector::width(&widths, stored);
+    vector::check_whole_words(&widths, stored);
     let out = Buffer::map(client, pixels * channels, stored);
     let share = Parts::of(pixels.div_ceil(PIXELS));
     let mut launch = Launch::of("join").writes_all([&out]);

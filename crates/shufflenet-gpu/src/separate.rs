@@ -236,7 +236,7 @@ fn launch(
     let channels = side.channels + second.columns;
     let stored = dout.stored;
     // The widths are even in bfloat16, so a word has channels of one side: see `stored`.
-    vector::width(&[side.channels, second.columns, side.row], stored);
+    vector::check_whole_words(&[side.channels, second.columns, side.row], stored);
     let share = Parts::of(pixels.div_ceil(PIXELS));
     let parts = Buffer::empty(client, share.rows * 2 * channels);
     let [of_first, of_second] = [side.channels, second.columns].map(|channels| pixels * channels);

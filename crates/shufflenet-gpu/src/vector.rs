@@ -13,14 +13,16 @@ pub(crate) type V4 = Vector<f32, Const<4>>;
 
 /// The widest vector that divides all of `numbers`, the widths and first channels of maps.
 pub(crate) fn width(numbers: &[usize], stored: Stored) -> usize {
-    let divides = |width: usize| numbers.iter().all(|number| number.is_multiple_of(width));
-    let width = [4, 2].into_iter().find(|&width| divides(width));
-    let width = width.unwrap_or(1);
-    assert!(
-        width >= stored.in_word(),
-        "maps in bfloat16 have an even number of channels"
-    );
-    width
+    check_whole_words(numbers, stored);
+    let divides = |width: &usize| numbers.iter().all(|number| number.is_multiple_of(*width));
+    [4, 2].into_iter().find(divides).unwrap_or(1)
+}
+
+/// Checks that `numbers`, the widths and first channels of maps, are whole words.
+pub(crate) fn check_whole_words(numbers: &[usize], stored: Stored) {
+    let in_word = stored.in_word();
+    let is_whole = numbers.iter().all(|number| number.is_multiple_of(in_word));
+    assert!(is_whole, "maps in bfloat16 have an even number of channels");
 }
 
 /// The four values from number `at` on. Those from the `valid`th on are zero and not read.
@@ -68,8 +70,8 @@ pub(crate) fn valid(column: usize, columns: usize) -> usize {
     left
 }
 
-/// `max(x, 0)` that keeps NaN, so that a divergence is seen. A product, because compilers for graphics make a maximum of
-/// a selection, and their maximum of NaN and 0 is 0.
+/// `max(x, 0)` that keeps NaN, so that a divergence is seen; negative infinity gives NaN, too. A product, because compilers
+/// for graphics make a maximum of a selection, and their maximum of NaN and 0 is 0.
 #[cube]
 pub(crate) fn relu(x: V4) -> V4 {
     let factor = select_many(x.less_than(&V4::new(0.0)), V4::new(0.0), V4::new(1.0));

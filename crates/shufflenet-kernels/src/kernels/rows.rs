@@ -118,7 +118,7 @@ impl<T: Stored, U: Stored> Kernel for Copy<'_, T, U> {
 }
 
 /// Rows taken together, so that a column's vectors are loaded once for all of them.
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 
 /// `out = relu(scale * y + shift)`, plus `residual` if given. `scale` and `shift` are whole vectors.
 pub(crate) struct NormRelu<'a, T> {

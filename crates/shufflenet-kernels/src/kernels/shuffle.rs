@@ -11,12 +11,9 @@
 //! the gradient of each side, applies the ReLU's gradient, and adds up batch norm's two sums in the same
 //! pass.
 
-use crate::kernels::rows::Rows;
+use crate::kernels::rows::{GROUP, Rows};
 use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
-
-/// Rows taken together, so that a column's vectors are loaded once for all of them.
-const GROUP: usize = 16;
 
 /// Source of one side's values.
 #[derive(Clone, Copy)]

@@ -47,7 +47,7 @@ impl<'a, T: Stored> Side<'a, T> {
 }
 
 /// Rows of a scratch block.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// Computes the unit's output: rows of both sides' channels, shuffled.
 pub fn forward<T: Stored>(at: Geometry, sides: &[Side<T>; 2]) -> Buffer<T> {

@@ -10,7 +10,7 @@ use crate::runtime::buffer::Buffer;
 use crate::runtime::team;
 use crate::simd::stored::Stored;
 use crate::training::geometry::Geometry;
-use crate::training::join::Side;
+use crate::training::join::{BLOCK, Side};
 use crate::training::moments::{GradientMoments, SUMMED};
 use crate::training::norm::Norm;
 
@@ -143,9 +143,6 @@ impl<'a, T: Stored> Share<'a, T> {
         }
     }
 }
-
-/// Rows of a scratch block.
-const BLOCK: usize = 32;
 
 impl<T: Stored> Part<'_, T> {
     fn separate(mut self, [half, other]: [usize; 2]) -> [Option<GradientMoments>; 2] {
