@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "1 value per channel")]
+    #[should_panic(expected = "channels of 1 values")]
     fn one_value_per_channel_cannot_train() {
         let device = Device::flex().autodiff();
         let x = Tensor::random([1, 2, 1, 1], Distribution::Default, &device);

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "1 value per channel")]
+    #[should_panic(expected = "channels of 1 values")]
     fn one_value_per_channel_is_refused() {
         normalise(TensorData::new(vec![1.0f32, 2.0], [1, 2, 1, 1]));
     }
