@@ -106,7 +106,8 @@ pub fn train(resumed: &Resumed) -> Result<Timing, TrainError> {
         ..workload.clone()
     };
     let measure = |teacher: &Rc<_>| teaching::measure(teacher, &single, batches, &run.device);
-    let teaching = run.teacher.as_ref().map(measure).transpose()?;
+    let teacher = run.teacher_in(start.epochs + 1);
+    let teaching = teacher.as_ref().map(measure).transpose()?;
     let report = report("train", &workload, parameters, times);
     Ok(Timing {
         subject: format!(

@@ -203,7 +203,7 @@ impl Card<'_> {
         }
         if let Some(distill) = &experiment.distill {
             let teachers: Vec<String> = distill.from.0.iter().map(|from| in_code(from)).collect();
-            text += &format!(", taught by {}: {}", teachers.join(", "), distill.law());
+            text += &format!(", taught by {}: {}", teachers.join(", "), distill);
         }
         text
     }

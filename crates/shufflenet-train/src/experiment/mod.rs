@@ -308,7 +308,7 @@ impl Experiment {
         let classes = self.model.classes.or(weights);
         self.loss.check(classes.unwrap_or(self.model.classes()))?;
         if let Some(distill) = &self.distill {
-            distill.check()?;
+            distill.check(self.train.epochs)?;
         }
         self.optimizer.check()?;
         self.schedule.check()

@@ -78,6 +78,5 @@ fn in_words(distill: &Distill) -> Vec<String> {
             },
         )
     });
-    let law = distill.law().to_string();
-    teachers.chain([law]).collect()
+    teachers.chain([distill.to_string()]).collect()
 }

@@ -56,6 +56,10 @@ pub struct Distill {
     /// How much the loss of the labels counts, 0 to 1000. Unset: `1 - weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_weight: Option<f64>,
+    /// The last epoch without the teacher. 0: the teacher teaches from the start. A teacher is often wrong about the
+    /// small images of `train.progressive`, if they are smaller than the images that it was trained on.
+    #[serde(default)]
+    pub after_epoch: usize,
 }
 
 fn temperature() -> f64 {
@@ -91,11 +95,11 @@ pub struct Law {
 }
 
 impl Distill {
-    /// Checks that the settings are in range.
+    /// Checks that the settings are in range for a run of `epochs` epochs.
     ///
     /// # Errors
     /// [`TrainError::Value`].
-    pub fn check(&self) -> Result<(), TrainError> {
+    pub fn check(&self, epochs: usize) -> Result<(), TrainError> {
         let from = "distill.from";
         require(
             !self.from.0.is_empty(),
@@ -121,6 +125,12 @@ impl Distill {
             "distill.label_weight",
             label_weight,
             "a number from 0 to 1000",
+        )?;
+        require(
+            self.after_epoch < epochs,
+            "distill.after_epoch",
+            self.after_epoch,
+            &format!("less than train.epochs, {epochs}"),
         )
     }
 
@@ -199,20 +209,25 @@ impl Law {
     }
 }
 
-/// `kd, temperature 4, loss 0.1 by the labels and 0.9 by the teacher`
-impl fmt::Display for Law {
+/// The settings without the teachers: `kd, temperature 4, loss 0.1 by the labels and 0.9 by the teacher, after epoch 6`
+impl fmt::Display for Distill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
+        let law = self.law();
+        let kind = match law.kind {
             DistillKind::Kd => "kd",
             DistillKind::Standardized => "standardized",
         };
         // In floating point, 1 - 0.9 is not 0.1.
-        let label_weight = (self.label_weight * 1e6).round() / 1e6;
-        let (temperature, weight) = (self.temperature, self.weight);
+        let label_weight = (law.label_weight * 1e6).round() / 1e6;
+        let (temperature, weight) = (law.temperature, law.weight);
         write!(
             f,
             "{kind}, temperature {temperature}, loss {label_weight} by the labels and {weight} by the teacher"
-        )
+        )?;
+        match self.after_epoch {
+            0 => Ok(()),
+            epoch => write!(f, ", after epoch {epoch}"),
+        }
     }
 }
 

@@ -19,8 +19,7 @@ pub(super) fn page(part: &Part) -> String {
     if let Some(distill) = history.distill() {
         let paths = distill.from.0.iter().map(|path| path.display().to_string());
         let teachers = paths.collect::<Vec<_>>().join(", ");
-        let law = distill.law();
-        body += &format!("<p>Taught by {}: {law}.</p>\n", escape(&teachers));
+        body += &format!("<p>Taught by {}: {distill}.</p>\n", escape(&teachers));
     }
     match &part.evaluated {
         Ok(evaluated) => body += &headline(evaluated),

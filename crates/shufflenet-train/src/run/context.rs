@@ -43,8 +43,7 @@ pub struct Run {
     pub environment: Environment,
     /// The processes that train together.
     pub cluster: Rc<Cluster>,
-    /// The network that teaches this one. `None`: only the labels do.
-    pub teacher: Option<Rc<Teacher>>,
+    teacher: Option<Rc<Teacher>>,
     notes: Vec<String>,
 }
 
@@ -124,6 +123,13 @@ impl Run {
         let passed = self_check::check(&self.device, &self.environment.device_in_words())?;
         console.line(&format!("self-check {passed}"));
         Ok(())
+    }
+
+    /// The network that teaches this one in `epoch`, counted from 1. `None`: only the labels do.
+    pub fn teacher_in(&self, epoch: usize) -> Option<Rc<Teacher>> {
+        let distill = self.experiment.distill.as_ref()?;
+        let teacher = self.teacher.as_ref()?;
+        (epoch > distill.after_epoch).then(|| Rc::clone(teacher))
     }
 
     /// The interrupter that stops the run.

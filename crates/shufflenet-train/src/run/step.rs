@@ -44,13 +44,14 @@ impl Run {
         let images = self.sources.train.records_in(taken.clone());
         let step = progress.step;
         let size = progressive::size_in(&train.progressive, progress.epochs + 1);
+        let teacher = self.teacher_in(progress.epochs + 1);
         let parts = batches.take(count).enumerate().map(|(part, batch)| {
             let batch = batch?;
             Ok(MicroBatch {
                 share: batch.whole() as f64 / images as f64,
                 size,
                 mask: self.mask(step, part, &batch),
-                teacher: self.teacher.clone(),
+                teacher: teacher.clone(),
                 batch,
             })
         });

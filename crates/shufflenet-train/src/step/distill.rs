@@ -51,12 +51,13 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
         return Ok(None);
     };
     distill.check_classes(now.class_names.len())?;
+    let smallest = smallest(experiment, distill, now.input);
     let (mut members, mut sha256, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for path in &distill.from.0 {
         let found = trained::find(path, None).map_err(|error| error.named_by(KEY))?;
         let then = &found.checkpoint.description;
         let model = &then.experiment.model;
-        check_images(path, model, experiment, now.input)?;
+        check_images(path, model, smallest, now.input[0])?;
         let (rows, note) = classes(path, then, now)?;
         let (network, parameters) = network(&found, &rows, experiment.train.precision, device)?;
         lines.push(format!(
@@ -67,6 +68,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
         ));
         lines.extend(note.map(|note| format!("teacher    {note}")));
         lines.extend(seen(then, now).map(|seen| format!("teacher    {seen}")));
+        lines.extend(smaller_images(then.input, smallest));
         let is_same = then.normalization == now.normalization;
         if !is_same {
             lines.push(
@@ -81,10 +83,9 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
         });
         sha256.push(checkpoint::sha256(&found.folder, found.bytes()?)?);
     }
-    let law = distill.law();
-    lines.push(format!("teacher    {law}"));
+    lines.push(format!("teacher    {distill}"));
     Ok(Some(Opened {
-        teacher: Teacher::new(members, now.class_names.len(), law),
+        teacher: Teacher::new(members, now.class_names.len(), distill.law()),
         sha256,
         lines,
     }))
@@ -149,16 +150,32 @@ fn refused(path: &Path, found: &str, accepted: &str) -> TrainError {
     }
 }
 
-/// Refuses a teacher for images of other channels, or one whose stem the smallest images of the run are too small for.
+/// The shortest side of the images that the teacher sees.
+fn smallest(experiment: &Experiment, distill: &Distill, [_, height, width]: [usize; 3]) -> usize {
+    let stages = experiment.train.progressive.iter();
+    let taught = stages.filter(|stage| stage.until_epoch > distill.after_epoch);
+    let sizes = taught.map(|stage| stage.size);
+    sizes.min().unwrap_or(usize::MAX).min(height).min(width)
+}
+
+/// A line on a teacher that sees smaller images than those that it was trained on, about which it is often wrong.
+fn smaller_images([_, height, width]: [usize; 3], smallest: usize) -> Option<String> {
+    let trained = height.min(width);
+    (smallest < trained).then(|| {
+        format!(
+            "teacher    was trained on images of {trained} pixels, and sees images of {smallest}"
+        )
+    })
+}
+
+/// Refuses a teacher for images of other channels, or one whose stem is too large for images of side `smallest`.
 fn check_images(
     path: &Path,
     model: &ModelConfig,
-    experiment: &Experiment,
-    [channels, height, width]: [usize; 3],
+    smallest: usize,
+    channels: usize,
 ) -> Result<(), TrainError> {
     check_channels(path, model, channels)?;
-    let sizes = experiment.train.progressive.iter().map(|stage| stage.size);
-    let smallest = sizes.min().unwrap_or(usize::MAX).min(height).min(width);
     model
         .validate(smallest, smallest)
         .map_err(|error| TrainError::Value {

@@ -92,7 +92,7 @@ fn losses_with_a_teacher_and_their_gradients_equal_pytorchs() {
         }
         assert!(
             worst_loss < 1e-12 && worst < 1e-6,
-            "{law}: {worst_loss}, {worst}"
+            "{law:?}: {worst_loss}, {worst}"
         );
     }
     println!("losses with a teacher: {worst_loss:.1e} off at most, gradients: {worst:.1e}");
@@ -129,7 +129,7 @@ proptest! {
             };
             let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
             let tolerance = 1e-4 * (1.0 + temperature);
-            prop_assert!((found[class] - slope).abs() < tolerance, "{law}, class {class}: {} {slope}", found[class]);
+            prop_assert!((found[class] - slope).abs() < tolerance, "{law:?}, class {class}: {} {slope}", found[class]);
         }
     }
 }
@@ -158,7 +158,7 @@ fn gradients_are_zero_for_the_teachers_logits_and_finite_for_equal_logits() {
 
 fn refusal(text: &str) -> String {
     let distill: Distill = toml::from_str(text).unwrap();
-    distill.check().unwrap_err().to_string()
+    distill.check(30).unwrap_err().to_string()
 }
 
 #[test]
@@ -180,6 +180,10 @@ fn weights_and_temperatures_out_of_range_are_refused() {
             "distill.label_weight is -1; accepted: a number from 0 to 1000",
         ),
         (
+            "after_epoch = 30",
+            "distill.after_epoch is 30; accepted: less than train.epochs, 30",
+        ),
+        (
             "weight = 2000.0\nlabel_weight = 1.0",
             "distill.weight is 2000; accepted: a number from 0 to 1000",
         ),
@@ -192,9 +196,15 @@ fn weights_and_temperatures_out_of_range_are_refused() {
         "{base}kind = \"standardized\"\ntemperature = 2.0\nweight = 9.0\nlabel_weight = 0.1"
     ))
     .unwrap();
-    suns.check().unwrap();
+    suns.check(1).unwrap();
     let words = "standardized, temperature 2, loss 0.1 by the labels and 9 by the teacher";
-    assert_eq!(suns.law().to_string(), words);
+    assert_eq!(suns.to_string(), words);
+    let later = Distill {
+        after_epoch: 6,
+        ..suns.clone()
+    };
+    later.check(7).unwrap();
+    assert_eq!(later.to_string(), format!("{words}, after epoch 6"));
     // Of two standardised logits one is always 1 and the other -1.
     let line = suns.check_classes(2).unwrap_err().to_string();
     assert!(

@@ -42,6 +42,7 @@ fn an_interrupted_run_with_a_teacher_ends_with_the_same_bits() {
         "distill.label_weight=0.1",
         "optimizer.learning_rate=0.01",
         "train.precision=bf16",
+        "distill.after_epoch=1",
         "train.progressive=[{until_epoch = 2, size = 20}]",
     ]);
 }
@@ -104,17 +105,27 @@ fn another_teacher_is_refused_and_a_moved_teacher_accepted() {
 }
 
 #[test]
-fn a_teacher_of_weight_zero_changes_no_bit() {
+fn a_teacher_changes_no_bit_with_weight_zero_or_before_its_first_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let teacher = from(&teacher(at, "teacher", 1));
     let weights = |name: &str, more: &[&str]| {
         let run = at.join(name);
-        let short = [&["train.max_steps=6"], more].concat();
+        let short = [&["train.max_steps=10"], more].concat();
         train(&narrow(at, &short), &run, Existing::Refuse, usize::MAX);
         last(&run).weights
     };
     let alone = weights("alone", &[]);
     assert!(alone == weights("weightless", &[&teacher, "distill.weight=0"]));
-    assert!(alone != weights("taught", &[&teacher]));
+    let taught = weights("taught", &[&teacher]);
+    assert!(alone != taught);
+    // Each epoch has eight steps.
+    let later = weights("later", &[&teacher, "distill.after_epoch=1"]);
+    assert!(later != alone && later != taught);
+    let [alone, later] = [("alone-8", 0.0), ("later-8", 0.9)].map(|(name, weight)| {
+        let weight = format!("distill.weight={weight}");
+        let after = "distill.after_epoch=1";
+        weights(name, &[&teacher, &weight, after, "train.max_steps=8"])
+    });
+    assert!(alone == later);
 }
