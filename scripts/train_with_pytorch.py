@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Trains one of this project's configurations in PyTorch: the same network, recipe, images and epochs.
 
-    python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out eager.jsonl
-    python scripts/train_with_pytorch.py --config configs/cifar10-coffee.toml --out compiled.jsonl --compile
+    recipe="--config configs/cifar10-coffee.toml --set train.precision=f32"
+    python scripts/train_with_pytorch.py $recipe --out eager.jsonl
+    python scripts/train_with_pytorch.py $recipe --out compiled.jsonl --compile
 
 The binary resolves the configuration, so that the defaults are the binary's. A setting that this script does not
 support is refused. Random numbers are PyTorch's, so a seed gives another run than in the binary. Normalised images

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ValueError;
 
-/// Mean and standard deviation of each channel, for pixels scaled to 0..1.
+/// Mean and standard deviation of each channel, for pixels scaled to 0..1. In an experiment: without this section, those of
+/// the training images are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalization {

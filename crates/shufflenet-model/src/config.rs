@@ -33,7 +33,7 @@ pub enum Layout {
     /// widens, followed by units without a residual sum (3, 7 and 3 in the three stages).
     #[default]
     Standard,
-    /// The layout of the seed listing: the downsampling unit doubles the channels of its input, the first
+    /// The layout of the network that this project started from: the downsampling unit doubles the channels of its input, the first
     /// of the following 3, 7 and 3 units widens, and units of equal widths add the right half's input.
     #[serde(rename = "seed")]
     Listing,
@@ -72,7 +72,8 @@ pub enum Stem {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Variant of the stages: `standard` is the paper's and torchvision's, `seed` the seed listing's.
+    /// Variant of the stages: `standard` is the paper's and torchvision's, `seed` that of
+    /// the network that this project started from.
     pub layout: Layout,
     /// Width multiplier, a row of the paper's table 5: `0.5`, `1.0`, `1.5` or `2.0`.
     pub scale: Scale,
@@ -96,7 +97,7 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
     /// Fraction of a stride-1 unit's input channels that its left branch passes on unchanged, above 0 and
-    /// below 1; rounded to whole channels, ties to even. The paper calls it c'/c, the seed listing `c_tag`.
+    /// below 1; rounded to whole channels, ties to even. The paper calls it c'/c.
     pub split_ratio: f64,
     /// Whether stride-1 units of equal widths add the right branch's input to its output, as the paper's
     /// appendix draws it. Unset: `false` for the layout `standard`, `true` for the layout `seed`.

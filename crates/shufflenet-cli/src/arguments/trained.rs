@@ -98,7 +98,7 @@ pub struct Report {
 /// `shufflenet import`
 #[derive(Args)]
 pub struct Import {
-    /// A .pth, .pt or .safetensors file under torchvision's, the listing's or Megvii's names
+    /// A .pth, .pt or .safetensors file under torchvision's, Megvii's or the seed layout's names
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
     /// The folder to make
@@ -143,14 +143,14 @@ pub struct Export {
     /// A run folder (its best checkpoint), a checkpoint folder, or one of its weight files
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
-    /// safetensors (torchvision's or the listing's names, for load_state_dict), onnx, model (a folder that is a
+    /// safetensors (torchvision's or the seed layout's names, for load_state_dict), onnx, model (a folder that is a
     /// checkpoint in float16, with a card), or web (a folder with a page that classifies in a browser)
     #[arg(long, value_name = "NAME")]
     pub format: ExportFormat,
     /// The file to write, or the folder to make; what exists is not replaced
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
-    /// Model and web: the licence of the weights, for the card and the page
+    /// Licence of the weights, one line for the card or the page; model needs it, web may have it
     #[arg(long, value_name = "TEXT")]
     pub licence: Option<String>,
     /// Model: data for the accuracy on the card [default: where the run had it]

@@ -47,7 +47,7 @@ fn every_command_on_a_student_names_its_teacher() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     assert!(!text.contains("converted"), "{text}");
-    let words = "teacher    was trained on images of 16 pixels, and sees images of 12";
+    let words = "teacher    is for images of 16 pixels, and sees images of 12";
     let stages = "--set train.epochs=2 --set train.progressive=[{until_epoch=1,size=12}] --dry-run";
     for (after, is_said) in [(0, true), (1, false)] {
         let more = format!("{stages} --set distill.after_epoch={after}");

@@ -147,8 +147,8 @@ pub struct TrainConfig {
     /// bytes, which makes a step faster and takes less memory. Sums are float32 either way, and so are weights, the
     /// optimizer's state, running statistics, logits, evaluation and checkpoints. Products are float32, except on
     /// processors that multiply bfloat16 faster: in the tile registers of AMX, and by AVX512-BF16 on AMD's.
-    /// Squeeze-and-excitation and frozen batch norms compute in float32, and so do parts with an odd number of channels
-    /// on a GPU. `bf16` needs `--device flex` or a GPU.
+    /// A unit with squeeze-and-excitation or with a frozen batch norm computes in float32 as a whole, and so do parts with
+    /// an odd number of channels on a GPU. `bf16` needs `--device flex` or a GPU.
     pub precision: Precision,
     /// Whether to drop an epoch's last batch if it is smaller than `batch_size`.
     pub drop_last: bool,

@@ -56,8 +56,8 @@ pub struct Distill {
     /// How much the loss of the labels counts, 0 to 1000. Unset: `1 - weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_weight: Option<f64>,
-    /// The last epoch without the teacher. 0: the teacher teaches from the start. A teacher is often wrong about the
-    /// small images of `train.progressive`, if they are smaller than the images that it was trained on.
+    /// The last epoch without the teacher. 0: the teacher teaches from the start. A teacher is often wrong about images
+    /// below its full size, such as those of `train.progressive`.
     #[serde(default)]
     pub after_epoch: usize,
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TrainError, require};
 
-/// A size of the images for a part of the run. After the last stage the images have their full size.
+/// A size of the images for a part of the run. A list in ascending order: `progressive = [{ until_epoch = 10, size = 24 }]`.
+/// After the last stage the images have their full size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {

@@ -158,14 +158,12 @@ fn smallest(experiment: &Experiment, distill: &Distill, [_, height, width]: [usi
     sizes.min().unwrap_or(usize::MAX).min(height).min(width)
 }
 
-/// A line on a teacher that sees smaller images than those that it was trained on, about which it is often wrong.
+/// A line on a teacher that sees images below its full size, about which it is often wrong.
 fn smaller_images([_, height, width]: [usize; 3], smallest: usize) -> Option<String> {
-    let trained = height.min(width);
-    (smallest < trained).then(|| {
-        format!(
-            "teacher    was trained on images of {trained} pixels, and sees images of {smallest}"
-        )
-    })
+    let full = height.min(width);
+    let line =
+        || format!("teacher    is for images of {full} pixels, and sees images of {smallest}");
+    (smallest < full).then(line)
 }
 
 /// Refuses a teacher for images of other channels, or one whose stem is too large for images of side `smallest`.

@@ -62,7 +62,8 @@ pub enum OptimizerKind {
     Muon,
 }
 
-/// Parameters with their own learning rate and decay.
+/// Parameters with their own learning rate and decay. A list: `parts = [{ names = "fc.*", rate = 0.5 }]`. The last part that
+/// matches a parameter counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
