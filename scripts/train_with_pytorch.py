@@ -139,13 +139,13 @@ def share_of_peak(settings, per_epoch, total):
     return share
 
 
-def orthogonal(stack):
+def orthogonal(stack, iterations):
     """Approximates the nearest orthogonal matrices by Newton-Schulz iterations (Jordan et al., 2024), in float32."""
     x = stack.mT if stack.size(1) > stack.size(2) else stack
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     one, gram, wide = torch.eye(x.size(1)), x @ x.mT, x.size(2) >= 2 * x.size(1)
     product = one
-    for _ in range(5):
+    for _ in range(iterations):
         polynomial = 3.4445 * one - 4.7750 * gram + 2.0315 * gram @ gram
         if wide:  # Less work, as in the binary: only the small matrices are iterated.
             product = polynomial @ product
@@ -174,7 +174,7 @@ class Muon(torch.optim.Optimizer):
                 stacks.setdefault(weight.flatten(1).shape, []).append((group, weight, direction.flatten(1)))
         for (rows, columns), members in stacks.items():
             scale = max(1, rows / columns) ** 0.5
-            updates = orthogonal(torch.stack([direction for *_, direction in members]))
+            updates = orthogonal(torch.stack([direction for *_, direction in members]), members[0][0]["iterations"])
             for (group, weight, _), update in zip(members, updates, strict=True):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.sub_(update.reshape(weight.shape), alpha=group["lr"] * scale)
@@ -204,7 +204,8 @@ def optimizers(settings, network):
         group["peak"] = settings("optimizer.muon.learning_rate") * group["rate"]
     made = [torch.optim.SGD(sgd, lr=1.0, momentum=settings("optimizer.momentum"), nesterov=nesterov)]
     if muon:
-        made.append(Muon(muon, {"lr": 1.0, "momentum": settings("optimizer.muon.momentum"), "nesterov": nesterov}))
+        own = {key: settings(f"optimizer.muon.{key}") for key in ("momentum", "iterations")}
+        made.append(Muon(muon, {"lr": 1.0, "nesterov": nesterov, **own}))
     return made
 
 
