@@ -78,7 +78,7 @@ fn failure(error: &anyhow::Error) -> u8 {
     reason = "Burn takes its default device from the environment alone"
 )]
 fn keep_defaults_on_the_cpu() {
-    // SAFETY: this is the first call in `main`, so there is no other thread.
+    // SAFETY: `main` calls this before it starts a thread.
     unsafe { std::env::set_var("BURN_DEVICE", device::DEFAULT) };
 }
 

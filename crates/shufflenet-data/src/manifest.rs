@@ -8,8 +8,8 @@
 //!
 //! Paths are relative to the list's folder; `~` is the home folder, and a backslash separates folders as a slash does.
 //! Hugging Face's name of the column, `file_name`, is `path`, too. Labels are class names, sorted by their bytes;
-//! whole numbers are sorted by value and come first. A split is `train`, `val` (or `valid`, `validation`) or `test`.
-//! Without splits, `test_fraction` divides the list.
+//! whole numbers are sorted by value and come first. A split is `train` (or `training`), `val` (or `valid`, `validation`)
+//! or `test` (or `testing`). Without splits, `test_fraction` divides the list.
 
 mod list;
 

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("usage: onnx_cases DIR")?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let plain = ModelConfig {
             layout,
             scale: Scale::Half,
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             write(folder, &format!("{layout}-{scale}"), &config, 32)?;
         }
-        for (stem, size) in [(Stem::Imagenet, 96), (Stem::Listing, 97)] {
+        for (stem, size) in [(Stem::Imagenet, 96), (Stem::Seed, 97)] {
             let config = ModelConfig {
                 stem: Some(stem),
                 classes: Some(100),

@@ -35,8 +35,7 @@ pub enum Layout {
     Standard,
     /// The layout of the network that this project started from: the downsampling unit doubles the channels of its input, the first
     /// of the following 3, 7 and 3 units widens, and units of equal widths add the right half's input.
-    #[serde(rename = "seed")]
-    Listing,
+    Seed,
 }
 
 /// Width multiplier, a row of the paper's table 5. Configuration files write it as a number: `0.5`, `1.0`,
@@ -62,8 +61,7 @@ pub enum Stem {
     /// 3x3 convolution of stride 2, 3x3 max pooling of stride 2 padded by 1: 224 to 56.
     Imagenet,
     /// 3x3 convolution of stride 2, 3x3 max pooling of stride 2 without padding: 224 to 55.
-    #[serde(rename = "seed")]
-    Listing,
+    Seed,
     /// 3x3 convolution of stride 1 and no pooling: 32 stays 32. Published CIFAR results use this stem.
     Cifar,
 }
@@ -132,7 +130,7 @@ impl ModelConfig {
     pub fn stem(&self) -> Stem {
         self.stem.unwrap_or(match self.layout {
             Layout::Standard => Stem::Imagenet,
-            Layout::Listing => Stem::Listing,
+            Layout::Seed => Stem::Seed,
         })
     }
 
@@ -157,7 +155,7 @@ impl ModelConfig {
     pub fn residual(&self) -> bool {
         self.residual.unwrap_or(match self.layout {
             Layout::Standard => false,
-            Layout::Listing => true,
+            Layout::Seed => true,
         })
     }
 }
@@ -249,7 +247,7 @@ impl Stem {
     /// Height and width of the images that the stem was designed for.
     pub const fn customary_size(self) -> usize {
         match self {
-            Self::Imagenet | Self::Listing => 224,
+            Self::Imagenet | Self::Seed => 224,
             Self::Cifar => 32,
         }
     }
@@ -257,7 +255,7 @@ impl Stem {
     /// Stride of the convolution, which is 3x3 and padded by 1.
     pub(crate) const fn stride(self) -> usize {
         match self {
-            Self::Imagenet | Self::Listing => 2,
+            Self::Imagenet | Self::Seed => 2,
             Self::Cifar => 1,
         }
     }
@@ -266,7 +264,7 @@ impl Stem {
     pub(crate) const fn pool_padding(self) -> Option<usize> {
         match self {
             Self::Imagenet => Some(1),
-            Self::Listing => Some(0),
+            Self::Seed => Some(0),
             Self::Cifar => None,
         }
     }
@@ -274,7 +272,7 @@ impl Stem {
     pub(crate) const fn smallest_input(self) -> usize {
         match self {
             // The unpadded 3x3 pooling needs a map of size 3, so an image of size 5.
-            Self::Listing => 5,
+            Self::Seed => 5,
             Self::Imagenet | Self::Cifar => 1,
         }
     }
@@ -284,7 +282,7 @@ impl Stem {
         match self {
             Self::Cifar => size,
             Self::Imagenet => halved(halved(size)),
-            Self::Listing => (halved(size) - 3) / 2 + 1,
+            Self::Seed => (halved(size) - 3) / 2 + 1,
         }
     }
 }

@@ -42,7 +42,7 @@
 //! # Weights
 //!
 //! [`to_safetensors`] and [`load_safetensors`] write and read files in PyTorch's shapes, under torchvision's names
-//! (layout `standard`) or the seed listing's (layout `seed`). [`parameters`] gives the same names, for code that stores
+//! (layout `standard`) or the seed network's (layout `seed`). [`parameters`] gives the same names, for code that stores
 //! other data about a parameter. [`to_state_dict`] writes files for PyTorch's `load_state_dict(strict=True)`
 //! ([`to_half_state_dict`] in half the bytes), and [`to_onnx`] writes files for any ONNX runtime. [`StateDict`] reads
 //! files that PyTorch saved, and [`infer_config`] finds out which network such a file belongs to.

@@ -26,7 +26,7 @@ struct Table {
     stem: Triple<'static>,
     downsample: [Triple<'static>; 5],
     basic: [Triple<'static>; 3],
-    /// Name of the squeeze-and-excitation module in a unit. Neither torchvision nor the listing has this
+    /// Name of the squeeze-and-excitation module in a unit. Neither torchvision nor the seed network has this
     /// module: the paper's authors append their `SELayer`, which contains `SE_opr`, to the branch.
     squeeze_excitation: &'static str,
     last: Triple<'static>,
@@ -89,7 +89,7 @@ const NORM: [(&str, &str); 4] = [
 pub fn names(config: &ModelConfig) -> Vec<Name> {
     let table = match config.layout {
         Layout::Standard => &TORCHVISION,
-        Layout::Listing => &LISTING,
+        Layout::Seed => &LISTING,
     };
     let mut names = conv_norm("", "", &table.stem);
     for (stage, &repeats) in config.repeats.iter().enumerate() {

@@ -193,7 +193,7 @@ impl ShuffleNetV2 {
 impl Stage {
     fn new(config: &ModelConfig, plan: &StagePlan, init: &mut Initialiser) -> Self {
         let squeeze = config.squeeze_excitation;
-        let right_first = config.layout == Layout::Listing;
+        let right_first = config.layout == Layout::Seed;
         let downsample = DownsampleUnit::new(plan, right_first, squeeze, init);
         let units = plan.units.iter();
         Self {

@@ -143,7 +143,7 @@ impl ModelConfig {
         // only twice the input's, in which case the first stride-1 unit widens.
         let branch = match self.layout {
             Layout::Standard => outputs / 2,
-            Layout::Listing => inputs,
+            Layout::Seed => inputs,
         };
         let mut width = 2 * branch;
         if repeats == 0 && width != outputs {

@@ -1,5 +1,5 @@
 //! Weights that other programs saved: PyTorch's `.pth` and `.pt` (zip, and the older formats), pickled NumPy
-//! arrays and safetensors files, under torchvision's, the listing's or Megvii's names.
+//! arrays and safetensors files, under torchvision's, the seed network's or Megvii's names.
 //!
 //! A pickle is a program. [`shufflenet_pickle`] reads it as values and executes nothing, so that whatever else
 //! is in a file (an optimizer, arguments, objects of any class) does no harm and is no obstacle. Names and
@@ -244,9 +244,9 @@ impl StateDict {
     }
 }
 
-/// The first convolution's names in torchvision and in the listing.
+/// The first convolution's names in torchvision and in the seed network.
 const FIRST: [&str; 2] = ["conv1.0.weight", "conv1.weight"];
-/// The last convolution's names in torchvision and in the listing.
+/// The last convolution's names in torchvision and in the seed network.
 const LAST: [&str; 2] = ["conv5.0.weight", "conv_last.weight"];
 /// The first unit's name in torchvision: a detector's backbone has no last convolution.
 const UNIT: [&str; 1] = ["stage2.0.branch2.0.weight"];

@@ -59,7 +59,7 @@ impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Standard => "standard",
-            Self::Listing => "seed",
+            Self::Seed => "seed",
         })
     }
 }
@@ -74,7 +74,7 @@ impl fmt::Display for Stem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Imagenet => "imagenet",
-            Self::Listing => "seed",
+            Self::Seed => "seed",
             Self::Cifar => "cifar",
         })
     }
@@ -105,7 +105,7 @@ mod tests {
             "standard network of scale 0.5 with 1 class"
         );
         config.classes = None;
-        config.layout = Layout::Listing;
+        config.layout = Layout::Seed;
         config.stem = None;
         config.widths = Some([24, 48, 96, 192, 1024].into());
         assert_eq!(

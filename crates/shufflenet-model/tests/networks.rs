@@ -33,8 +33,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 #[test]
 fn feature_map_gives_the_size_of_the_last_map() {
-    for layout in [Layout::Standard, Layout::Listing] {
-        for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
+    for layout in [Layout::Standard, Layout::Seed] {
+        for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
             let config = config(layout, Scale::Half, stem);
             let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
             for [height, width] in [[32, 32], [33, 47], [5, 64]] {
@@ -63,15 +63,15 @@ fn published_image_sizes_give_the_published_map_sizes() {
         config.feature_map(size, size).unwrap()
     };
     assert_eq!(of(Stem::Imagenet, 224), [7, 7]);
-    assert_eq!(of(Stem::Listing, 224), [7, 7]);
+    assert_eq!(of(Stem::Seed, 224), [7, 7]);
     assert_eq!(of(Stem::Cifar, 32), [4, 4]);
     assert_eq!(of(Stem::Imagenet, 32), [1, 1]);
-    assert_eq!(of(Stem::Listing, 32), [1, 1]);
+    assert_eq!(of(Stem::Seed, 32), [1, 1]);
 }
 
 #[test]
 fn the_published_networks_have_even_widths_throughout() {
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         for scale in [Scale::Half, Scale::One, Scale::OneAndHalf, Scale::Two] {
             let config = config(layout, scale, Stem::Imagenet);
             assert!(!config.has_odd_widths(), "{config:?}");
@@ -99,7 +99,7 @@ fn networks_take_any_number_of_channels_and_classes() {
         let config = ModelConfig {
             input_channels: Some(input_channels),
             classes: Some(classes),
-            ..config(Layout::Listing, Scale::Half, Stem::Cifar)
+            ..config(Layout::Seed, Scale::Half, Stem::Cifar)
         };
         let network = ShuffleNetV2::new(&config, 0, &Device::flex()).unwrap();
         let logits = network.forward(noise(3, [2, input_channels, 9, 9], &Device::flex()));
@@ -124,7 +124,7 @@ fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_wid
             .map(|stage| of_stage(&stage.units))
             .collect()
     };
-    let [standard, seed] = [Layout::Standard, Layout::Listing].map(network);
+    let [standard, seed] = [Layout::Standard, Layout::Seed].map(network);
     assert!(
         residuals(&standard)
             .concat()
@@ -150,7 +150,7 @@ fn the_seed_layout_widens_after_the_downsampling_unit_and_adds_only_at_equal_wid
 #[test]
 fn a_seed_gives_the_same_weights_on_every_device() {
     let weights = |seed, device: &Device| {
-        let config = config(Layout::Listing, Scale::Half, Stem::Cifar);
+        let config = config(Layout::Seed, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, seed, device).unwrap();
         shufflenet_model::to_safetensors(&network).unwrap()
     };
@@ -210,7 +210,7 @@ fn logits_depend_on_the_other_images_in_training_only() {
 #[test]
 fn every_parameter_gets_a_gradient() {
     let device = Device::flex().autodiff();
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let config = config(layout, Scale::Half, Stem::Cifar);
         let network = ShuffleNetV2::new(&config, 2, &device).unwrap();
         let logits = network.forward(noise(3, [2, 3, 16, 16], &device));
@@ -269,7 +269,7 @@ fn configurations_are_read_and_written_as_documented() {
     assert_eq!(read("{}").unwrap(), ModelConfig::default());
     assert_eq!(read(r#"{"scale": 2}"#).unwrap().scale, Scale::Two);
     assert_eq!(read(r#"{"scale": 0.5}"#).unwrap().scale, Scale::Half);
-    assert_eq!(read(r#"{"layout": "seed"}"#).unwrap().stem(), Stem::Listing);
+    assert_eq!(read(r#"{"layout": "seed"}"#).unwrap().stem(), Stem::Seed);
     assert_eq!(read(r#"{"stem": "cifar"}"#).unwrap().stem(), Stem::Cifar);
     let refusal = |text: &str| read(text).unwrap_err().to_string();
     assert!(
@@ -293,7 +293,7 @@ fn configurations_are_read_and_written_as_documented() {
         dropout: 0.1,
         widths: Some([8, 16, 32, 64, 99].into()),
         repeats: vec![1, 0, 2],
-        ..config(Layout::Listing, Scale::OneAndHalf, Stem::Cifar)
+        ..config(Layout::Seed, Scale::OneAndHalf, Stem::Cifar)
     };
     for written in [written, ModelConfig::default()] {
         let text = serde_json::to_string(&written).unwrap();

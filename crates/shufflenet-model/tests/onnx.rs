@@ -66,15 +66,15 @@ fn config(layout: Layout) -> ModelConfig {
     ModelConfig {
         layout,
         scale: Scale::Half,
-        stem: Some(Stem::Listing),
-        squeeze_excitation: layout == Layout::Listing,
+        stem: Some(Stem::Seed),
+        squeeze_excitation: layout == Layout::Seed,
         ..ModelConfig::default()
     }
 }
 
 #[test]
 fn tensors_have_the_names_and_bytes_of_the_weight_file() {
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
         assert!(
@@ -102,7 +102,7 @@ fn tensors_have_the_names_and_bytes_of_the_weight_file() {
 
 #[test]
 fn every_value_is_computed_once_and_before_it_is_used() {
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
         let graph = all(&model, 7)[0];
@@ -124,7 +124,7 @@ fn every_value_is_computed_once_and_before_it_is_used() {
             }
         }
         assert!(made.contains(&"logits".to_string()));
-        let gates = if layout == Layout::Listing { 16 } else { 0 };
+        let gates = if layout == Layout::Seed { 16 } else { 0 };
         assert_eq!(counts["Split"], 13);
         assert_eq!(counts["Transpose"], 16);
         assert_eq!(counts["MaxPool"], 1);
@@ -167,7 +167,7 @@ fn dimensions(graph: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_graph_for_images_of_any_size_has_no_fixed_size() {
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let network = network(config(layout));
         let model = to_onnx(&network, [64, 64], Sizes::Fixed, &[]).unwrap();
         assert_eq!(dimensions(all(&model, 7)[0]), ["batch", "3", "64", "64"]);

@@ -76,7 +76,7 @@ fn counts_and_fractions_out_of_range_are_refused() {
 
 #[test]
 fn odd_stage_widths_are_refused() {
-    for layout in [Layout::Standard, Layout::Listing] {
+    for layout in [Layout::Standard, Layout::Seed] {
         let answer = refusal(|config| {
             config.layout = layout;
             config.widths = Some([24, 48, 97, 192, 1024].into());
@@ -107,7 +107,7 @@ fn an_empty_branch_is_refused() {
     // The first unit of the seed layout may narrow. Its left channels must leave at least one channel to the right branch.
     assert_eq!(
         refusal(|config| {
-            config.layout = Layout::Listing;
+            config.layout = Layout::Seed;
             config.widths = Some([48, 40, 80, 160, 200].into());
         }),
         "split_ratio = 0.5: in a stage 2 unit of 96 inputs and 40 outputs, a left branch of 48 channels \
@@ -119,7 +119,7 @@ fn an_empty_branch_is_refused() {
 fn a_stage_without_a_unit_that_widens_it_is_refused() {
     assert_eq!(
         refusal(|config| {
-            config.layout = Layout::Listing;
+            config.layout = Layout::Seed;
             config.repeats = vec![0, 7, 3];
         }),
         "repeats = [0, 7, 3]: the downsampling unit of stage 2 gives 48 channels in the seed layout, \
@@ -127,7 +127,7 @@ fn a_stage_without_a_unit_that_widens_it_is_refused() {
     );
     // A stage whose width is twice its inputs needs no unit to widen it.
     let config = edited(|config| {
-        config.layout = Layout::Listing;
+        config.layout = Layout::Seed;
         config.repeats = vec![3, 0, 0];
     });
     assert!(ShuffleNetV2::new(&config, 0, &Device::flex()).is_ok());
@@ -154,7 +154,7 @@ fn images_that_are_too_small_for_the_stem_are_refused() {
         config.validate(size, 64).unwrap_err().to_string()
     };
     assert_eq!(
-        answer(Stem::Listing, 4),
+        answer(Stem::Seed, 4),
         "images of 4x64 are too small for the stem \"seed\", which takes 5x5 and larger"
     );
     assert_eq!(
@@ -165,7 +165,7 @@ fn images_that_are_too_small_for_the_stem_are_refused() {
 
 #[test]
 fn a_training_batch_with_one_value_per_channel_is_refused() {
-    let seed = edited(|config| config.stem = Some(Stem::Listing));
+    let seed = edited(|config| config.stem = Some(Stem::Seed));
     assert!(seed.check_training_batch(2, 32, 32).is_ok());
     assert!(seed.check_training_batch(1, 64, 64).is_ok());
     assert!(seed.check_training_batch(0, 64, 64).is_err());

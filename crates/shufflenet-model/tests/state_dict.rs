@@ -106,7 +106,7 @@ fn networks_of_any_number_of_stages_are_exported_and_inferred() {
         vec![8, 16, 24, 32, 40, 48],
         vec![8, 16, 24, 32, 40, 48, 56],
     ] {
-        for layout in [Layout::Standard, Layout::Listing] {
+        for layout in [Layout::Standard, Layout::Seed] {
             let stages = widths.len() - 2;
             let config = ModelConfig {
                 layout,

@@ -15,7 +15,7 @@ fn network(config: &ModelConfig) -> ShuffleNetV2 {
 }
 
 /// Layout, stem, image size and classes, then parameters and millions of multiply-adds for each width. They were counted in
-/// PyTorch, for torchvision's networks and the seed listing's.
+/// PyTorch, for torchvision's networks and the seed network's.
 type Row = (Layout, Stem, usize, usize, [(usize, &'static str); 4]);
 
 const PUBLISHED: [Row; 5] = [
@@ -32,7 +32,7 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Listing,
+        Layout::Seed,
         Stem::Cifar,
         32,
         10,
@@ -44,8 +44,8 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Listing,
-        Stem::Listing,
+        Layout::Seed,
+        Stem::Seed,
         224,
         10,
         [
@@ -68,8 +68,8 @@ const PUBLISHED: [Row; 5] = [
         ],
     ),
     (
-        Layout::Listing,
-        Stem::Listing,
+        Layout::Seed,
+        Stem::Seed,
         224,
         1000,
         [
@@ -129,7 +129,7 @@ fn maps_of_any_size_are_those_of_the_network() {
     for (stem, layout) in [
         (Stem::Cifar, Layout::Standard),
         (Stem::Imagenet, Layout::Standard),
-        (Stem::Listing, Layout::Listing),
+        (Stem::Seed, Layout::Seed),
     ] {
         let network = network(&ModelConfig {
             layout,

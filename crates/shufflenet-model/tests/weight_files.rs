@@ -16,7 +16,7 @@ use shufflenet_model::{
     Layout, ModelConfig, Scale, ShuffleNetV2, Stem, load_safetensors, parameters, to_safetensors,
 };
 
-const LAYOUTS: [Layout; 2] = [Layout::Standard, Layout::Listing];
+const LAYOUTS: [Layout; 2] = [Layout::Standard, Layout::Seed];
 
 fn network(layout: Layout, seed: u64) -> ShuffleNetV2 {
     let config = ModelConfig {
@@ -166,7 +166,7 @@ fn a_round_trip_keeps_every_bit_of_a_trained_network() {
         assert!(bytes == to_safetensors(&trained).unwrap());
         let stem = &unpack(&bytes)[&match layout {
             Layout::Standard => "conv1.1.running_mean".to_string(),
-            Layout::Listing => "bn1.running_mean".to_string(),
+            Layout::Seed => "bn1.running_mean".to_string(),
         }];
         let last_update = trained.stem.norm.running_mean.value_sync().into_data();
         let stored = stem
@@ -260,7 +260,7 @@ fn a_tensor_that_does_not_fit_is_refused_by_name() {
 
 #[test]
 fn a_file_of_the_other_layout_is_refused() {
-    let bytes = to_safetensors(&network(Layout::Listing, 0)).unwrap();
+    let bytes = to_safetensors(&network(Layout::Seed, 0)).unwrap();
     let error = load_safetensors(network(Layout::Standard, 0), &bytes).unwrap_err();
     assert!(
         error

@@ -79,22 +79,37 @@ pub(crate) fn require_folder(
 /// Writes a new file.
 ///
 /// # Errors
-/// [`TrainError::Io`]: the file exists or cannot be written. A partial file is removed.
+/// [`TrainError::Io`]: the file exists or cannot be written.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut file = File::create_new(path).map_err(|e| TrainError::io("write", path, e))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|e| {
-        // A partial file is useless.
-        let _ = fs::remove_file(path);
-        TrainError::io("write", path, e)
-    })
+    let fresh = partial(path);
+    let written = write_synced(&fresh, bytes).and_then(|()| name_new(&fresh, path));
+    // What is left is the other name of the file, or useless.
+    let _ = fs::remove_file(&fresh);
+    written
+}
+
+/// Gives the file `fresh` the name `path`, which no file has.
+fn name_new(fresh: &Path, path: &Path) -> Result<(), TrainError> {
+    match fs::hard_link(fresh, path) {
+        Ok(()) => sync_folder(folder_of(path)),
+        // Some file systems have no hard links. Only a link refuses an existing name in the same operation.
+        Err(_) if path.symlink_metadata().is_err() => rename(fresh, path),
+        Err(error) => Err(TrainError::io("write", path, error)),
+    }
+}
+
+/// The folder of a file.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Renames a file or folder and makes the renaming durable.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), TrainError> {
-    fs::rename(from, to).map_err(|e| TrainError::io("rename", from, e))?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    sync_folder(folder.unwrap_or(Path::new(".")))
+    fs::rename(from, to).map_err(|e| TrainError::io("replace", to, e))?;
+    sync_folder(folder_of(to))
 }
 
 /// Writes a file and waits until it is on disk.
@@ -147,6 +162,17 @@ pub fn csv_row<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_file_is_complete_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        write_new(&path, b"first").unwrap();
+        let line = write_new(&path, b"second").unwrap_err().to_string();
+        assert!(line.contains(&path.display().to_string()), "{line}");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn names_with_commas_and_quotes_stay_one_field() {

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 use shufflenet_model::{Inference, ModelConfig, Precision, ShuffleNetV2, Stem, to_safetensors};
 use shufflenet_train::TrainError;
-use shufflenet_train::recipe::distill::{DistillKind, Law};
+use shufflenet_train::recipe::distill::{DistillKind, DistillLoss};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::step::classifier::{MicroBatch, pixels};
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
@@ -101,7 +101,7 @@ fn gradients_are_means_over_all_images_of_a_step() {
 }
 
 /// The loss of the teacher alone, without that of the labels.
-const LAW: Law = Law {
+const LAW: DistillLoss = DistillLoss {
     kind: DistillKind::Standardized,
     temperature: 2.0,
     weight: 1.0,

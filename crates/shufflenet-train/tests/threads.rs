@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use shufflenet_model::{
     Inference, ModelConfig, Precision, Scale, ShuffleNetV2, Stem, to_safetensors,
 };
-use shufflenet_train::recipe::distill::{DistillKind, Law};
+use shufflenet_train::recipe::distill::{DistillKind, DistillLoss};
 use shufflenet_train::recipe::optimizer::OptimizerConfig;
 use shufflenet_train::step::classifier::MicroBatch;
 use shufflenet_train::step::learner::{Learner, LearnerConfig};
@@ -27,7 +27,7 @@ fn teacher(model: &ModelConfig, precision: Precision) -> Teacher {
         network: Inference::with_precision(&network, precision),
         conversion: None,
     };
-    let law = Law {
+    let law = DistillLoss {
         kind: DistillKind::Standardized,
         temperature: 2.0,
         weight: 1.0,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use shufflenet_train::cluster::Cluster;
 use shufflenet_train::data::proposal::{self, Proposal, check_start, propose};
 use shufflenet_train::display::console::Console;
-use shufflenet_train::experiment::settings;
+use shufflenet_train::experiment::{Experiment, settings};
 use shufflenet_train::run::Outcome;
 use shufflenet_train::run::dry_run::dry_run;
 use shufflenet_train::run::folder::Existing;
@@ -121,66 +121,74 @@ fn check(asked: Asked, arguments: &Train, cluster: &Cluster) -> Result<Asked, Tr
     Ok(asked)
 }
 
-/// The experiment of --config, that for --data, or that of the run in the folder of --resume, with lines on choices. If
-/// --resume continues a run of --data, the experiment is that of the run folder, too.
+/// The experiment of --config, that for --data, or that of the run in the folder of --resume, with lines on choices.
 fn experiment(arguments: &Train) -> Result<Proposal, TrainError> {
-    let overrides = &arguments.overrides;
-    let written = |experiment| Proposal {
+    match (&arguments.config, &arguments.data) {
+        (Some(config), _) => settings::load(config, &arguments.overrides).map(written),
+        (None, Some(data)) => experiment_for(data, arguments),
+        // One of the three is required.
+        (None, None) => experiment_of_run(arguments).map(written),
+    }
+}
+
+/// An experiment without lines.
+fn written(experiment: Experiment) -> Proposal {
+    Proposal {
         experiment,
         lines: Vec::new(),
-    };
-    match (&arguments.config, &arguments.data) {
-        (Some(config), _) => settings::load(config, overrides).map(written),
-        (None, Some(data)) => {
-            let run = out(arguments, &proposal::name(data, overrides))?;
-            let begun = match arguments.resume.is_some() {
-                true => experiment_in(&run)?,
-                false => None,
-            };
-            let Some(mut experiment) = begun else {
-                return propose(data, arguments.from.as_deref(), overrides);
-            };
-            check_start(&experiment, &run, arguments.from.as_deref())?;
-            experiment.data.root.clone_from(data);
-            let experiment = settings::overridden(&experiment, overrides)?;
-            require_there(&experiment.data.root, &run)?;
-            Ok(written(experiment))
-        }
-        (None, None) => {
-            let refuse = |found: String| TrainError::Value {
-                key: "--resume".into(),
-                found,
-                accepted:
-                    "the folder of a run, as in --resume runs/NAME; or --config or --data with it"
-                        .into(),
-            };
-            // One of the three is required.
-            let Some(Some(run)) = &arguments.resume else {
-                return Err(refuse("without a folder".into()));
-            };
-            let Some(experiment) = experiment_in(run)? else {
-                return Err(refuse(format!(
-                    "{}, where no run was started",
-                    run.display()
-                )));
-            };
-            let experiment = settings::overridden(&experiment, overrides)?;
-            let data = &experiment.data;
-            if data.format.name() != "synthetic" && !data.root.exists() {
-                return Err(TrainError::Value {
-                    key: "data.root".into(),
-                    found: format!(
-                        "{}, where the run in {} had its data; that place does not exist",
-                        data.root.display(),
-                        run.display()
-                    ),
-                    accepted: "the place that the data has moved to, as in --set data.root=PLACE"
-                        .into(),
-                });
-            }
-            Ok(written(experiment))
-        }
     }
+}
+
+/// The experiment for --data: a new one, or that of the run folder if --resume continues a run.
+fn experiment_for(data: &Path, arguments: &Train) -> Result<Proposal, TrainError> {
+    let (overrides, from) = (&arguments.overrides, arguments.from.as_deref());
+    let run = out(arguments, &proposal::name(data, overrides))?;
+    let begun = match arguments.resume.is_some() {
+        true => experiment_in(&run)?,
+        false => None,
+    };
+    let Some(mut experiment) = begun else {
+        return propose(data, from, overrides);
+    };
+    proposal::check_root(overrides)?;
+    check_start(&experiment, &run, from)?;
+    experiment.data.root = data.into();
+    let experiment = settings::overridden(&experiment, overrides)?;
+    require_there(&experiment.data.root, &run)?;
+    Ok(written(experiment))
+}
+
+/// The experiment of the run in the folder of --resume.
+fn experiment_of_run(arguments: &Train) -> Result<Experiment, TrainError> {
+    let refuse = |found: String| TrainError::Value {
+        key: "--resume".into(),
+        found,
+        accepted: "the folder of a run, as in --resume runs/NAME; or --config or --data with it"
+            .into(),
+    };
+    let Some(Some(run)) = &arguments.resume else {
+        return Err(refuse("without a folder".into()));
+    };
+    let Some(experiment) = experiment_in(run)? else {
+        return Err(refuse(format!(
+            "{}, where no run was started",
+            run.display()
+        )));
+    };
+    let experiment = settings::overridden(&experiment, &arguments.overrides)?;
+    let data = &experiment.data;
+    if data.format.name() != "synthetic" && !data.root.exists() {
+        return Err(TrainError::Value {
+            key: "data.root".into(),
+            found: format!(
+                "{}, where the run in {} had its data; that place does not exist",
+                data.root.display(),
+                run.display()
+            ),
+            accepted: "the place that the data has moved to, as in --set data.root=PLACE".into(),
+        });
+    }
+    Ok(experiment)
 }
 
 /// Refuses missing data for the run in the folder `out`, which was started on this data.

@@ -53,6 +53,8 @@ fn every_command_on_a_student_names_its_teacher() {
         let more = format!("{stages} --set distill.after_epoch={after}");
         let text = printed(at, &student("smaller", &more));
         assert_eq!(text.contains(words), is_said, "{text}");
+        let words = "step       8 images of the last epoch in ";
+        assert!(text.contains(words), "{text}");
     }
     let dry = printed(at, &student("dry", "--dry-run"));
     assert!(

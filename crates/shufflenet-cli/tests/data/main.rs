@@ -126,6 +126,8 @@ fn data_commands_and_training_take_a_folder() {
         (code, text.as_str()),
         (0, "preview.png: 9 training images\n")
     );
+    let all = "data preview --config trial.toml --set data.validation=0.5 --out all.png --count 99";
+    assert_eq!(run(at, all).1, "all.png: 12 training images\n");
     let (code, _, line) = run(at, preview);
     assert!(
         code == 2
@@ -137,6 +139,23 @@ fn data_commands_and_training_take_a_folder() {
         code == 0 && text.contains("24 training records, 8 test records"),
         "{text}{line}"
     );
+}
+
+#[test]
+fn early_images_too_small_for_batch_norm_are_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    small(at);
+    for part in ["train", "test"] {
+        paint(&at.join("set").join(part), &[("a", 0), ("b", 1)], 4);
+    }
+    let line = "train --config small.toml --set train.batch_size=1";
+    let small = "--set train.progressive=[{until_epoch=1,size=8}]";
+    let text = refusal(at, &format!("{line} {small}"));
+    let words = "train.progressive: a training batch of 1 at 8x8 leaves batch norm 1 value";
+    assert!(text.contains(words), "{text}");
+    assert!(!at.join("runs").exists());
+    printed(at, line);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Image folders: `train/CLASS/IMAGE`, `val/CLASS/IMAGE` and `test/CLASS/IMAGE`, or only `CLASS/IMAGE`, which
 //! `test_fraction` divides class by class.
 //!
-//! Parts are folders called `train`, `val` (or `valid`, `validation`) and `test`, in any case. The subfolders of a part
-//! name its classes, sorted by their bytes, as torchvision's `ImageFolder` sorts them. An image in a folder below a
+//! Parts are folders called `train` (or `training`), `val` (or `valid`, `validation`) and `test` (or `testing`), in any
+//! case. The subfolders of a part name its classes, sorted by their bytes, as torchvision's `ImageFolder` sorts them. An image in a folder below a
 //! class's folder belongs to that class. Skipped files are counted in [`Dataset::passed_over`].
 
 mod images;

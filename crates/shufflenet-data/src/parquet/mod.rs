@@ -23,7 +23,7 @@ use crate::{DataError, Dataset, Options, Split};
 const ADVICE: &str =
     "a set is train-*.parquet and test-*.parquet, with the columns image (or img) and label";
 const COLUMNS: &str =
-    "a column image (or img) with an image's bytes, and a column label of whole numbers";
+    "a column image (or img) with an image's bytes, and a column label of whole numbers from 0";
 
 /// The format `parquet`.
 pub(crate) struct Parquet;
@@ -150,8 +150,8 @@ fn read(path: &Path, file: File) -> Result<Part, DataError> {
         let mut rows = Vec::new();
         for (number, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
             let row = row.map_err(damaged)?;
-            let found = image_and_label(&row).ok_or_else(|| {
-                DataError::content(path, format!("row {number} without them"), COLUMNS)
+            let found = image_and_label(&row).map_err(|fault| {
+                DataError::content(path, format!("row {number} with {fault}"), COLUMNS)
             })?;
             rows.push(found);
         }
@@ -178,28 +178,32 @@ pub(crate) fn fuzz_file(bytes: &[u8]) {
     }
 }
 
-fn image_and_label(row: &Row) -> Option<(Vec<u8>, u16)> {
+/// The bytes of a row's image and its label, or what the row has in their place, in words.
+fn image_and_label(row: &Row) -> Result<(Vec<u8>, u16), String> {
     let column = |wanted: &[&str]| {
         let mut columns = row.get_column_iter();
         let found = columns.find(|(name, _)| wanted.contains(&name.as_str()));
         found.map(|(_, field)| field)
     };
-    let image = match column(&["image", "img"])? {
+    let image = match column(&["image", "img"]).ok_or("no image")? {
         Field::Group(group) => {
             let mut fields = group.get_column_iter();
-            fields.find(|(name, _)| *name == "bytes")?.1
+            let bytes = fields.find(|(name, _)| *name == "bytes");
+            bytes.ok_or("an image without bytes")?.1
         }
         field => field,
     };
     let Field::Bytes(bytes) = image else {
-        return None;
+        return Err("an image without bytes".into());
     };
-    let label = match *column(&["label"])? {
-        Field::Long(label) => u16::try_from(label).ok()?,
-        Field::Int(label) => u16::try_from(label).ok()?,
-        _ => return None,
+    let label = column(&["label"]).ok_or("no label")?;
+    let number = match *label {
+        Field::Long(label) => u16::try_from(label).ok(),
+        Field::Int(label) => u16::try_from(label).ok(),
+        _ => None,
     };
-    Some((bytes.data().to_vec(), label))
+    let number = number.ok_or_else(|| format!("the label {label}"))?;
+    Ok((bytes.data().to_vec(), number))
 }
 
 /// The class names in JSON of the form `{"info": {"features": {"label": {"names": [...]}}}}`.

@@ -88,7 +88,7 @@ fn rounded_head(network: &ShuffleNetV2, x: Tensor<4>) -> Tensor<2> {
 fn the_stem_kernel_equals_the_plain_stem() {
     let device = Device::flex().autodiff();
     // Batch, channels, height and width, with odd sizes, one image, one channel and many channels.
-    for stem in [Stem::Imagenet, Stem::Listing, Stem::Cifar] {
+    for stem in [Stem::Imagenet, Stem::Seed, Stem::Cifar] {
         for shape in [[3, 3, 12, 16], [1, 1, 9, 11], [2, 7, 17, 8], [70, 3, 6, 6]] {
             let network = network(stem, shape[1], &device);
             let images = noise(4, shape, &device);
@@ -164,8 +164,8 @@ fn the_inference_chain_equals_the_network() {
     let odd = [10, 22, 38, 50, 33];
     let cases = [
         (Layout::Standard, Stem::Imagenet, published, [4, 8, 4], 0.5),
-        (Layout::Listing, Stem::Listing, published, [4, 8, 4], 0.5),
-        (Layout::Listing, Stem::Cifar, odd, [2, 1, 3], 0.3),
+        (Layout::Seed, Stem::Seed, published, [4, 8, 4], 0.5),
+        (Layout::Seed, Stem::Cifar, odd, [2, 1, 3], 0.3),
         (Layout::Standard, Stem::Cifar, odd, [1, 0, 2], 0.7),
     ];
     for (layout, stem, widths, repeats, split_ratio) in cases {

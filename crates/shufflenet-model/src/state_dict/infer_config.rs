@@ -76,12 +76,12 @@ fn layout(weights: &StateDict) -> Result<Layout, String> {
     let has = |name: &str| weights.shape(name).is_some();
     match (has("conv1.0.weight"), has("conv1.weight")) {
         (true, _) => Ok(Layout::Standard),
-        (false, true) if has("conv_last.weight") => Ok(Layout::Listing),
+        (false, true) if has("conv_last.weight") => Ok(Layout::Seed),
         _ => {
             let first: Vec<&str> = weights.names().take(3).collect();
             Err(format!(
                 "found {} ({}...), expected torchvision's names (conv1.0.weight, stage2..., fc), \
-                 the listing's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
+                 the seed layout's (conv1.weight, shuffles..., conv_last, fc) or Megvii's (first_conv, \
                  features..., conv_last)",
                 counted(weights.len(), "tensor", "tensors"),
                 first.join(", ")
@@ -165,7 +165,7 @@ impl Table<'_> {
     /// Widths of stem, stages and last convolution. A stage is as wide as the next stage's input.
     fn widths(&self, layout: Layout, stem: usize) -> Result<Widths, String> {
         let stages = self.stages();
-        let is_whole = layout == Layout::Listing || self.weights.shape("conv5.0.weight").is_some();
+        let is_whole = layout == Layout::Seed || self.weights.shape("conv5.0.weight").is_some();
         let last = match is_whole {
             true => Some(self.sizes("last.conv.weight")?),
             false => None,
@@ -205,7 +205,7 @@ impl Table<'_> {
         for (stage, outputs) in stages.into_iter().enumerate() {
             for unit in 0..config.repeats[stage] {
                 let inputs = match (config.layout, unit) {
-                    (Layout::Listing, 0) => 2 * inputs_before,
+                    (Layout::Seed, 0) => 2 * inputs_before,
                     _ => outputs,
                 };
                 let [_, right] = self.sizes(&first_convolution(stage, unit))?;

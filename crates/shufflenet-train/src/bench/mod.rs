@@ -13,7 +13,7 @@ mod timing;
 use std::rc::Rc;
 use std::time::Instant;
 
-use shufflenet_data::{Batch, Check, Dataset, ImageShape, OnBadImage, Split};
+use shufflenet_data::{Batch, Check, Dataset, ImageShape, OnBadImage};
 use shufflenet_model::{ModelConfig, Precision, num_parameters};
 
 use crate::data::sources;
@@ -116,13 +116,8 @@ impl Workload {
 
 /// The training images of `experiment`, not decoded. `None`: the data cannot be opened, and the times do not need it.
 fn training_part(experiment: &Experiment) -> Option<Dataset> {
-    let data = &experiment.data;
-    let parts = shufflenet_data::parts(data.format, &data.root).ok()?;
-    let split = match parts.is_empty() && data.options.test_fraction == 0.0 {
-        true => Split::Whole,
-        false => Split::Train,
-    };
-    sources::part(experiment, &data.root, split).ok()
+    let split = sources::training_split(experiment).ok()?;
+    sources::part(experiment, &experiment.data.root, split).ok()
 }
 
 /// Times training steps on one batch of noise.

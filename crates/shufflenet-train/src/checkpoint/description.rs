@@ -34,6 +34,18 @@ pub struct Description {
 pub(crate) const IMPORTED: [&str; 2] = ["imported", "data"];
 
 impl Description {
+    /// Refuses numbers that no run writes, in words. The file may come from others.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.experiment.train.batch_size == 0 {
+            return Err("train.batch_size is 0; accepted: a whole number from 1".into());
+        }
+        let [channels, height, width] = self.input;
+        let normalization = self.normalization.check(channels);
+        normalization.map_err(|error| error.to_string())?;
+        let model = self.experiment.model.validate(height, width);
+        model.map_err(|error| error.to_string())
+    }
+
     /// Whether the weights are from an import without data.
     pub(crate) fn has_no_data(&self) -> bool {
         let [name, root] = IMPORTED;

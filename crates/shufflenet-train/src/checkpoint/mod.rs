@@ -168,12 +168,18 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
     let mut files = BTreeMap::new();
     for (name, expected) in &manifest.files {
         let path = folder.join(name);
-        let bytes = fs::read(&path).map_err(|e| TrainError::io("read", &path, e))?;
-        let found = entry(&bytes);
-        if found.bytes != expected.bytes {
-            let message = format!("damaged: {} bytes, not {}", found.bytes, expected.bytes);
+        if Path::new(name).file_name() != Some(name.as_ref()) {
+            // A manifest may come from others.
+            let message = format!("damaged: `{name}` is not a file of the folder");
+            return Err(TrainError::checkpoint(&folder.join(MANIFEST), message));
+        }
+        let length = fs::metadata(&path).map_err(|e| TrainError::io("read", &path, e))?;
+        if length.len() != expected.bytes || !length.is_file() {
+            let message = format!("damaged: {} bytes, not {}", length.len(), expected.bytes);
             return Err(TrainError::checkpoint(&path, message));
         }
+        let bytes = fs::read(&path).map_err(|e| TrainError::io("read", &path, e))?;
+        let found = entry(&bytes);
         if found.sha256 != expected.sha256 {
             let message = "damaged: its SHA-256 is not the manifest's";
             return Err(TrainError::checkpoint(&path, message));
@@ -186,12 +192,16 @@ pub fn load(folder: &Path) -> Result<Checkpoint, TrainError> {
             .remove(name)
             .ok_or_else(|| TrainError::checkpoint(folder, format!("its manifest lacks {name}")))
     };
+    let description: Description = from_json(folder, DESCRIPTION, &take(DESCRIPTION)?)?;
+    description
+        .check()
+        .map_err(|words| TrainError::checkpoint(&folder.join(DESCRIPTION), words))?;
     Ok(Checkpoint {
         weights: take(WEIGHTS)?,
         average,
         optimizer: take(OPTIMIZER)?,
         progress: from_json(folder, PROGRESS, &take(PROGRESS)?)?,
-        description: from_json(folder, DESCRIPTION, &take(DESCRIPTION)?)?,
+        description,
     })
 }
 

@@ -14,18 +14,22 @@ use crate::links::{followed, replace_link};
 /// Makes links of folders in their place, and makes `best` anew where it is lost. No checkpoint is deleted.
 ///
 /// # Errors
-/// [`TrainError::Io`].
+/// [`TrainError::Io`]; [`TrainError::Checkpoint`]: a folder in the place of a link is not a checkpoint.
 pub(super) fn restore(root: &Path) -> Result<(), TrainError> {
     for name in ["best", "last"] {
         let place = root.join(name);
         let is_folder = place.symlink_metadata().is_ok_and(|found| found.is_dir());
-        let step = progress(&place).map(|progress| progress.step);
-        if let (true, Some(step)) = (is_folder, step) {
-            let free = free_name(root, step);
-            let to = root.join(&free);
-            fs::rename(&place, &to).map_err(|e| TrainError::io("rename", &place, e))?;
-            replace_link(&place, &free)?;
+        if !is_folder {
+            continue;
         }
+        let Some(progress) = progress(&place) else {
+            let why = "is a folder without a readable progress.json, in the place of a link; move it elsewhere";
+            return Err(TrainError::checkpoint(&place, why));
+        };
+        let free = free_name(root, progress.step);
+        let to = root.join(&free);
+        fs::rename(&place, &to).map_err(|e| TrainError::io("rename", &place, e))?;
+        replace_link(&place, &free)?;
     }
     let is_lost = !followed(root.join("best")).join(MANIFEST).is_file();
     match best(root).filter(|_| is_lost) {
@@ -149,6 +153,17 @@ mod tests {
             read_link(&root.join("last")).unwrap(),
             Path::new("step-000015")
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_no_checkpoint_is_refused_in_the_place_of_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = run(folder.path());
+        let place = root.join("last");
+        fs::create_dir(&place).unwrap();
+        let line = store::open(&root).err().unwrap().to_string();
+        assert!(line.contains(&place.display().to_string()), "{line}");
+        assert!(line.ends_with("move it elsewhere"), "{line}");
     }
 
     /// A name that no run gives is the user's.

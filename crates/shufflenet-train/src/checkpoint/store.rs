@@ -106,18 +106,21 @@ pub fn link_best(root: &Path, name: &str) -> Result<(), TrainError> {
     }
 }
 
+/// Name of the folder of checkpoints in a run folder.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
 /// Name of the list of seeds in a folder that holds a run for each ([`crate::run::seeds`]).
 pub(crate) const SEEDS: &str = "seeds.toml";
 
 /// Path of the best checkpoint in a run folder.
 pub fn best(run: &Path) -> PathBuf {
-    let root = run.join("checkpoints");
+    let root = run.join(CHECKPOINTS);
     linked(&root, "best", repair::best)
 }
 
 /// Path of the last checkpoint in a run folder.
 pub fn last(run: &Path) -> PathBuf {
-    let root = run.join("checkpoints");
+    let root = run.join(CHECKPOINTS);
     linked(&root, "last", |root| checkpoints(root).ok()?.pop())
 }
 
@@ -125,7 +128,7 @@ pub fn last(run: &Path) -> PathBuf {
 pub fn run_of(checkpoint: &Path) -> Option<PathBuf> {
     let folder = checkpoint.canonicalize().ok()?;
     let root = folder.parent()?;
-    let run = root.ends_with("checkpoints").then(|| root.parent())?;
+    let run = root.ends_with(CHECKPOINTS).then(|| root.parent())?;
     run.map(PathBuf::from)
 }
 

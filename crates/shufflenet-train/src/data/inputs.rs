@@ -106,12 +106,13 @@ fn one(argument: &Path) -> Inputs {
 
 type Inputs = Box<dyn Iterator<Item = Input>>;
 
-/// The files that a pattern without `**` selects.
+/// The files that a pattern without `**` selects, and the images of the folders that it selects.
 fn matching(pattern: &str) -> Result<Inputs, PatternError> {
     let paths = glob::glob(pattern)?;
-    Ok(Box::new(paths.map(|path| match path {
-        Ok(path) => Input::file(path),
-        Err(error) => Input::nothing(error.path(), error.error()),
+    Ok(Box::new(paths.flat_map(|path| match path {
+        Ok(path) if path.is_dir() => below(&path),
+        Ok(path) => vec![Input::file(path)],
+        Err(error) => vec![Input::nothing(error.path(), error.error())],
     })))
 }
 

@@ -232,6 +232,33 @@ fn nothing_chooses(root: &Path) -> TrainError {
     }
 }
 
+/// The parts of the data in the order train, validation, test: those that its publisher made, those that
+/// `data.options.test_fraction` makes, or the whole set.
+///
+/// # Errors
+/// Errors of the data.
+pub fn splits(experiment: &Experiment) -> Result<Vec<Split>, TrainError> {
+    let data = &experiment.data;
+    let published = shufflenet_data::parts(data.format, &data.root)?;
+    Ok(match (published.is_empty(), data.options.test_fraction) {
+        (false, _) => published,
+        (true, 0.0) => vec![Split::Whole],
+        (true, _) => vec![Split::Train, Split::Test],
+    })
+}
+
+/// The part that has the training images, and those that `data.validation` holds out.
+///
+/// # Errors
+/// Errors of the data.
+pub fn training_split(experiment: &Experiment) -> Result<Split, TrainError> {
+    let splits = splits(experiment)?;
+    Ok(match splits.contains(&Split::Whole) {
+        true => Split::Whole,
+        false => Split::Train,
+    })
+}
+
 /// One part of the data of `experiment`, as its publisher divided it, at `root`.
 ///
 /// # Errors

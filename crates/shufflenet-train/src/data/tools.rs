@@ -10,7 +10,7 @@ use shufflenet_data::{
 };
 
 use crate::data::check::check as check_images;
-use crate::data::sources::part;
+use crate::data::sources::{division, part, splits, training_split};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
@@ -92,26 +92,30 @@ enum Bad {
     Kept,
 }
 
-/// The parts of the data with their names, and notes on skipped files. All parts have the classes of the first.
-fn parts(experiment: &Experiment, check: Bad) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
+/// A part of the data, and notes on skipped files.
+fn open(
+    experiment: &Experiment,
+    split: Split,
+    bad: Bad,
+) -> Result<(Dataset, Vec<String>), TrainError> {
     let data = &experiment.data;
-    let skips = data.options.on_bad_image == OnBadImage::Skip;
-    let mut splits = shufflenet_data::parts(data.format, &data.root)?;
-    if splits.is_empty() {
-        splits = match data.options.test_fraction {
-            0.0 => vec![Split::Whole],
-            _ => vec![Split::Train, Split::Test],
-        };
+    let mut set = part(experiment, &data.root, split)?;
+    let mut notes = Vec::new();
+    if !set.passed_over.is_empty() {
+        notes.push(format!("{split}: {}", set.passed_over));
     }
+    if data.options.on_bad_image == OnBadImage::Skip && bad == Bad::LeftOut {
+        notes.extend(check_images(experiment, &mut set)?);
+    }
+    Ok((set, notes))
+}
+
+/// The parts of the data with their names, and notes on skipped files. All parts have the classes of the first.
+fn parts(experiment: &Experiment, bad: Bad) -> Result<(Vec<NamedPart>, Vec<String>), TrainError> {
     let (mut parts, mut notes): (Vec<NamedPart>, _) = (Vec::new(), Vec::new());
-    for split in splits {
-        let mut set = part(experiment, &data.root, split)?;
-        if !set.passed_over.is_empty() {
-            notes.push(format!("{split}: {}", set.passed_over));
-        }
-        if skips && check == Bad::LeftOut {
-            notes.extend(check_images(experiment, &mut set)?);
-        }
+    for split in splits(experiment)? {
+        let (mut set, skipped) = open(experiment, split, bad)?;
+        notes.extend(skipped);
         if let Some((first, earlier)) = parts.first() {
             let whose = format!("the part {first}");
             let names = &earlier.class_names;
@@ -174,24 +178,30 @@ pub fn verify(experiment: &Experiment) -> Result<(Vec<Verified>, Vec<String>), T
 /// # Errors
 /// Errors of the data.
 pub fn preview(experiment: &Experiment, count: usize) -> Result<(Vec<u8>, usize), TrainError> {
-    let data = &experiment.data;
-    let (parts, _) = parts(experiment, Bad::LeftOut)?;
-    let Some((_, dataset)) = parts.into_iter().next() else {
-        // Not reachable: a set has at least one part.
-        return Err(DataError::value("the number of parts", "0", "1 or more").into());
-    };
-    data.augmentation.check(&dataset)?;
+    let (dataset, _) = open(experiment, training_split(experiment)?, Bad::LeftOut)?;
+    let augmentation = &experiment.data.augmentation;
+    augmentation.check(&dataset)?;
+    let (records, _) = division(experiment, &dataset)?;
     let names = dataset.class_names.clone();
-    let all = (0..dataset.len() as u32).collect();
-    let plain = Normalization::identity(dataset.shape.channels);
-    let loader = Loader::new(dataset.into(), all, count.max(1), plain)
+    let (plain, size) = (
+        Normalization::identity(dataset.shape.channels),
+        experiment.train.batch_size,
+    );
+    let loader = Loader::new(dataset.into(), records, size, plain)
         .shuffled(experiment.train.seed)
-        .augmented(data.augmentation.clone());
-    let Some(batch) = loader.part_of_epoch(1, 0..1).next() else {
-        // Not reachable: a set has at least one record.
-        return Err(DataError::value("the number of images", "0", "1 or more").into());
+        .augmented(augmentation.clone());
+    let mut batches = loader.part_of_epoch(1, 0..count.div_ceil(size).min(loader.batches()));
+    let Some(batch) = batches.next() else {
+        return Err(DataError::value("the number of training images", "0", "1 or more").into());
     };
-    let batch = batch?;
+    let mut batch = batch?;
+    for more in batches {
+        let more = more?;
+        batch.pixels.extend(more.pixels);
+        batch.labels.extend(more.labels);
+    }
+    batch.pixels.truncate(count * batch.shape.values());
+    batch.labels.truncate(count);
     let columns = (batch.len() as f64).sqrt().ceil() as usize;
     Ok((mosaic(&batch, &names, columns)?, batch.len()))
 }

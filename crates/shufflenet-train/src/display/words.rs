@@ -16,6 +16,14 @@ pub fn describe(metrics: &Metrics) -> String {
     )
 }
 
+/// A learning rate: `0.0500`, or `3.2e-5` below 0.001.
+pub fn rate(rate: f64) -> String {
+    match rate.abs() < 1e-3 && rate != 0.0 {
+        true => format!("{rate:.1e}"),
+        false => format!("{rate:.4}"),
+    }
+}
+
 /// The first `most` names of classes, and the number of all if there are more: `cat, dog, ... (10 classes)`
 pub fn first_classes<N: AsRef<str>>(names: &[N], most: usize) -> String {
     let shown = names.get(..most).unwrap_or(names);

@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use shufflenet_model::softmax;
 
+use crate::evaluation::tally;
+
 /// Largest number of classes of a confusion matrix, whose size is its square.
 pub const MOST_IN_CONFUSION: usize = 1_000;
 /// Bins of the calibration.
@@ -86,32 +88,29 @@ pub struct Class {
 }
 
 impl Outcome {
-    /// The outcome of a row of logits and the record's label. Ties go to the lower class, as in
-    /// [`crate::evaluation::tally`].
+    /// The outcome of a row of logits and the record's label. The last rank is that of a label whose logit is NaN
+    /// ([`tally::rank`]).
     pub fn new(logits: &[f32], label: usize) -> Self {
         let probabilities = softmax(logits);
         let of = |class: usize| probabilities.get(class).copied().unwrap_or(f64::NAN);
-        let logit = |class: usize| logits.get(class).copied().unwrap_or(f32::NAN);
-        let (own, mut predicted, mut rank) = (logit(label), 0, 0);
-        for (class, &z) in logits.iter().enumerate() {
-            if z > logit(predicted) {
-                predicted = class;
-            }
-            rank += usize::from(z > own || (z == own && class < label));
-        }
+        let ahead = |best: usize, class: usize| match logits[class] > logits[best] {
+            true => class,
+            false => best,
+        };
+        let predicted = (0..logits.len()).reduce(ahead).unwrap_or(0);
         Self {
             label,
             predicted,
             probability: of(predicted),
             own: of(label),
-            rank,
+            rank: tally::rank(logits, label).unwrap_or(logits.len()),
             loss: -of(label).ln(),
         }
     }
 
     /// Whether the likeliest class is the record's.
     pub fn is_right(&self) -> bool {
-        self.predicted == self.label
+        self.rank == 0
     }
 }
 
@@ -240,7 +239,7 @@ mod tests {
             predicted,
             probability,
             own: 0.0,
-            rank: 0,
+            rank: usize::from(label != predicted),
             loss: 0.0,
         }
     }

@@ -17,7 +17,7 @@ use shufflenet_data::{Batch, Batches, ClassOrder, Loader, UnknownClasses};
 use shufflenet_model::subnormals::flushed;
 use shufflenet_model::{Inference, Precision, ShuffleNetV2, num_parameters};
 
-use crate::data::trained_on::{self, DataRequest, Met};
+use crate::data::trained_on::{self, DataRequest, EvaluationData};
 use crate::device;
 use crate::error::{TrainError, require};
 use crate::evaluation::measures::{Measures, Outcome};
@@ -144,7 +144,7 @@ pub fn evaluate(request: &EvaluationRequest) -> Result<Evaluated, TrainError> {
         order: request.order,
     };
     let batch_size = experiment.train.batch_size;
-    let Met {
+    let EvaluationData {
         loader,
         split,
         is_own,

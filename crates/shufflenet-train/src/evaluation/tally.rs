@@ -91,8 +91,7 @@ impl Criterion {
 impl Tally {
     /// Adds a batch: `logits` row after row, `[labels.len(), classes]`, and its labels.
     ///
-    /// The cross-entropy of a row is `log(sum(exp(z))) - z[label]`. Ties of the label's logit with
-    /// others go to the lower class, as PyTorch's `argmax` does; a NaN is never a hit.
+    /// The cross-entropy of a row is `log(sum(exp(z))) - z[label]`.
     pub fn add(&mut self, logits: &[f32], labels: &[u16]) {
         let classes = logits.len() / labels.len().max(1);
         for (row, &label) in logits.chunks(classes.max(1)).zip(labels) {
@@ -101,18 +100,9 @@ impl Tally {
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f64 = row.iter().map(|&z| f64::from(z - max).exp()).sum();
             self.loss += sum.ln() + f64::from(max) - f64::from(own);
-            let beats = |(class, z): (usize, &f32)| match z.partial_cmp(&own) {
-                Some(order) => order.is_gt() || (order.is_eq() && class < label),
-                None => true,
-            };
-            let better = row
-                .iter()
-                .enumerate()
-                .filter(|&(class, z)| class != label && beats((class, z)))
-                .count();
-            let rank = if own.is_nan() { classes } else { better };
-            self.top1 += u64::from(rank < 1);
-            self.top5 += u64::from(rank < 5);
+            let rank = rank(row, label);
+            self.top1 += u64::from(rank.is_some_and(|rank| rank < 1));
+            self.top5 += u64::from(rank.is_some_and(|rank| rank < 5));
             self.count += 1;
         }
     }
@@ -145,6 +135,17 @@ impl Tally {
             count: self.count,
         }
     }
+}
+
+/// Number of classes that are ahead of the label's by these logits. Of equal logits the lower class is ahead, as in
+/// PyTorch's `argmax`. NaN is ahead of every number. `None`: the label's own logit is NaN, or there is none.
+pub(super) fn rank(logits: &[f32], label: usize) -> Option<usize> {
+    let own = logits.get(label).filter(|own| !own.is_nan())?;
+    let is_ahead = |&(class, z): &(usize, &f32)| match z.partial_cmp(own) {
+        Some(order) => order.is_gt() || (order.is_eq() && class < label),
+        None => true,
+    };
+    Some(logits.iter().enumerate().filter(is_ahead).count())
 }
 
 #[cfg(test)]
@@ -188,6 +189,6 @@ mod tests {
         assert_eq!(tally(&[1e30, -1e30], &[0]).metrics().loss, 0.0);
         let broken = tally(&[f32::NAN, f32::NAN], &[0]);
         assert!(broken.loss.is_nan());
-        assert_eq!(broken.top1, 0);
+        assert_eq!((broken.top1, broken.top5), (0, 0));
     }
 }

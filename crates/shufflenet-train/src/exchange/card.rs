@@ -15,6 +15,8 @@ use crate::evaluation::trained::{Trained, Weights};
 use crate::experiment::settings;
 use crate::files::hex;
 use crate::metrics::line::Line;
+use crate::metrics::log;
+use crate::run::folder::ENVIRONMENT;
 
 /// The records of a checkpoint's run. Empty if the checkpoint does not belong to a run.
 pub(super) struct Origin {
@@ -30,13 +32,13 @@ impl Origin {
     pub fn of(trained: &Trained) -> Self {
         let run = store::run_of(&trained.folder);
         let read = |name: &str| fs::read_to_string(run.as_ref()?.join(name)).ok();
-        let environment = read("environment.json").unwrap_or_default();
+        let environment = read(ENVIRONMENT).unwrap_or_default();
         let environment: Value = serde_json::from_str(&environment).unwrap_or_default();
         let records = environment.get("training_records").and_then(Value::as_u64);
         // The first epoch of an earlier version's run drew every record, if it left no ragged batch out.
         let train = &trained.checkpoint.description.experiment.train;
         let drawn = || {
-            let metrics = read("metrics.jsonl").filter(|_| !train.drop_last)?;
+            let metrics = read(log::NAME).filter(|_| !train.drop_last)?;
             let lines = metrics.lines().map(serde_json::from_str::<Line>);
             let mut lines = lines.flatten();
             let first = lines.find(|line| line.event == "epoch" && line.split == "train")?;

@@ -16,7 +16,7 @@ use crate::files::{require_new_file, write_new};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
     /// A safetensors file for PyTorch's `load_state_dict(strict=True)`, with torchvision's names for the standard layout
-    /// and the listing's names for the seed layout.
+    /// and the seed network's names for the seed layout.
     Safetensors,
     /// ONNX, with class names and normalisation as metadata.
     Onnx,

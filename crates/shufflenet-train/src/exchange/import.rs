@@ -121,11 +121,13 @@ fn sized(
 ) -> Result<(Experiment, usize), TrainError> {
     const SIZE: &str = "data.options.size";
     let config = request.config.as_deref();
-    let set = settings::value_of(&overrides, SIZE).map(String::from);
+    let set = settings::value_of(&overrides, SIZE);
     if let Some(size) = request.size.filter(|_| set.is_none()) {
         overrides.push(format!("{SIZE}={size}"));
     }
-    let is_of_network = |over: &&String| over.starts_with("model.") || over.starts_with("--");
+    let is_of_network = |over: &&String| {
+        over.starts_with("--") || over.split(['.', '=', ' ']).next() == Some("model")
+    };
     let model = match config {
         Some(_) => settings::load_or_assemble(config, &overrides)?.model,
         // The other keys are not valid without the size, and the stem decides the size.
@@ -139,7 +141,7 @@ fn sized(
             key: "--stem".into(),
             found: "not given, and a weight file does not record it".into(),
             accepted:
-                "imagenet (torchvision's), seed (the listing's), cifar (stride 1, no pooling)"
+                "imagenet (torchvision's), seed (stride 2, pooling without padding), cifar (stride 1, no pooling)"
                     .into(),
         });
     };

@@ -108,10 +108,13 @@ fn fetch_network(
     let local = from.filter(|from| !is_address(from)).map(Path::new);
     let url = format!("{server}/{}", network.file);
     let file = into.join(network.file);
+    let was_there = file.exists();
     fetch_file(&url, network.digits, &file, local, progress)?;
     let mut lines = import(&request(network, file.clone(), out))?;
-    // The checkpoint contains the downloaded file's weights.
-    let _ = std::fs::remove_file(&file);
+    if !was_there {
+        // The checkpoint contains the downloaded file's weights.
+        let _ = std::fs::remove_file(&file);
+    }
     lines.push(format!(
         "source     torchvision, IMAGENET1K_V1: {:.2} % top-1 on ImageNet; BSD-3-Clause, and ImageNet's own terms",
         network.top1
@@ -274,6 +277,19 @@ mod tests {
             1,
             "the file itself is gone"
         );
+    }
+
+    #[test]
+    fn a_file_that_the_user_put_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (bytes, published) = published();
+        let file = folder.path().join(published.file);
+        fs::write(&file, &bytes).unwrap();
+        for (from, into) in [(None, folder.path()), (file.to_str(), folder.path())] {
+            fetch_network(&published, into, from, &mut |_, _| {}).unwrap();
+            assert!(fs::read(&file).unwrap() == bytes);
+            fs::remove_dir_all(folder.path().join(published.name)).unwrap();
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn manifest(trained: &Trained, licence: &str, weights: &[u8]) -> Result<Manifest
         format: MANIFEST_FORMAT,
         name: match config.layout {
             Layout::Standard => format!("ShuffleNetV2, {}", config.size()),
-            Layout::Listing => format!("ShuffleNetV2, seed layout, {}", config.size()),
+            Layout::Seed => format!("ShuffleNetV2, seed layout, {}", config.size()),
         },
         licence: licence.into(),
         weights_sha256: sha256(weights),
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_module_computes_the_logits_of_predict_on_the_same_weights() {
-        for layout in [Layout::Standard, Layout::Listing] {
+        for layout in [Layout::Standard, Layout::Seed] {
             let network = network(layout);
             let half = to_half_state_dict(&network).unwrap();
             let manifest = serde_json::to_vec(&manifest_of(&network, &half)).unwrap();

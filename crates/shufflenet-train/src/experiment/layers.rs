@@ -160,6 +160,23 @@ impl Layers {
     }
 }
 
+/// The value that the last override of `path` gives it, as text. An override may set a section that has the key.
+pub(super) fn value_of(overrides: &[String], path: &str) -> Option<String> {
+    overrides.iter().rev().find_map(|assignment| {
+        let (_, key, text) = parts(assignment);
+        let within = path.strip_prefix(key?.trim())?;
+        if within.is_empty() {
+            return Some(text.trim().trim_matches(['"', '\'']).into());
+        }
+        let mut names = within.strip_prefix('.')?.split('.');
+        let value = names.try_fold(literal(text), |value, name| value.get(name).cloned())?;
+        Some(match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        })
+    })
+}
+
 /// An override in words, its key (if it has one) and its value.
 fn parts(assignment: &str) -> (String, Option<String>, &str) {
     if let Some((flag, text)) = assignment
@@ -189,6 +206,25 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    #[test]
+    fn the_value_of_a_key_may_be_in_an_override_of_its_section() {
+        let overrides = [
+            "train.seed=1",
+            "train={seed=5, more={deep=\"x\"}}",
+            "name='a'",
+        ];
+        let overrides = overrides.map(String::from);
+        for (path, value) in [
+            ("train.seed", Some("5")),
+            ("train.more.deep", Some("x")),
+            ("name", Some("a")),
+            ("train.epochs", None),
+            ("trains", None),
+        ] {
+            assert_eq!(value_of(&overrides, path).as_deref(), value, "{path}");
+        }
+    }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -12,7 +12,7 @@ use toml::Table;
 
 use crate::error::TrainError;
 use crate::experiment::Experiment;
-use crate::experiment::layers::{COMMAND_LINE, Layers};
+use crate::experiment::layers::{self, COMMAND_LINE, Layers};
 use crate::experiment::syntax;
 
 /// Height and width of the images that a network is checked with if no data is known.
@@ -92,12 +92,8 @@ fn interpret(layers: &Layers, name: &str) -> Result<Experiment, TrainError> {
 }
 
 /// The value that `overrides` give the key `path`, as text. `None`: they do not set it.
-pub fn value_of<'a>(overrides: &'a [String], path: &str) -> Option<&'a str> {
-    let pairs = overrides.iter().rev().filter_map(|o| o.split_once('='));
-    let mut values = pairs.filter(|(key, _)| key.trim() == path);
-    values
-        .next()
-        .map(|(_, value)| value.trim().trim_matches(['"', '\'']))
+pub fn value_of(overrides: &[String], path: &str) -> Option<String> {
+    layers::value_of(overrides, path)
 }
 
 /// Only the network of the experiment in `file` or, without one, of the overrides alone.

@@ -14,6 +14,8 @@ use crate::metrics::csv::MetricsCsv;
 use crate::metrics::line::{Line, now};
 use crate::metrics::tensorboard::{self, EventFile};
 
+/// Name of the file in a run folder.
+pub const NAME: &str = "metrics.jsonl";
 /// Name of the table beside `metrics.jsonl`.
 pub const TABLE: &str = "metrics.csv";
 

@@ -33,7 +33,7 @@ use crate::error::{TrainError, require};
 /// Added to a standard deviation before the division.
 const EPSILON: f64 = 1e-7;
 
-/// A network that teaches this one: see "Distillation" in `docs/recipes.md`.
+/// A network that teaches this one: see `docs/distillation.md`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Distill {
@@ -83,7 +83,7 @@ pub enum DistillKind {
 
 /// The numbers and the kind of [`Distill`], without the teachers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Law {
+pub struct DistillLoss {
     /// The function of the logits that is compared.
     pub kind: DistillKind,
     /// `T`.
@@ -149,8 +149,8 @@ impl Distill {
     }
 
     /// The settings without the teachers.
-    pub fn law(&self) -> Law {
-        Law {
+    pub fn loss(&self) -> DistillLoss {
+        DistillLoss {
             kind: self.kind,
             temperature: self.temperature,
             weight: self.weight,
@@ -159,7 +159,7 @@ impl Distill {
     }
 }
 
-impl Law {
+impl DistillLoss {
     /// The teacher's probabilities, `p`.
     ///
     /// # Shapes
@@ -212,14 +212,14 @@ impl Law {
 /// The settings without the teachers: `kd, temperature 4, loss 0.1 by the labels and 0.9 by the teacher, after epoch 6`
 impl fmt::Display for Distill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let law = self.law();
-        let kind = match law.kind {
+        let loss = self.loss();
+        let kind = match loss.kind {
             DistillKind::Kd => "kd",
             DistillKind::Standardized => "standardized",
         };
         // In floating point, 1 - 0.9 is not 0.1.
-        let label_weight = (law.label_weight * 1e6).round() / 1e6;
-        let (temperature, weight) = (law.temperature, law.weight);
+        let label_weight = (loss.label_weight * 1e6).round() / 1e6;
+        let (temperature, weight) = (loss.temperature, loss.weight);
         write!(
             f,
             "{kind}, temperature {temperature}, loss {label_weight} by the labels and {weight} by the teacher"

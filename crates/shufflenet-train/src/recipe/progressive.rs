@@ -70,15 +70,29 @@ pub fn total_cost(stages: &[Stage], short: usize, epochs: f64) -> f64 {
     total + (epochs - from).max(0.0)
 }
 
+/// Height and width of the smallest images of a run whose images have `full` height and width.
+pub fn smallest<'a>(stages: impl IntoIterator<Item = &'a Stage>, full: [usize; 2]) -> [usize; 2] {
+    let sizes = stages.into_iter().map(|stage| stage.size);
+    sizes.min().map_or(full, |size| shrunk(full, size))
+}
+
 /// `images`, `[batch, channels, height, width]`, with a shorter side of `size` pixels at most.
 pub fn shrink(images: Tensor<4>, size: usize) -> Tensor<4> {
     let [_, _, height, width] = images.dims();
-    let short = height.min(width);
-    if size >= short {
+    let sides = shrunk([height, width], size);
+    if sides == [height, width] {
         return images;
     }
-    let side = |side: usize| (side * size / short).max(1);
-    adaptive_avg_pool2d(images, [side(height), side(width)])
+    adaptive_avg_pool2d(images, sides)
+}
+
+/// Height and width of an image of `full` height and width after [`shrink`].
+fn shrunk(full: [usize; 2], size: usize) -> [usize; 2] {
+    let short = full[0].min(full[1]);
+    full.map(|side| match size < short {
+        true => (side * size / short).max(1),
+        false => side,
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +134,14 @@ mod tests {
             let line = check(&stages(wrong)).unwrap_err().to_string();
             assert!(line.contains("train.progressive"), "{line}");
         }
+    }
+
+    #[test]
+    fn the_smallest_images_are_those_of_the_smallest_stage() {
+        let of = |of: &[(usize, usize)]| smallest(&stages(of), [40, 30]);
+        assert_eq!(of(&[]), [40, 30]);
+        assert_eq!(of(&[(1, 24), (2, 15)]), [20, 15]);
+        assert_eq!(of(&[(1, 64)]), [40, 30]);
     }
 
     #[test]

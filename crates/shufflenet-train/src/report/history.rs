@@ -8,9 +8,11 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::error::TrainError;
+use crate::metrics::log;
 use crate::recipe::distill::Distill;
 use crate::recipe::progressive::{Stage, size_in};
 use crate::refusals;
+use crate::run::folder::{CONFIG, ENVIRONMENT};
 use crate::run::pace::Slowdown;
 
 /// The history of a run.
@@ -42,13 +44,13 @@ pub(super) struct HistoryLine {
 impl History {
     /// Reads the run folder `path`.
     pub(super) fn read(path: &Path) -> Result<Self, TrainError> {
-        let config = path.join("config.toml");
+        let config = path.join(CONFIG);
         if !config.is_file() {
             let message = "is not a run folder: it has no config.toml";
             return Err(TrainError::checkpoint(path, message));
         }
         let config = fs::read_to_string(&config).map_err(|e| TrainError::io("read", &config, e))?;
-        let metrics = path.join("metrics.jsonl");
+        let metrics = path.join(log::NAME);
         let text = fs::read_to_string(&metrics).map_err(|e| TrainError::io("read", &metrics, e))?;
         let line = |(number, text): (usize, &str)| {
             refusals::from_json(text.as_bytes()).map_err(|words| {
@@ -62,7 +64,7 @@ impl History {
         Ok(Self {
             name: name(path),
             config,
-            environment: environment(&path.join("environment.json")),
+            environment: environment(&path.join(ENVIRONMENT)),
             lines: lines.collect::<Result<_, _>>()?,
         })
     }

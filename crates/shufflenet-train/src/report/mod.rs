@@ -23,6 +23,7 @@ use crate::error::TrainError;
 use crate::evaluation::{Evaluated, EvaluationRequest, evaluate};
 use crate::files::{replace, require_folder, write_new};
 use crate::run;
+use crate::run::folder::REPORT;
 use crate::run::seeds::{Measured, Seeds, is_finished};
 use history::History;
 use seeds::Member;
@@ -151,13 +152,13 @@ fn of_seeds(
 }
 
 /// What `--out` accepts.
-const REPORT: &str = "a file to be made in a folder that exists, or an earlier report";
+const ACCEPTED: &str = "a file to be made in a folder that exists, or an earlier report";
 
 /// Path of the report. A file that is not a report is never replaced.
 fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
     let out = match (&reported.out, reported.runs.as_slice()) {
         (Some(out), _) => out.clone(),
-        (None, [run]) => run.join("report.html"),
+        (None, [run]) => run.join(REPORT),
         (None, _) => {
             return Err(TrainError::Value {
                 key: "--out".into(),
@@ -170,10 +171,10 @@ fn place(reported: &ReportRequest) -> Result<PathBuf, TrainError> {
         return Err(TrainError::Value {
             key: "--out".into(),
             found: format!("{}, which exists and is not a report", out.display()),
-            accepted: REPORT.into(),
+            accepted: ACCEPTED.into(),
         });
     }
-    require_folder(&out, "--out", REPORT)?;
+    require_folder(&out, "--out", ACCEPTED)?;
     Ok(out)
 }
 

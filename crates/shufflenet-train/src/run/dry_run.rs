@@ -1,4 +1,4 @@
-//! `train --dry-run`: one batch through everything that a run does, in seconds.
+//! `train --dry-run`: a batch or two through everything that a run does, in seconds.
 //!
 //! It finds errors that would stop a long run only after its first epoch: an evaluation set that does not fit, a checkpoint
 //! that cannot be written or read. It changes no run folder. The checkpoint is written to the system's temporary folder and
@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Interrupter;
 use crate::checkpoint;
@@ -20,8 +20,8 @@ use crate::experiment::Experiment;
 use crate::run::context::Run;
 use crate::step::state::{State, not_finite};
 
-/// Opens device and data, takes one optimizer step, evaluates one batch, writes a checkpoint to a
-/// temporary folder and reads it back.
+/// Opens device and data, takes one optimizer step (and one of the last epoch, if its images or its teacher differ),
+/// evaluates one batch, writes a checkpoint to a temporary folder and reads it back.
 ///
 /// # Errors
 /// The errors of a run.
@@ -40,12 +40,7 @@ pub fn dry_run(
     lines.extend(run.introduce(&state));
     lines.iter().for_each(|line| console.line(line));
 
-    let start = Instant::now();
-    let mut batches = run.rest_of_epoch(&state);
-    let images = run.step(&mut state, &mut batches, run.rates(0))?;
-    run.settle(&mut state)?;
-    drop(batches);
-    let time = start.elapsed();
+    let (images, time) = step(&run, &mut state)?;
     let steps = run.total_steps();
     console.line(&format!(
         "step       {} in {:.0} ms, the first and slowest: {} of them would take {}; {}",
@@ -55,6 +50,17 @@ pub fn dry_run(
         duration(time.saturating_mul(steps.try_into().unwrap_or(u32::MAX))),
         describe(&state.progress.tally.metrics())
     ));
+    if run.epochs() > 1 && has_phases(&run.experiment) {
+        // The last epoch has the largest images, and a teacher that starts later.
+        state.progress.epochs = run.epochs() - 1;
+        state.progress.batch = 0;
+        let (images, time) = step(&run, &mut state)?;
+        console.line(&format!(
+            "step       {} of the last epoch in {:.0} ms",
+            counted(images, "image"),
+            time.as_secs_f64() * 1e3
+        ));
+    }
 
     let evaluation = &run.sources.evaluation;
     let evaluated = run.evaluate(&state, || evaluation.part_of_epoch(0, 0..1), console)?;
@@ -88,6 +94,24 @@ pub fn dry_run(
     ));
     console.line("dry run    all of it works; nothing was kept");
     Ok(())
+}
+
+/// Takes a step in the current epoch. Returns the number of its images, and its time.
+fn step(run: &Run, state: &mut State) -> Result<(usize, Duration), TrainError> {
+    let start = Instant::now();
+    let mut batches = run.rest_of_epoch(state);
+    let images = run.step(state, &mut batches, run.rates(0))?;
+    run.settle(state)?;
+    Ok((images, start.elapsed()))
+}
+
+/// Whether epochs differ in the size of their images or in their teacher.
+fn has_phases(experiment: &Experiment) -> bool {
+    let teaches_later = experiment
+        .distill
+        .as_ref()
+        .is_some_and(|distill| distill.after_epoch > 0);
+    teaches_later || !experiment.train.progressive.is_empty()
 }
 
 /// Bytes of the files in a folder.

@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::store::{self, SEEDS};
+use crate::checkpoint::store::{self, CHECKPOINTS, SEEDS};
 use crate::device::machine::Environment;
 use crate::error::TrainError;
 use crate::experiment::Experiment;
@@ -40,9 +40,9 @@ pub struct RunFolder {
     _lock: File,
 }
 
-pub(super) const CONFIG: &str = "config.toml";
-const ENVIRONMENT: &str = "environment.json";
-pub(super) const REPORT: &str = "report.html";
+pub(crate) const CONFIG: &str = "config.toml";
+pub(crate) const ENVIRONMENT: &str = "environment.json";
+pub(crate) const REPORT: &str = "report.html";
 pub(super) const LOCK: &str = ".lock";
 
 /// The experiment of the run in the folder `path`. `None`: there is no run.
@@ -74,6 +74,13 @@ impl RunFolder {
     ) -> Result<Self, TrainError> {
         let config = path.join(CONFIG);
         let is_run = config.is_file();
+        if path.is_file() {
+            return Err(TrainError::Value {
+                key: "the run folder".into(),
+                found: format!("{}, a file", path.display()),
+                accepted: "a folder: --out DIR".into(),
+            });
+        }
         if path.join(SEEDS).is_file() {
             return Err(TrainError::Value {
                 key: "the run folder".into(),
@@ -84,9 +91,9 @@ impl RunFolder {
                 accepted: "--resume, which continues them, or another place: --out DIR".into(),
             });
         }
-        // A `config.toml` of the user's is not a run. A resumption writes into no other folder.
-        let is_ours = existing == Existing::Resume || is_marked(path);
-        if !(is_vacant(path) || is_run && is_ours) {
+        // A `config.toml` of the user's is not a run.
+        let is_copy = existing == Existing::Resume && path.join(CHECKPOINTS).is_dir();
+        if !(is_vacant(path) || is_run && (is_copy || is_marked(path))) {
             return Err(TrainError::NotARun(path.into()));
         }
         if is_run && existing == Existing::Refuse {
@@ -101,6 +108,10 @@ impl RunFolder {
         let is_new = !path.exists();
         fs::create_dir_all(path).map_err(|e| TrainError::io("create", path, e))?;
         let lock = lock(path)?;
+        if !is_run && config.is_file() {
+            // Another process started a run here after the checks.
+            return Err(TrainError::RunExists(path.into()));
+        }
         Ok(Self {
             path: path.into(),
             is_new,
@@ -166,12 +177,12 @@ impl RunFolder {
 
     /// Folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Path of `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(log::NAME)
     }
 }
 
@@ -255,9 +266,9 @@ fn is_marked(path: &Path) -> bool {
 
 /// Deletes what a run wrote, and its report. Everything else stays.
 fn clear(path: &Path) -> Result<(), TrainError> {
-    store::clear(&path.join("checkpoints"))?;
+    store::clear(&path.join(CHECKPOINTS))?;
     for name in [
-        "metrics.jsonl",
+        log::NAME,
         log::TABLE,
         tensorboard::NAME,
         image_list::NAME,

@@ -27,7 +27,7 @@ type Image = [String; 4];
 /// Images by part and path, each with its class and size in bytes.
 type Images = BTreeMap<(String, String), (String, String)>;
 
-/// The images of `sources`, part after part. `None`: the data does not consist of image files.
+/// The images of `sources`, part after part. Images that are not files of their own are left out.
 fn images(sources: &Sources) -> impl Iterator<Item = Image> {
     sources.parts().into_iter().flat_map(|(part, set)| {
         let records = set.labels().iter().enumerate();

@@ -12,6 +12,7 @@ use crate::display::words::{counted, thousands};
 use crate::error::{TrainError, require};
 use crate::experiment::Experiment;
 use crate::recipe::optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+use crate::recipe::progressive;
 use crate::recipe::schedule::Schedule;
 
 /// Refuses an experiment that cannot train on its data; returns notes on one that can.
@@ -40,9 +41,9 @@ pub fn check(
         });
     }
     let ragged = sources.train.records() % size;
-    model.check_training_batch(size.min(sources.train.records()), height, width)?;
+    check_batch(experiment, sources, size.min(sources.train.records()))?;
     if ragged > 0 && !experiment.train.drop_last {
-        model.check_training_batch(ragged, height, width)?;
+        check_batch(experiment, sources, ragged)?;
     }
     let mut notes = Vec::new();
     notes.extend(sources.notes.iter().cloned());
@@ -227,16 +228,33 @@ pub fn check_cluster(
         return Ok(());
     }
     let share = sources.train.smallest_share();
+    let smallest =
+        (0..sources.train.batches()).map(|batch| sources.train.records_in(batch..batch + 1));
     require(
         share > 0,
         "the smallest batch of an epoch",
-        "smaller than the number of ranks",
-        "an image for each rank (train.drop_last leaves out a smaller last batch)",
+        counted(smallest.min().unwrap_or(0), "image"),
+        &format!(
+            "one for each of the {} ranks (train.drop_last leaves out a smaller last batch)",
+            cluster.ranks()
+        ),
     )?;
-    let (height, width) = (sources.shape.height, sources.shape.width);
-    Ok(experiment
-        .model
-        .check_training_batch(share, height, width)?)
+    check_batch(experiment, sources, share)
+}
+
+/// Refuses a training batch of `images` images that leaves batch norm no variance at the smallest size of the run.
+fn check_batch(
+    experiment: &Experiment,
+    sources: &Sources,
+    images: usize,
+) -> Result<(), TrainError> {
+    let full = [sources.shape.height, sources.shape.width];
+    let [height, width] = progressive::smallest(&experiment.train.progressive, full);
+    let checked = experiment.model.check_training_batch(images, height, width);
+    checked.map_err(|error| match [height, width] == full {
+        true => error.into(),
+        false => TrainError::from(error).named_by("train.progressive"),
+    })
 }
 
 /// Lines that describe network, data, training and device.

@@ -83,11 +83,8 @@ pub fn train_together(
     cluster: &Rc<Cluster>,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
-    train_opened(
-        &open(experiment, options, cluster, console)?,
-        options,
-        console,
-    )
+    let run = open(experiment, options, cluster, console)?;
+    train_opened(run, options, console)
 }
 
 /// Opens device and data, and checks them.
@@ -151,16 +148,16 @@ fn of_begun(error: TrainError, options: &RunOptions) -> TrainError {
 /// # Errors
 /// The errors of [`train_together`].
 pub(crate) fn train_opened(
-    run: &Run,
+    mut run: Run,
     options: &RunOptions,
     console: &mut Console,
 ) -> Result<Outcome, TrainError> {
-    let cluster = &run.cluster;
+    let cluster = Rc::clone(&run.cluster);
     let mut begin = || match cluster.is_first() {
         true => {
             let (experiment, accepted) = (&run.description.experiment, options.accepted());
             let folder = RunFolder::open(&options.out, experiment, options.existing, accepted)?;
-            let (state, notes) = match resume::start(run, &folder, options) {
+            let begun = match resume::start(&run, &folder, options) {
                 Ok(begun) => begun,
                 Err(error) => {
                     folder.abandon();
@@ -171,17 +168,21 @@ pub(crate) fn train_opened(
                 // All checks have passed here.
                 folder.clear()?;
             }
-            notes.iter().for_each(|note| console.line(note));
-            Ok(Some((folder, state)))
+            begun.notes.iter().for_each(|note| console.line(note));
+            Ok(Some((folder, begun)))
         }
         false => Ok(None),
     };
-    let (folder, state) = cluster.agree(begin())?.unzip();
+    let (folder, begun) = cluster.agree(begin())?.unzip();
+    let state = begun.map(|begun| {
+        run.description.chosen_on = begun.chosen_on;
+        begun.state
+    });
     let state = cluster.agree(run.share_start(state))?;
     if state.progress.finished && run.is_done(&state.progress) {
         return Ok(Outcome::Finished);
     }
-    cluster.reported(open_and_train(run, folder.as_ref(), state, console))
+    cluster.reported(open_and_train(&run, folder.as_ref(), state, console))
 }
 
 /// Opens the records of a run and trains.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::checkpoint::Best;
 use crate::display::console::Console;
-use crate::display::words::describe;
+use crate::display::words::{describe, rate};
 use crate::divergence::Place;
 use crate::error::TrainError;
 use crate::evaluation::tally::{Evaluation, Tally};
@@ -158,9 +158,9 @@ impl Training<'_> {
         self.journal.append(&line)?;
         if !console.is_live() {
             let (of, metrics) = (self.run.total_steps(), describe(&line.metrics));
-            let (step, rate) = (line.step, line.lr);
+            let (step, rate) = (line.step, rate(line.lr));
             console.line(&format!(
-                "  step {step}/{of}  {metrics}, lr {rate:.4}, {speed:.0} img/s"
+                "  step {step}/{of}  {metrics}, lr {rate}, {speed:.0} img/s"
             ));
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Training<'_> {
                 .map_or(String::new(), |weights| format!(" ({weights})"));
             summary += &format!("  {split}{of}: {}", describe(&evaluation.metrics));
         }
-        summary += &format!("  lr {:.4}", trained.lr);
+        summary += &format!("  lr {}", rate(trained.lr));
         if let Some(speed) = speed {
             summary += &format!(", {speed:.0} img/s");
         }

@@ -15,7 +15,7 @@ use shufflenet_model::{Inference, ShuffleNetV2, cross_entropy_gradient};
 use crate::device::launches;
 use crate::recipe::loss::LossConfig;
 use crate::recipe::progressive::shrink;
-use crate::step::teacher::{Lesson, Teacher};
+use crate::step::teacher::{Teacher, TeacherLoss};
 
 /// A ShuffleNetV2 with the cross-entropy loss.
 #[derive(Module, Debug)]
@@ -61,8 +61,8 @@ pub struct Images {
     /// Dropout's factors for the pooled features, `[batch, features]`. `None`: the network draws them from its device's
     /// generator.
     pub mask: Option<Tensor<2>>,
-    /// The teacher's probabilities for the images. `None`: there is no teacher.
-    pub lesson: Option<Lesson>,
+    /// The teacher's part of the loss. `None`: there is no teacher.
+    pub teacher_loss: Option<TeacherLoss>,
 }
 
 /// The network's output for a batch.
@@ -90,7 +90,7 @@ impl Images {
         } = part;
         let (count, whole) = (batch.len(), batch.whole());
         let targets = loss.targets(&batch, classes).into_iter();
-        let label_weight = teacher.as_ref().map_or(1.0, |t| t.law.label_weight);
+        let label_weight = teacher.as_ref().map_or(1.0, |t| t.loss.label_weight);
         let factor = -(share * label_weight) as f32;
         let factors: Vec<f32> = targets.map(|target| target * factor).collect();
         let factors = TensorData::new(factors, [count, classes]);
@@ -106,9 +106,9 @@ impl Images {
         Self {
             factors: Tensor::from_data(factors, device),
             mask,
-            lesson: teacher.map(|teacher| {
+            teacher_loss: teacher.map(|teacher| {
                 launches::part("teacher");
-                teacher.lesson(&pixels.clone().inner(), share, whole)
+                teacher.loss_of(&pixels.clone().inner(), share, whole)
             }),
             pixels,
         }
@@ -146,8 +146,8 @@ impl TrainStep for Classifier {
             logits: logits.clone().inner(),
         };
         let mut gradient = cross_entropy_gradient(scores.logits.clone(), batch.factors.inner());
-        if let Some(lesson) = &batch.lesson {
-            gradient = gradient + lesson.gradient(scores.logits.clone());
+        if let Some(teacher_loss) = &batch.teacher_loss {
+            gradient = gradient + teacher_loss.gradient(scores.logits.clone());
         }
         // This product has the gradient of the loss with respect to the logits.
         let product = logits * Tensor::from_inner(gradient);

@@ -26,6 +26,7 @@ use crate::error::TrainError;
 use crate::evaluation::trained::{self, Found};
 use crate::experiment::Experiment;
 use crate::recipe::distill::Distill;
+use crate::recipe::progressive;
 use crate::step::fine_tune::{MOST_NAMED, rows_by_name};
 use crate::step::teacher::{Member, Teacher};
 
@@ -85,7 +86,7 @@ pub fn open(now: &Description, device: &Device) -> Result<Option<Opened>, TrainE
     }
     lines.push(format!("teacher    {distill}"));
     Ok(Some(Opened {
-        teacher: Teacher::new(members, now.class_names.len(), distill.law()),
+        teacher: Teacher::new(members, now.class_names.len(), distill.loss()),
         sha256,
         lines,
     }))
@@ -122,7 +123,7 @@ pub fn open_for_noise(
             conversion: None,
         });
     }
-    Ok(Teacher::new(members, student.classes(), distill.law()))
+    Ok(Teacher::new(members, student.classes(), distill.loss()))
 }
 
 /// The network of a checkpoint with the given rows as classes, and its number of parameters.
@@ -154,8 +155,8 @@ fn refused(path: &Path, found: &str, accepted: &str) -> TrainError {
 fn smallest(experiment: &Experiment, distill: &Distill, [_, height, width]: [usize; 3]) -> usize {
     let stages = experiment.train.progressive.iter();
     let taught = stages.filter(|stage| stage.until_epoch > distill.after_epoch);
-    let sizes = taught.map(|stage| stage.size);
-    sizes.min().unwrap_or(usize::MAX).min(height).min(width)
+    let [height, width] = progressive::smallest(taught, [height, width]);
+    height.min(width)
 }
 
 /// A line on a teacher that sees images below its full size, about which it is often wrong.

@@ -43,8 +43,13 @@ pub struct LearnerConfig {
 impl LearnerConfig {
     /// The settings of an experiment.
     pub fn of(experiment: &Experiment) -> Self {
+        let mut optimizer = experiment.optimizer.clone();
+        // The optimizer keeps a velocity if any step has a momentum.
+        if let Some(largest) = experiment.schedule.largest_momentum() {
+            optimizer.momentum = largest;
+        }
         Self {
-            optimizer: experiment.optimizer.clone(),
+            optimizer,
             loss: experiment.loss.clone(),
             average_decay: experiment.train.ema_decay,
             precision: experiment.train.precision,

@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 use shufflenet_model::Inference;
 
-use crate::recipe::distill::Law;
+use crate::recipe::distill::DistillLoss;
 
 /// A network ready to teach.
 pub struct Member {
@@ -22,13 +22,13 @@ pub struct Teacher {
     members: Vec<Member>,
     classes: usize,
     /// The loss.
-    pub law: Law,
+    pub loss: DistillLoss,
 }
 
 /// The teacher's part of the loss for the images of a batch.
 #[derive(Clone, Debug)]
-pub struct Lesson {
-    law: Law,
+pub struct TeacherLoss {
+    loss: DistillLoss,
     /// The teacher's probabilities, `[batch, classes]`.
     targets: Tensor<2>,
     /// Factor of an image's gradient.
@@ -37,11 +37,11 @@ pub struct Lesson {
 
 impl Teacher {
     /// One teacher of `classes` classes from `members`.
-    pub fn new(members: Vec<Member>, classes: usize, law: Law) -> Self {
+    pub fn new(members: Vec<Member>, classes: usize, loss: DistillLoss) -> Self {
         Self {
             members,
             classes,
-            law,
+            loss,
         }
     }
 
@@ -63,18 +63,18 @@ impl Teacher {
 
     /// The teacher's part of the loss for a part of an optimizer step, which has `share` of the step's images. The part
     /// belongs to a batch of `whole` images.
-    pub fn lesson(&self, pixels: &Tensor<4>, share: f64, whole: usize) -> Lesson {
-        Lesson {
-            law: self.law,
-            targets: self.law.targets(self.logits(pixels)),
-            factor: self.law.weight * share / whole.max(1) as f64,
+    pub fn loss_of(&self, pixels: &Tensor<4>, share: f64, whole: usize) -> TeacherLoss {
+        TeacherLoss {
+            loss: self.loss,
+            targets: self.loss.targets(self.logits(pixels)),
+            factor: self.loss.weight * share / whole.max(1) as f64,
         }
     }
 }
 
-impl Lesson {
+impl TeacherLoss {
     /// The teacher's part of the gradient of the loss with respect to the student's logits, `[batch, classes]`.
     pub fn gradient(&self, logits: Tensor<2>) -> Tensor<2> {
-        self.law.gradient(logits, self.targets.clone()) * self.factor
+        self.loss.gradient(logits, self.targets.clone()) * self.factor
     }
 }

@@ -85,7 +85,7 @@ fn stem(network: &ShuffleNetV2, x: Tensor<4>, precision: Precision) -> Tensor<4>
         let [stride, _] = network.stem.conv.stride;
         let pool = match network.config().stem() {
             Stem::Imagenet => Some(1),
-            Stem::Listing => Some(0),
+            Stem::Seed => Some(0),
             Stem::Cifar => None,
         };
         let stem = network.stem.weights(&x);

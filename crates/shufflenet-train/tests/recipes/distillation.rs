@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use proptest::prelude::*;
 use shufflenet_data::{Batch, ImageShape};
 use shufflenet_model::cross_entropy_gradient;
-use shufflenet_train::recipe::distill::{Distill, DistillKind, Law};
+use shufflenet_train::recipe::distill::{Distill, DistillKind, DistillLoss};
 use shufflenet_train::recipe::loss::LossConfig;
 
 use crate::{fixture, test_device, wave};
@@ -28,7 +28,7 @@ fn log_softmax(row: &[f64]) -> Vec<f64> {
 }
 
 /// `D` of an image, in float64.
-fn divergence(law: Law, student: &[f64], teacher: &[f64]) -> f64 {
+fn divergence(law: DistillLoss, student: &[f64], teacher: &[f64]) -> f64 {
     let soft = |row: &[f64]| {
         let scores = scores(law.kind, row).into_iter();
         log_softmax(&scores.map(|s| s / law.temperature).collect::<Vec<_>>())
@@ -49,7 +49,7 @@ fn values(tensor: Tensor<2>) -> Vec<f64> {
 }
 
 /// Gradient of the sum of `D` over the rows.
-fn gradient(law: Law, student: &[f64], teacher: &[f64], classes: usize) -> Vec<f64> {
+fn gradient(law: DistillLoss, student: &[f64], teacher: &[f64], classes: usize) -> Vec<f64> {
     let [student, teacher] = [student, teacher].map(|logits| tensor(logits, classes));
     values(law.gradient(student, law.targets(teacher)))
 }
@@ -66,7 +66,7 @@ fn losses_with_a_teacher_and_their_gradients_equal_pytorchs() {
     let targets = LossConfig::default().targets(&batch, 5);
     let (mut worst_loss, mut worst) = (0f64, 0f64);
     for case in &fixture.cases {
-        let law = case.config.law();
+        let law = case.config.loss();
         let rows = student.chunks(5).zip(teacher.chunks(5));
         let rows = rows.zip(&fixture.labels);
         let losses = rows.map(|((student, teacher), &label)| {
@@ -113,7 +113,7 @@ proptest! {
         standardized: bool,
     ) {
         let kind = if standardized { DistillKind::Standardized } else { DistillKind::Kd };
-        let law = Law { kind, temperature, weight: 1.0, label_weight: 0.0 };
+        let law = DistillLoss { kind, temperature, weight: 1.0, label_weight: 0.0 };
         let (student, teacher) = logits.split_at(7);
         let spread = scores(DistillKind::Kd, student);
         let most = spread.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -137,7 +137,7 @@ proptest! {
 #[test]
 fn gradients_are_zero_for_the_teachers_logits_and_finite_for_equal_logits() {
     for kind in [DistillKind::Kd, DistillKind::Standardized] {
-        let law = Law {
+        let law = DistillLoss {
             kind,
             temperature: 2.0,
             weight: 1.0,

@@ -91,7 +91,7 @@ fn a_folder_with_a_configuration_of_the_users_is_not_a_run() {
     let place = folder.path().join("place");
     fs::create_dir(&place).unwrap();
     fs::write(place.join("config.toml"), "# mine\n").unwrap();
-    for existing in [Existing::Refuse, Existing::Replace] {
+    for existing in [Existing::Refuse, Existing::Replace, Existing::Resume] {
         let options = options(&place, existing);
         let refused = start(
             &experiment,

@@ -34,6 +34,12 @@ fn an_interrupted_run_with_any_optimizer_and_recipe_ends_with_the_same_bits() {
         augmentation,
     ]);
     check_interruption(&["optimizer.kind=lion", "optimizer.learning_rate=0.001"]);
+    // Only the schedule has a momentum, or only the optimizer.
+    let one_cycle = ["schedule.kind=one_cycle", "schedule.warmup_epochs=0"];
+    let without = ["optimizer.momentum=0", "optimizer.nesterov=false"];
+    check_interruption(&[one_cycle, without].concat());
+    let low = "schedule.one_cycle={momentum_low=0, momentum_high=0}";
+    check_interruption(&[&one_cycle[..], &[low]].concat());
     check_interruption(&[
         "optimizer.kind=muon",
         "fine_tune.freeze=[\"conv1.*\"]",
@@ -205,6 +211,19 @@ fn epochs_are_evaluated_as_often_as_evaluate_every_says() {
         let best = last(&run).progress.best.unwrap();
         assert!(expected.contains(&(best.epoch as u64)), "{best:?}");
     }
+}
+
+#[test]
+fn the_part_that_chose_the_best_epoch_is_known_after_a_resume_that_chooses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let begun = narrow(folder.path(), &[]);
+    train(&begun, &run, Existing::Refuse, usize::MAX);
+    let chosen_on = last(&run).description.chosen_on;
+    assert_eq!(chosen_on.as_ref().unwrap().split, "validation");
+    let longer = narrow(folder.path(), &["train.epochs=3", "train.evaluate_every=0"]);
+    train(&longer, &run, Existing::Resume, usize::MAX);
+    assert_eq!(last(&run).description.chosen_on, chosen_on);
 }
 
 /// The run stops when it no longer improves, is finished if it is resumed, and continues with a longer patience.

@@ -28,10 +28,14 @@ fn files_folders_and_patterns_are_found_in_order() {
     let named = [
         root.join("c"),
         root.join("b/*.png"),
+        root.join("[b]"),
         root.join("no*"),
         root.join("empty"),
     ];
-    assert_eq!(names(&named, root), ["c", "b/2.png", "no*!", "empty!"]);
+    assert_eq!(
+        names(&named, root),
+        ["c", "b/2.png", "b/1.JPG", "b/2.png", "no*!", "empty!"]
+    );
 }
 
 #[cfg(unix)]

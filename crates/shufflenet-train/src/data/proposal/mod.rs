@@ -54,13 +54,7 @@ pub fn propose(
     from: Option<&str>,
     overrides: &[String],
 ) -> Result<Proposal, TrainError> {
-    if let Some(other) = settings::value_of(overrides, "data.root") {
-        return Err(TrainError::Value {
-            key: "data.root".into(),
-            found: other.into(),
-            accepted: "unset, because --data says where the data is".into(),
-        });
-    }
+    check_root(overrides)?;
     let root = expand_home(data);
     let start = from.map(Start::of).transpose()?;
     let format = format(&root, overrides)?;
@@ -97,8 +91,9 @@ pub fn propose(
 /// An experiment that says only where the data at `data` is, for a look at the data.
 ///
 /// # Errors
-/// The errors of [`propose`] that concern the format.
+/// The errors of [`propose`] that concern the place and the format.
 pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError> {
+    check_root(overrides)?;
     let root = expand_home(data);
     let format = format(&root, overrides)?;
     let mut all = vec![
@@ -112,13 +107,28 @@ pub fn plain(data: &Path, overrides: &[String]) -> Result<Experiment, TrainError
     Ok(experiment)
 }
 
+/// Refuses `--set data.root` beside `--data`.
+///
+/// # Errors
+/// [`TrainError::Value`].
+pub fn check_root(overrides: &[String]) -> Result<(), TrainError> {
+    match settings::value_of(overrides, "data.root") {
+        None => Ok(()),
+        Some(found) => Err(TrainError::Value {
+            key: "data.root".into(),
+            found,
+            accepted: "unset, because --data says where the data is".into(),
+        }),
+    }
+}
+
 /// The key of the format.
 const FORMAT: &str = "data.format";
 
 /// The format that `overrides` give, or that of the data at `root`.
 fn format(root: &Path, overrides: &[String]) -> Result<Format, TrainError> {
     match settings::value_of(overrides, FORMAT) {
-        Some(name) => Ok(Format::named(name)?),
+        Some(name) => Ok(Format::named(&name)?),
         None => recognise(root),
     }
 }
@@ -150,7 +160,7 @@ pub fn check_start(
 /// Name of the run of the experiment that [`propose`] chooses.
 pub fn name(data: &Path, overrides: &[String]) -> String {
     match settings::value_of(overrides, "name") {
-        Some(name) => name.into(),
+        Some(name) => name,
         None => recipe::name(&expand_home(data)),
     }
 }

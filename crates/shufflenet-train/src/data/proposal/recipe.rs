@@ -61,7 +61,7 @@ pub(super) fn experiment(facts: &Facts, overrides: &[String]) -> Result<Experime
     let (optimizer, length) = match start {
         Some(_) => (fine_tuning(batch), FINE_TUNING),
         None => (
-            from_scratch(settings::value_of(overrides, "optimizer.kind")),
+            from_scratch(settings::value_of(overrides, "optimizer.kind").as_deref()),
             FROM_SCRATCH,
         ),
     };

@@ -14,7 +14,7 @@ use shufflenet_data::{ClassOrder, Dataset, Format, Loader, OnBadImage, Split, Un
 
 use crate::checkpoint::description::Description;
 use crate::data::check::check;
-use crate::data::sources::{all, check_fit, division, part, sha256};
+use crate::data::sources::{all, check_fit, division, part, sha256, splits};
 use crate::error::TrainError;
 use crate::experiment::Experiment;
 
@@ -35,7 +35,7 @@ pub struct DataRequest<'a> {
 }
 
 /// A part of the data, ready for a checkpoint.
-pub struct Met {
+pub struct EvaluationData {
     /// The records, in order.
     pub loader: Loader,
     /// The part: `train`, `validation`, `test` or `all`.
@@ -62,27 +62,10 @@ pub fn open(
     description: &Description,
     request: &DataRequest,
     batch_size: usize,
-) -> Result<Met, TrainError> {
-    let mut experiment = experiment_on(description, request)?;
-    let parts = shufflenet_data::parts(experiment.data.format, &experiment.data.root)?;
-    if parts.contains(&Split::Validation) {
-        experiment.data.validation = 0.0;
-    }
-    // The run's own data with parts is read in the same way at any place, unless the run divided its training part.
-    let is_divided = experiment.data.validation > 0.0 || experiment.data.limit.is_some();
-    let matters = parts.is_empty() || (is_divided && request.split.is_some());
-    let is_own = is_same_place(&experiment.data.root, &description.experiment.data.root)
-        || (matters && is_same_data(&experiment, &parts, description));
-    if !is_own {
-        // The run's division and its limit do not apply to other data, and other data may have bad images.
-        experiment.data.validation = 0.0;
-        experiment.data.limit = None;
-        experiment.data.options.test_fraction = 0.0;
-        experiment.data.options.on_bad_image = OnBadImage::Skip;
-    }
-    let split = split::choose(&experiment, &parts, is_own, request.split)?;
-    let (published, records) = split::place(&experiment, &parts, is_own, split)?;
-    let set = part(&experiment, &experiment.data.root, published)?;
+) -> Result<EvaluationData, TrainError> {
+    let place = Place::find(description, request)?;
+    let (experiment, split) = (&place.experiment, place.split);
+    let set = part(experiment, &experiment.data.root, place.published)?;
     let mut notes = Vec::new();
     if !set.passed_over.is_empty() {
         notes.push(set.passed_over.to_string());
@@ -91,7 +74,7 @@ pub fn open(
     check_fit(&experiment.model, &set)?;
     check_size(&set, description)?;
     if experiment.data.options.on_bad_image == OnBadImage::Skip {
-        let lines = check(&experiment, &mut set)?;
+        let lines = check(experiment, &mut set)?;
         notes.extend(
             lines
                 .iter()
@@ -100,15 +83,8 @@ pub fn open(
     }
     // Of the classes and images that a run takes, as the run took it.
     let identity = sha256([Some(&set)]);
-    let is_drawn = records == Records::HeldOut || (parts.is_empty() && published == Split::Test);
-    let has_changed = match &description.chosen_on {
-        Some(chosen) if chosen.split == split => is_own && chosen.sha256 != identity,
-        // Another part chose, and the checkpoint has the SHA-256 of all parts together.
-        Some(_) if is_own && is_drawn => !is_same_data(&experiment, &parts, description),
-        // Checkpoints of earlier versions do not say.
-        _ => false,
-    };
-    let drawn_anew = has_changed && is_drawn;
+    let has_changed = place.has_changed(description, &identity);
+    let drawn_anew = has_changed && place.is_drawn();
     if drawn_anew {
         notes.push(format!(
             "the data has changed since the run: the {split} part is drawn anew and may have images that the run trained on"
@@ -121,24 +97,92 @@ pub fn open(
             chosen.split == split && !drawn_anew && (chosen.sha256 == identity || has_changed)
         }
         // Checkpoints of earlier versions do not say.
-        None => request.root.is_none() && split::by_configuration(&experiment, split),
+        None => request.root.is_none() && split::by_configuration(experiment, split),
     };
-    let records = match records {
+    let records = match place.records {
         Records::All => all(&set),
-        Records::Training => division(&experiment, &set)?.0,
-        Records::HeldOut => division(&experiment, &set)?.1.unwrap_or_default(),
+        Records::Training => division(experiment, &set)?.0,
+        Records::HeldOut => division(experiment, &set)?.1.unwrap_or_default(),
     };
     let normalization = description.normalization.clone();
     let loader = Loader::new(Arc::new(set), records, batch_size, normalization);
-    Ok(Met {
+    Ok(EvaluationData {
         loader: loader.workers(experiment.data.workers),
         split: split.into(),
-        is_own,
+        is_own: place.is_own,
         chose,
         drawn_anew,
         left_out,
         notes,
     })
+}
+
+/// Where the requested part of the data is.
+struct Place {
+    /// The experiment of the checkpoint, on the data.
+    experiment: Experiment,
+    /// The parts that the data's publisher divided it into.
+    parts: Vec<Split>,
+    /// Whether this is the run's own data.
+    is_own: bool,
+    /// Name of the requested part.
+    split: &'static str,
+    /// The publisher's part that has the records.
+    published: Split,
+    /// The records of `published` that belong to the requested part.
+    records: Records,
+}
+
+impl Place {
+    /// Finds the part that `request` asks for.
+    fn find(description: &Description, request: &DataRequest) -> Result<Self, TrainError> {
+        let mut experiment = experiment_on(description, request)?;
+        let parts = shufflenet_data::parts(experiment.data.format, &experiment.data.root)?;
+        if parts.contains(&Split::Validation) {
+            experiment.data.validation = 0.0;
+        }
+        let at_its_place = is_same_place(&experiment.data.root, &description.experiment.data.root);
+        // At another place the content matters only if the run divided the data itself.
+        let is_divided = experiment.data.validation > 0.0 || experiment.data.limit.is_some();
+        let content_matters = parts.is_empty() || (is_divided && request.split.is_some());
+        let is_own = at_its_place || (content_matters && is_same_data(&experiment, description));
+        if !is_own {
+            // The run's division and its limit do not apply to other data, and other data may have bad images.
+            experiment.data.validation = 0.0;
+            experiment.data.limit = None;
+            experiment.data.options.test_fraction = 0.0;
+            experiment.data.options.on_bad_image = OnBadImage::Skip;
+        }
+        let split = split::choose(&experiment, &parts, is_own, request.split)?;
+        let (published, records) = split::place(&experiment, &parts, is_own, split)?;
+        Ok(Self {
+            experiment,
+            parts,
+            is_own,
+            split,
+            published,
+            records,
+        })
+    }
+
+    /// Whether the run drew the part at random.
+    fn is_drawn(&self) -> bool {
+        let is_test = self.parts.is_empty() && self.published == Split::Test;
+        self.records == Records::HeldOut || is_test
+    }
+
+    /// Whether the run's own data has changed since the run. `identity` is the SHA-256 of the part.
+    fn has_changed(&self, description: &Description, identity: &str) -> bool {
+        match &description.chosen_on {
+            Some(chosen) if chosen.split == self.split => self.is_own && chosen.sha256 != identity,
+            // Another part chose, and the checkpoint has the SHA-256 of all parts together.
+            Some(_) if self.is_own && self.is_drawn() => {
+                !is_same_data(&self.experiment, description)
+            }
+            // Checkpoints of earlier versions do not say.
+            _ => false,
+        }
+    }
 }
 
 /// The experiment of the checkpoint, on the data of the request and with images of the network's size. Refuses the run's
@@ -184,17 +228,9 @@ pub(crate) fn is_same_place(one: &Path, other: &Path) -> bool {
     one == other || matches!(resolved, [Ok(one), Ok(other)] if one == other)
 }
 
-/// Whether the data, which has these `parts`, is the run's data, at any path. Then the run's division can be repeated.
-fn is_same_data(experiment: &Experiment, parts: &[Split], description: &Description) -> bool {
-    let splits: Vec<Split> = match experiment.data.options.test_fraction {
-        _ if !parts.is_empty() => [Split::Train, Split::Validation, Split::Test]
-            .into_iter()
-            .filter(|split| parts.contains(split))
-            .collect(),
-        0.0 => vec![Split::Whole],
-        _ => vec![Split::Train, Split::Test],
-    };
-    let open = |&split: &Split| {
+/// Whether the data is the run's data, at any path. Then the run's division can be repeated.
+fn is_same_data(experiment: &Experiment, description: &Description) -> bool {
+    let open = |split: Split| {
         let set = part(experiment, &experiment.data.root, split)?;
         let refuse = UnknownClasses::Refuse;
         let (mut set, _) = set.with_classes(&description.class_names, "the run", refuse)?;
@@ -203,7 +239,8 @@ fn is_same_data(experiment: &Experiment, parts: &[Split], description: &Descript
         }
         Ok::<_, TrainError>(set)
     };
-    let sets: Result<Vec<Dataset>, TrainError> = splits.iter().map(open).collect();
+    let open_all = |splits: Vec<Split>| splits.into_iter().map(open).collect();
+    let sets: Result<Vec<Dataset>, TrainError> = splits(experiment).and_then(open_all);
     sets.is_ok_and(|sets| sha256(sets.iter().map(Some)) == description.data_sha256)
 }
 

@@ -11,7 +11,7 @@ const STYLE: &str = "text{font:12px sans-serif}.paper{fill:#fff}.grid{stroke:#dd
     .middle{text-anchor:middle}.line{fill:none;stroke-width:2;stroke:#1f6fb4}.line.c1{stroke:#b2382b}\
     .dashed{stroke-dasharray:5 4}.dot{fill:#1f6fb4}.dot.c1{fill:none}";
 
-/// A named line. Lines of one run have one colour, and its second line is dashed.
+/// A named line.
 pub(crate) struct Series {
     pub name: String,
     pub colour: usize,

@@ -123,8 +123,9 @@ impl OptimizerConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         positive("optimizer.learning_rate", self.learning_rate)?;
         momentum("optimizer.momentum", self.momentum)?;
+        let by_sgd = matches!(self.kind, OptimizerKind::Sgd | OptimizerKind::Muon);
         require(
-            !self.nesterov || self.momentum > 0.0,
+            !by_sgd || !self.nesterov || self.momentum > 0.0,
             "optimizer.nesterov",
             self.nesterov,
             "false where optimizer.momentum is 0",

@@ -43,7 +43,7 @@ impl Rule for Sgd {
         if row.decays() {
             direction = row.times(weight.clone(), |own| own.decay).add(direction);
         }
-        if hyper.momentum > 0.0 {
+        if self.has_momentum {
             let velocity = match row.remembered.remove(VELOCITY) {
                 Some(old) => direction.clone().add(old.mul_scalar(hyper.momentum)),
                 None => direction.clone(),

@@ -110,6 +110,13 @@ impl ScheduleConfig {
         self.one_cycle.check()?;
         self.exponential.check()
     }
+
+    /// The largest momentum of a run. `None`: the schedule does not change the optimizer's momentum.
+    pub fn largest_momentum(&self) -> Option<f64> {
+        let cycle = &self.one_cycle;
+        let cycles = self.kind == ScheduleKind::OneCycle;
+        cycles.then(|| cycle.momentum_low.max(cycle.momentum_high))
+    }
 }
 
 /// Refuses a value that is not a share of the peak rate.

@@ -69,7 +69,7 @@ fn runs_beside(path: &Path) -> Option<impl Iterator<Item = (f64, PathBuf)>> {
     let entries = std::fs::read_dir(parent).ok()?;
     Some(entries.flatten().filter_map(move |entry| {
         let other = entry.file_name();
-        if other == path.file_name()? || !entry.path().join("checkpoints").is_dir() {
+        if other == path.file_name()? || !entry.path().join(store::CHECKPOINTS).is_dir() {
             return None;
         }
         let score = strsim::jaro_winkler(name, other.to_str()?);

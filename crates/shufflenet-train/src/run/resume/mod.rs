@@ -10,7 +10,7 @@ mod notes;
 
 use std::path::Path;
 
-use crate::checkpoint::description::Description;
+use crate::checkpoint::description::{ChosenOn, Description};
 use crate::checkpoint::store::{self, Newest};
 use crate::checkpoint::{self, Best, MANIFEST, Progress};
 use crate::data::trained_on::is_same_place;
@@ -23,7 +23,17 @@ use crate::run::image_list;
 use crate::run::start::RunOptions;
 use crate::step::state::State;
 
-/// Initial weights, or those of the newest intact checkpoint, with lines to print.
+/// The start of a run.
+pub(crate) struct Begun {
+    /// Network, optimizer and progress.
+    pub state: State,
+    /// The part of the data that chooses the best epoch, or chose it before the interruption.
+    pub chosen_on: Option<ChosenOn>,
+    /// Lines to print.
+    pub notes: Vec<String>,
+}
+
+/// Initial weights, or those of the newest intact checkpoint.
 ///
 /// # Errors
 /// [`TrainError::Changed`], [`TrainError::DataChanged`]; [`TrainError::Checkpoint`] if none is intact.
@@ -31,7 +41,7 @@ pub(crate) fn start(
     run: &Run,
     folder: &RunFolder,
     options: &RunOptions,
-) -> Result<(State, Vec<String>), TrainError> {
+) -> Result<Begun, TrainError> {
     let resumes = options.existing == Existing::Resume;
     if resumes && let Some(found) = store::newest(&folder.checkpoints())? {
         return resume(run, folder, options, &found);
@@ -43,7 +53,11 @@ pub(crate) fn start(
     let (state, started) =
         State::fresh(&run.experiment, &run.description, &run.device, &run.cluster)?;
     notes.extend(started);
-    Ok((state, notes))
+    Ok(Begun {
+        state,
+        chosen_on: run.description.chosen_on.clone(),
+        notes,
+    })
 }
 
 /// The state of the checkpoint that was found, with notes.
@@ -52,7 +66,7 @@ fn resume(
     folder: &RunFolder,
     options: &RunOptions,
     found: &Newest,
-) -> Result<(State, Vec<String>), TrainError> {
+) -> Result<Begun, TrainError> {
     let place = folder.checkpoints().join(&found.name);
     let saved = &found.checkpoint.description;
     let was = &found.checkpoint.progress;
@@ -93,10 +107,12 @@ fn resume(
         .collect();
     notes.extend(lost);
     let is_over = progress.finished && run.is_done(progress);
+    let remedy = match step < total {
+        true => "a larger train.patience",
+        false => "a larger train.epochs or train.max_steps",
+    };
     notes.push(match is_over {
-        true => format!(
-            "finished   at step {step} of {total} already: a larger train.epochs or train.max_steps continues it"
-        ),
+        true => format!("finished   at step {step} of {total} already: {remedy} continues it"),
         false => format!(
             "resume     at step {step} of {total}, epoch {}, from {}",
             progress.epochs + 1,
@@ -110,7 +126,14 @@ fn resume(
     notes.extend(notes::schedule(run, &saved.experiment));
     notes.extend(notes::precision(run, &saved.experiment));
     notes.extend(notes::machine(&environment, &run.environment));
-    Ok((state, notes))
+    // `train.evaluate_every = 0` chooses no epoch from here on, but the best epoch so far was chosen.
+    let chose = progress.best.as_ref().and(saved.chosen_on.as_ref());
+    let chosen_on = run.description.chosen_on.as_ref().or(chose).cloned();
+    Ok(Begun {
+        state,
+        chosen_on,
+        notes,
+    })
 }
 
 /// Forgets the best epoch if its checkpoint is gone, so that the best of the following epochs is kept. Returns a note.

@@ -59,7 +59,7 @@ pub fn train_seeds(
         let run = run.map_err(named)?;
         folder.take(&run, options.accepted())?;
         let options = folder.options(seed, options);
-        match start::train_opened(&run, &options, console).map_err(named) {
+        match start::train_opened(run, &options, console).map_err(named) {
             Ok(Outcome::Finished) => {}
             Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
             Err(error) => {

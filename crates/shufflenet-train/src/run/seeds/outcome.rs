@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{Seeds, place};
 use crate::checkpoint::{self, store};
 use crate::metrics::line::Line;
+use crate::metrics::log;
 
 /// The result of a run's best epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +35,7 @@ impl Measured {
         let progress = checkpoint::progress(&last)?;
         let best = progress.best?.step;
         let chosen_on = checkpoint::description(&last)?.chosen_on;
-        let text = fs::read_to_string(run.join("metrics.jsonl")).ok()?;
+        let text = fs::read_to_string(run.join(log::NAME)).ok()?;
         let lines = text.lines();
         let lines: Vec<Line> = lines
             .filter_map(|line| serde_json::from_str(line).ok())
