@@ -1,6 +1,7 @@
 //! Settings for reading a data set, besides its format and path.
 
 use serde::{Deserialize, Serialize};
+use shufflenet_image::MOST_SIDE;
 
 use crate::DataError;
 
@@ -109,9 +110,6 @@ impl Default for SyntheticOptions {
     }
 }
 
-/// The largest size of the square; the shorter side before the crop may be twice this size.
-const MOST_PIXELS: u32 = 4096;
-
 impl Options {
     /// Length of the shorter side before the centre crop: the configured value, or `size * 8 / 7`.
     pub fn resize(&self) -> u32 {
@@ -130,16 +128,16 @@ impl Options {
                 expected,
             ))
         };
-        if !(1..=MOST_PIXELS).contains(&self.size) {
+        if !(1..=MOST_SIDE).contains(&self.size) {
             return refuse(
                 "size",
                 self.size.to_string(),
-                format!("1 to {MOST_PIXELS} pixels"),
+                format!("1 to {MOST_SIDE} pixels"),
             );
         }
         let resize = self.resize();
-        if !(self.size..=2 * MOST_PIXELS).contains(&resize) {
-            let expected = format!("{} (the size) to {}", self.size, 2 * MOST_PIXELS);
+        if !(self.size..=2 * MOST_SIDE).contains(&resize) {
+            let expected = format!("{} (the size) to {}", self.size, 2 * MOST_SIDE);
             return refuse("resize", resize.to_string(), expected);
         }
         if !(0.0..1.0).contains(&self.test_fraction) {

@@ -205,12 +205,18 @@ fn the_error_describes_what_is_wrong_with_a_file() {
         (&b""[..], "an empty file"),
         (b"some text", "bytes of another kind of file"),
         (b"P5 2 2 255\nabc", "a truncated PGM (3 of 4 values)"),
-        (b"P6 2 2 0\nabc", "a PPM with 0 as its largest value"),
-        (b"P6 2 2 65536\n", "a PPM with 65536 as its largest value"),
+        (
+            b"P6 2 2 0\nabc",
+            "a PPM with 0 as its largest value; 1 to 65535 are read",
+        ),
+        (
+            b"P6 2 2 65536\n",
+            "a PPM with 65536 as its largest value; 1 to 65535 are read",
+        ),
         (b"P2 2 1 9\n8 10\n", "a damaged PGM (a value of 10 above 9)"),
         (
             b"P2 2 1 9\n8 x\n",
-            "a damaged PGM (a word that is not a number)",
+            "a damaged PGM (its value is not a number)",
         ),
         (b"P2 2 1 9\n8\n", "a truncated PGM"),
         (

@@ -73,7 +73,11 @@ fn cross_entropy_gradient(
 }
 
 /// Computes the gradient, `[images, classes]`, shaped as the logits and the factors are.
+///
+/// # Panics
+/// If the logits and the factors differ in number.
 pub fn gradient(logits: &Buffer, factors: &Buffer, classes: usize) -> Buffer {
+    assert_eq!(logits.len, factors.len, "logits, factors");
     let client = &logits.client;
     let out = Buffer::empty(client, logits.len);
     let images = logits.len / classes.max(1);
@@ -81,7 +85,8 @@ pub fn gradient(logits: &Buffer, factors: &Buffer, classes: usize) -> Buffer {
         .reads_all([logits, factors])
         .writes_all([&out]);
     launch.run(|| {
-        // SAFETY: the image is compared with their number, and a thread's classes are below their number.
+        // SAFETY: the image is compared with their number, a thread's classes are below their number, and there are as many
+        // factors as logits.
         #[expect(unsafe_code, reason = "unchecked indices in a kernel")]
         unsafe {
             cross_entropy_gradient::launch_unchecked(

@@ -26,8 +26,12 @@ const THREADS: u32 = 256;
 pub(crate) const PLACE_BITS: u32 = 8;
 pub(crate) const PLACE_MASK: u32 = 0xff;
 
-/// Height or width after pooling. `side + 2 padding` is at least 3.
+/// Height or width after pooling.
+///
+/// # Panics
+/// If the padded map is smaller than a window.
 pub fn pooled(side: usize, padding: usize) -> usize {
+    assert!(side + 2 * padding >= 3, "a map smaller than the 3x3 window");
     (side + 2 * padding - 3) / 2 + 1
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn store<N: Size>(data: &mut [Vector<f32, N>], at: usize, valid: usiz
     }
 }
 
-/// The number of values from `column` on, at most four, of a row that ends at `columns`.
+/// The number of values from `column` on of a row that ends at `columns`. 0 behind its end.
 #[cube]
 pub(crate) fn valid(column: usize, columns: usize) -> usize {
     let mut left = 0usize;

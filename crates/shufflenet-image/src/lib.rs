@@ -11,7 +11,7 @@ mod prepare;
 mod view;
 
 pub use normalization::Normalization;
-pub use prepare::Preparation;
+pub use prepare::{MOST_SIDE, Preparation};
 pub use view::{Window, cut};
 
 /// A value that cannot work, in one line: what was found and what is accepted.

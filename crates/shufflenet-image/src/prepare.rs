@@ -5,6 +5,9 @@ use crate::decode::decode;
 use crate::view::{Window, cut};
 use crate::{Normalization, ValueError};
 
+/// The largest side of the square, in pixels. The shorter side before the crop may be twice this long.
+pub const MOST_SIDE: u32 = 4096;
+
 /// The preparation of an image for a network.
 #[derive(Clone, Debug)]
 pub struct Preparation {
@@ -19,7 +22,7 @@ impl Preparation {
     ///
     /// # Errors
     /// [`ValueError`] for a number of channels other than 1 and 3, a value of `normalization` out of
-    /// range, a size of 0, or `resize` below `size`.
+    /// range, a `size` of 0 or above [`MOST_SIDE`], a `resize` below `size` or above twice [`MOST_SIDE`].
     pub fn new(size: u32, resize: u32, normalization: &Normalization) -> Result<Self, ValueError> {
         let channels = normalization.mean.len();
         if !matches!(channels, 1 | 3) {
@@ -31,12 +34,18 @@ impl Preparation {
             ));
         }
         normalization.check(channels)?;
-        if size == 0 || resize < size {
-            let found = format!("{size} of {resize} pixels");
+        if !(1..=MOST_SIDE).contains(&size) {
             return Err(ValueError::new(
                 "the size of the images",
-                found,
-                "1 or more, of as many or more",
+                format!("{size} pixels"),
+                format!("1 to {MOST_SIDE}"),
+            ));
+        }
+        if !(size..=2 * MOST_SIDE).contains(&resize) {
+            return Err(ValueError::new(
+                "the size of the images before the crop",
+                format!("{resize} pixels"),
+                format!("{size} to {}", 2 * MOST_SIDE),
             ));
         }
         Ok(Self {
@@ -110,5 +119,22 @@ mod tests {
     fn channels_that_no_image_has_are_refused() {
         let line = Preparation::new(4, 4, &Normalization::identity(2)).unwrap_err();
         assert!(line.to_string().contains("3 (RGB) or 1 (grey)"));
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused_with_the_range() {
+        for (size, resize, words) in [
+            (0, 4, "is 0 pixels; accepted: 1 to 4096"),
+            (200_000, 200_000, "is 200000 pixels; accepted: 1 to 4096"),
+            (
+                224,
+                100,
+                "before the crop is 100 pixels; accepted: 224 to 8192",
+            ),
+        ] {
+            let refused = Preparation::new(size, resize, &Normalization::identity(3));
+            let line = refused.unwrap_err().to_string();
+            assert!(line.contains(words), "{line}");
+        }
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn precision(x: &Tensor<4>) -> Precision {
 }
 
 /// Sets the running statistics and returns the kernel's output.
-pub(crate) fn settle<'a, const D: usize>(
+pub(crate) fn update_running_statistics<'a, const D: usize>(
     kernel: Output<D>,
     convolutions: impl Iterator<Item = &'a ConvNorm>,
 ) -> Tensor<D> {

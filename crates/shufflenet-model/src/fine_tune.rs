@@ -96,9 +96,13 @@ pub fn load_for_fine_tuning(
     for (name, view) in file.iter() {
         let path = paths.get(name).map_or("", String::as_str);
         let ours = own.tensor(name).ok();
+        let mut dtype = view.dtype();
         let (shape, values) = match (ours, view.shape()) {
             (Some(ours), _) if path.starts_with("classifier.") => match classifier {
-                ClassifierStart::Fresh => (ours.shape().to_vec(), Cow::Owned(ours.data().to_vec())),
+                ClassifierStart::Fresh => {
+                    dtype = ours.dtype();
+                    (ours.shape().to_vec(), Cow::Owned(ours.data().to_vec()))
+                }
                 ClassifierStart::Rows(rows) => take_rows(&view, rows),
             },
             (Some(ours), &[outputs, colours, ..])
@@ -113,7 +117,7 @@ pub fn load_for_fine_tuning(
             }
             _ => (view.shape().to_vec(), Cow::Borrowed(view.data())),
         };
-        tensors.push((name, view.dtype(), shape, values));
+        tensors.push((name, dtype, shape, values));
     }
     let views = tensors
         .iter()

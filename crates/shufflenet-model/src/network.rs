@@ -14,7 +14,9 @@ use shufflenet_ops::fused::{self, Precision};
 
 use crate::batch_norm::{BatchNorm, CONFIG};
 use crate::config::{Layout, ModelConfig, Widths};
-use crate::conv_norm::{ConvNorm, kernels_serve, kernels_serve_map, precision, settle};
+use crate::conv_norm::{
+    ConvNorm, kernels_serve, kernels_serve_map, precision, update_running_statistics,
+};
 use crate::error::ModelError;
 use crate::initialise::Initialiser;
 use crate::plan::StagePlan;
@@ -138,7 +140,7 @@ impl ShuffleNetV2 {
             let (weights, kind) = (self.stem.weights(&images), self.config.stem());
             let (stride, pool) = (kind.stride(), kind.pool_padding());
             let stem = fused::stem(images, weights, stride, pool, self.precision, CONFIG);
-            return settle(stem, convolution());
+            return update_running_statistics(stem, convolution());
         }
         let training_by_kernels = images.device().is_autodiff() && fused::serves(&images);
         let x = self.plain_stem(images);
@@ -163,7 +165,7 @@ impl ShuffleNetV2 {
         if kernels_serve_map(convolution(), &x) {
             let weights = self.last.weights(&x);
             let head = fused::head(x, weights, CONFIG);
-            return settle(head, convolution());
+            return update_running_statistics(head, convolution());
         }
         self.plain_head(match precision(&x) {
             Precision::Bf16 => fused::cast(x, Precision::F32),

@@ -36,6 +36,11 @@ pub(crate) struct UnitPlan {
     pub residual: bool,
 }
 
+/// Number of channels of the left half of a unit with `inputs` channels.
+pub(crate) fn split_channels(ratio: f64, inputs: usize) -> usize {
+    (ratio * inputs as f64).round_ties_even() as usize
+}
+
 impl ModelConfig {
     /// Refuses a network that cannot be built, or that cannot take images of this size.
     ///
@@ -179,7 +184,7 @@ impl ModelConfig {
         [inputs, outputs]: [usize; 2],
     ) -> Result<UnitPlan, ModelError> {
         let split_ratio = self.split_ratio;
-        let left = (split_ratio * inputs as f64).round_ties_even() as usize;
+        let left = split_channels(split_ratio, inputs);
         // The right branch takes the remaining inputs and gives the remaining outputs.
         let most = inputs.min(outputs) - 1;
         if !(1..=most).contains(&left) {

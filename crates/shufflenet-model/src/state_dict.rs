@@ -35,7 +35,7 @@ use tensor::{ForeignTensor, Tensors};
 
 use crate::entries::{entries, put};
 use crate::network::ShuffleNetV2;
-use crate::weights::{COUNTER, from_pytorch, no_number, pytorch_shape};
+use crate::weights::{COUNTER, first_invalid_value, from_pytorch, pytorch_shape};
 
 /// The named tensors of a file, with values that are not yet read.
 pub struct StateDict {
@@ -217,7 +217,7 @@ impl StateDict {
                 let short = io::Error::from(io::ErrorKind::UnexpectedEof);
                 return Err(self.io(short));
             };
-            if let Some((found, accepted)) = no_number(&name, &values) {
+            if let Some((found, accepted)) = first_invalid_value(&name, &values) {
                 return Err(StateDictError::Number {
                     path: self.path.clone(),
                     name,
@@ -294,8 +294,9 @@ fn choose(
     match (asked, prefixes) {
         // A prefix without its dot.
         (Some(asked), _) if prefixes.contains(&format!("{asked}.")) => Ok(format!("{asked}.")),
-        (Some(asked), _) if tensors.keys().any(|name| name.starts_with(asked)) => Ok(asked.into()),
-        (Some(asked), _) => Err(refuse(format!("no name begins with \"{asked}\""))),
+        (Some(asked), _) if prefixes.iter().any(|prefix| prefix == asked) => Ok(asked.into()),
+        (Some(asked), []) if tensors.keys().any(|name| name.starts_with(asked)) => Ok(asked.into()),
+        (Some(asked), _) => Err(refuse(format!("no network's names begin with \"{asked}\""))),
         (None, []) => Ok(String::new()),
         (None, [prefix]) => Ok(prefix.clone()),
         (None, several) => Err(refuse(format!("{} networks in one file", several.len()))),

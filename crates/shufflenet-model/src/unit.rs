@@ -33,7 +33,7 @@ use shufflenet_ops::channel_shuffle;
 use shufflenet_ops::fused::{self, BranchWeights};
 
 use crate::batch_norm::{BatchNorm, CONFIG};
-use crate::conv_norm::{ConvNorm, in_float32, kernels_serve_map, settle};
+use crate::conv_norm::{ConvNorm, in_float32, kernels_serve_map, update_running_statistics};
 use crate::initialise::Initialiser;
 use crate::plan::{StagePlan, UnitPlan};
 use crate::squeeze_excitation::SqueezeExcitation;
@@ -141,7 +141,7 @@ impl BasicUnit {
         let (left, residual) = (self.left_channels, self.residual);
         let right = self.right.weights(&x);
         let unit = fused::basic_unit(x, right, left, residual, CONFIG);
-        settle(unit, convolutions())
+        update_running_statistics(unit, convolutions())
     }
 
     /// The unit in plain Burn operations.
@@ -201,7 +201,7 @@ impl DownsampleUnit {
         }
         let (right, left) = (self.right.weights(&x), left.map(|conv| conv.weights(&x)));
         let unit = fused::downsample_unit(x, right, left, self.right_first, CONFIG);
-        settle(unit, convolutions())
+        update_running_statistics(unit, convolutions())
     }
 
     /// The unit in plain Burn operations.

@@ -282,7 +282,7 @@ fn read(
     let (chunks, _) = view.data().as_chunks::<4>();
     let values = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes));
     let values: Vec<f32> = values.collect();
-    match no_number(&name, &values) {
+    match first_invalid_value(&name, &values) {
         Some((found, accepted)) => Err(WeightsError::Number {
             name,
             found,
@@ -293,7 +293,7 @@ fn read(
 }
 
 /// The first value of a tensor that no trained network has, and what is accepted instead.
-pub(crate) fn no_number(name: &str, values: &[f32]) -> Option<(f32, &'static str)> {
+pub(crate) fn first_invalid_value(name: &str, values: &[f32]) -> Option<(f32, &'static str)> {
     let is_variance = name.ends_with("running_var");
     let wrong = |&&value: &&f32| !value.is_finite() || is_variance && value < 0.0;
     let found = values.iter().find(wrong)?;

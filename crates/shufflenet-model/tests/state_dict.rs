@@ -196,7 +196,10 @@ fn a_prefix_selects_one_of_several_networks() {
         .err()
         .unwrap()
         .to_string();
-    assert!(line.contains("no name begins with \"net.\""), "{line}");
+    assert!(
+        line.contains("no network's names begin with \"net.\""),
+        "{line}"
+    );
 }
 
 #[test]

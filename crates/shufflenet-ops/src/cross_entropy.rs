@@ -15,7 +15,11 @@ use crate::backend::outside;
 ///
 /// # Shapes
 /// - `logits`, `factors`, output: `[batch, classes]`
+///
+/// # Panics
+/// If the shapes differ.
 pub fn cross_entropy_gradient(logits: Tensor<2>, factors: Tensor<2>) -> Tensor<2> {
+    assert_eq!(logits.dims(), factors.dims(), "logits, factors");
     #[cfg(feature = "gpu")]
     if let Some(gradient) = outside::cross_entropy_gradient(&logits, &factors) {
         return gradient;

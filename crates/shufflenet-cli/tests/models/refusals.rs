@@ -54,7 +54,7 @@ fn bad_inputs_are_refused_with_their_cause() {
             &["--weights", &checkpoint, "--prefix", "net."],
             &cifar,
             1,
-            "no name begins with",
+            "no network's names begin with",
         ),
         (&["--weights", &standard], &[], 2, "--stem is not given"),
         (

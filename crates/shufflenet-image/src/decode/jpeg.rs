@@ -26,6 +26,13 @@ fn header(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), String> {
         .decode_headers()
         .map_err(|error| damaged("JPEG", error))?;
     let info = decoder.info().ok_or("a JPEG without a header")?;
+    // The decoder would give two channels where three are expected.
+    if !matches!(info.components, 1 | 3 | 4) {
+        return Err(format!(
+            "a JPEG of {} components; 1, 3 or 4 are read",
+            info.components
+        ));
+    }
     let size = (u32::from(info.width), u32::from(info.height));
     check_size(size)?;
     Ok((decoder, size))

@@ -81,17 +81,21 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, String> {
         _ => return Err("bytes of another kind of file".into()),
     };
     let name = kind.name();
-    let (width, rest) = number(name, rest)?;
-    let (height, rest) = number(name, rest)?;
+    let (width, rest) = number(name, "width", rest)?;
+    let (height, rest) = number(name, "height", rest)?;
     let (largest, rest) = match kind {
         Kind::Bits => (1, rest),
-        Kind::Grey | Kind::Rgb => number(name, rest)?,
+        Kind::Grey | Kind::Rgb => number(name, "largest value", rest)?,
     };
     let size = (width, height);
     check_size(size)?;
     let largest = match u16::try_from(largest) {
         Ok(largest @ 1..) => largest,
-        _ => return Err(format!("a {name} with {largest} as its largest value")),
+        _ => {
+            return Err(format!(
+                "a {name} with {largest} as its largest value; 1 to 65535 are read"
+            ));
+        }
     };
     Ok(Header {
         name,
@@ -103,8 +107,8 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, String> {
     })
 }
 
-/// The next number of a file of the format `name`, and what follows the one byte after it.
-fn number<'a>(name: &str, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), String> {
+/// The next number of a file of the format `name`, its `field`, and what follows the one byte after it.
+fn number<'a>(name: &str, field: &str, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), String> {
     let mut value: Option<u32> = None;
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
@@ -114,13 +118,13 @@ fn number<'a>(name: &str, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), String> {
                 let digit = u32::from(byte - b'0');
                 let sum = value.unwrap_or(0).checked_mul(10);
                 let sum = sum.and_then(|sum| sum.checked_add(digit));
-                let too_long = || format!("a {name} with a number of more than ten digits");
+                let too_long = || format!("a {name} whose {field} is above {}", u32::MAX);
                 value = Some(sum.ok_or_else(too_long)?);
             }
             b'#' => rest = after_line(rest),
             _ if is_space(byte) && value.is_none() => {}
             _ if is_space(byte) => break,
-            _ => return Err(format!("a damaged {name} (a word that is not a number)")),
+            _ => return Err(format!("a damaged {name} (its {field} is not a number)")),
         }
     }
     let value = value.ok_or_else(|| damage::truncated(name))?;
@@ -228,7 +232,7 @@ fn plain_levels(
     // A value takes at least two bytes.
     let mut values = Vec::with_capacity(count.min(rest.len() / 2 + 1));
     while values.len() < count {
-        let (value, after) = number(name, rest)?;
+        let (value, after) = number(name, "value", rest)?;
         rest = after;
         match u16::try_from(value) {
             Ok(value) if value <= largest => values.push(scale(value)),

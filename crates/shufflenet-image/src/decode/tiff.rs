@@ -52,7 +52,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     if number(&mut tiff, Tag::FillOrder)? == Some(REVERSED_BITS) {
         return Err("a TIFF whose bits are in reversed order (FillOrder 2)".into());
     }
-    has_all_chunks(&mut tiff, bytes)?;
+    check_chunks(&mut tiff, bytes)?;
 
     let mut palette = None;
     if interpretation == Some(PALETTE) {
@@ -69,7 +69,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         .map_err(damaged)?;
     let alpha = extra.and_then(|extra| extra.first().copied());
     let color = tiff.colortype().map_err(damaged)?;
-    has_known_samples(&mut tiff, color)?;
+    check_samples(&mut tiff, color)?;
     let is_inverted = interpretation == Some(WHITE_IS_ZERO);
 
     let mut values = DecodingResult::U8(Vec::new());
@@ -148,7 +148,7 @@ fn number(tiff: &mut Tiff<'_>, tag: Tag) -> Result<Option<u16>, String> {
 }
 
 /// Refuses a file that ends before its data, where the decoder would fill in what is missing.
-fn has_all_chunks(tiff: &mut Tiff<'_>, bytes: &[u8]) -> Result<(), String> {
+fn check_chunks(tiff: &mut Tiff<'_>, bytes: &[u8]) -> Result<(), String> {
     let compression = number(tiff, Tag::Compression)?;
     if !matches!(compression, Some(GROUP_4 | JPEG)) {
         return Ok(());
@@ -179,7 +179,7 @@ fn has_all_chunks(tiff: &mut Tiff<'_>, bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Refuses samples beside the colours that the decoder would mix up.
-fn has_known_samples(tiff: &mut Tiff<'_>, color: ColorType) -> Result<(), String> {
+fn check_samples(tiff: &mut Tiff<'_>, color: ColorType) -> Result<(), String> {
     let samples = number(tiff, Tag::SamplesPerPixel)?.unwrap_or(1);
     let is_predicted = number(tiff, Tag::Predictor)?.is_some_and(|kind| kind != 1);
     if is_predicted && samples > color.num_samples() {

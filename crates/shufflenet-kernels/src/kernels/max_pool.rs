@@ -2,14 +2,19 @@
 //!
 //! The map has no negative value, so padding with zeros gives the same maxima as padding with minus
 //! infinity. The forward keeps which of the nine values each maximum was (the first of equals, as in
-//! PyTorch). The backward adds the gradient to that value.
+//! PyTorch). The backward adds the gradient to that value. A NaN that is not the first value of its window is lost; batch
+//! norm, which comes before the pooling, makes its whole channel NaN.
 
 use crate::kernels::map::MapShape;
 use crate::simd::stored::Stored;
 use crate::simd::{Kernel, Simd};
 
 /// Height or width after pooling, for a map padded by `padding` zeros on each side.
+///
+/// # Panics
+/// If the padded map is smaller than a window.
 pub(crate) const fn pooled(size: usize, padding: usize) -> usize {
+    assert!(size + 2 * padding >= 3, "a map smaller than the 3x3 window");
     (size + 2 * padding - 3) / 2 + 1
 }
 

@@ -130,8 +130,8 @@ struct Job {
 }
 
 impl Team {
-    /// Calls `work(0)` on this thread and `work(i)` on the helpers that are free, for each `i` below `threads`
-    /// at most once. Every call must be able to do all the work that is left.
+    /// Calls `work(0)` on this thread and `work(i)` on the helpers that are free, for `i` below `threads`. Every call
+    /// must be able to do all the work that is left, and a helper may call `work(i)` again when nothing is left.
     fn run(&'static self, threads: usize, work: &(dyn Fn(usize) + Sync)) {
         // A loop within a loop has no helpers. A loop that runs while another thread's loop runs has none either.
         let mut helpers = match self.helpers.try_lock() {

@@ -17,8 +17,11 @@ pub(crate) unsafe fn run_avx2(kernel: impl Kernel, simd: Avx2) {
 }
 
 /// Mask of the lanes below `n`, in the sign bits that AVX2's masked moves read.
+///
+/// # Safety
+/// The processor has AVX2.
 #[inline(always)]
-fn mask8(n: usize) -> __m256i {
+unsafe fn mask8(n: usize) -> __m256i {
     const ONES_THEN_ZEROS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     // SAFETY: eight entries from `8 - min(n, 8)` on are within the sixteen; AVX2 implies AVX.
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(8 - n.min(8)).cast()) }

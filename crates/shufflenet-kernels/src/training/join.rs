@@ -50,9 +50,13 @@ impl<'a, T: Stored> Side<'a, T> {
 pub(super) const BLOCK: usize = 32;
 
 /// Computes the unit's output: rows of both sides' channels, shuffled.
+///
+/// # Panics
+/// If the sides together have an odd number of channels.
 pub fn forward<T: Stored>(at: Geometry, sides: &[Side<T>; 2]) -> Buffer<T> {
     let [half, other] = [0, 1].map(|i| sides[i].channels());
     let columns = half + other;
+    assert!(columns.is_multiple_of(2), "a shuffle of {columns} channels");
     let part = at.part * at.pixels_out();
     let mut out = Buffer::any(at.images * at.pixels_out() * columns);
     team::map(out.chunks_mut(part * columns), |number, out| {

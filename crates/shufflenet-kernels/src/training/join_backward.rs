@@ -29,7 +29,9 @@ pub fn backward<T: Stored>(
     dx_stride: usize,
 ) -> [Option<BranchGradient<T>>; 2] {
     let widths = sides.map(|(side, _)| side.channels());
-    let dout = Rows::new(dout, widths[0] + widths[1]);
+    let columns = widths[0] + widths[1];
+    assert!(columns.is_multiple_of(2), "a shuffle of {columns} channels");
+    let dout = Rows::new(dout, columns);
     let pixels = at.images * at.pixels_out();
     let part = at.part * at.pixels_out();
     let parts = pixels.div_ceil(part);

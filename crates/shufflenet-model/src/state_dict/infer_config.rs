@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::{StateDict, StateDictError};
 use crate::config::{Layout, ModelConfig, Scale, Widths};
 use crate::names::names;
-use crate::plan::{MOST_REPEATS, MOST_STAGES};
+use crate::plan::{MOST_REPEATS, MOST_STAGES, split_channels};
 use crate::words::counted;
 
 /// The configuration of the network that `weights` belongs to, with the stem unset. The classes are unset if
@@ -150,7 +150,7 @@ impl Table<'_> {
         }
     }
 
-    /// Number of stages, the published three or more.
+    /// Number of stages, at least three. Fewer are not inferred, so that the missing stage of a published network is named.
     fn stages(&self) -> usize {
         let has = |stage: &usize| self.find(&downsample(*stage)).is_ok();
         (0..MOST_STAGES).take_while(has).count().max(3)
@@ -196,12 +196,11 @@ impl Table<'_> {
         })
     }
 
-    /// One half if that matches every unit; otherwise the ratio of the last unit, the widest.
+    /// The split ratio of all units: one half, that of the last unit, or else the ratio with the fewest decimals.
     fn split_ratio(&self, config: &ModelConfig) -> Result<f64, String> {
         let Widths { stem, stages, .. } = config.widths();
         let mut inputs_before = stem;
-        let mut ratio = config.split_ratio;
-        let mut explained = true;
+        let mut splits = Vec::new();
         for (stage, outputs) in stages.into_iter().enumerate() {
             for unit in 0..config.repeats[stage] {
                 let inputs = match (config.layout, unit) {
@@ -209,18 +208,52 @@ impl Table<'_> {
                     _ => outputs,
                 };
                 let [_, right] = self.sizes(&first_convolution(stage, unit))?;
-                let left = inputs.saturating_sub(right);
-                explained &=
-                    (config.split_ratio * inputs as f64).round_ties_even() as usize == left;
-                ratio = left as f64 / inputs as f64;
+                splits.push([inputs.saturating_sub(right), inputs]);
             }
             inputs_before = outputs;
         }
-        Ok(match explained {
-            true => config.split_ratio,
-            false => ratio,
+        let of_last = splits
+            .last()
+            .map(|&[left, inputs]| left as f64 / inputs as f64);
+        let simple = [Some(config.split_ratio), of_last].into_iter().flatten();
+        let fits = |ratio: &f64| splits_all(*ratio, &splits);
+        let ratio = simple
+            .into_iter()
+            .find(fits)
+            .or_else(|| shortest_ratio(&splits));
+        ratio.ok_or_else(|| {
+            format!(
+                "the units split {splits:?} (left, all inputs), which no model.split_ratio does"
+            )
         })
     }
+}
+
+/// Whether `ratio` of each unit's inputs is its left half, in `splits` as (left, inputs). The rounding is that of the
+/// network's plan.
+fn splits_all(ratio: f64, splits: &[[usize; 2]]) -> bool {
+    let is_split = |&[left, inputs]: &[usize; 2]| split_channels(ratio, inputs) == left;
+    splits.iter().all(is_split)
+}
+
+/// The ratio with the fewest decimals that gives all `splits`.
+fn shortest_ratio(splits: &[[usize; 2]]) -> Option<f64> {
+    let bound = |shift: f64| {
+        splits
+            .iter()
+            .map(move |&[left, inputs]| (left as f64 + shift) / inputs.max(1) as f64)
+    };
+    let low = bound(-0.5).fold(0.0, f64::max);
+    let high = bound(0.5).fold(1.0, f64::min);
+    (1..=15).find_map(|decimals| {
+        let scale = 10f64.powi(decimals);
+        let (first, last) = ((low * scale).floor() as u64, (high * scale).ceil() as u64);
+        // Where the range is wider than this, fewer decimals give a ratio.
+        let candidates = (first..=last.min(first + 20)).map(|number| number as f64 / scale);
+        candidates
+            .into_iter()
+            .find(|&ratio| splits_all(ratio, splits))
+    })
 }
 
 fn downsample(stage: usize) -> String {
@@ -233,4 +266,31 @@ fn last_convolution(stage: usize) -> String {
 
 fn first_convolution(stage: usize, unit: usize) -> String {
     format!("stages.{stage}.units.{unit}.right.pointwise1.conv.weight")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every ratio of two decimals is inferred from the widths of every published network, or one that splits alike.
+    #[test]
+    fn the_inferred_ratio_splits_all_units_as_the_networks_own_does() {
+        for widths in Scale::ALL.map(Scale::widths) {
+            for hundredths in 1..100 {
+                let own = f64::from(hundredths) / 100.0;
+                let split = |&inputs: &usize| [split_channels(own, inputs), inputs];
+                let splits: Vec<[usize; 2]> = widths.stages.iter().map(split).collect();
+                let found = shortest_ratio(&splits);
+                assert!(
+                    found.is_some_and(|found| splits_all(found, &splits)),
+                    "{own}: {found:?}"
+                );
+            }
+        }
+        assert_eq!(
+            shortest_ratio(&[[41, 116], [81, 232], [162, 464]]),
+            Some(0.35)
+        );
+        assert_eq!(shortest_ratio(&[[10, 100], [90, 100]]), None);
+    }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::tensor::Tensors;
+use crate::plan::{MOST_REPEATS, MOST_STAGES};
 
 /// A name that every such network has, in either numbering of its units.
 pub(super) const FIRST_UNIT: [&str; 2] = [
@@ -54,7 +55,15 @@ struct UnitOrder {
 pub(super) fn rename(tensors: Tensors) -> Result<Tensors, String> {
     let mut units: BTreeMap<String, (String, UnitOrder)> = BTreeMap::new();
     let mut incoming = None;
-    for (stage, names) in stages(&tensors).into_iter().enumerate() {
+    let stages = stages(&tensors);
+    if stages.len() > MOST_STAGES || stages.iter().any(|units| units.len() > MOST_REPEATS + 1) {
+        let units: Vec<usize> = stages.iter().map(Vec::len).collect();
+        return Err(format!(
+            "stages of {units:?} units; up to {MOST_STAGES} stages of {} are read",
+            MOST_REPEATS + 1
+        ));
+    }
+    for (stage, names) in stages.into_iter().enumerate() {
         let half = half(&tensors, stage + 2, &names)?;
         let routes = routes(half, names.len() - 1)
             .ok_or_else(|| format!("the channels of stage {} cannot be followed", stage + 2))?;

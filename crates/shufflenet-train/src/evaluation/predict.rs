@@ -174,7 +174,7 @@ pub(crate) fn sides(description: &Description) -> Result<[u32; 2], TrainError> {
             accepted: "a square, to predict on files".into(),
         });
     }
-    Ok([height as u32, shorter_side(description)])
+    Ok([side(height), shorter_side(description)])
 }
 
 /// The shorter side of an image before the network's square is cropped from its middle. Images of sets without encoded
@@ -184,8 +184,13 @@ pub(crate) fn shorter_side(description: &Description) -> u32 {
     let data = &description.experiment.data;
     match data.format.is_encoded() && data.options.size as usize == height {
         true => data.options.resize(),
-        false => height as u32,
+        false => side(height),
     }
+}
+
+/// A side of an image. [`Preparation::new`] refuses one that is too long.
+fn side(pixels: usize) -> u32 {
+    pixels.try_into().unwrap_or(u32::MAX)
 }
 
 /// The `top` likeliest classes. Of equally likely classes the lower comes first.
