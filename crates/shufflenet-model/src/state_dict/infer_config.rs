@@ -249,10 +249,8 @@ fn shortest_ratio(splits: &[[usize; 2]]) -> Option<f64> {
         let scale = 10f64.powi(decimals);
         let (first, last) = ((low * scale).floor() as u64, (high * scale).ceil() as u64);
         // Where the range is wider than this, fewer decimals give a ratio.
-        let candidates = (first..=last.min(first + 20)).map(|number| number as f64 / scale);
-        candidates
-            .into_iter()
-            .find(|&ratio| splits_all(ratio, splits))
+        let mut candidates = (first..=last.min(first + 20)).map(|number| number as f64 / scale);
+        candidates.find(|&ratio| splits_all(ratio, splits))
     })
 }
 
