@@ -33,6 +33,7 @@ fn every_configuration_in_configs_can_be_read() {
     let expected = [
         "cifar10-coffee",
         "cifar10-x1_0",
+        "cifar10-x1_0-alone",
         "cifar100-x0_5",
         "photos",
         "quickstart",
