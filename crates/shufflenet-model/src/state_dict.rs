@@ -258,7 +258,7 @@ fn read(path: &Path) -> Result<Rc<[u8]>, StateDictError> {
     };
     let size = std::fs::metadata(path).map_err(io)?.len();
     if size > MOST_BYTES {
-        return Err(StateDictError::Pickle {
+        return Err(StateDictError::Unreadable {
             path: path.into(),
             message: format!("it has {size} bytes, and up to {MOST_BYTES} are read"),
         });

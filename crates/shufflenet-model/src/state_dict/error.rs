@@ -24,12 +24,12 @@ pub enum StateDictError {
         /// The parser's error.
         source: SafeTensorError,
     },
-    /// A file that is neither safetensors nor written by `torch.save`, or that is damaged or hostile.
-    #[error("{}: neither a safetensors file nor one of torch.save: {message}", .path.display())]
-    Pickle {
+    /// A file of another format, or a file of `torch.save` that is damaged, hostile or too large.
+    #[error("{}: cannot be read as weights: {message}", .path.display())]
+    Unreadable {
         /// Path of the file.
         path: PathBuf,
-        /// The reader's error message.
+        /// What was found, in words.
         message: String,
     },
     /// A file of a known kind that holds no weights, or not all of them.

@@ -88,7 +88,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> bool {
 
 /// A file of `torch.save` that ends before its format does.
 pub(super) fn cut(path: &Path, size: usize, message: &str) -> StateDictError {
-    StateDictError::Pickle {
+    StateDictError::Unreadable {
         path: path.into(),
         message: format!(
             "it is cut off or damaged, with {size} bytes ({}); get it again, and compare its size with the \

@@ -22,7 +22,7 @@ const MAGIC_WITHIN: usize = 32;
 
 /// The tensors of a file written by `torch.save` or `pickle.dump`, and the file format in words.
 pub(super) fn read(path: &Path, bytes: Rc<[u8]>) -> Result<(String, Tensors), StateDictError> {
-    let refuse = |message: String| StateDictError::Pickle {
+    let refuse = |message: String| StateDictError::Unreadable {
         path: path.into(),
         message: message.replace('\n', " "),
     };
@@ -41,14 +41,14 @@ pub(super) fn read(path: &Path, bytes: Rc<[u8]>) -> Result<(String, Tensors), St
         let pickle = Pickle::read(&bytes).map_err(|error| match start.first() {
             Some(0x80) => broken(path, &bytes, error),
             // A text may begin with these letters, too.
-            _ => refuse("it begins like neither".into()),
+            _ => refuse(ANOTHER_FORMAT.into()),
         })?;
         let found = tensors(&pickle, &Rc::new(Storages::None), &Tensors::new());
         ("pickle", found.map_err(refuse)?)
     } else {
         let what = match start {
             [] => "it is empty",
-            _ => "it begins like neither",
+            _ => ANOTHER_FORMAT,
         };
         return Err(refuse(what.into()));
     };
@@ -56,7 +56,7 @@ pub(super) fn read(path: &Path, bytes: Rc<[u8]>) -> Result<(String, Tensors), St
 }
 
 fn zip(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
-    let refuse = |message: String| StateDictError::Pickle {
+    let refuse = |message: String| StateDictError::Unreadable {
         path: path.into(),
         message: message.replace('\n', " "),
     };
@@ -95,12 +95,13 @@ fn zip(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
     tensors(&pickle, &storages, &Tensors::new()).map_err(|found| stranger::no_weights(path, &found))
 }
 
+const ANOTHER_FORMAT: &str = "it is neither a safetensors file nor one of torch.save";
 const BIG_ENDIAN: &str =
     "its numbers have their highest byte first, as some old computers write them";
 
 /// The older format. Tensors refer to storages, which follow the pickle in the order of a list of keys.
 fn legacy(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
-    let refuse = |message: String| StateDictError::Pickle {
+    let refuse = |message: String| StateDictError::Unreadable {
         path: path.into(),
         message: message.replace('\n', " "),
     };
@@ -157,7 +158,7 @@ fn legacy(path: &Path, bytes: Rc<[u8]>) -> Result<Tensors, StateDictError> {
 fn broken(path: &Path, bytes: &[u8], error: PickleError) -> StateDictError {
     match error {
         PickleError::Truncated(_) => stranger::cut(path, bytes.len(), &error.to_string()),
-        other => StateDictError::Pickle {
+        other => StateDictError::Unreadable {
             path: path.into(),
             message: other.to_string(),
         },
