@@ -162,8 +162,8 @@ impl Network {
 pub struct Summary {
     #[command(flatten)]
     pub network: Network,
-    /// Channels, height and width of an image, as in 3x32x32 [default: 32x32 for the cifar stem, else
-    /// 224x224]
+    /// Channels, height and width of an image, as in 3x32x32 [default: those of the experiment's data;
+    /// without data 32x32 for the cifar stem, else 224x224]
     #[arg(long, value_name = "CxHxW", value_parser = image_size)]
     pub input: Option<[usize; 3]>,
     /// Print one JSON object on standard output and nothing else

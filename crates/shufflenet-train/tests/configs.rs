@@ -35,6 +35,7 @@ fn every_configuration_in_configs_can_be_read() {
         "cifar10-x1_0",
         "cifar10-x1_0-alone",
         "cifar100-x0_5",
+        "cifar100-x1_0",
         "photos",
         "quickstart",
         "scale0_5",

@@ -47,6 +47,38 @@ fn summary_takes_a_network_from_flags_or_from_a_file() {
 }
 
 #[test]
+fn classes_and_image_size_are_those_of_the_data() {
+    let folder = workplace();
+    let write = |data: &str| {
+        let text = format!(
+            "[data]\n{data}\nnormalization = {{ mean = [0.5, 0.5, 0.5], std = [0.2, 0.2, 0.2] }}\n\
+             [model]\nstem = \"cifar\"\n"
+        );
+        std::fs::write(folder.path().join("set.toml"), text).unwrap();
+    };
+    let file = ["--config", "set.toml"];
+    write(
+        "format = \"synthetic\"\nroot = \"waves\"\noptions.synthetic = { classes = 7, size = 24 }",
+    );
+    let text = summary(folder.path(), &file);
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.ends_with("with 7 classes, cifar stem, images of 3x24x24"),
+        "{first}"
+    );
+
+    write("format = \"cifar100\"\nroot = \"nowhere\"");
+    let text = summary(folder.path(), &file);
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("classes  10 are assumed: nowhere"),
+        "{last}"
+    );
+    let given = [&file[..], &["--set", "model.classes=100"]].concat();
+    assert!(!summary(folder.path(), &given).contains("assumed"));
+}
+
+#[test]
 fn a_network_that_cannot_work_is_refused_by_summary_and_train() {
     let folder = workplace();
     let line = refusal(folder.path(), &["summary", "--scale", "0.7"], 2);

@@ -13,9 +13,10 @@ mod timing;
 use std::rc::Rc;
 use std::time::Instant;
 
-use shufflenet_data::{Batch, Check, Dataset, ImageShape, OnBadImage};
+use shufflenet_data::{Batch, Check, ImageShape, OnBadImage};
 use shufflenet_model::{ModelConfig, Precision, num_parameters};
 
+use crate::data::network::{self, Fitted};
 use crate::data::sources;
 use crate::device;
 use crate::error::TrainError;
@@ -82,17 +83,7 @@ impl Workload {
     /// The network, the batch and the optimizer of `experiment`. Classes, channels and image size that it does not set are
     /// those of its data, if the data can be opened.
     pub fn of(experiment: &Experiment, device: &str) -> Self {
-        let mut model = experiment.model.clone();
-        let mut size = None;
-        if let Some(set) = training_part(experiment) {
-            model.classes.get_or_insert(set.classes());
-            model.input_channels.get_or_insert(set.shape.channels);
-            size = Some([set.shape.height, set.shape.width]);
-        } else if experiment.data.format.is_encoded() {
-            let options = &experiment.data.options;
-            model.input_channels.get_or_insert(options.channels);
-            size = Some([options.size as usize; 2]);
-        }
+        let Fitted { model, size, .. } = network::fitted(experiment);
         // Class weights do not change the time, and their number may differ from the requested number of classes.
         let loss = LossConfig {
             class_weights: None,
@@ -112,12 +103,6 @@ impl Workload {
             ..plain
         }
     }
-}
-
-/// The training images of `experiment`, not decoded. `None`: the data cannot be opened, and the times do not need it.
-fn training_part(experiment: &Experiment) -> Option<Dataset> {
-    let split = sources::training_split(experiment).ok()?;
-    sources::part(experiment, &experiment.data.root, split).ok()
 }
 
 /// Times training steps on one batch of noise.

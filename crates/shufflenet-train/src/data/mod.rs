@@ -3,6 +3,7 @@
 pub mod check;
 mod class_images;
 pub mod inputs;
+pub mod network;
 pub mod proposal;
 pub mod sources;
 pub mod tools;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shufflenet_model::{ShuffleNetV2, Summary};
 
 use crate::checkpoint::{self, store};
+use crate::data::network::{self, Fitted};
 use crate::device;
 use crate::error::TrainError;
 use crate::experiment::settings;
@@ -18,6 +19,9 @@ pub struct Summarised {
     /// The network.
     #[serde(flatten)]
     pub network: Summary,
+    /// Why the number of classes is assumed. Empty: it is known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub assumed: String,
     /// A line on each teacher, and one on the loss.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teacher: Vec<String>,
@@ -26,6 +30,9 @@ pub struct Summarised {
 impl fmt::Display for Summarised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.network.fmt(f)?;
+        if !self.assumed.is_empty() {
+            write!(f, "\nclasses  {}", self.assumed)?;
+        }
         self.teacher
             .iter()
             .try_for_each(|line| write!(f, "\nteacher  {line}"))
@@ -33,8 +40,8 @@ impl fmt::Display for Summarised {
 }
 
 /// Builds the network that `config` and `overrides` describe, and summarises it for images of size `input`:
-/// channels (which replace the configured ones), height and width. Without `input` the size is the usual one
-/// for the stem: 32x32 for `cifar`, else 224x224.
+/// channels (which replace the configured ones), height and width. Without `input` the size is that of the experiment's
+/// data, or, without data, the usual one for the stem: 32x32 for `cifar`, else 224x224.
 ///
 /// # Errors
 /// What reading the configuration refuses, and [`TrainError::Model`].
@@ -43,24 +50,32 @@ pub fn summarise(
     overrides: &[String],
     input: Option<[usize; 3]>,
 ) -> Result<Summarised, TrainError> {
-    let (mut model, distill) = match config {
-        Some(config) => {
-            let experiment = settings::load(config, overrides)?;
-            (experiment.model, experiment.distill)
+    let experiment = config.map(|config| settings::load(config, overrides));
+    let experiment = experiment.transpose()?;
+    let (mut model, size, assumed) = match &experiment {
+        Some(experiment) => {
+            let Fitted { model, size, error } = network::fitted(experiment);
+            let assumed = match (model.classes, error) {
+                (None, Some(error)) => format!("{} are assumed: {error}", model.classes()),
+                _ => String::new(),
+            };
+            (model, size, assumed)
         }
-        None => (settings::load_model(None, overrides)?, None),
+        None => (settings::load_model(None, overrides)?, None, String::new()),
     };
-    let [height, width] = match (input, model.stem()) {
-        (Some([channels, height, width]), _) => {
+    let [height, width] = match input {
+        Some([channels, height, width]) => {
             model.input_channels = Some(channels);
             [height, width]
         }
-        (None, stem) => [stem.customary_size(); 2],
+        None => size.unwrap_or([model.stem().customary_size(); 2]),
     };
     model.validate(height, width)?;
     let network = ShuffleNetV2::new(&model, 0, &device::open(device::DEFAULT)?)?;
+    let distill = experiment.and_then(|experiment| experiment.distill);
     Ok(Summarised {
         network: Summary::of(&network, height, width)?,
+        assumed,
         teacher: distill.as_ref().map(in_words).unwrap_or_default(),
     })
 }
